@@ -1,0 +1,237 @@
+"""A program laid out for the machine: a table of rows, packed weights, the arena after a reset.
+
+Its rule: what decides the result (which product is added when) is the same for every number of lanes; only where a
+weight stands differs. Weights are packed so that one step reads them once, from front to back: per block of `lanes`
+units, first the biases, then for each input the weights of all gates of those units. Units beyond the last are zero.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from edge_lstm.kernels import layout
+from edge_lstm.model import Channel, Model
+from edge_lstm.program import GRAIN, RNN_ACTIVATIONS, Floats, Operation, Program, Slot, padded
+
+_ALIGNMENT = 64  # bytes: a cache line, and an AVX-512 vector
+
+
+def aligned(size: int, dtype: Any = np.float32) -> npt.NDArray[Any]:
+    """A zeroed array (size,) that starts at a cache line."""
+    raw = np.zeros(size * np.dtype(dtype).itemsize + _ALIGNMENT, np.uint8)
+    start = -raw.ctypes.data % _ALIGNMENT
+    array: npt.NDArray[Any] = raw[start : start + size * np.dtype(dtype).itemsize].view(dtype)
+    return array
+
+
+@dataclass(frozen=True)
+class Assembled:
+    """What the machine executes; shared by all streams of a model. `arena` (arena_size,) is an arena after a reset."""
+
+    table: npt.NDArray[np.int64]  # (step_rows + commit_rows + output_rows, layout.ROW)
+    step_rows: int
+    commit_rows: int
+    output_rows: int
+    weights: Floats
+    arena: Floats
+
+
+def _blocks(columns: Floats, gates: int, lanes: int) -> Floats:
+    """(gates * units, K) -> (blocks, K, gates, lanes), units beyond the last zero."""
+    units = len(columns) // gates
+    blocks = -(-units // lanes)
+    whole = np.zeros((gates, blocks * lanes, columns.shape[1]), np.float32)
+    whole[:, :units] = columns.reshape(gates, units, -1)
+    return whole.reshape(gates, blocks, lanes, -1).transpose(1, 3, 0, 2)
+
+
+def _pack_sums(op: Operation, gates: int, lanes: int) -> Floats:
+    """[block][b, x..., h...][gate][lane]: `lstm.py`, `rnn.py`, `dense.py`."""
+    matrices = [op.weights["b"][:, None], op.weights["W"]] + ([op.weights["R"]] if "R" in op.weights else [])
+    return _blocks(np.concatenate(matrices, axis=1), gates, lanes).ravel()
+
+
+def _pack_gru(op: Operation, lanes: int) -> Floats:
+    """[block][r z n of b, n of b_R, then r z n per x and per h][lane]: `gru.py`."""
+    units = len(op.weights["b_W"]) // 3
+    both = op.weights["b_W"] + op.weights["b_R"]
+    bias = np.concatenate([both[: 2 * units], op.weights["b_W"][2 * units :], op.weights["b_R"][2 * units :]])
+    first = _blocks(bias[:, None], 4, lanes)  # (blocks, 1, 4, lanes)
+    rest = _blocks(np.concatenate([op.weights["W"], op.weights["R"]], axis=1), 3, lanes)  # (blocks, K, 3, lanes)
+    blocks = len(first)
+    return np.concatenate([first.reshape(blocks, -1), rest.reshape(blocks, -1)], axis=1).ravel()
+
+
+class _Scaling:
+    """Channels' scale and offset as two more operations: network = (physical - offset) / scale, and back."""
+
+    def __init__(self, channels: tuple[Channel, ...]) -> None:
+        widths = [c.width for c in channels]
+        self.scale = np.repeat(np.array([c.scale for c in channels], np.float32), widths)
+        self.offset = np.repeat(np.array([c.offset for c in channels], np.float32), widths)
+        self.needed = bool((self.scale != 1).any() or (self.offset != 0).any())
+
+
+class _Extension:
+    """Room at the end of a program's arena."""
+
+    def __init__(self, program: Program) -> None:
+        self.parts: list[Floats] = [program.initial_arena()[: program.arena_size]]
+        self.size = program.arena_size
+
+    def slot(self, size: int, values: Floats | None = None) -> Slot:
+        part = np.zeros(padded(size), np.float32)
+        if values is not None:
+            part[:size] = values
+        self.parts.append(part)
+        self.size += part.size
+        return Slot(self.size - part.size, size)
+
+
+class _Assembler:
+    def __init__(self, lanes: int) -> None:
+        self.lanes = lanes
+        self.rows: list[list[int]] = []
+        self.packed: list[Floats] = []
+        self.packed_size = 0
+
+    def row(self, kind: int, **fields: int) -> None:
+        row = [0] * layout.ROW
+        row[layout.KIND] = kind
+        for name, value in fields.items():
+            row[getattr(layout, name)] = int(value)
+        self.rows.append(row)
+
+    def pack(self, values: npt.NDArray[Any]) -> int:
+        """Append to the weights; the offset. Each operation's weights begin at a cache line."""
+        offset = self.packed_size
+        whole = np.zeros(padded(values.size), np.float32)
+        whole[: values.size] = values.view(np.float32)
+        self.packed.append(whole)
+        self.packed_size += whole.size
+        return offset
+
+    def kept(self, program: Program, arena: _Extension, value: Slot) -> Slot:
+        """A slot with this value that no commit changes: where it lies in a state, a copy of it."""
+        if not any(
+            value.offset < s.slot.offset + s.slot.size and s.slot.offset < value.offset + value.size
+            for s in program.states
+        ):
+            return value
+        copied = arena.slot(value.size)
+        w, identity = self.pack(np.zeros(2, np.float32)), layout.MAP_CODES["identity"]
+        self.row(layout.MAP, W=w, A=value.offset, Y=copied.offset, N=value.size, F=identity)
+        return copied
+
+    def operation(self, op: Operation) -> None:
+        _ASSEMBLE[op.kind](self, op, *(s.offset for s in (*op.inputs, *op.outputs)))
+
+    def lstm(self, op: Operation, x: int, h: int, c: int, h_next: int, c_next: int) -> None:
+        w = self.pack(_pack_sums(op, 4, self.lanes))
+        self.row(layout.LSTM, W=w, A=x, B=h, C=c, Y=h_next, Z=c_next, N=op.inputs[0].size, M=op.inputs[1].size)
+
+    def gru(self, op: Operation, x: int, h: int, h_next: int) -> None:
+        w = self.pack(_pack_gru(op, self.lanes))
+        self.row(layout.GRU, W=w, A=x, B=h, Y=h_next, N=op.inputs[0].size, M=op.inputs[1].size)
+
+    def rnn(self, op: Operation, x: int, h: int, h_next: int) -> None:
+        w = self.pack(_pack_sums(op, 1, self.lanes))
+        function = RNN_ACTIVATIONS.index(str(op.attributes["activation"]))
+        self.row(layout.RNN, W=w, A=x, B=h, Y=h_next, N=op.inputs[0].size, M=op.inputs[1].size, F=function)
+
+    def dense(self, op: Operation, x: int, y: int) -> None:
+        w = self.pack(_pack_sums(op, 1, self.lanes))
+        self.row(layout.DENSE, W=w, A=x, Y=y, N=op.inputs[0].size, M=op.outputs[0].size)
+
+    def map(self, op: Operation, x: int, y: int) -> None:
+        w = self.pack(np.array([op.attributes["alpha"], op.attributes["beta"]], np.float32))
+        function = layout.MAP_CODES[str(op.attributes["function"])]
+        self.row(layout.MAP, W=w, A=x, Y=y, N=op.outputs[0].size, F=function)
+
+    def binary(self, op: Operation, a: int, b: int, y: int) -> None:
+        n = op.outputs[0].size
+        single = sum(bit for bit, s in zip((1, 2), op.inputs, strict=True) if s.size == 1 < n)
+        self.row(layout.BINARY, A=a, B=b, Y=y, N=n, M=single, F=layout.BINARY_CODES[str(op.attributes["function"])])
+
+    def softmax(self, op: Operation, x: int, y: int) -> None:
+        rows = int(op.attributes["rows"])
+        self.row(layout.SOFTMAX, A=x, Y=y, N=op.inputs[0].size // rows, M=rows, F=int(op.attributes["log"]))
+
+    def reduce(self, op: Operation, x: int, y: int) -> None:
+        rows = int(op.attributes["rows"])
+        function = layout.REDUCE_CODES[str(op.attributes["function"])]
+        self.row(layout.REDUCE, A=x, Y=y, N=op.inputs[0].size // rows, M=rows, F=function)
+
+    def take(self, op: Operation, y: int) -> None:
+        self.row(layout.TAKE, W=self.pack(op.weights["indices"]), Y=y, N=op.outputs[0].size)
+
+
+_ASSEMBLE: dict[str, Callable[..., None]] = {
+    kind: getattr(_Assembler, kind)
+    for kind in ("lstm", "gru", "rnn", "dense", "map", "binary", "softmax", "reduce", "take")
+}
+
+
+def _scale_row(out: _Assembler, arena: _Extension, function: str, x: Slot, operand: Floats, y: Slot) -> None:
+    constant = arena.slot(operand.size, operand)
+    code = layout.BINARY_CODES[function]
+    out.row(layout.BINARY, A=x.offset, B=constant.offset, Y=y.offset, N=x.size, F=code)
+
+
+def _assemble_inputs(model: Model, out: _Assembler, arena: _Extension) -> None:
+    scaling, start = _Scaling(model.inputs), 0
+    for named in model.program.inputs:
+        network, part = named.slot, slice(start, start + named.slot.size)
+        received = arena.slot(network.size) if scaling.needed else network
+        out.row(layout.INPUT, A=start, Y=received.offset, N=network.size)
+        if scaling.needed:
+            centred = arena.slot(network.size)
+            _scale_row(out, arena, "sub", received, scaling.offset[part], centred)
+            _scale_row(out, arena, "div", centred, scaling.scale[part], network)
+        start += network.size
+
+
+def _assemble_outputs(model: Model, out: _Assembler, arena: _Extension) -> list[Slot]:
+    """The slots that hold the outputs when the step is over."""
+    scaling, start, results = _Scaling(model.outputs), 0, []
+    for named in model.program.outputs:
+        value, part = out.kept(model.program, arena, named.slot), slice(start, start + named.slot.size)
+        if scaling.needed:
+            scaled, moved = arena.slot(value.size), arena.slot(value.size)
+            _scale_row(out, arena, "mul", value, scaling.scale[part], scaled)
+            _scale_row(out, arena, "add", scaled, scaling.offset[part], moved)
+            value = moved
+        results.append(value)
+        start += value.size
+    return results
+
+
+def assemble(model: Model, lanes: int) -> Assembled:
+    """Lay a model out for a machine of so many lanes."""
+    program = model.program
+    out, arena = _Assembler(lanes), _Extension(program)
+    _assemble_inputs(model, out, arena)
+    for op in program.operations:
+        out.operation(op)
+    next_values = [out.kept(program, arena, state.next) for state in program.states]
+    results = _assemble_outputs(model, out, arena)
+    for value in next_values:
+        out.row(layout.CHECK, A=value.offset, N=value.size)
+    step_rows = len(out.rows)
+    for state, value in zip(program.states, next_values, strict=True):
+        out.row(layout.COMMIT, A=value.offset, Y=state.slot.offset, N=value.size)
+    place = 0
+    for result in results:
+        out.row(layout.OUTPUT, A=result.offset, Y=place, N=result.size)
+        place += result.size
+    weights = aligned(max(out.packed_size, 1))
+    if out.packed:
+        weights[:] = np.concatenate(out.packed)
+    whole = aligned(arena.size + GRAIN)
+    whole[: arena.size] = np.concatenate(arena.parts)
+    return Assembled(np.array(out.rows, np.int64), step_rows, len(next_values), len(results), weights, whole)

@@ -1,0 +1,52 @@
+"""Every error this package raises on purpose. A message names the file, node, key or reading, and what to do about it.
+
+    EdgeLstmError
+    ├── ModelFileError      a model file is damaged, truncated, foreign or newer
+    ├── ProgramError        a program contradicts itself (sizes, slots, unknown operation)
+    ├── ImportModelError    a trained model cannot be brought in: node, operator, attribute and value are named
+    ├── ReadingError        a reading has the wrong length, type or layout, or holds NaN; the state is unchanged
+    ├── StateError          a snapshot belongs to another model, or a step would have made the state infinite
+    ├── ConfigError         robot.toml: file, table, key
+    ├── LogError            a log cannot be read: file, line, column
+    └── CacheError          the compiled step cannot be made or loaded
+
+Wire faults are not here: they are values (`firmware_bridge.messages`), because a robot's day is full of them.
+"""
+
+from __future__ import annotations
+
+
+class EdgeLstmError(Exception):
+    """The root of all errors this package raises on purpose."""
+
+
+class ModelFileError(EdgeLstmError):
+    """A model file is damaged, truncated, foreign or newer than this program."""
+
+
+class ProgramError(EdgeLstmError):
+    """A program contradicts itself: sizes that do not fit, a slot outside the arena, an unknown operation."""
+
+
+class ImportModelError(EdgeLstmError):
+    """A trained model cannot be brought in; the message names node, operator, attribute and value."""
+
+
+class ReadingError(EdgeLstmError):
+    """A reading has the wrong length, type or layout, or holds NaN or infinity; the stream's state is unchanged."""
+
+
+class StateError(EdgeLstmError):
+    """A snapshot does not belong to this model, or a step would have put infinity into the state (it is unchanged)."""
+
+
+class ConfigError(EdgeLstmError):
+    """A configuration file is wrong; the message names file, table and key."""
+
+
+class LogError(EdgeLstmError):
+    """A log cannot be read; the message names file, line and column."""
+
+
+class CacheError(EdgeLstmError):
+    """The compiled step can neither be loaded nor made."""

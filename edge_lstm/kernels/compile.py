@@ -1,0 +1,105 @@
+"""Compiles the machine (`machine.py`) with Numba into one small object file that needs nothing of Numba at run time.
+
+Numba makes optimized LLVM code of `run`; around it stand three C functions. Everything else is dropped, and LLVM
+writes the object:
+
+    int64  edge_lstm_run(int64 frame)                       for C, ctypes, tests
+    PyObject *edge_lstm_step(PyObject *self, PyObject *)    METH_NOARGS, self is the frame's address as an int
+    PyObject *edge_lstm_log(PyObject *self, PyObject *)     the same with the GIL released meanwhile
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import llvmlite.binding as llvm
+import numba
+from numba import types
+
+from edge_lstm.errors import CacheError
+from edge_lstm.kernels import machine
+from edge_lstm.kernels.simd import Species
+
+_WRAPPER = """
+declare i32 @{native}(ptr, ptr, i64)
+declare ptr @PyLong_AsVoidPtr(ptr)
+declare ptr @PyLong_FromLong(i64)
+declare ptr @PyEval_SaveThread()
+declare void @PyEval_RestoreThread(ptr)
+
+define i64 @edge_lstm_run(i64 %frame) {{
+  %result = alloca i64
+  %error = alloca ptr
+  %ignored = call i32 @{native}(ptr %result, ptr %error, i64 %frame)
+  %status = load i64, ptr %result
+  ret i64 %status
+}}
+
+define ptr @edge_lstm_step(ptr %self, ptr %nothing) {{
+  %address = call ptr @PyLong_AsVoidPtr(ptr %self)
+  %frame = ptrtoint ptr %address to i64
+  %status = call i64 @edge_lstm_run(i64 %frame)
+  %result = call ptr @PyLong_FromLong(i64 %status)
+  ret ptr %result
+}}
+
+define ptr @edge_lstm_log(ptr %self, ptr %nothing) {{
+  %address = call ptr @PyLong_AsVoidPtr(ptr %self)
+  %frame = ptrtoint ptr %address to i64
+  %thread = call ptr @PyEval_SaveThread()
+  %status = call i64 @edge_lstm_run(i64 %frame)
+  call void @PyEval_RestoreThread(ptr %thread)
+  %result = call ptr @PyLong_FromLong(i64 %status)
+  ret ptr %result
+}}
+"""
+EXPORTED = ("edge_lstm_run", "edge_lstm_step", "edge_lstm_log")
+
+
+def machine_code(lanes: int) -> str:
+    """Numba's optimized LLVM code of the machine for this CPU, with the three functions around it."""
+    species, single = Species(lanes), Species(1)
+
+    @numba.njit(types.int64(types.int64), error_model="numpy", boundscheck=False)
+    def entry(frame: Any) -> Any:
+        return machine.run(species, single, frame)
+
+    (compiled,) = entry.overloads.values()
+    native = compiled.fndesc.llvm_func_name
+    module = llvm.parse_assembly(compiled.library.get_llvm_str())
+    module.link_in(llvm.parse_assembly(_WRAPPER.format(native=native)))
+    for function in module.functions:
+        if not function.is_declaration and function.name not in EXPORTED:
+            function.linkage = llvm.Linkage.internal
+    for variable in module.global_variables:
+        if not variable.is_declaration:
+            variable.linkage = llvm.Linkage.internal
+    return str(module)
+
+
+def target_machine() -> Any:
+    """LLVM's description of this CPU."""
+    llvm.initialize_native_target()
+    llvm.initialize_native_asmprinter()
+    target = llvm.Target.from_default_triple()
+    return target.create_target_machine(
+        cpu=llvm.get_host_cpu_name(),
+        features=llvm.get_host_cpu_features().flatten(),
+        opt=3,
+        reloc="pic",
+        codemodel="jitdefault",
+    )
+
+
+def compile_object(lanes: int) -> bytes:
+    """The object file of the machine for this CPU. Raises CacheError where Numba left something that the object would
+    need from it (an exception, a reference count): the kernels must not contain such a thing."""
+    described = target_machine()
+    module = llvm.parse_assembly(machine_code(lanes))
+    options = llvm.create_pipeline_tuning_options(speed_level=3)
+    builder = llvm.create_pass_builder(described, options)
+    builder.getModulePassManager().run(module, builder)
+    foreign = sorted(f.name for f in module.functions if f.is_declaration and f.name.startswith(("numba_", "NRT_")))
+    if foreign:
+        raise CacheError(f"the compiled step still needs {', '.join(foreign)}: a kernel may raise or allocate")
+    return bytes(described.emit_object(module))

@@ -1,0 +1,205 @@
+"""How Python gets into compiled code: an object file, loaded by llvmlite alone, called with the address of a frame.
+
+Numba makes the object (`compile.py`) once per CPU and version; afterwards it is found in a cache and numba is never
+imported, which is most of a cold start. Its rules: an object is loaded only from a folder that nobody but this user
+or root can write to; a damaged one is made again; where none can be kept the program says so and runs all the same.
+
+The cache is looked for in, and kept in the first writable of
+
+    $EDGE_LSTM_CACHE_DIR              where it is set, nowhere else
+    $CACHE_DIRECTORY                  what systemd gives a service
+    $XDG_CACHE_HOME or ~/.cache       + /edge-lstm
+    /var/cache/edge-lstm              for all users: `edge-lstm warm` as root fills it
+    the temporary folder              + /edge-lstm-UID, for a user without a home
+
+$EDGE_LSTM_LANES (4, 8, 16) overrides the number of lanes; the results are the same bits. Environment and file system
+are read here and nowhere else in the arithmetic.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import functools
+import hashlib
+import os
+import stat
+import tempfile
+import warnings
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import llvmlite.binding as llvm
+
+from edge_lstm.errors import CacheError
+
+_DIGEST = hashlib.sha256().digest_size
+_METH_NOARGS = 0x0004
+# Source that decides the object: the kernels, and the tables of functions they number.
+_SOURCES = (*sorted(Path(__file__).parent.glob("*.py")), Path(__file__).parent.parent / "program.py")
+
+Call = Callable[[], int]
+
+
+@functools.cache
+def default_lanes() -> int:
+    """The lanes that suit this CPU: 16 with AVX-512, 8 with AVX2, else 4 (NEON)."""
+    if wanted := os.environ.get("EDGE_LSTM_LANES"):
+        if wanted not in ("4", "8", "16"):
+            raise CacheError(f"EDGE_LSTM_LANES is {wanted!r}; it can be 4, 8 or 16")
+        return int(wanted)
+    features = llvm.get_host_cpu_features()
+    return 16 if features.get("avx512f") else 8 if features.get("avx2") else 4
+
+
+def _file_name(lanes: int) -> str:
+    key = hashlib.sha256()
+    for path in _SOURCES:
+        key.update(path.read_bytes())
+    features = llvm.get_host_cpu_features().flatten()
+    for part in (version("numba"), version("llvmlite"), llvm.get_host_cpu_name(), features, str(lanes)):
+        key.update(part.encode() + b"\0")
+    return f"step-{lanes}-{key.hexdigest()[:24]}.o"
+
+
+def folders() -> Iterator[Path]:
+    """Where the cache may be, best first."""
+    if chosen := os.environ.get("EDGE_LSTM_CACHE_DIR"):
+        yield Path(chosen)
+        return
+    if service := os.environ.get("CACHE_DIRECTORY"):
+        yield Path(service.split(":")[0]) / "edge-lstm"
+    if xdg := os.environ.get("XDG_CACHE_HOME"):
+        yield Path(xdg) / "edge-lstm"
+    else:
+        home = os.path.expanduser("~")  # noqa: PTH111  Path.expanduser raises where there is no home
+        if home != "~":
+            yield Path(home) / ".cache" / "edge-lstm"
+    yield Path("/var/cache/edge-lstm")
+    yield Path(tempfile.gettempdir()) / f"edge-lstm-{os.getuid()}"
+
+
+def _trusted(path: Path) -> bool:
+    """Only this user or root could have written it: what is loaded from here is run."""
+    try:
+        found = path.lstat()
+    except OSError:
+        return False
+    return found.st_uid in (0, os.geteuid()) and not found.st_mode & (stat.S_IWGRP | stat.S_IWOTH)
+
+
+def _find(name: str) -> tuple[Path, bytes] | None:
+    for folder in folders():
+        path = folder / name
+        if not (_trusted(folder) and _trusted(path)):
+            continue
+        try:
+            content = path.read_bytes()
+        except OSError:
+            continue
+        if hashlib.sha256(content[_DIGEST:]).digest() == content[:_DIGEST]:
+            return path, content[_DIGEST:]
+    return None
+
+
+def _keep(name: str, code: bytes) -> Path | None:
+    for folder in folders():
+        try:
+            folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+            if not _trusted(folder):
+                continue
+            with tempfile.NamedTemporaryFile(dir=folder, delete=False) as file:
+                file.write(hashlib.sha256(code).digest() + code)
+            Path(file.name).chmod(0o644)
+            return Path(file.name).replace(folder / name)
+        except OSError:
+            continue
+    return None
+
+
+@dataclass(frozen=True)
+class Warmed:
+    """What `warm` did: where the compiled step is kept (None: nowhere could be written), and whether it had to be
+    made."""
+
+    path: Path | None
+    compiled: bool
+    lanes: int
+
+
+class _Compiled:
+    """The compiled step, loaded into this process for good."""
+
+    def __init__(self, lanes: int) -> None:
+        name = _file_name(lanes)
+        found = _find(name)
+        if found is None:
+            from edge_lstm.kernels.compile import compile_object
+
+            code = compile_object(lanes)
+            self.warmed = Warmed(_keep(name, code), True, lanes)
+            if self.warmed.path is None:
+                warnings.warn(
+                    "the compiled step can be kept nowhere, so every start compiles it again; set EDGE_LSTM_CACHE_DIR "
+                    f"to a folder that only you can write to (tried {', '.join(map(str, folders()))})",
+                    RuntimeWarning,
+                    stacklevel=2,
+                )
+        else:
+            path, code = found
+            self.warmed = Warmed(path, False, lanes)
+        llvm.initialize_native_target()
+        llvm.initialize_native_asmprinter()
+        for symbol in ("PyLong_AsVoidPtr", "PyLong_FromLong", "PyEval_SaveThread", "PyEval_RestoreThread"):
+            llvm.add_symbol(symbol, ctypes.cast(getattr(ctypes.pythonapi, symbol), ctypes.c_void_p).value)
+        target = llvm.Target.from_default_triple().create_target_machine(codemodel="jitdefault")
+        self._engine = llvm.create_mcjit_compiler(llvm.parse_assembly(""), target)
+        self._engine.add_object_file(llvm.ObjectFileRef.from_data(code))
+        self._engine.finalize_object()
+        self.step = _method(self._engine.get_function_address("edge_lstm_step"), b"step")
+        self.log = _method(self._engine.get_function_address("edge_lstm_log"), b"log")
+
+
+class _MethodDef(ctypes.Structure):
+    """CPython's PyMethodDef (Python/C API, "Common Object Structures")."""
+
+    _fields_ = (
+        ("name", ctypes.c_char_p),
+        ("function", ctypes.c_void_p),
+        ("flags", ctypes.c_int),
+        ("doc", ctypes.c_char_p),
+    )
+
+
+def _method(address: int, name: bytes) -> _MethodDef:
+    if not address:
+        raise CacheError(f"the compiled step has no function {name.decode()}: clear the cache")
+    return _MethodDef(name, address, _METH_NOARGS, None)
+
+
+_compiled = functools.cache(_Compiled)
+
+
+def _bind(method: _MethodDef, frame_address: int) -> Call:
+    """A built-in function whose self is the frame's address: the cheapest call that Python has."""
+    make: Any = ctypes.pythonapi.PyCFunction_NewEx
+    make.restype = ctypes.py_object
+    make.argtypes = (ctypes.c_void_p, ctypes.py_object, ctypes.c_void_p)
+    call: Call = make(ctypes.addressof(method), frame_address, None)
+    return call
+
+
+def bind(frame_address: int, lanes: int) -> tuple[Call, Call]:
+    """Two ways into the machine with this frame, each returning a status: holding the GIL, and with the GIL released.
+
+    The frame and all it points to must outlive them. Loads, or makes, the compiled step on first use.
+    """
+    compiled = _compiled(lanes)
+    return _bind(compiled.step, frame_address), _bind(compiled.log, frame_address)
+
+
+def warm(lanes: int | None = None) -> Warmed:
+    """Make sure that the compiled step is in the cache."""
+    return _compiled(default_lanes() if lanes is None else lanes).warmed

@@ -1,0 +1,62 @@
+"""What compiled code and Python agree on: numbers of operations, fields of a table row, fields of the frame.
+
+Its rule: constants only, so that Python can lay out a program without importing numba, and C can be given the same
+numbers.
+
+A **row** is ROW int64. Offsets count float32: A, B, C, Y, Z in the arena, W in the packed weights (`assembly.py`).
+A **frame** is FRAME int64, the only argument of the compiled function (`machine.py`).
+"""
+
+from __future__ import annotations
+
+from edge_lstm.program import BINARY_FUNCTIONS, MAP_FUNCTIONS, REDUCE_FUNCTIONS
+
+# --- operations ---
+(
+    INPUT,  # arena[Y : Y + N] = x[A : A + N]; fails where a value is not finite
+    LSTM,  # Y, Z = h', c' from A, B, C = x, h, c; N inputs, M units
+    GRU,  # Y = h' from A, B = x, h; N inputs, M units
+    RNN,  # Y = h' from A, B = x, h; N inputs, M units; F = 0 tanh, 1 relu
+    DENSE,  # Y = W A + b; N inputs, M outputs
+    MAP,  # Y = F(A; alpha, beta at weights[W], weights[W + 1]); N values
+    BINARY,  # Y = F(A, B); N values; M: bit 0 set, A is one value; bit 1 set, B is one value
+    SOFTMAX,  # over M rows of N values; F = 1: its logarithm
+    REDUCE,  # Y[m] = F over row m; M rows of N values
+    TAKE,  # Y[n] = arena[index n at W]; N values
+    CHECK,  # fails where arena[A : A + N] is not finite
+    COMMIT,  # arena[Y : Y + N] = arena[A : A + N]: a state takes its next value
+    OUTPUT,  # y[Y : Y + N] = arena[A : A + N]
+) = range(13)
+
+MAP_CODES = {name: code for code, name in enumerate(MAP_FUNCTIONS)}
+BINARY_CODES = {name: code for code, name in enumerate(BINARY_FUNCTIONS)}
+REDUCE_CODES = {name: code for code, name in enumerate(REDUCE_FUNCTIONS)}
+
+# --- fields of a row ---
+KIND, W, A, B, C, Y, Z, N, M, F = range(10)
+ROW = 10
+
+# --- fields of the frame ---
+(
+    TABLE,  # address of int64 (STEP_ROWS + COMMIT_ROWS + OUTPUT_ROWS, ROW)
+    STEP_ROWS,  # rows that compute; they change nothing that outlives the step
+    COMMIT_ROWS,  # then rows that change the states
+    OUTPUT_ROWS,  # then rows that write y
+    WEIGHTS,  # address of float32, packed
+    ARENA,  # address of float32 (COPIES, ARENA_SIZE): one arena per staggered state
+    ARENA_SIZE,  # slack included
+    INITIAL,  # address of float32 (ARENA_SIZE,): an arena after reset
+    COPIES,  # 1 in continuous meaning; T in window meaning
+    WINDOW,  # 0 continuous, 1 window
+    X,  # address of float32 (STEPS, X_SIZE)
+    X_SIZE,
+    Y_OUT,  # address of float32 (STEPS, Y_SIZE)
+    Y_SIZE,
+    STEPS,  # readings to take
+    DONE,  # readings taken by this call (written)
+    SEEN,  # readings since the reset (read and written; only counted in window meaning)
+) = range(17)
+FRAME = 17
+
+# --- status of a call ---
+OK, NOT_YET, BAD_READING, BAD_STATE = range(4)

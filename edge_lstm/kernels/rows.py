@@ -1,0 +1,50 @@
+"""Operations over rows: softmax and reductions. A sum goes through the row in order, whatever the width; the vectors'
+part is only what is the same for every element (exp, subtraction, division)."""
+
+from __future__ import annotations
+
+from edge_lstm.kernels.activations import exp, log
+from edge_lstm.kernels.layout import REDUCE_CODES
+from edge_lstm.kernels.simd import fill, kernel, load, maximum, minimum, store
+
+_SUM, _MEAN, _MAX = (REDUCE_CODES[name] for name in ("sum", "mean", "max"))
+
+
+@kernel
+def _reduce_row(V1, arena, x, n, function):
+    total = load(V1, arena, x)
+    for k in range(1, n):
+        value = load(V1, arena, x + k)
+        if function in (_SUM, _MEAN):
+            total = total + value
+        elif function == _MAX:
+            total = maximum(total, value)
+        else:
+            total = minimum(total, value)
+    return total / fill(V1, n) if function == _MEAN else total
+
+
+@kernel
+def reduce(V1, arena, x, y, n, rows, function):
+    """arena[y + m] = function over row m of n values."""
+    for m in range(rows):
+        store(arena, y + m, _reduce_row(V1, arena, x + m * n, n, function))
+
+
+@kernel
+def softmax(V1, arena, x, y, n, rows, logarithm):
+    """Over each row: e^(x - max) / sum, or x - max - log(sum)."""
+    for _ in range(rows):
+        top = _reduce_row(V1, arena, x, n, _MAX)
+        total = fill(V1, 0.0)
+        for k in range(n):
+            shifted = load(V1, arena, x + k) - top
+            power = exp(V1, shifted)
+            total = total + power
+            store(arena, y + k, shifted if logarithm else power)
+        scale = log(V1, total)
+        for k in range(n):
+            value = load(V1, arena, y + k)
+            store(arena, y + k, value - scale if logarithm else value / total)
+        x += n
+        y += n

@@ -1,0 +1,332 @@
+"""Portable vectors as Numba types: `<N x float>` in LLVM, so the same kernel becomes AVX-512, AVX2 or NEON code.
+
+    load(V, p, i)  broadcast(V, p, i)  fill(V, 0.5)  store(p, i, v)
+    a + b   a - b   a * b   a / b   fma(a, b, c)   minimum   maximum   select(a < b, x, y)
+    absolute   copysign   sqrt   to_nearest   exponent_of   power_of_two ...
+
+`V` is a species: how many lanes. Kernels take it as their first argument and are compiled once for each that is used;
+one lane is the scalar case. Its rule: every function here rounds exactly as IEEE 754 says, on every CPU and at every
+width; no fast-math flag, no contraction, no reassociation. So lanes may hold different units, never parts of one sum.
+"""
+
+from __future__ import annotations
+
+import operator
+from dataclasses import dataclass
+from typing import Any
+
+import numba
+from llvmlite import ir
+from numba import types
+from numba.core import cgutils
+from numba.core.imputils import lower_constant
+from numba.extending import (
+    intrinsic,
+    models,
+    overload,
+    overload_attribute,
+    register_model,
+    typeof_impl,
+)
+
+_I32 = ir.IntType(32)
+_F32 = ir.FloatType()
+
+# Kernels never raise: division by zero gives infinity, indices are not checked (the program was, when it was made).
+kernel = numba.njit(error_model="numpy", boundscheck=False)
+
+
+@dataclass(frozen=True)
+class Species:
+    """How many lanes a vector has."""
+
+    lanes: int
+
+
+class SpeciesType(types.Type):
+    """The Numba type of a Species: the number of lanes is known when a kernel is compiled."""
+
+    def __init__(self, lanes: int) -> None:
+        self.lanes = lanes
+        super().__init__(name=f"Species({lanes})")
+
+
+class VectorType(types.Type):
+    """`<lanes x float>` (kind "f"), `<lanes x i32>` ("i") or `<lanes x i1>` ("b")."""
+
+    def __init__(self, lanes: int, kind: str = "f") -> None:
+        self.lanes, self.kind = lanes, kind
+        super().__init__(name=f"Vector({lanes}, {kind})")
+
+    @property
+    def llvm(self) -> ir.VectorType:
+        """The LLVM type."""
+        return ir.VectorType({"f": _F32, "i": _I32, "b": ir.IntType(1)}[self.kind], self.lanes)
+
+
+register_model(SpeciesType)(models.OpaqueModel)
+
+
+@register_model(VectorType)
+class _VectorModel(models.PrimitiveModel):
+    def __init__(self, dmm, fe_type: VectorType) -> None:
+        super().__init__(dmm, fe_type, fe_type.llvm)
+
+
+@typeof_impl.register(Species)
+def _typeof_species(value: Species, context) -> SpeciesType:
+    return SpeciesType(value.lanes)
+
+
+@lower_constant(SpeciesType)
+def _constant_species(context, builder, kind, value):
+    return context.get_dummy_value()
+
+
+@overload_attribute(SpeciesType, "lanes")
+def _lanes(species):
+    lanes = species.lanes
+    return lambda species: lanes
+
+
+def _splat(builder, scalar, lanes: int):
+    vector = ir.VectorType(scalar.type, lanes)
+    one = builder.insert_element(ir.Constant(vector, ir.Undefined), scalar, ir.Constant(_I32, 0))
+    zeros = ir.Constant(ir.VectorType(_I32, lanes), [0] * lanes)
+    return builder.shuffle_vector(one, ir.Constant(vector, ir.Undefined), zeros)
+
+
+def _constant(kind: ir.Type, lanes: int, value: float):
+    return ir.Constant(ir.VectorType(kind, lanes), [value] * lanes)
+
+
+def _call(builder, name: str, v: VectorType, args: list[Any]):
+    """Call an LLVM intrinsic on vectors of type v."""
+    kind = {"f": "f32", "i": "i32"}[v.kind]
+    function_type = ir.FunctionType(v.llvm, [v.llvm] * len(args))
+    function = cgutils.get_or_insert_function(builder.module, function_type, f"llvm.{name}.v{v.lanes}{kind}")
+    return builder.call(function, args)
+
+
+# --- memory
+# -------------------------------------------------------------------------------------------------------------
+
+
+def _pointer(kind):
+    @intrinsic
+    def convert(typingctx, address):
+        def codegen(context, builder, signature, args):
+            return builder.inttoptr(args[0], context.get_value_type(signature.return_type))
+
+        return types.CPointer(kind)(types.int64), codegen
+
+    return convert
+
+
+floats = _pointer(types.float32)  # an address as a pointer to float32 ...
+integers = _pointer(types.int64)  # ... to int64 ...
+indices = _pointer(types.int32)  # ... to int32
+
+
+@intrinsic
+def read(typingctx, pointer, index):
+    """pointer[index], one value."""
+
+    def codegen(context, builder, signature, args):
+        return builder.load(builder.gep(args[0], [args[1]]))
+
+    return pointer.dtype(pointer, types.int64), codegen
+
+
+@intrinsic
+def write(typingctx, pointer, index, value):
+    """pointer[index] = value, one value."""
+
+    def codegen(context, builder, signature, args):
+        builder.store(args[2], builder.gep(args[0], [args[1]]))
+        return context.get_dummy_value()
+
+    return types.void(pointer, types.int64, pointer.dtype), codegen
+
+
+@intrinsic
+def load(typingctx, species, pointer, index):
+    """The vector pointer[index : index + lanes]; no alignment needed."""
+    vector = VectorType(species.lanes)
+
+    def codegen(context, builder, signature, args):
+        address = builder.bitcast(builder.gep(args[1], [args[2]]), vector.llvm.as_pointer())
+        value = builder.load(address)
+        value.align = 4
+        return value
+
+    return vector(species, pointer, types.int64), codegen
+
+
+@intrinsic
+def broadcast(typingctx, species, pointer, index):
+    """pointer[index] in every lane."""
+    vector = VectorType(species.lanes)
+
+    def codegen(context, builder, signature, args):
+        return _splat(builder, builder.load(builder.gep(args[1], [args[2]])), vector.lanes)
+
+    return vector(species, pointer, types.int64), codegen
+
+
+@intrinsic
+def fill(typingctx, species, value):
+    """A number in every lane, rounded to float32 once."""
+    vector = VectorType(species.lanes)
+
+    def codegen(context, builder, signature, args):
+        return _splat(builder, args[1], vector.lanes)
+
+    return vector(species, types.float32), codegen
+
+
+@intrinsic
+def store(typingctx, pointer, index, value):
+    """pointer[index : index + lanes] = value; no alignment needed."""
+
+    def codegen(context, builder, signature, args):
+        address = builder.bitcast(builder.gep(args[0], [args[1]]), args[2].type.as_pointer())
+        builder.store(args[2], address, align=4)
+        return context.get_dummy_value()
+
+    return types.void(pointer, types.int64, value), codegen
+
+
+# --- arithmetic
+# ---------------------------------------------------------------------------------------------------------
+
+
+@intrinsic
+def fma(typingctx, a, b, c):
+    """a * b + c, rounded once (IEEE 754 fusedMultiplyAdd)."""
+
+    def codegen(context, builder, signature, args):
+        return _call(builder, "fma", a, list(args))
+
+    return a(a, a, a), codegen
+
+
+def _arithmetic(operation, instruction: str):
+    @intrinsic
+    def apply(typingctx, a, b):
+        def codegen(context, builder, signature, args):
+            return getattr(builder, instruction)(*args)
+
+        return a(a, a), codegen
+
+    @overload(operation, inline="always")
+    def choose(a, b):
+        if isinstance(a, VectorType) and a == b and a.kind == "f":
+            return lambda a, b: apply(a, b)
+        return None
+
+
+_arithmetic(operator.add, "fadd")
+_arithmetic(operator.sub, "fsub")
+_arithmetic(operator.mul, "fmul")
+_arithmetic(operator.truediv, "fdiv")
+
+
+@intrinsic
+def less(typingctx, a, b):
+    """a < b lane by lane; false where either is NaN."""
+    mask = VectorType(a.lanes, "b")
+
+    def codegen(context, builder, signature, args):
+        return builder.fcmp_ordered("<", *args)
+
+    return mask(a, a), codegen
+
+
+@intrinsic
+def select(typingctx, mask, a, b):
+    """a where the mask is set, else b."""
+
+    def codegen(context, builder, signature, args):
+        return builder.select(*args)
+
+    return a(mask, a, a), codegen
+
+
+@intrinsic
+def minimum(typingctx, a, b):
+    """a where a < b, else b (so b where either is NaN, and b of two zeros)."""
+
+    def codegen(context, builder, signature, args):
+        return builder.select(builder.fcmp_ordered("<", *args), *args)
+
+    return a(a, a), codegen
+
+
+@intrinsic
+def maximum(typingctx, a, b):
+    """a where a > b, else b (so b where either is NaN, and b of two zeros)."""
+
+    def codegen(context, builder, signature, args):
+        return builder.select(builder.fcmp_ordered(">", *args), *args)
+
+    return a(a, a), codegen
+
+
+def _unary(name: str):
+    @intrinsic
+    def apply(typingctx, a):
+        def codegen(context, builder, signature, args):
+            return _call(builder, name, a, list(args))
+
+        return a(a), codegen
+
+    return apply
+
+
+absolute = _unary("fabs")
+sqrt = _unary("sqrt")  # IEEE 754 squareRoot, correctly rounded
+to_nearest = _unary("rint")  # to an integral value, ties to even
+
+
+# --- the bits of a float32, for exp and log
+# ----------------------------------------------------------------------------
+
+
+@intrinsic
+def power_of_two(typingctx, n):
+    """2^n for integral n in -126 ... 127, by writing the exponent."""
+
+    def codegen(context, builder, signature, args):
+        integers = VectorType(n.lanes, "i").llvm
+        exponent = builder.add(builder.fptosi(args[0], integers), _constant(_I32, n.lanes, 127))
+        return builder.bitcast(builder.shl(exponent, _constant(_I32, n.lanes, 23)), n.llvm)
+
+    return n(n), codegen
+
+
+@intrinsic
+def exponent_above(typingctx, a, bits):
+    """e of a = m * 2^e, with m in [s, 2 s) where `bits` are the bits of s; for positive normal a."""
+
+    def codegen(context, builder, signature, args):
+        integers = VectorType(a.lanes, "i").llvm
+        base = _splat(builder, builder.trunc(args[1], _I32), a.lanes)
+        shifted = builder.ashr(builder.sub(builder.bitcast(args[0], integers), base), _constant(_I32, a.lanes, 23))
+        return builder.sitofp(shifted, a.llvm)
+
+    return a(a, types.int64), codegen
+
+
+@intrinsic
+def any_not_finite(typingctx, a):
+    """Whether any lane is NaN or infinite."""
+
+    def codegen(context, builder, signature, args):
+        integers = VectorType(a.lanes, "i").llvm
+        bits = builder.and_(builder.bitcast(args[0], integers), _constant(_I32, a.lanes, 0x7F800000))
+        wrong = builder.icmp_unsigned("==", bits, _constant(_I32, a.lanes, 0x7F800000))
+        whole = builder.bitcast(wrong, ir.IntType(a.lanes))
+        return builder.icmp_unsigned("!=", whole, ir.Constant(ir.IntType(a.lanes), 0))
+
+    return types.boolean(a), codegen

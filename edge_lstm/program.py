@@ -1,0 +1,527 @@
+"""A program: what a trained network does with one reading, as a list of operations over one flat arena of float32.
+
+Its rule: every value has exactly one place in the arena and is written once per step (single assignment). A step
+reads the states, never writes them; each state has a `next` value, and all states change together when the step is
+over. So the order in which states are read never matters, and a step that fails has changed nothing.
+
+A `Program` is checked when it is made: whatever holds one may execute it without looking at bounds again. That is why
+this file, not the kernels, is strict; a program read from a stranger's file goes through the same check. It knows
+nothing of lanes, packing or machine code (`assembly.py`), and nothing of files (`storage.py`).
+
+Weights stand here in PyTorch's layout: rows `i f g o` for LSTM, `r z n` for GRU.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from edge_lstm.errors import ProgramError
+
+Floats = npt.NDArray[np.float32]
+Indices = npt.NDArray[np.int32]
+Attribute = str | int | float
+
+# Every written slot starts at a multiple of this and is padded to one, so that whole vectors may be stored.
+GRAIN = 16
+MAX_ARENA = 1 << 26  # floats; 256 MiB. A larger arena in a file is an attack or a mistake, not a robot's network.
+
+# name -> how many of (alpha, beta) it uses; the meaning is ONNX's, operator set 20, unless said.
+MAP_FUNCTIONS: Mapping[str, int] = {
+    "identity": 0,
+    "tanh": 0,
+    "sigmoid": 0,
+    "relu": 0,
+    "leaky_relu": 1,
+    "elu": 1,
+    "selu": 2,  # beta is ONNX's gamma
+    "softplus": 0,
+    "softsign": 0,
+    "hard_sigmoid": 2,
+    "thresholded_relu": 1,
+    "clip": 2,  # alpha is the minimum, beta the maximum
+    "exp": 0,
+    "log": 0,
+    "sqrt": 0,
+    "abs": 0,
+    "neg": 0,
+    "reciprocal": 0,
+    "affine": 2,  # alpha * x + beta, rounded once
+}
+BINARY_FUNCTIONS = ("add", "sub", "mul", "div", "min", "max")
+REDUCE_FUNCTIONS = ("sum", "mean", "max", "min")
+RNN_ACTIVATIONS = ("tanh", "relu")
+
+
+def padded(size: int) -> int:
+    """The number of floats a slot of `size` occupies."""
+    return -(-size // GRAIN) * GRAIN
+
+
+@dataclass(frozen=True)
+class Slot:
+    """A range of the arena: `size` float32 from `offset` on."""
+
+    offset: int
+    size: int
+
+    def part(self, start: int, size: int) -> Slot:
+        """The view `[start : start + size]`; nothing is copied."""
+        if start < 0 or size < 1 or start + size > self.size:
+            raise ProgramError(f"part [{start} : {start + size}] lies outside a slot of {self.size}")
+        return Slot(self.offset + start, size)
+
+    @property
+    def elements(self) -> npt.NDArray[np.int64]:
+        """The arena element numbers of this slot, for `Builder.take`."""
+        return np.arange(self.offset, self.offset + self.size, dtype=np.int64)
+
+
+@dataclass(frozen=True)
+class Operation:
+    """One operation: reads `inputs`, writes `outputs`. `source` names what it came from (ONNX nodes, arrays)."""
+
+    kind: str
+    inputs: tuple[Slot, ...]
+    outputs: tuple[Slot, ...]
+    weights: Mapping[str, npt.NDArray[Any]] = field(default_factory=dict)
+    attributes: Mapping[str, Attribute] = field(default_factory=dict)
+    name: str = ""
+    source: tuple[str, ...] = ()
+
+    @property
+    def multiply_adds(self) -> int:
+        """Multiplications of a weight with a value in one step."""
+        return sum(w.size for key, w in self.weights.items() if key in ("W", "R"))
+
+
+@dataclass(frozen=True)
+class Named:
+    """A named place: an input or an output of the network."""
+
+    name: str
+    slot: Slot
+
+
+@dataclass(frozen=True)
+class State:
+    """What is kept between readings. `reset` float32 (size,) is its value after a reset, `next` the value it takes."""
+
+    name: str
+    slot: Slot
+    next: Slot
+    reset: Floats
+
+
+@dataclass(frozen=True)
+class Constant:
+    """Values that stand in the arena for ever."""
+
+    slot: Slot
+    values: Floats
+
+
+@dataclass(frozen=True)
+class Program:
+    """A checked program. Raises ProgramError where it contradicts itself."""
+
+    arena_size: int
+    inputs: tuple[Named, ...]
+    outputs: tuple[Named, ...]
+    states: tuple[State, ...]
+    constants: tuple[Constant, ...]
+    operations: tuple[Operation, ...]
+
+    def __post_init__(self) -> None:
+        _check(self)
+
+    @property
+    def input_size(self) -> int:
+        """Floats in one reading: the inputs one after the other."""
+        return sum(i.slot.size for i in self.inputs)
+
+    @property
+    def output_size(self) -> int:
+        """Floats in one output: the outputs one after the other."""
+        return sum(o.slot.size for o in self.outputs)
+
+    @property
+    def state_size(self) -> int:
+        """Floats kept between readings."""
+        return sum(s.slot.size for s in self.states)
+
+    @property
+    def multiply_adds(self) -> int:
+        """Multiply-adds in one step."""
+        return sum(op.multiply_adds for op in self.operations)
+
+    @property
+    def weight_count(self) -> int:
+        """Weights and biases read in one step."""
+        return sum(w.size for op in self.operations for w in op.weights.values())
+
+    def initial_arena(self) -> Floats:
+        """The arena after a reset: float32 (arena_size + GRAIN,), the last GRAIN being slack for vector reads."""
+        arena = np.zeros(self.arena_size + GRAIN, np.float32)
+        for constant in self.constants:
+            arena[constant.slot.offset :][: constant.slot.size] = constant.values
+        for state in self.states:
+            arena[state.slot.offset :][: state.slot.size] = state.reset
+        return arena
+
+
+# --- what each kind of operation must look like
+# ------------------------------------------------------------------------
+
+Need = Callable[[bool, str], None]
+
+
+def _weights(op: Operation, need: Need, **shapes: tuple[int, ...]) -> None:
+    need(set(op.weights) == set(shapes), f"has weights {sorted(op.weights)}, needs {sorted(shapes)}")
+    for key, shape in shapes.items():
+        w = op.weights[key]
+        need(w.dtype == np.float32 and w.shape == shape, f"weight {key} is {w.dtype} {w.shape}, needs float32 {shape}")
+        need(bool(np.isfinite(w).all()), f"weight {key} holds NaN or infinity")
+
+
+def _sizes(op: Operation, need: Need, inputs: int, outputs: int) -> list[int]:
+    need(len(op.inputs) == inputs and len(op.outputs) == outputs, f"needs {inputs} inputs and {outputs} outputs")
+    return [s.size for s in (*op.inputs, *op.outputs)]
+
+
+def _lstm(op: Operation, need: Need) -> None:
+    x, h, c, h_next, c_next = _sizes(op, need, 3, 2)
+    need(h == c == h_next == c_next, f"h, c and their next values differ in size: {h}, {c}, {h_next}, {c_next}")
+    _weights(op, need, W=(4 * h, x), R=(4 * h, h), b=(4 * h,))
+
+
+def _gru(op: Operation, need: Need) -> None:
+    x, h, h_next = _sizes(op, need, 2, 1)
+    need(h == h_next, f"h and its next value differ in size: {h}, {h_next}")
+    _weights(op, need, W=(3 * h, x), R=(3 * h, h), b_W=(3 * h,), b_R=(3 * h,))
+
+
+def _rnn(op: Operation, need: Need) -> None:
+    x, h, h_next = _sizes(op, need, 2, 1)
+    need(h == h_next, f"h and its next value differ in size: {h}, {h_next}")
+    need(op.attributes.get("activation") in RNN_ACTIVATIONS, f"activation must be one of {RNN_ACTIVATIONS}")
+    _weights(op, need, W=(h, x), R=(h, h), b=(h,))
+
+
+def _dense(op: Operation, need: Need) -> None:
+    x, y = _sizes(op, need, 1, 1)
+    _weights(op, need, W=(y, x), b=(y,))
+
+
+def _map(op: Operation, need: Need) -> None:
+    x, y = _sizes(op, need, 1, 1)
+    need(x == y, f"input of {x} and output of {y} differ in size")
+    need(op.attributes.get("function") in MAP_FUNCTIONS, f"function {op.attributes.get('function')!r} is unknown")
+    for key in ("alpha", "beta"):
+        value = op.attributes.get(key)
+        need(isinstance(value, float) and not np.isnan(value), f"{key} must be a number, is {value!r}")
+
+
+def _binary(op: Operation, need: Need) -> None:
+    a, b, y = _sizes(op, need, 2, 1)
+    need(op.attributes.get("function") in BINARY_FUNCTIONS, f"function {op.attributes.get('function')!r} is unknown")
+    need(y == max(a, b) and {a, b} <= {1, y}, f"sizes {a} and {b} do not go together into {y}")
+
+
+def _rows(op: Operation, need: Need, size: int) -> int:
+    rows = op.attributes.get("rows")
+    if not isinstance(rows, int) or rows < 1 or size % rows:
+        need(False, f"{size} values do not make {rows!r} equal rows")
+        return 1
+    return rows
+
+
+def _softmax(op: Operation, need: Need) -> None:
+    x, y = _sizes(op, need, 1, 1)
+    need(x == y, f"input of {x} and output of {y} differ in size")
+    need(op.attributes.get("log") in (0, 1), "attribute log must be 0 or 1")
+    _rows(op, need, x)
+
+
+def _reduce(op: Operation, need: Need) -> None:
+    x, y = _sizes(op, need, 1, 1)
+    need(op.attributes.get("function") in REDUCE_FUNCTIONS, f"function {op.attributes.get('function')!r} is unknown")
+    need(_rows(op, need, x) == y, f"output of {y} does not match the number of rows")
+
+
+def _take(op: Operation, need: Need) -> None:
+    (y,) = _sizes(op, need, 0, 1)
+    indices = op.weights.get("indices")
+    need(set(op.weights) == {"indices"}, "needs exactly the array `indices`")
+    need(indices is not None and indices.dtype == np.int32 and indices.shape == (y,), f"indices must be int32 ({y},)")
+
+
+KINDS: Mapping[str, Callable[[Operation, Need], None]] = {
+    "lstm": _lstm,
+    "gru": _gru,
+    "rnn": _rnn,
+    "dense": _dense,
+    "map": _map,
+    "binary": _binary,
+    "softmax": _softmax,
+    "reduce": _reduce,
+    "take": _take,
+}
+
+
+class _Checker:
+    """Walks a program in order and keeps track of which arena elements hold a value."""
+
+    def __init__(self, arena_size: int) -> None:
+        if not isinstance(arena_size, int) or arena_size % GRAIN or not 0 < arena_size <= MAX_ARENA:
+            raise ProgramError(
+                f"arena size {arena_size!r} is not a multiple of {GRAIN} between {GRAIN} and {MAX_ARENA}"
+            )
+        self.holds = np.zeros(arena_size, np.bool_)
+        self.taken = np.zeros(arena_size // GRAIN, np.bool_)
+
+    def write(self, slot: Slot, what: str) -> None:
+        end = slot.offset + padded(slot.size)
+        if slot.size < 1 or slot.offset < 0 or slot.offset % GRAIN or end > self.holds.size:
+            raise ProgramError(f"{what} is at {slot.offset} with size {slot.size}: outside the arena or not aligned")
+        grains = self.taken[slot.offset // GRAIN : end // GRAIN]
+        if grains.any():
+            raise ProgramError(f"{what} overlaps another value at arena element {slot.offset}")
+        grains[:] = True
+        self.holds[slot.offset : slot.offset + slot.size] = True
+
+    def read(self, slot: Slot, what: str) -> None:
+        if slot.size < 1 or slot.offset < 0 or slot.offset + slot.size > self.holds.size:
+            raise ProgramError(f"{what} reads [{slot.offset} : {slot.offset + slot.size}], outside the arena")
+        if not self.holds[slot.offset : slot.offset + slot.size].all():
+            raise ProgramError(f"{what} reads [{slot.offset} : {slot.offset + slot.size}], which nothing has written")
+
+    def values(self, slot: Slot, values: Floats, what: str) -> None:
+        self.write(slot, what)
+        if values.dtype != np.float32 or values.shape != (slot.size,):
+            raise ProgramError(f"{what} holds {values.dtype} {values.shape}, needs float32 ({slot.size},)")
+        if not np.isfinite(values).all():
+            raise ProgramError(f"{what} holds NaN or infinity")
+
+
+def _check(program: Program) -> None:
+    checker = _Checker(program.arena_size)
+    if not program.inputs or not program.outputs:
+        raise ProgramError("a program needs at least one input and one output")
+    names = [s.name for s in program.states]
+    if len(set(names)) != len(names):
+        raise ProgramError(f"two states share a name: {sorted(names)}")
+    for constant in program.constants:
+        checker.values(constant.slot, constant.values, "a constant")
+    for named in program.inputs:
+        checker.write(named.slot, f"input {named.name!r}")
+    for state in program.states:
+        checker.values(state.slot, state.reset, f"state {state.name!r}")
+    for number, op in enumerate(program.operations):
+        what = f"operation {number} ({op.kind} {op.name})".replace(" )", ")")
+
+        def need(condition: bool, complaint: str, what: str = what) -> None:
+            if not condition:
+                raise ProgramError(f"{what}: {complaint}")
+
+        need(op.kind in KINDS, f"unknown kind; known are {', '.join(KINDS)}")
+        for slot in op.inputs:
+            checker.read(slot, what)
+        KINDS[op.kind](op, need)
+        if op.kind == "take":
+            indices = op.weights["indices"]
+            need(bool((indices >= 0).all() and (indices < program.arena_size).all()), "an index is outside the arena")
+            need(bool(checker.holds[indices].all()), "an index names an element that nothing has written")
+        for slot in op.outputs:
+            checker.write(slot, what)
+    for state in program.states:
+        checker.read(state.next, f"the next value of state {state.name!r}")
+        if state.next.size != state.slot.size:
+            raise ProgramError(f"state {state.name!r} has {state.slot.size} values, its next value {state.next.size}")
+    for named in program.outputs:
+        checker.read(named.slot, f"output {named.name!r}")
+
+
+# --- making one
+# ---------------------------------------------------------------------------------------------------------
+
+
+def _float32(values: npt.ArrayLike) -> Floats:
+    return np.ascontiguousarray(values, dtype=np.float32)
+
+
+class Builder:
+    """Makes a program, one operation at a time. Sizes are checked by `build`, which raises ProgramError."""
+
+    def __init__(self) -> None:
+        self._size = 0
+        self._inputs: list[Named] = []
+        self._outputs: list[Named] = []
+        self._states: list[State] = []
+        self._constants: list[Constant] = []
+        self._operations: list[Operation] = []
+        self._next: dict[Slot, Slot] = {}
+
+    def _slot(self, size: int) -> Slot:
+        slot = Slot(self._size, size)
+        self._size += padded(size)
+        if not 0 < self._size <= MAX_ARENA:
+            raise ProgramError(f"the arena would need {self._size} values; {MAX_ARENA} is the most")
+        return slot
+
+    def _add(
+        self,
+        kind: str,
+        inputs: Iterable[Slot],
+        sizes: Iterable[int],
+        *,
+        weights: Mapping[str, npt.NDArray[Any]] | None = None,
+        attributes: Mapping[str, Attribute] | None = None,
+        name: str = "",
+        source: Iterable[str] = (),
+    ) -> tuple[Slot, ...]:
+        outputs = tuple(self._slot(size) for size in sizes)
+        self._operations.append(
+            Operation(kind, tuple(inputs), outputs, weights or {}, attributes or {}, name, tuple(source))
+        )
+        return outputs
+
+    def input(self, name: str, size: int) -> Slot:
+        """A part of the reading."""
+        self._inputs.append(Named(name, self._slot(size)))
+        return self._inputs[-1].slot
+
+    def state(self, name: str, size: int, reset: npt.ArrayLike | None = None) -> Slot:
+        """A value kept between readings; read-only during a step. People read it by this name: "lstm.h", "lstm.c"."""
+        slot = self._slot(size)
+        self._states.append(State(name, slot, slot, _float32(np.zeros(size) if reset is None else reset)))
+        return slot
+
+    def constant(self, values: npt.ArrayLike) -> Slot:
+        """Values (n,) that never change."""
+        array = _float32(values)
+        self._constants.append(Constant(self._slot(array.size), array))
+        return self._constants[-1].slot
+
+    def lstm(
+        self,
+        x: Slot,
+        h: Slot,
+        c: Slot,
+        *,
+        W: npt.ArrayLike,
+        R: npt.ArrayLike,
+        b: npt.ArrayLike,
+        name: str = "",
+        source: Iterable[str] = (),
+    ) -> tuple[Slot, Slot]:
+        """Next (h, c) of an LSTM (Hochreiter & Schmidhuber 1997, with forget gates): W (4H, I), R (4H, H), b (4H,)."""
+        weights = {"W": _float32(W), "R": _float32(R), "b": _float32(b)}
+        h_next, c_next = self._add("lstm", (x, h, c), (h.size, c.size), weights=weights, name=name, source=source)
+        return h_next, c_next
+
+    def gru(
+        self,
+        x: Slot,
+        h: Slot,
+        *,
+        W: npt.ArrayLike,
+        R: npt.ArrayLike,
+        b_W: npt.ArrayLike,
+        b_R: npt.ArrayLike,
+        name: str = "",
+        source: Iterable[str] = (),
+    ) -> Slot:
+        """Next h of a GRU with the reset gate after the product (linear_before_reset = 1): W (3H, I), R (3H, H)."""
+        weights = {"W": _float32(W), "R": _float32(R), "b_W": _float32(b_W), "b_R": _float32(b_R)}
+        return self._add("gru", (x, h), (h.size,), weights=weights, name=name, source=source)[0]
+
+    def rnn(
+        self,
+        x: Slot,
+        h: Slot,
+        *,
+        W: npt.ArrayLike,
+        R: npt.ArrayLike,
+        b: npt.ArrayLike,
+        activation: str = "tanh",
+        name: str = "",
+        source: Iterable[str] = (),
+    ) -> Slot:
+        """Next h of a plain recurrent layer, activation(W x + R h + b): W (H, I), R (H, H), b (H,)."""
+        weights = {"W": _float32(W), "R": _float32(R), "b": _float32(b)}
+        attributes = {"activation": activation}
+        return self._add("rnn", (x, h), (h.size,), weights=weights, attributes=attributes, name=name, source=source)[0]
+
+    def dense(
+        self,
+        x: Slot,
+        *,
+        W: npt.ArrayLike,
+        b: npt.ArrayLike | None = None,
+        activation: str = "identity",
+        name: str = "",
+        source: Iterable[str] = (),
+    ) -> Slot:
+        """activation(W x + b): W (O, I), b (O,) or None for zero."""
+        matrix = _float32(W)
+        bias = np.zeros(len(matrix), np.float32) if b is None else _float32(b)
+        y = self._add("dense", (x,), (len(matrix),), weights={"W": matrix, "b": bias}, name=name, source=source)[0]
+        return y if activation == "identity" else self.map(activation, y, source=source)
+
+    def map(self, function: str, x: Slot, *, alpha: float = 0.0, beta: float = 0.0, source: Iterable[str] = ()) -> Slot:
+        """One of MAP_FUNCTIONS, element by element."""
+        attributes: dict[str, Attribute] = {"function": function, "alpha": float(alpha), "beta": float(beta)}
+        return self._add("map", (x,), (x.size,), attributes=attributes, source=source)[0]
+
+    def binary(self, function: str, a: Slot, b: Slot, *, source: Iterable[str] = ()) -> Slot:
+        """One of BINARY_FUNCTIONS, element by element; one side may have size 1."""
+        size = max(a.size, b.size)
+        return self._add("binary", (a, b), (size,), attributes={"function": function}, source=source)[0]
+
+    def softmax(self, x: Slot, *, rows: int = 1, log: bool = False, source: Iterable[str] = ()) -> Slot:
+        """Softmax, or its logarithm, over each of `rows` equal rows."""
+        return self._add("softmax", (x,), (x.size,), attributes={"rows": rows, "log": int(log)}, source=source)[0]
+
+    def reduce(self, function: str, x: Slot, *, rows: int = 1, source: Iterable[str] = ()) -> Slot:
+        """One of REDUCE_FUNCTIONS over each of `rows` equal rows: size `rows`."""
+        return self._add("reduce", (x,), (rows,), attributes={"function": function, "rows": rows}, source=source)[0]
+
+    def take(self, indices: npt.ArrayLike, *, source: Iterable[str] = ()) -> Slot:
+        """Any data movement: element i of the result is arena element indices[i]."""
+        array = np.ascontiguousarray(indices, dtype=np.int32)
+        return self._add("take", (), (array.size,), weights={"indices": array}, source=source)[0]
+
+    def next(self, state: Slot, value: Slot) -> None:
+        """`value` becomes the state when the step is over."""
+        if state in self._next:
+            raise ProgramError(f"the state at {state.offset} is given two next values")
+        self._next[state] = value
+
+    def output(self, name: str, value: Slot) -> None:
+        """A part of the output."""
+        self._outputs.append(Named(name, value))
+
+    def build(self) -> Program:
+        """The checked program."""
+        known = {s.slot for s in self._states}
+        if stray := set(self._next) - known:
+            raise ProgramError(
+                f"a next value is given for something that is no state: {sorted(s.offset for s in stray)}"
+            )
+        if forgotten := [s.name for s in self._states if s.slot not in self._next]:
+            raise ProgramError(f"no next value is given for the states {forgotten}")
+        states = tuple(dataclasses.replace(s, next=self._next[s.slot]) for s in self._states)
+        return Program(
+            max(self._size, GRAIN),
+            tuple(self._inputs),
+            tuple(self._outputs),
+            states,
+            tuple(self._constants),
+            tuple(self._operations),
+        )

@@ -1,0 +1,264 @@
+"""A stream: bits equal however a log is cut, errors that change nothing, snapshots, windows, threads."""
+
+from __future__ import annotations
+
+import threading
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from edge_lstm.errors import ReadingError, StateError
+from edge_lstm.model import Channel, Model, channels_for
+from edge_lstm.program import Builder
+from edge_lstm.stream import Stream
+from tests.nets import CELLS, network, readings
+
+
+def stepped(stream: Stream, xs) -> bytes:
+    """All outputs of `step`, as bytes; NaN where there is none."""
+    nothing = np.full(stream.model.program.output_size, np.nan, np.float32)
+    return b"".join((nothing if (y := stream.step(x)) is None else y).tobytes() for x in xs)
+
+
+@settings(max_examples=40, deadline=None)
+@given(
+    kind=st.sampled_from(CELLS),
+    cuts=st.lists(st.tuples(st.booleans(), st.integers(1, 30)), min_size=1, max_size=8),
+    window=st.sampled_from([None, 1, 2, 7]),
+    seed=st.integers(0, 1000),
+)
+def test_any_mixture_of_step_and_run_gives_the_same_bits(kind, cuts, window, seed):
+    """A log gives the same bits in one run, reading by reading, and in any mixture, in both meanings of time."""
+    model = network(kind, units=11, seed=seed, window=window)
+    xs = readings(sum(n for _, n in cuts), 8, seed)
+    whole = model.stream()
+    expected = whole.run(xs).tobytes()
+    mixed, start, got = model.stream(), 0, b""
+    for as_run, n in cuts:
+        part = xs[start : start + n]
+        got += mixed.run(part).tobytes() if as_run else stepped(mixed, part)
+        start += n
+    assert got == expected
+    assert mixed.snapshot() == whole.snapshot()
+
+
+@settings(max_examples=20, deadline=None)
+@given(kind=st.sampled_from(CELLS), window=st.integers(1, 9), seed=st.integers(0, 1000))
+def test_a_window_gives_exactly_what_the_last_readings_give_alone(kind, window, seed):
+    """In window meaning each output has the bits of a fresh stream that takes just the last T readings."""
+    model = network(kind, units=9, seed=seed, window=window)
+    alone = Model(model.program, model.inputs, model.outputs)
+    xs = readings(25, 8, seed)
+    got = model.stream().run(xs)
+    assert np.isnan(got[: window - 1]).all()
+    for t in range(window - 1, len(xs)):
+        assert got[t].tobytes() == alone.stream().run(xs[t - window + 1 : t + 1])[-1].tobytes()
+
+
+def test_step_says_not_yet_until_the_first_window_is_full():
+    """Before T readings, step of a window model returns None; from then on an output."""
+    stream = network(window=3).stream()
+    assert [stream.step(x) is None for x in readings(5, 8)] == [True, True, False, False, False]
+
+
+BAD_READINGS = [
+    ([1.0] * 7, "expected 8 numbers"),
+    ([1.0] * 9, "expected 8 numbers"),
+    ([1.0], "expected 8 numbers"),
+    (1.0, "expected 8 numbers"),
+    (np.zeros((1, 8), np.float32), r"shape \(1, 8\)"),
+    (np.zeros((8, 1), np.float32), r"shape \(8, 1\)"),
+    (["1"] * 8, "real numbers"),
+    ([None] * 8, "real numbers"),
+    (np.zeros(8, np.complex64), "real numbers"),
+    (np.zeros(8, np.bool_), "real numbers"),
+    ([[1.0], [2.0, 3.0]], "ragged"),
+    ([1.0, 2.0, float("nan"), 0, 0, 0, 0, 0], r"holds nan in channel 'x\[2\]'"),
+    (np.float32([0, 0, 0, 0, 0, 0, 0, np.inf]), r"holds inf in channel 'x\[7\]'"),
+    ([0, 0, 0, 0, 0, 0, 0, 1e39], r"holds inf in channel 'x\[7\]'"),
+]
+
+
+@pytest.mark.parametrize("window", [None, 3])
+@pytest.mark.parametrize(("x", "message"), BAD_READINGS)
+def test_a_bad_reading_is_refused_and_changes_nothing(x, message, window):
+    """Wrong length, type, layout, NaN and infinity raise ReadingError that says which; the stream goes on as if it
+    had not been."""
+    model, xs = network(window=window), readings(6, 8)
+    stream, undisturbed = model.stream(), model.stream()
+    stream.run(xs[:3])
+    undisturbed.run(xs[:3])
+    before = stream.snapshot()
+    with pytest.raises(ReadingError, match=message):
+        stream.step(x)
+    assert stream.snapshot() == before
+    assert stepped(stream, xs[3:]) == stepped(undisturbed, xs[3:])
+
+
+def test_run_refuses_a_log_with_a_bad_row_as_a_whole():
+    """A NaN in row 5 is named, and none of the rows before it was taken."""
+    stream, xs = network().stream(), readings(10, 8)
+    xs[5, 2] = np.nan
+    before = stream.snapshot()
+    with pytest.raises(ReadingError, match=r"row 5 holds nan in channel 'x\[2\]'"):
+        stream.run(xs)
+    assert stream.snapshot() == before
+    with pytest.raises(ReadingError, match=r"expected \(readings, 8\)"):
+        stream.run(xs[:, :4])
+
+
+def test_readings_of_other_kinds_are_converted_not_misread():
+    """Lists, float64, integers, strided and big-endian arrays give the bits of the same float32 reading."""
+    model, x = network(), np.arange(8, dtype=np.float32)
+    expected = model.stream().step(x).tobytes()
+    others = [
+        x.tolist(),
+        x.astype(">f4"),
+        x.astype(np.float64),
+        x.astype(np.int16),
+        np.repeat(x, 3)[::3],
+        tuple(range(8)),
+    ]
+    for other in others:
+        assert model.stream().step(other).tobytes() == expected
+
+
+def test_an_exploding_network_is_stopped_before_its_memory_is_infinite():
+    """Where a step would make the state infinite it raises StateError, and the finite state before it is kept."""
+    b = Builder()
+    x, h = b.input("x", 1), b.state("rnn.h", 1)
+    y = b.rnn(x, h, W=[[1.0]], R=[[1e20]], b=[0.0], activation="relu")
+    b.next(h, y)
+    b.output("y", y)
+    stream = Model(b.build(), channels_for(("x",), (1,)), channels_for(("y",), (1,))).stream()
+    stream.run([[1.0], [1.0]])
+    with pytest.raises(StateError, match="unstable"):
+        stream.step([1.0])
+    assert stream.state["rnn.h"].tolist() == [np.float32(1e20)]
+
+
+@pytest.mark.parametrize("window", [None, 4])
+def test_a_snapshot_restores_the_future(window):
+    """After restore, in the same stream or another one, the same readings give the same bits again."""
+    model, xs = network("gru", window=window), readings(30, 8)
+    stream = model.stream()
+    stream.run(xs[:10])
+    snapshot = stream.snapshot()
+    future = stream.run(xs[10:]).tobytes()
+    other = model.stream()
+    for restored in (stream, other):
+        restored.restore(snapshot)
+        assert restored.run(xs[10:]).tobytes() == future
+
+
+def test_a_foreign_or_damaged_snapshot_is_refused():
+    """A snapshot of another model, a cut one and one with NaN raise StateError, the state being unchanged."""
+    stream, foreign = network(seed=1).stream(), network(seed=2).stream().snapshot()
+    stream.run(readings(3, 8))
+    before = stream.snapshot()
+    damaged = before[:-4] + np.float32(np.nan).tobytes()
+    for snapshot, message in ((foreign, "is of model"), (before[:-1], "bytes"), (damaged, "damaged"), (b"", "bytes")):
+        with pytest.raises(StateError, match=message):
+            stream.restore(snapshot)
+        assert stream.snapshot() == before
+
+
+def test_reset_goes_back_to_the_models_own_initial_state():
+    """reset restores the trained initial state, not zero."""
+    model, xs = network("lstm", seed=5), readings(4, 8)
+    stream = model.stream()
+    first, initial = stream.run(xs).tobytes(), model.program.states[0].reset
+    assert initial.any()
+    stream.reset()
+    np.testing.assert_array_equal(stream.state["lstm0.h"], initial)
+    assert stream.run(xs).tobytes() == first
+
+
+def test_the_memory_is_readable_by_layer_name():
+    """state gives h and c by name: the head applied to h is the output."""
+    model = network(seed=3)
+    stream = model.stream()
+    y = stream.step(readings(1, 8)[0])
+    head = model.program.operations[-1].weights
+    assert set(stream.state) == {"lstm0.h", "lstm0.c"}
+    np.testing.assert_allclose(head["W"] @ stream.state["lstm0.h"] + head["b"], y, rtol=1e-5)
+
+
+def test_the_output_is_a_view_that_cannot_be_written():
+    """step returns its one output buffer, read-only: kept by a caller it shows the next output."""
+    stream, xs = network().stream(), readings(2, 8)
+    first = stream.step(xs[0])
+    kept = first.copy()
+    with pytest.raises(ValueError, match="read-only"):
+        first[0] = 0
+    assert stream.step(xs[1]) is first
+    assert not np.array_equal(first, kept)
+
+
+def test_channels_scale_readings_and_outputs():
+    """physical = network * scale + offset, in and out, in step and run alike."""
+    plain = network(inputs=2, outputs=1)
+    scaled = Model(
+        plain.program,
+        (Channel("current", "A", scale=2.0, offset=1.0), Channel("speed", "rad/s", scale=4.0)),
+        (Channel("torque", "N m", scale=8.0, offset=-3.0),),
+    )
+    xs = readings(20, 2)
+    expected = plain.stream().run((xs - np.float32([1, 0])) / np.float32([2, 4])) * np.float32(8) + np.float32(-3)
+    got = scaled.stream().run(xs)
+    np.testing.assert_array_equal(got, expected)
+    assert stepped(scaled.stream(), xs) == got.tobytes()
+
+
+def test_many_streams_of_one_model_run_in_threads_at_once():
+    """Eight threads, each with its own stream of one model, get the bits that each log gives alone."""
+    model = network(units=64)
+    logs = [readings(2000, 8, seed) for seed in range(8)]
+    expected = [model.stream().run(xs).tobytes() for xs in logs]
+    got: list[bytes | None] = [None] * len(logs)
+
+    def work(number: int) -> None:
+        got[number] = model.stream().run(logs[number]).tobytes()
+
+    threads = [threading.Thread(target=work, args=(k,)) for k in range(len(logs))]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert got == expected
+
+
+def test_run_releases_the_gil():
+    """While one thread is inside a long run, another one goes on computing in Python."""
+    stream = network(units=256, layers=2).stream()
+    xs, progress, done = readings(20_000, 8), [], threading.Event()
+
+    def work() -> None:
+        stream.run(xs)
+        done.set()
+
+    thread = threading.Thread(target=work)
+    thread.start()
+    while not done.is_set():
+        progress.append(None)
+    thread.join()
+    assert len(progress) > 10_000
+
+
+def test_a_step_allocates_nothing():
+    """Ten thousand steps leave no Python object behind and raise the peak by less than one array."""
+    import tracemalloc
+
+    stream, x = network().stream(), readings(1, 8)[0]
+    stream.step(x)
+    tracemalloc.start()
+    before = tracemalloc.get_traced_memory()[0]
+    tracemalloc.reset_peak()
+    for _ in range(10_000):
+        stream.step(x)
+    after, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert after - before < 200
+    assert peak - before < 1000
