@@ -56,8 +56,8 @@ class Stream:
             (layout.INITIAL, self._initial.ctypes.data),
             (layout.COPIES, copies),
             (layout.WINDOW, model.window is not None),
-            (layout.X_SIZE, program.input_size),
-            (layout.Y_SIZE, program.output_size),
+            (layout.X_STEP, program.input_size),
+            (layout.Y_STEP, program.output_size),
         ):
             self._frame[field] = value
         self._point_at(self._x, self._y, 1)

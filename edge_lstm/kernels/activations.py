@@ -2,8 +2,8 @@
 give the same bits on every CPU and at every width. `tests/kernels/test_activations.py` holds the largest errors to
 what is said here.
 
-    tanh      rational, odd degree 13 over even degree 6, x clamped to ±7.90531 and ±1 beyond ±8.3178; coefficients: the minimax ones
-              published in Eigen (generic_fast_tanh_float); absolute error below 2.5e-7
+    tanh      rational, odd degree 13 over even degree 6, x clamped to ±7.90531, and ±1 beyond ±8.3178; the minimax
+              coefficients published in Eigen (generic_fast_tanh_float); absolute error below 2.5e-7
     sigmoid   0.5 tanh(0.5 x) + 0.5; absolute error below 1.6e-7
     exp       2^n e^r with |r| <= ln(2) / 2, polynomial of degree 7 published in Cephes (expf, Moshier 1989);
               relative error below 1e-7; below -87.3365 zero (a denormal is never made), above 88.7228 infinity

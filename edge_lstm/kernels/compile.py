@@ -53,16 +53,20 @@ define ptr @edge_lstm_log(ptr %self, ptr %nothing) {{
   ret ptr %result
 }}
 """
+# Arenas that one pass over the weights serves: as many as their sums (four gates each) have vector registers, 32 with
+# AVX-512 and NEON, 16 with AVX2.
+GROUPS = {4: 4, 8: 2, 16: 4}
 EXPORTED = ("edge_lstm_run", "edge_lstm_step", "edge_lstm_log")
 
 
 def machine_code(lanes: int) -> str:
     """Numba's optimized LLVM code of the machine for this CPU, with the three functions around it."""
-    species, single = Species(lanes), Species(1)
+    group = GROUPS[lanes]
+    one, one_lane, many, many_lane = Species(lanes), Species(1), Species(lanes, group), Species(1, group)
 
     @numba.njit(types.int64(types.int64), error_model="numpy", boundscheck=False)
     def entry(frame: Any) -> Any:
-        return machine.run(species, single, frame)
+        return machine.run(one, one_lane, many, many_lane, frame)
 
     (compiled,) = entry.overloads.values()
     native = compiled.fndesc.llvm_func_name

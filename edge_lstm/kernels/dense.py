@@ -7,7 +7,7 @@ takes the inputs j, j + 4, j + 8, ... (the first starts from the bias), and the 
 
 from __future__ import annotations
 
-from edge_lstm.kernels.simd import broadcast, fill, fma, kernel, load, store
+from edge_lstm.kernels.simd import broadcast, fill, fma, kernel, store, weight
 
 
 @kernel
@@ -15,17 +15,17 @@ def dense(V, weights, w, arena, x, y, n_x, n_y):
     lanes = V.lanes
     whole = n_x & ~3
     for unit in range(0, n_y, lanes):
-        s0 = load(V, weights, w)
+        s0 = weight(V, weights, w)
         s1 = s2 = s3 = fill(V, 0.0)
         w += lanes
         for k in range(0, whole, 4):
-            s0 = fma(broadcast(V, arena, x + k), load(V, weights, w), s0)
-            s1 = fma(broadcast(V, arena, x + k + 1), load(V, weights, w + lanes), s1)
-            s2 = fma(broadcast(V, arena, x + k + 2), load(V, weights, w + 2 * lanes), s2)
-            s3 = fma(broadcast(V, arena, x + k + 3), load(V, weights, w + 3 * lanes), s3)
+            s0 = fma(broadcast(V, arena, x + k), weight(V, weights, w), s0)
+            s1 = fma(broadcast(V, arena, x + k + 1), weight(V, weights, w + lanes), s1)
+            s2 = fma(broadcast(V, arena, x + k + 2), weight(V, weights, w + 2 * lanes), s2)
+            s3 = fma(broadcast(V, arena, x + k + 3), weight(V, weights, w + 3 * lanes), s3)
             w += 4 * lanes
         for k in range(whole, n_x):
-            value, column = broadcast(V, arena, x + k), load(V, weights, w)
+            value, column = broadcast(V, arena, x + k), weight(V, weights, w)
             if k == whole:
                 s0 = fma(value, column, s0)
             elif k == whole + 1:
@@ -33,4 +33,4 @@ def dense(V, weights, w, arena, x, y, n_x, n_y):
             else:
                 s2 = fma(value, column, s2)
             w += lanes
-        store(arena, y + unit, (s0 + s1) + (s2 + s3))
+        store(V, arena, y + unit, (s0 + s1) + (s2 + s3))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from edge_lstm.kernels.activations import apply
 from edge_lstm.kernels.layout import BINARY_CODES
-from edge_lstm.kernels.simd import any_not_finite, broadcast, kernel, load, maximum, minimum, read, store, write
+from edge_lstm.kernels.simd import any_not_finite, broadcast, kernel, load, maximum, minimum, read, store
 
 _ADD, _SUB, _MUL, _DIV = (BINARY_CODES[name] for name in ("add", "sub", "mul", "div"))
 _MIN = BINARY_CODES["min"]
@@ -15,7 +15,7 @@ def map_values(V, weights, w, arena, x, y, n, function):
     """arena[y : y + n] = function(arena[x : x + n]); alpha and beta at weights[w], weights[w + 1]."""
     alpha, beta = broadcast(V, weights, w), broadcast(V, weights, w + 1)
     for k in range(0, n, V.lanes):
-        store(arena, y + k, apply(V, function, load(V, arena, x + k), alpha, beta))
+        store(V, arena, y + k, apply(V, function, load(V, arena, x + k), alpha, beta))
 
 
 @kernel
@@ -39,27 +39,34 @@ def binary(V, arena, a, b, y, n, single, function):
     for k in range(0, n, V.lanes):
         left = broadcast(V, arena, a) if single & 1 else load(V, arena, a + k)
         right = broadcast(V, arena, b) if single & 2 else load(V, arena, b + k)
-        store(arena, y + k, _combine(function, left, right))
+        store(V, arena, y + k, _combine(function, left, right))
 
 
 @kernel
-def take(table, w, arena, y, n):
+def take(V1, table, w, arena, y, n):
     """arena[y + k] = arena[table[w + k]]."""
     for k in range(n):
-        write(arena, y + k, read(arena, read(table, w + k)))
+        store(V1, arena, y + k, load(V1, arena, read(table, w + k)))
 
 
 @kernel
-def copy(source, x, target, y, n):
+def copy(V, V1, source, x, target, y, n):
     """target[y : y + n] = source[x : x + n], not one element more."""
-    for k in range(n):
-        write(target, y + k, read(source, x + k))
+    whole = n - n % V.lanes
+    for k in range(0, whole, V.lanes):
+        store(V, target, y + k, load(V, source, x + k))
+    for k in range(whole, n):
+        store(V1, target, y + k, load(V1, source, x + k))
 
 
 @kernel
-def finite(V1, values, x, n):
+def finite(V, V1, values, x, n):
     """Whether every one of values[x : x + n] is finite."""
-    for k in range(n):  # noqa: SIM110  Numba has no all() over a generator
+    whole = n - n % V.lanes
+    for k in range(0, whole, V.lanes):
+        if any_not_finite(load(V, values, x + k)):
+            return False
+    for k in range(whole, n):  # noqa: SIM110  Numba has no all() over a generator
         if any_not_finite(load(V1, values, x + k)):
             return False
     return True

@@ -9,7 +9,7 @@ Sums as in `lstm.py`; the candidate has two, one over x and one over h. Packed
 from __future__ import annotations
 
 from edge_lstm.kernels.activations import forget_denormal, sigmoid, tanh
-from edge_lstm.kernels.simd import broadcast, fma, kernel, load, store
+from edge_lstm.kernels.simd import broadcast, fma, kernel, load, store, weight
 
 
 @kernel
@@ -18,9 +18,9 @@ def _three_sums(V, weights, w, arena, x, n, r, z, s):
     lanes = V.lanes
     for k in range(n):
         value = broadcast(V, arena, x + k)
-        r = fma(value, load(V, weights, w), r)
-        z = fma(value, load(V, weights, w + lanes), z)
-        s = fma(value, load(V, weights, w + 2 * lanes), s)
+        r = fma(value, weight(V, weights, w), r)
+        z = fma(value, weight(V, weights, w + lanes), z)
+        s = fma(value, weight(V, weights, w + 2 * lanes), s)
         w += 3 * lanes
     return r, z, s
 
@@ -29,10 +29,10 @@ def _three_sums(V, weights, w, arena, x, n, r, z, s):
 def gru(V, weights, w, arena, x, h, h_next, n_x, n_h):
     lanes = V.lanes
     for unit in range(0, n_h, lanes):
-        r = load(V, weights, w)
-        z = load(V, weights, w + lanes)
-        from_x = load(V, weights, w + 2 * lanes)
-        from_h = load(V, weights, w + 3 * lanes)
+        r = weight(V, weights, w)
+        z = weight(V, weights, w + lanes)
+        from_x = weight(V, weights, w + 2 * lanes)
+        from_h = weight(V, weights, w + 3 * lanes)
         w += 4 * lanes
         r, z, from_x = _three_sums(V, weights, w, arena, x, n_x, r, z, from_x)
         w += 3 * lanes * n_x
@@ -40,4 +40,4 @@ def gru(V, weights, w, arena, x, h, h_next, n_x, n_h):
         w += 3 * lanes * n_h
         candidate = tanh(V, fma(sigmoid(V, r), from_h, from_x))
         change = load(V, arena, h + unit) - candidate
-        store(arena, h_next + unit, forget_denormal(V, fma(sigmoid(V, z), change, candidate)))
+        store(V, arena, h_next + unit, forget_denormal(V, fma(sigmoid(V, z), change, candidate)))

@@ -43,20 +43,22 @@ ROW = 10
     COMMIT_ROWS,  # then rows that change the states
     OUTPUT_ROWS,  # then rows that write y
     WEIGHTS,  # address of float32, packed
-    ARENA,  # address of float32 (COPIES, ARENA_SIZE): one arena per staggered state
+    ARENA,  # address of float32 (COPIES, ARENA_SIZE)
     ARENA_SIZE,  # slack included
     INITIAL,  # address of float32 (ARENA_SIZE,): an arena after reset
-    COPIES,  # 1 in continuous meaning; T in window meaning
+    COPIES,  # streams that advance together; in window meaning the T windows of one stream
     WINDOW,  # 0 continuous, 1 window
-    X,  # address of float32 (STEPS, X_SIZE)
-    X_SIZE,
-    Y_OUT,  # address of float32 (STEPS, Y_SIZE)
-    Y_SIZE,
+    X,  # address of the first reading
+    X_STEP,  # float32 from one reading to the next
+    X_COPY,  # float32 from one stream's reading to the next one's
+    Y_OUT,  # address of the first output
+    Y_STEP,
+    Y_COPY,
     STEPS,  # readings to take
     DONE,  # readings taken by this call (written)
     SEEN,  # readings since the reset (read and written; only counted in window meaning)
-) = range(17)
-FRAME = 17
+) = range(19)
+FRAME = 19
 
 # --- status of a call ---
 OK, NOT_YET, BAD_READING, BAD_STATE = range(4)

@@ -10,7 +10,7 @@ one contiguous pass, packed [block of units][b, then each input][i f g o][lanes]
 from __future__ import annotations
 
 from edge_lstm.kernels.activations import forget_denormal, sigmoid, tanh
-from edge_lstm.kernels.simd import broadcast, fma, kernel, load, store
+from edge_lstm.kernels.simd import broadcast, fma, kernel, load, store, weight
 
 
 @kernel
@@ -19,10 +19,10 @@ def _four_sums(V, weights, w, arena, x, n, i, f, g, o):
     lanes = V.lanes
     for k in range(n):
         value = broadcast(V, arena, x + k)
-        i = fma(value, load(V, weights, w), i)
-        f = fma(value, load(V, weights, w + lanes), f)
-        g = fma(value, load(V, weights, w + 2 * lanes), g)
-        o = fma(value, load(V, weights, w + 3 * lanes), o)
+        i = fma(value, weight(V, weights, w), i)
+        f = fma(value, weight(V, weights, w + lanes), f)
+        g = fma(value, weight(V, weights, w + 2 * lanes), g)
+        o = fma(value, weight(V, weights, w + 3 * lanes), o)
         w += 4 * lanes
     return i, f, g, o
 
@@ -31,10 +31,10 @@ def _four_sums(V, weights, w, arena, x, n, i, f, g, o):
 def lstm(V, weights, w, arena, x, h, c, h_next, c_next, n_x, n_h):
     lanes = V.lanes
     for unit in range(0, n_h, lanes):
-        i = load(V, weights, w)
-        f = load(V, weights, w + lanes)
-        g = load(V, weights, w + 2 * lanes)
-        o = load(V, weights, w + 3 * lanes)
+        i = weight(V, weights, w)
+        f = weight(V, weights, w + lanes)
+        g = weight(V, weights, w + 2 * lanes)
+        o = weight(V, weights, w + 3 * lanes)
         w += 4 * lanes
         i, f, g, o = _four_sums(V, weights, w, arena, x, n_x, i, f, g, o)
         w += 4 * lanes * n_x
@@ -42,5 +42,5 @@ def lstm(V, weights, w, arena, x, h, c, h_next, c_next, n_x, n_h):
         w += 4 * lanes * n_h
         kept = sigmoid(V, f) * load(V, arena, c + unit)
         memory = forget_denormal(V, fma(sigmoid(V, i), tanh(V, g), kept))
-        store(arena, c_next + unit, memory)
-        store(arena, h_next + unit, forget_denormal(V, sigmoid(V, o) * tanh(V, memory)))
+        store(V, arena, c_next + unit, memory)
+        store(V, arena, h_next + unit, forget_denormal(V, sigmoid(V, o) * tanh(V, memory)))

@@ -1,11 +1,13 @@
 """The machine: one compiled function that takes readings through a program, whatever the program is.
 
-`run(V, frame)` gets the address of a frame (`layout.py`), takes STEPS readings and returns a status. It raises nothing,
-allocates nothing, and asks no clock. A step has three parts: rows that compute, rows that commit the states, rows
-that write the output; a step that fails leaves after the first part, so it has changed nothing that outlives it.
+`run` gets the address of a frame (`layout.py`), takes STEPS readings and returns a status. It raises nothing, allocates
+nothing, and asks no clock. A step has three parts: rows that compute, rows that commit the states, rows that write the
+output; a step that fails leaves after the first part, so it has changed nothing that outlives it.
 
-Window meaning: an output belongs to the last T readings, from the reset state. T copies of the arena are advanced
-together, each started one reading after the other; at every reading one of them is T readings old and speaks.
+The frame may hold several copies of the arena, which advance together: each row is executed for all of them, in
+groups, so a weight is read once for a whole group. They are different streams, each with its own readings, or they are
+one stream in window meaning: an output belongs to the last T readings from the reset state, so T copies are under
+way, each begun one reading after the other, and at every reading one of them is T readings old and speaks.
 """
 
 from __future__ import annotations
@@ -18,7 +20,7 @@ from edge_lstm.kernels.layout import BAD_READING, BAD_STATE, NOT_YET, OK, ROW
 from edge_lstm.kernels.lstm import lstm
 from edge_lstm.kernels.rnn import rnn
 from edge_lstm.kernels.rows import reduce, softmax
-from edge_lstm.kernels.simd import floats, indices, integers, kernel, read, write
+from edge_lstm.kernels.simd import arenas, floats, indices, integers, kernel, read, write
 
 
 @kernel
@@ -41,36 +43,55 @@ def _execute(V, V1, table, row, weights, index, arena, x, y):
     elif kind == layout.RNN:
         rnn(V, weights, w, arena, a, b, out, n, m, function)
     elif kind == layout.TAKE:
-        take(index, w, arena, out, n)
+        take(V1, index, w, arena, out, n)
     elif kind == layout.SOFTMAX:
         softmax(V1, arena, a, out, n, m, function)
     elif kind == layout.REDUCE:
         reduce(V1, arena, a, out, n, m, function)
     elif kind == layout.INPUT:
-        if not finite(V1, x, a, n):
+        if not finite(V, V1, x, a, n):
             return BAD_READING
-        copy(x, a, arena, out, n)
+        copy(V, V1, x, a, arena, out, n)
     elif kind == layout.CHECK:
-        if not finite(V1, arena, a, n):
+        if not finite(V, V1, arena, a, n):
             return BAD_STATE
     elif kind == layout.COMMIT:
-        copy(arena, a, arena, out, n)
+        copy(V, V1, arena, a, arena, out, n)
     elif kind == layout.OUTPUT:
-        copy(arena, a, y, out, n)
+        copy(V, V1, arena, a, y, out, n)
     return OK
 
 
 @kernel
-def _execute_rows(V, V1, table, first, last, weights, index, arena, x, y):
+def _from(copy, a):
+    """The arrays without the first `copy`."""
+    return arenas(a.address + 4 * copy * a.stride, a.stride)
+
+
+@kernel
+def _execute_rows(V, V1, G, G1, table, first, last, weights, index, copies, arena, x, y):
+    """Each row for all copies, G.copies at a time and the rest one by one."""
     for number in range(first, last):
-        status = _execute(V, V1, table, number * ROW, weights, index, arena, x, y)
-        if status != OK:
-            return status
+        row = number * ROW
+        done = 0
+        while done + G.copies <= copies:
+            at, xs, ys = _from(done, arena), _from(done, x), _from(done, y)
+            status = _execute(G, G1, table, row, weights, index, at, xs, ys)
+            if status != OK:
+                return status
+            done += G.copies
+        while done < copies:
+            at, xs, ys = _from(done, arena), _from(done, x), _from(done, y)
+            status = _execute(V, V1, table, row, weights, index, at, xs, ys)
+            if status != OK:
+                return status
+            done += 1
     return OK
 
 
 @kernel
-def run(V, V1, frame_address):
+def run(V, V1, G, G1, frame_address):
+    """Take STEPS readings; V: one copy, G: a group of copies, V1 and G1: one lane of each."""
     frame = integers(frame_address)
     computed = read(frame, layout.STEP_ROWS)
     committed = computed + read(frame, layout.COMMIT_ROWS)
@@ -78,32 +99,31 @@ def run(V, V1, frame_address):
     table = integers(read(frame, layout.TABLE))
     weights, index = floats(read(frame, layout.WEIGHTS)), indices(read(frame, layout.WEIGHTS))
     copies, size = read(frame, layout.COPIES), read(frame, layout.ARENA_SIZE)
+    arena = arenas(read(frame, layout.ARENA), size)
+    initial = floats(read(frame, layout.INITIAL))
+    x_address, y_address = read(frame, layout.X), read(frame, layout.Y_OUT)
     windowed = read(frame, layout.WINDOW) != 0
-    arenas, initial = read(frame, layout.ARENA), floats(read(frame, layout.INITIAL))
     seen = read(frame, layout.SEEN)
     status = OK
     write(frame, layout.DONE, 0)
     for t in range(read(frame, layout.STEPS)):
-        x = floats(read(frame, layout.X) + 4 * t * read(frame, layout.X_SIZE))
-        y = floats(read(frame, layout.Y_OUT) + 4 * t * read(frame, layout.Y_SIZE))
+        x = arenas(x_address + 4 * t * read(frame, layout.X_STEP), read(frame, layout.X_COPY))
+        y = arenas(y_address + 4 * t * read(frame, layout.Y_STEP), read(frame, layout.Y_COPY))
         begun = min(seen + 1, copies) if windowed else copies
-        for number in range(begun):
-            arena = floats(arenas + 4 * size * number)
-            status = _execute_rows(V, V1, table, 0, computed, weights, index, arena, x, y)
-            if status != OK:
-                return status
-        for number in range(begun):
-            arena = floats(arenas + 4 * size * number)
-            _execute_rows(V, V1, table, computed, committed, weights, index, arena, x, y)
-        if windowed:
+        status = _execute_rows(V, V1, G, G1, table, 0, computed, weights, index, begun, arena, x, y)
+        if status != OK:
+            return status
+        _execute_rows(V, V1, G, G1, table, computed, committed, weights, index, begun, arena, x, y)
+        if not windowed:
+            _execute_rows(V, V1, G, G1, table, committed, written, weights, index, begun, arena, x, y)
+        else:
             seen += 1
             write(frame, layout.SEEN, seen)
-        if windowed and seen < copies:
-            status = NOT_YET
-        else:
-            arena = floats(arenas + 4 * size * (seen % copies))  # the copy whose window ends with this reading ...
-            status = _execute_rows(V, V1, table, committed, written, weights, index, arena, x, y)
-            if windowed:  # ... and whose next one begins with the next
-                copy(initial, 0, arena, 0, size)
+            if seen < copies:
+                status = NOT_YET
+            else:
+                old = _from(seen % copies, arena)  # the copy whose window ends with this reading ...
+                _execute_rows(V, V1, G, G1, table, committed, written, weights, index, 1, old, x, y)
+                copy(V, V1, initial, 0, old, 0, size)  # ... and whose next one begins with the next
         write(frame, layout.DONE, t + 1)
     return status

@@ -6,14 +6,14 @@ Sums as in `lstm.py`, packed [block of units][b, then each input][lanes] (`assem
 from __future__ import annotations
 
 from edge_lstm.kernels.activations import forget_denormal, tanh
-from edge_lstm.kernels.simd import broadcast, fill, fma, kernel, load, maximum, store
+from edge_lstm.kernels.simd import broadcast, fill, fma, kernel, maximum, store, weight
 
 
 @kernel
 def _one_sum(V, weights, w, arena, x, n, total):
     """Continue one sum over arena[x : x + n]."""
     for k in range(n):
-        total = fma(broadcast(V, arena, x + k), load(V, weights, w + k * V.lanes), total)
+        total = fma(broadcast(V, arena, x + k), weight(V, weights, w + k * V.lanes), total)
     return total
 
 
@@ -21,9 +21,9 @@ def _one_sum(V, weights, w, arena, x, n, total):
 def rnn(V, weights, w, arena, x, h, h_next, n_x, n_h, rectified):
     lanes = V.lanes
     for unit in range(0, n_h, lanes):
-        total = load(V, weights, w)
+        total = weight(V, weights, w)
         total = _one_sum(V, weights, w + lanes, arena, x, n_x, total)
         total = _one_sum(V, weights, w + lanes * (1 + n_x), arena, h, n_h, total)
         w += lanes * (1 + n_x + n_h)
         y = maximum(total, fill(V, 0.0)) if rectified else tanh(V, total)
-        store(arena, h_next + unit, forget_denormal(V, y))
+        store(V, arena, h_next + unit, forget_denormal(V, y))

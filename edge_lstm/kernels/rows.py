@@ -28,7 +28,7 @@ def _reduce_row(V1, arena, x, n, function):
 def reduce(V1, arena, x, y, n, rows, function):
     """arena[y + m] = function over row m of n values."""
     for m in range(rows):
-        store(arena, y + m, _reduce_row(V1, arena, x + m * n, n, function))
+        store(V1, arena, y + m, _reduce_row(V1, arena, x + m * n, n, function))
 
 
 @kernel
@@ -41,10 +41,10 @@ def softmax(V1, arena, x, y, n, rows, logarithm):
             shifted = load(V1, arena, x + k) - top
             power = exp(V1, shifted)
             total = total + power
-            store(arena, y + k, shifted if logarithm else power)
+            store(V1, arena, y + k, shifted if logarithm else power)
         scale = log(V1, total)
         for k in range(n):
             value = load(V1, arena, y + k)
-            store(arena, y + k, value - scale if logarithm else value / total)
+            store(V1, arena, y + k, value - scale if logarithm else value / total)
         x += n
         y += n

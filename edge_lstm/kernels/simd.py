@@ -1,12 +1,14 @@
 """Portable vectors as Numba types: `<N x float>` in LLVM, so the same kernel becomes AVX-512, AVX2 or NEON code.
 
-    load(V, p, i)  broadcast(V, p, i)  fill(V, 0.5)  store(p, i, v)
-    a + b   a - b   a * b   a / b   fma(a, b, c)   minimum   maximum   select(a < b, x, y)
-    absolute   copysign   sqrt   to_nearest   exponent_of   power_of_two ...
+    weight(V, p, i)  load(V, a, i)  broadcast(V, a, i)  fill(V, 0.5)  store(V, a, i, v)
+    a + b   a - b   a * b   a / b   fma(a, b, c)   minimum   maximum   select(less(a, b), x, y)   absolute   sqrt   ...
 
-`V` is a species: how many lanes. Kernels take it as their first argument and are compiled once for each that is used;
-one lane is the scalar case. Its rule: every function here rounds exactly as IEEE 754 says, on every CPU and at every
-width; no fast-math flag, no contraction, no reassociation. So lanes may hold different units, never parts of one sum.
+`V` is a species: how many lanes, and how many copies of the arena a kernel works on at once. Kernels take it as their
+first argument and are compiled once for each species that is used. With copies, a vector holds the lanes of each copy
+one after the other, and a weight that is read once serves them all; one lane and one copy is the scalar case.
+
+Its rule: every function here rounds exactly as IEEE 754 says, on every CPU and at every width; no fast-math flag, no
+contraction, no reassociation. So lanes may hold different units, and copies different streams, never parts of one sum.
 """
 
 from __future__ import annotations
@@ -22,6 +24,7 @@ from numba.core import cgutils
 from numba.core.imputils import lower_constant
 from numba.extending import (
     intrinsic,
+    make_attribute_wrapper,
     models,
     overload,
     overload_attribute,
@@ -38,17 +41,19 @@ kernel = numba.njit(error_model="numpy", boundscheck=False)
 
 @dataclass(frozen=True)
 class Species:
-    """How many lanes a vector has."""
+    """How many units a vector holds, of how many arenas."""
 
     lanes: int
+    copies: int = 1
 
 
 class SpeciesType(types.Type):
-    """The Numba type of a Species: the number of lanes is known when a kernel is compiled."""
+    """The Numba type of a Species: its numbers are known when a kernel is compiled."""
 
-    def __init__(self, lanes: int) -> None:
-        self.lanes = lanes
-        super().__init__(name=f"Species({lanes})")
+    def __init__(self, lanes: int, copies: int) -> None:
+        self.lanes, self.copies = lanes, copies
+        self.vector = VectorType(lanes * copies)
+        super().__init__(name=f"Species({lanes}, {copies})")
 
 
 class VectorType(types.Type):
@@ -75,7 +80,7 @@ class _VectorModel(models.PrimitiveModel):
 
 @typeof_impl.register(Species)
 def _typeof_species(value: Species, context) -> SpeciesType:
-    return SpeciesType(value.lanes)
+    return SpeciesType(value.lanes, value.copies)
 
 
 @lower_constant(SpeciesType)
@@ -87,6 +92,44 @@ def _constant_species(context, builder, kind, value):
 def _lanes(species):
     lanes = species.lanes
     return lambda species: lanes
+
+
+@overload_attribute(SpeciesType, "copies")
+def _copies(species):
+    copies = species.copies
+    return lambda species: copies
+
+
+class ArenasType(types.Type):
+    """Equal float32 arrays in memory: the address of the first, and the number of floats from one to the next."""
+
+    def __init__(self) -> None:
+        super().__init__(name="Arenas")
+
+
+_arenas_type = ArenasType()
+
+
+@register_model(ArenasType)
+class _ArenasModel(models.StructModel):
+    def __init__(self, dmm: Any, fe_type: ArenasType) -> None:
+        super().__init__(dmm, fe_type, [("address", types.int64), ("stride", types.int64)])
+
+
+make_attribute_wrapper(ArenasType, "address", "address")
+make_attribute_wrapper(ArenasType, "stride", "stride")
+
+
+@intrinsic
+def arenas(typingctx, address, stride):
+    """Arrays from this address on, `stride` floats apart."""
+
+    def codegen(context, builder, signature, args):
+        made = cgutils.create_struct_proxy(_arenas_type)(context, builder)
+        made.address, made.stride = args
+        return made._getvalue()
+
+    return _arenas_type(types.int64, types.int64), codegen
 
 
 def _splat(builder, scalar, lanes: int):
@@ -149,52 +192,88 @@ def write(typingctx, pointer, index, value):
     return types.void(pointer, types.int64, pointer.dtype), codegen
 
 
+def _place(context, builder, kind, array, copy: int, index):
+    """The address of element `index` of copy `copy`: of arenas, or of a pointer, which is one array only."""
+    if isinstance(kind, types.CPointer):
+        return builder.gep(array, [index])
+    found = cgutils.create_struct_proxy(kind)(context, builder, value=array)
+    offset = builder.mul(found.stride, found.stride.type(copy)) if copy else found.stride.type(0)
+    base = builder.inttoptr(found.address, _F32.as_pointer())
+    return builder.gep(base, [builder.add(offset, index)])
+
+
+def _join(builder, parts):
+    """Vectors one after the other, as one."""
+    while len(parts) > 1:
+        width = 2 * parts[0].type.count
+        order = ir.Constant(ir.VectorType(_I32, width), list(range(width)))
+        parts = [builder.shuffle_vector(a, b, order) for a, b in zip(parts[::2], parts[1::2], strict=True)]
+    return parts[0]
+
+
+def _load(builder, address, lanes: int):
+    value = builder.load(builder.bitcast(address, ir.VectorType(_F32, lanes).as_pointer()))
+    value.align = 4
+    return value
+
+
 @intrinsic
-def load(typingctx, species, pointer, index):
-    """The vector pointer[index : index + lanes]; no alignment needed."""
-    vector = VectorType(species.lanes)
+def weight(typingctx, species, pointer, index):
+    """pointer[index : index + lanes], the same for every copy."""
 
     def codegen(context, builder, signature, args):
-        address = builder.bitcast(builder.gep(args[1], [args[2]]), vector.llvm.as_pointer())
-        value = builder.load(address)
-        value.align = 4
-        return value
+        part = _load(builder, builder.gep(args[1], [args[2]]), species.lanes)
+        return _join(builder, [part] * species.copies)
 
-    return vector(species, pointer, types.int64), codegen
+    return species.vector(species, pointer, types.int64), codegen
 
 
 @intrinsic
-def broadcast(typingctx, species, pointer, index):
-    """pointer[index] in every lane."""
-    vector = VectorType(species.lanes)
+def load(typingctx, species, array, index):
+    """array[index : index + lanes] of each copy; no alignment needed."""
 
     def codegen(context, builder, signature, args):
-        return _splat(builder, builder.load(builder.gep(args[1], [args[2]])), vector.lanes)
+        places = [_place(context, builder, array, args[1], c, args[2]) for c in range(species.copies)]
+        return _join(builder, [_load(builder, place, species.lanes) for place in places])
 
-    return vector(species, pointer, types.int64), codegen
+    return species.vector(species, array, types.int64), codegen
+
+
+@intrinsic
+def broadcast(typingctx, species, array, index):
+    """array[index] of each copy, in all its lanes."""
+
+    def codegen(context, builder, signature, args):
+        places = [_place(context, builder, array, args[1], c, args[2]) for c in range(species.copies)]
+        return _join(builder, [_splat(builder, builder.load(place), species.lanes) for place in places])
+
+    return species.vector(species, array, types.int64), codegen
+
+
+@intrinsic
+def store(typingctx, species, array, index, value):
+    """array[index : index + lanes] = value, for each copy; no alignment needed."""
+
+    def codegen(context, builder, signature, args):
+        lanes = species.lanes
+        for c in range(species.copies):
+            order = ir.Constant(ir.VectorType(_I32, lanes), list(range(c * lanes, (c + 1) * lanes)))
+            part = builder.shuffle_vector(args[3], args[3], order)
+            place = _place(context, builder, array, args[1], c, args[2])
+            builder.store(part, builder.bitcast(place, part.type.as_pointer()), align=4)
+        return context.get_dummy_value()
+
+    return types.void(species, array, types.int64, value), codegen
 
 
 @intrinsic
 def fill(typingctx, species, value):
     """A number in every lane, rounded to float32 once."""
-    vector = VectorType(species.lanes)
 
     def codegen(context, builder, signature, args):
-        return _splat(builder, args[1], vector.lanes)
+        return _splat(builder, args[1], species.vector.lanes)
 
-    return vector(species, types.float32), codegen
-
-
-@intrinsic
-def store(typingctx, pointer, index, value):
-    """pointer[index : index + lanes] = value; no alignment needed."""
-
-    def codegen(context, builder, signature, args):
-        address = builder.bitcast(builder.gep(args[0], [args[1]]), args[2].type.as_pointer())
-        builder.store(args[2], address, align=4)
-        return context.get_dummy_value()
-
-    return types.void(pointer, types.int64, value), codegen
+    return species.vector(species, types.float32), codegen
 
 
 # --- arithmetic
