@@ -16,20 +16,21 @@ if TYPE_CHECKING:
     from edge_lstm.importers import from_arrays, import_onnx
     from edge_lstm.model import Channel, Model
     from edge_lstm.storage import load, save
-    from edge_lstm.stream import Stream
+    from edge_lstm.stream import Stream, Streams
 
 _HOMES = {
     "Channel": "edge_lstm.model",
     "EdgeLstmError": "edge_lstm.errors",
     "Model": "edge_lstm.model",
     "Stream": "edge_lstm.stream",
+    "Streams": "edge_lstm.stream",
     "from_arrays": "edge_lstm.importers",
     "import_onnx": "edge_lstm.importers",
     "load": "edge_lstm.storage",
     "save": "edge_lstm.storage",
 }
 
-__all__ = ["Channel", "EdgeLstmError", "Model", "Stream", "from_arrays", "import_onnx", "load", "save"]
+__all__ = ["Channel", "EdgeLstmError", "Model", "Stream", "Streams", "from_arrays", "import_onnx", "load", "save"]
 
 
 def __getattr__(name: str) -> Any:

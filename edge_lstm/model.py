@@ -18,7 +18,7 @@ from edge_lstm.program import Program
 
 if TYPE_CHECKING:
     from edge_lstm.assembly import Assembled
-    from edge_lstm.stream import Stream
+    from edge_lstm.stream import Stream, Streams
 
 
 @dataclass(frozen=True)
@@ -122,3 +122,9 @@ class Model:
         from edge_lstm.stream import Stream
 
         return Stream(self)
+
+    def streams(self, count: int) -> Streams:
+        """So many new streams that step together, with one pass over the weights for several of them."""
+        from edge_lstm.stream import Streams
+
+        return Streams(self, count)

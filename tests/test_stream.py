@@ -262,3 +262,45 @@ def test_a_step_allocates_nothing():
     tracemalloc.stop()
     assert after - before < 200
     assert peak - before < 1000
+
+
+@settings(max_examples=30, deadline=None)
+@given(
+    kind=st.sampled_from(CELLS),
+    lengths=st.lists(st.integers(0, 30), min_size=1, max_size=11),
+    layers=st.integers(1, 2),
+    seed=st.integers(0, 1000),
+)
+def test_streams_together_give_the_bits_that_each_gives_alone(kind, lengths, layers, seed):
+    """Logs of any lengths run side by side, then stepped together, give each stream the bits it would have alone."""
+    model = network(kind, units=19, layers=layers, seed=seed)
+    together, alone = model.streams(len(lengths)), [model.stream() for _ in lengths]
+    logs = [readings(n, 8, seed + k) for k, n in enumerate(lengths)]
+    for got, stream, log in zip(together.run(logs), alone, logs, strict=True):
+        assert got.tobytes() == stream.run(log).tobytes()
+    xs = readings(len(lengths), 8, seed + 99)
+    for got, stream, x in zip(together.step(xs), alone, xs, strict=True):
+        assert got.tobytes() == stream.step(x).tobytes()
+    for number, stream in enumerate(alone):
+        for name, value in stream.state.items():
+            assert together.state(number)[name].tobytes() == value.tobytes()
+
+
+def test_a_bad_reading_of_one_stream_is_named_and_changes_none():
+    """NaN in one stream's reading or log, a wrong shape or a wrong number of logs changes no stream."""
+    streams, xs = network().streams(3), readings(3, 8)
+    streams.step(xs)
+    before, bad = streams.snapshot(), xs.copy()
+    bad[1, 4] = np.nan
+    log = np.stack([xs[0], bad[1]])
+    for call, message in (
+        (lambda: streams.step(bad), r"stream 1 holds nan in channel 'x\[4\]'"),
+        (lambda: streams.step(xs[:2]), r"expected \(3, 8\)"),
+        (lambda: streams.run([xs, xs, log]), r"row 1 of stream 2 holds nan in channel 'x\[4\]'"),
+        (lambda: streams.run([xs, xs]), "expected 3 logs"),
+        (lambda: network(window=3).streams(2), "window of 3"),
+        (lambda: network().streams(0), "0 streams"),
+    ):
+        with pytest.raises(ReadingError, match=message):
+            call()
+        assert streams.snapshot() == before

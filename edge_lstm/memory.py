@@ -1,0 +1,155 @@
+"""What is remembered between readings: copies of a program's arena, and the frame through which the machine advances
+them.
+
+Its rule: the state lives here and nowhere else. `stream.py` decides what the copies are: the windows of one stream, or
+many streams of one model.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, NoReturn
+
+import numpy as np
+import numpy.typing as npt
+
+from edge_lstm.assembly import aligned
+from edge_lstm.errors import ReadingError, StateError
+from edge_lstm.kernels import door, layout
+
+if TYPE_CHECKING:
+    from edge_lstm.model import Model
+    from edge_lstm.program import Floats
+
+# Below this a call is over (about 5 µs) before another thread could do anything with the GIL, but giving it up to a
+# busy thread may cost the switch interval (5 ms by default) to get it back.
+_WORTH_RELEASING = 200_000  # multiply-adds
+_HEAD = 40  # bytes of a snapshot before the values: the model's digest, and how many readings it has seen
+
+
+class Memory:
+    """So many copies of a model's arena, in the reset state."""
+
+    def __init__(self, model: Model, copies: int, lanes: int | None = None) -> None:
+        self.model = model
+        lanes = door.default_lanes() if lanes is None else lanes
+        self._assembled = model.assembled(lanes)  # the frame points into it
+        self._initial = self._assembled.arena
+        self._arenas = aligned(copies * self._initial.size).reshape(copies, -1)
+        states = [s.slot.elements for s in model.program.states]
+        self._elements = np.concatenate([*states, np.empty(0, np.int64)])
+        self._frame = np.zeros(layout.FRAME, np.int64)
+        for field, value in (
+            (layout.TABLE, self._assembled.table.ctypes.data),
+            (layout.STEP_ROWS, self._assembled.step_rows),
+            (layout.COMMIT_ROWS, self._assembled.commit_rows),
+            (layout.OUTPUT_ROWS, self._assembled.output_rows),
+            (layout.WEIGHTS, self._assembled.weights.ctypes.data),
+            (layout.ARENA, self._arenas.ctypes.data),
+            (layout.ARENA_SIZE, self._initial.size),
+            (layout.INITIAL, self._initial.ctypes.data),
+            (layout.COPIES, copies),
+            (layout.WINDOW, model.window is not None),
+        ):
+            self._frame[field] = value
+        # Two ways in: `advance` for one reading, `advance_many` for many, which releases the GIL.
+        advance, self.advance_many = door.bind(self._frame.ctypes.data, lanes)
+        long = model.program.multiply_adds * copies > _WORTH_RELEASING
+        self.advance = self.advance_many if long else advance
+        self.reset()
+
+    def point_at(self, xs: Floats, ys: Floats, steps: int, *, x_copy: int = 0, y_copy: int = 0) -> None:
+        """The next calls take `steps` readings from xs and write to ys, C-contiguous arrays that the caller keeps
+        alive.
+
+        x_copy, y_copy: float32 from one copy's reading or output to the next one's.
+        """
+        program = self.model.program
+        for field, value in (
+            (layout.X, xs.ctypes.data),
+            (layout.X_STEP, program.input_size),
+            (layout.X_COPY, x_copy),
+            (layout.Y_OUT, ys.ctypes.data),
+            (layout.Y_STEP, program.output_size),
+            (layout.Y_COPY, y_copy),
+            (layout.STEPS, steps),
+        ):
+            self._frame[field] = value
+
+    def use_first(self, copies: int) -> None:
+        """The next calls advance only so many copies."""
+        self._frame[layout.COPIES] = copies
+
+    def rearrange(self, order: Sequence[int] | npt.NDArray[np.intp]) -> None:
+        """Copy k becomes what copy order[k] was."""
+        self._arenas[:] = self._arenas[order]
+
+    @property
+    def done(self) -> int:
+        """How many readings the last call has taken."""
+        return int(self._frame[layout.DONE])
+
+    def reset(self) -> None:
+        """Every copy as it began."""
+        self._arenas[:] = self._initial
+        self._frame[layout.SEEN] = 0
+
+    def state(self, copy: int) -> dict[str, Floats]:
+        """What one copy remembers, by name; copies of float32 (units,)."""
+        arena = self._arenas[copy]
+        return {s.name: arena[s.slot.offset : s.slot.offset + s.slot.size].copy() for s in self.model.program.states}
+
+    @property
+    def speaks_next(self) -> int:
+        """The copy whose output comes next: in window meaning, the oldest window."""
+        return int(self._frame[layout.SEEN] + 1) % len(self._arenas)
+
+    def snapshot(self) -> bytes:
+        """Everything that is remembered."""
+        seen = int(self._frame[layout.SEEN]).to_bytes(8, "little")
+        return bytes.fromhex(self.model.digest) + seen + self._arenas[:, self._elements].astype("<f4").tobytes()
+
+    def restore(self, snapshot: bytes) -> None:
+        """Take up what `snapshot` gave. Raises StateError where it is damaged or another model's, the state
+        unchanged."""
+        expected = _HEAD + 4 * len(self._arenas) * self._elements.size
+        if len(snapshot) != expected:
+            raise StateError(f"a snapshot of {self.model.name!r} has {expected} bytes, this one has {len(snapshot)}")
+        if snapshot[:32] != bytes.fromhex(self.model.digest):
+            raise StateError(
+                f"the snapshot is of model {snapshot[:6].hex()}…, "
+                f"this stream runs {self.model.name!r}, {self.model.digest[:12]}…"
+            )
+        values = np.frombuffer(snapshot, "<f4", offset=_HEAD)
+        seen = int.from_bytes(snapshot[32:_HEAD], "little")
+        if not np.isfinite(values).all() or seen >> 62:
+            raise StateError("the snapshot is damaged: it holds NaN, infinity or an impossible count")
+        self._arenas[:, self._elements] = values.reshape(len(self._arenas), -1)
+        self._frame[layout.SEEN] = seen
+
+    def readings(self, x: npt.ArrayLike, shape: Sequence[int]) -> Floats:
+        """x as float32 of this shape (-1: any length), or ReadingError."""
+        try:
+            array = np.asarray(x)
+        except ValueError:
+            raise ReadingError(f"a reading must be {shape[-1]} numbers, this one is ragged") from None
+        if array.dtype.kind not in "fiu":
+            raise ReadingError(f"a reading must be real numbers, this one is of type {array.dtype}")
+        if array.ndim != len(shape) or any(want not in (-1, got) for want, got in zip(shape, array.shape, strict=True)):
+            inputs = self.model.inputs
+            names = ", ".join(c.name for c in inputs[:8]) + (", …" if len(inputs) > 8 else "")
+            wanted = ", ".join("readings" if want == -1 else str(want) for want in shape)
+            wanted = f"({wanted})" if len(shape) > 1 else f"{wanted} numbers"
+            raise ReadingError(f"expected {wanted} ({names}), got an array of shape {array.shape}")
+        with np.errstate(over="ignore"):  # a value beyond float32 becomes infinite, which the machine refuses
+            converted: Floats = np.ascontiguousarray(array, dtype=np.float32)
+        return converted
+
+    def fail(self, status: int, x: Floats, what: str) -> NoReturn:
+        """Raise what a call's status means; x is the reading that was refused."""
+        if status == layout.BAD_STATE:
+            raise StateError(f"{what} would have made the memory infinite: the network is unstable; it was not taken")
+        place = next(k for k, value in enumerate(x) if not math.isfinite(value))
+        owner = [c.name for c in self.model.inputs for _ in range(c.width)][place]
+        raise ReadingError(f"{what} holds {x[place]} in channel {owner!r}; it was not taken")
