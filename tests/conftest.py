@@ -1,0 +1,15 @@
+"""Shared by all tests: the compiled steps are made once, before parallel workers would each make their own."""
+
+from __future__ import annotations
+
+import pytest
+
+
+def pytest_sessionstart(session: pytest.Session) -> None:
+    """Fill the cache for every number of lanes that tests use."""
+    if hasattr(session.config, "workerinput") or session.config.option.collectonly:
+        return
+    from edge_lstm.kernels import door
+
+    for lanes in (4, 8, 16):
+        door.warm(lanes)
