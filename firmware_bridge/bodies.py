@@ -1,0 +1,18 @@
+"""The payloads of the link's own frames, as both halves pack them. PROTOCOL.md has them as tables.
+
+Rule: a layout is written once, here. All numbers are little-endian.
+"""
+
+from __future__ import annotations
+
+import struct
+
+HELLO = struct.Struct("<I8sHB")  # boot id, digest, length of the compressed dictionary, state
+STATUS = struct.Struct("<BI7I")  # state, boot id, seven counters in the order of `device.DeviceCounters`
+BLOCK = struct.Struct("<HH")  # DICTIONARY: offset, length of the whole compressed dictionary; then the bytes from there
+BLOCK_REQUEST = struct.Struct("<H")  # DICTIONARY_REQUEST: offset
+START = struct.Struct("<I")  # boot id; then any number of START_RATE
+START_RATE = struct.Struct("<BH")  # stream id, send every n-th reading (0: none)
+
+STATES = ("idle", "running", "safe")
+IDLE, RUNNING, SAFE = 0, 1, 2

@@ -1,0 +1,33 @@
+"""Every error this package raises on purpose. A message names the port, field or file, and what to do about it.
+
+    BridgeError
+    ├── PortError         a port cannot be opened: which ports exist, and what to do
+    ├── DictionaryError   message formats that contradict themselves, or a reading that does not fit its format
+    ├── ActionError       an action that the robot does not declare, or a value outside its declared range
+    └── RecordingError    a recording exists already, is foreign, or holds nothing readable
+
+What arrives on the wire never raises: a damaged frame is a value (`messages.Fault`), because a robot's day is full of
+them.
+"""
+
+from __future__ import annotations
+
+
+class BridgeError(Exception):
+    """The root of all errors this package raises on purpose."""
+
+
+class PortError(BridgeError):
+    """A port cannot be opened; the message says which ports exist and what to do."""
+
+
+class DictionaryError(BridgeError):
+    """Message formats contradict themselves, or a reading does not fit its format; format and field are named."""
+
+
+class ActionError(BridgeError):
+    """An action is not one that the robot declares, or a value is outside its declared range; the field is named."""
+
+
+class RecordingError(BridgeError):
+    """A recording cannot be made or read; the message names the file and what to do."""

@@ -1,0 +1,145 @@
+"""What crosses the border of the bridge: chunks in, events out, actions in. Plain values, equal if their parts are.
+
+Rule: `t_ns` is the host's time of arrival and comes from the port only; `t_device_us` is the device's own clock. What
+went wrong on the wire is one of these values too (`Fault`, `Gap`), never an exception.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal, NamedTuple
+
+if TYPE_CHECKING:
+    from firmware_bridge.dictionary import Dictionary
+
+
+class Chunk(NamedTuple):
+    """What a port saw: bytes, silence (no bytes), or a change of the link (then `data` describes it, in UTF-8)."""
+
+    t_ns: int
+    data: bytes = b""
+    link: Literal["data", "opened", "lost"] = "data"
+
+
+# ---------------------------------------------------------------------------------------------- device → host: events
+
+
+@dataclass(frozen=True, slots=True)
+class Hello:
+    """A handshake is complete: from here on readings of `dictionary` come, until the next `Lost` or `Reset`."""
+
+    t_ns: int
+    device: str
+    version: str
+    boot_id: int
+    dictionary: Dictionary
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """One reading, in its format's units and field order. `t_device_us` is unwrapped to 64 bits within a boot."""
+
+    t_ns: int
+    format: str
+    seq: int
+    t_device_us: int
+    values: tuple[float, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Gap:
+    """`count` readings from number `first_seq` (mod 2^16) on will never arrive; the next reading follows directly."""
+
+    t_ns: int
+    format: str
+    first_seq: int
+    count: int
+
+
+# Bytes that are no frame; a frame that does not fit what was declared; a reading that is not newer than the last one; a
+# handshake that cannot be what was wanted.
+FaultStatus = (
+    Literal["cobs", "short", "long", "crc", "version"]
+    | Literal["type", "stream", "length", "schema"]
+    | Literal["duplicate", "backward"]
+    | Literal["dictionary", "start"]
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Fault:
+    """Bytes or a frame of no use. PROTOCOL.md explains each `status`; `detail` is a sentence or empty."""
+
+    t_ns: int
+    status: FaultStatus
+    data: bytes
+    detail: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Reset:
+    """The board has started again (its boot id is a new one): its clock, counters and sequence numbers began afresh."""
+
+    t_ns: int
+    boot_id: int
+
+
+@dataclass(frozen=True, slots=True)
+class Opened:
+    """The link is open; `what` names the device file. A handshake begins."""
+
+    t_ns: int
+    what: str
+
+
+@dataclass(frozen=True, slots=True)
+class Lost:
+    """The link is gone (unplugged, closed, failed); `why` says how it showed."""
+
+    t_ns: int
+    why: str
+
+
+@dataclass(frozen=True, slots=True)
+class Silent:
+    """No intact frame has arrived for `silent_ns`. Said once; ends with the next intact frame."""
+
+    t_ns: int
+
+
+@dataclass(frozen=True, slots=True)
+class DeviceStatus:
+    """What the device counts about itself, about once a second, and whether it obeys ("idle", "running", "safe")."""
+
+    t_ns: int
+    state: str
+    boot_id: int
+    dropped_readings: int
+    frames: int
+    damaged: int
+    actions: int
+    refused: int
+    missed_actions: int
+    timeouts: int
+
+
+Event = Hello | Reading | Gap | Fault | Reset | Opened | Lost | Silent | DeviceStatus
+
+
+# ---------------------------------------------------------------------------------------------- host → device
+
+
+@dataclass(frozen=True, slots=True)
+class Action:
+    """One command to the robot: the values of a declared action format, in declared field order and units."""
+
+    format: str
+    values: tuple[float, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class SafeOutput:
+    """The device's own decision to be safe: every action format at its declared safe values, and the reason."""
+
+    reason: str
+    actions: tuple[Action, ...]

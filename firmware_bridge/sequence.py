@@ -1,0 +1,59 @@
+"""The numbers of one reading format, as the host follows them: which are missing, which readings to refuse.
+
+Rule: every missing number is known exactly, also over the wrap of 16 bits and over silences longer than 65536 readings
+(then the device's clock tells how many). A reading that is not newer than the last one is never let through.
+"""
+
+from __future__ import annotations
+
+DUPLICATE = -1
+BACKWARD = -2
+
+
+class ReadingSequence:
+    """Follows one format. `rate_hz` is how often its readings come, None if that is not known."""
+
+    __slots__ = ("_expected", "_last_us", "_rate_hz", "_settled", "_wrap_us")
+
+    def __init__(self, rate_hz: float | None) -> None:
+        self._expected = -1  # none yet
+        self._last_us = 0
+        self._settled = True
+        self._rate_hz = rate_hz or 0.0
+        # After the time of so many readings, 16 bits of number no longer tell how many are missing. A quarter of
+        # the numbers, so that even a clock half as quick as declared is asked in time.
+        self._wrap_us = 16384e6 / rate_hz if rate_hz else float("inf")
+
+    def unsettle(self) -> None:
+        """The device has just said that it is the same boot: the next jump ahead is to be believed, however far."""
+        self._settled = False
+
+    def accept(self, seq: int, t_us: int) -> int:
+        """How many readings are missing before this one; or DUPLICATE or BACKWARD, and it is to be refused.
+
+        BACKWARD is a number or a time before the last one: bytes that came twice, or a board that has started again.
+        """
+        missing = 0
+        elapsed_us = t_us - self._last_us
+        if seq != self._expected or not 0 <= elapsed_us <= self._wrap_us:
+            missing = self._jump(seq, elapsed_us)
+            if missing < 0:
+                return missing
+        self._expected = (seq + 1) & 0xFFFF
+        self._last_us = t_us
+        self._settled = True
+        return missing
+
+    def _jump(self, seq: int, elapsed_us: int) -> int:
+        if self._expected < 0:
+            return 0
+        missing = (seq - self._expected) & 0xFFFF
+        if missing == 0xFFFF and elapsed_us == 0:
+            return DUPLICATE
+        if elapsed_us < 0:
+            return BACKWARD
+        if elapsed_us > self._wrap_us:
+            # Of all counts that this number allows, the one nearest to what the elapsed time allows.
+            likely = elapsed_us * 1e-6 * self._rate_hz - 1
+            return missing + max(0, round((likely - missing) / 65536)) * 65536
+        return BACKWARD if missing >= 0x8000 and self._settled else missing
