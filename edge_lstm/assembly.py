@@ -16,16 +16,16 @@ import numpy.typing as npt
 
 from edge_lstm.kernels import layout
 from edge_lstm.model import Channel, Model
-from edge_lstm.program import GRAIN, RNN_ACTIVATIONS, Floats, Operation, Program, Slot, padded
+from edge_lstm.program import GRAIN, KINDS, RNN_ACTIVATIONS, Floats, Operation, Program, Slot, padded
 
 _ALIGNMENT = 64  # bytes: a cache line, and an AVX-512 vector
 
 
-def aligned(size: int, dtype: Any = np.float32) -> npt.NDArray[Any]:
-    """A zeroed array (size,) that starts at a cache line."""
-    raw = np.zeros(size * np.dtype(dtype).itemsize + _ALIGNMENT, np.uint8)
-    start = -raw.ctypes.data % _ALIGNMENT
-    array: npt.NDArray[Any] = raw[start : start + size * np.dtype(dtype).itemsize].view(dtype)
+def aligned(size: int) -> Floats:
+    """Zeros (size,) that start at a cache line."""
+    raw = np.zeros(size + _ALIGNMENT // 4, np.float32)
+    start = -raw.ctypes.data % _ALIGNMENT // 4
+    array: Floats = raw[start : start + size]
     return array
 
 
@@ -146,7 +146,16 @@ class _Assembler:
 
     def dense(self, op: Operation, x: int, y: int) -> None:
         w = self.pack(_pack_sums(op, 1, self.lanes))
-        self.row(layout.DENSE, W=w, A=x, Y=y, N=op.inputs[0].size, M=op.outputs[0].size)
+        outputs, inputs = op.weights["W"].shape
+        self.row(layout.DENSE, W=w, A=x, Y=y, N=inputs, M=outputs, F=int(op.attributes["rows"]))
+
+    def where(self, op: Operation, condition: int, a: int, b: int, y: int) -> None:
+        self.row(layout.WHERE, A=condition, B=a, C=b, Y=y, N=op.outputs[0].size)
+
+    def lookup(self, op: Operation, index: int, y: int) -> None:
+        rows, width = op.weights["table"].shape
+        w = self.pack(op.weights["table"].ravel())
+        self.row(layout.LOOKUP, W=w, A=index, Y=y, N=op.inputs[0].size, M=width, F=rows)
 
     def map(self, op: Operation, x: int, y: int) -> None:
         w = self.pack(np.array([op.attributes["alpha"], op.attributes["beta"]], np.float32))
@@ -171,10 +180,7 @@ class _Assembler:
         self.row(layout.TAKE, W=self.pack(op.weights["indices"]), Y=y, N=op.outputs[0].size)
 
 
-_ASSEMBLE: dict[str, Callable[..., None]] = {
-    kind: getattr(_Assembler, kind)
-    for kind in ("lstm", "gru", "rnn", "dense", "map", "binary", "softmax", "reduce", "take")
-}
+_ASSEMBLE: dict[str, Callable[..., None]] = {kind: getattr(_Assembler, kind) for kind in KINDS}
 
 
 def _scale_row(out: _Assembler, arena: _Extension, function: str, x: Slot, operand: Floats, y: Slot) -> None:

@@ -150,6 +150,8 @@ class Memory:
         """Raise what a call's status means; x is the reading that was refused."""
         if status == layout.BAD_STATE:
             raise StateError(f"{what} would have made the memory infinite: the network is unstable; it was not taken")
+        if status == layout.BAD_INDEX:
+            raise ReadingError(f"{what} gives a number beyond the model's vocabulary; it was not taken")
         place = next(k for k, value in enumerate(x) if not math.isfinite(value))
         owner = [c.name for c in self.model.inputs for _ in range(c.width)][place]
         raise ReadingError(f"{what} holds {x[place]} in channel {owner!r}; it was not taken")

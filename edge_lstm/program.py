@@ -52,9 +52,17 @@ MAP_FUNCTIONS: Mapping[str, int] = {
     "neg": 0,
     "reciprocal": 0,
     "affine": 2,  # alpha * x + beta, rounded once
+    "floor": 0,
+    "ceil": 0,
+    "round": 0,  # ties to even
+    "trunc": 0,  # what ONNX's Cast to an integer does
+    "sign": 0,
+    "erf": 0,
+    "not": 0,  # 1 where x is zero, else 0
 }
-BINARY_FUNCTIONS = ("add", "sub", "mul", "div", "min", "max")
-REDUCE_FUNCTIONS = ("sum", "mean", "max", "min")
+# Truth is 1 and falsehood 0; `and` and `or` take any other number than zero as true.
+BINARY_FUNCTIONS = ("add", "sub", "mul", "div", "min", "max", "less", "less_or_equal", "equal", "and", "or")
+REDUCE_FUNCTIONS = ("sum", "mean", "max", "min", "prod", "argmax", "argmin")  # of equals, the first is meant
 RNN_ACTIVATIONS = ("tanh", "relu")
 
 
@@ -97,7 +105,8 @@ class Operation:
     @property
     def multiply_adds(self) -> int:
         """Multiplications of a weight with a value in one step."""
-        return sum(w.size for key, w in self.weights.items() if key in ("W", "R"))
+        once = sum(w.size for key, w in self.weights.items() if key in ("W", "R"))
+        return once * int(self.attributes.get("rows", 1))
 
 
 @dataclass(frozen=True)
@@ -213,9 +222,32 @@ def _rnn(op: Operation, need: Need) -> None:
     _weights(op, need, W=(h, x), R=(h, h), b=(h,))
 
 
+def _rows(op: Operation, need: Need, size: int) -> int:
+    rows = op.attributes.get("rows")
+    if not isinstance(rows, int) or rows < 1 or size % rows:
+        need(False, f"{size} values do not make {rows!r} equal rows")
+        return 1
+    return rows
+
+
 def _dense(op: Operation, need: Need) -> None:
     x, y = _sizes(op, need, 1, 1)
-    _weights(op, need, W=(y, x), b=(y,))
+    rows = _rows(op, need, x)
+    need(y % rows == 0, f"{y} outputs do not make {rows} equal rows")
+    _weights(op, need, W=(y // rows, x // rows), b=(y // rows,))
+
+
+def _where(op: Operation, need: Need) -> None:
+    *inputs, y = _sizes(op, need, 3, 1)
+    need(set(inputs) == {y}, f"its inputs have {inputs} values, its output {y}: they must be equal")
+
+
+def _lookup(op: Operation, need: Need) -> None:
+    n, y = _sizes(op, need, 1, 1)
+    table = op.weights.get("table")
+    rows = 0 if table is None or table.ndim != 2 else len(table)
+    need(rows > 0 and y % n == 0, "needs a table of rows, one of which each index takes")
+    _weights(op, need, table=(rows, y // n))
 
 
 def _map(op: Operation, need: Need) -> None:
@@ -231,14 +263,6 @@ def _binary(op: Operation, need: Need) -> None:
     a, b, y = _sizes(op, need, 2, 1)
     need(op.attributes.get("function") in BINARY_FUNCTIONS, f"function {op.attributes.get('function')!r} is unknown")
     need(y == max(a, b) and {a, b} <= {1, y}, f"sizes {a} and {b} do not go together into {y}")
-
-
-def _rows(op: Operation, need: Need, size: int) -> int:
-    rows = op.attributes.get("rows")
-    if not isinstance(rows, int) or rows < 1 or size % rows:
-        need(False, f"{size} values do not make {rows!r} equal rows")
-        return 1
-    return rows
 
 
 def _softmax(op: Operation, need: Need) -> None:
@@ -271,6 +295,8 @@ KINDS: Mapping[str, Callable[[Operation, Need], None]] = {
     "softmax": _softmax,
     "reduce": _reduce,
     "take": _take,
+    "where": _where,
+    "lookup": _lookup,
 }
 
 
@@ -465,13 +491,16 @@ class Builder:
         W: npt.ArrayLike,
         b: npt.ArrayLike | None = None,
         activation: str = "identity",
+        rows: int = 1,
         name: str = "",
         source: Iterable[str] = (),
     ) -> Slot:
-        """activation(W x + b): W (O, I), b (O,) or None for zero."""
-        matrix = _float32(W)
-        bias = np.zeros(len(matrix), np.float32) if b is None else _float32(b)
-        y = self._add("dense", (x,), (len(matrix),), weights={"W": matrix, "b": bias}, name=name, source=source)[0]
+        """activation(W x + b) for each of `rows` equal rows of x: W (O, I), b (O,) or None for zero; size rows * O."""
+        weights = {"W": _float32(W)}
+        outputs = len(weights["W"])
+        weights["b"] = np.zeros(outputs, np.float32) if b is None else _float32(b)
+        sizes = (rows * outputs,)
+        y = self._add("dense", (x,), sizes, weights=weights, attributes={"rows": rows}, name=name, source=source)[0]
         return y if activation == "identity" else self.map(activation, y, source=source)
 
     def map(self, function: str, x: Slot, *, alpha: float = 0.0, beta: float = 0.0, source: Iterable[str] = ()) -> Slot:
@@ -491,6 +520,16 @@ class Builder:
     def reduce(self, function: str, x: Slot, *, rows: int = 1, source: Iterable[str] = ()) -> Slot:
         """One of REDUCE_FUNCTIONS over each of `rows` equal rows: size `rows`."""
         return self._add("reduce", (x,), (rows,), attributes={"function": function, "rows": rows}, source=source)[0]
+
+    def where(self, condition: Slot, a: Slot, b: Slot, *, source: Iterable[str] = ()) -> Slot:
+        """a where the condition is not zero, else b; all of one size."""
+        return self._add("where", (condition, a, b), (a.size,), source=source)[0]
+
+    def lookup(self, index: Slot, table: npt.ArrayLike, *, source: Iterable[str] = ()) -> Slot:
+        """For each index the row of table (V, D) with that number, one after the other. A step whose index is no number
+        of a row is refused."""
+        rows = _float32(table)
+        return self._add("lookup", (index,), (index.size * rows.shape[1],), weights={"table": rows}, source=source)[0]
 
     def take(self, indices: npt.ArrayLike, *, source: Iterable[str] = ()) -> Slot:
         """Any data movement: element i of the result is arena element indices[i]."""

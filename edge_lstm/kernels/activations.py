@@ -9,6 +9,7 @@ what is said here.
               relative error below 1e-7; below -87.3365 zero (a denormal is never made), above 88.7228 infinity
     log       2^e m with m in [sqrt(1/2), sqrt(2)), polynomial of degree 9 published in Cephes (logf);
               error below 1e-7 relative to max(1, |log x|); below 2^-126 it is minus infinity, below zero NaN
+    erf       Abramowitz & Stegun 7.1.26; absolute error below 6e-7
 """
 
 from __future__ import annotations
@@ -18,8 +19,11 @@ import math
 from edge_lstm.kernels.layout import MAP_CODES
 from edge_lstm.kernels.simd import (
     absolute,
+    ceil,
+    equal,
     exponent_above,
     fill,
+    floor,
     fma,
     kernel,
     less,
@@ -29,6 +33,7 @@ from edge_lstm.kernels.simd import (
     select,
     sqrt,
     to_nearest,
+    truncate,
 )
 
 _TANH_LIMIT = 7.90531110763549805
@@ -61,6 +66,13 @@ _SQRT = MAP_CODES["sqrt"]
 _ABS = MAP_CODES["abs"]
 _NEG = MAP_CODES["neg"]
 _RECIPROCAL = MAP_CODES["reciprocal"]
+_AFFINE = MAP_CODES["affine"]
+_FLOOR = MAP_CODES["floor"]
+_CEIL = MAP_CODES["ceil"]
+_ROUND = MAP_CODES["round"]
+_TRUNC = MAP_CODES["trunc"]
+_SIGN = MAP_CODES["sign"]
+_ERF = MAP_CODES["erf"]
 
 
 @kernel
@@ -140,6 +152,18 @@ def softplus(V, x):
 
 
 @kernel
+def erf(V, x):
+    u = absolute(x)
+    t = fill(V, 1.0) / fma(u, fill(V, 0.3275911), fill(V, 1.0))
+    p = fma(t, fill(V, 1.061405429), fill(V, -1.453152027))
+    p = fma(t, p, fill(V, 1.421413741))
+    p = fma(t, p, fill(V, -0.284496736))
+    p = fma(t, p, fill(V, 0.254829592))
+    y = fill(V, 1.0) - t * p * exp(V, fill(V, 0.0) - u * u)
+    return select(less(x, fill(V, 0.0)), fill(V, 0.0) - y, y)
+
+
+@kernel
 def forget_denormal(V, x):
     """Zero where |x| < 2^-64; applied to every value that is kept between readings by a recurrent layer."""
     return select(less(absolute(x), fill(V, _FORGOTTEN)), fill(V, 0.0), x)
@@ -185,4 +209,18 @@ def apply(V, function, x, alpha, beta):
         return fill(V, -0.0) - x
     if function == _RECIPROCAL:
         return one / x
-    return fma(alpha, x, beta)
+    if function == _AFFINE:
+        return fma(alpha, x, beta)
+    if function == _FLOOR:
+        return floor(x)
+    if function == _CEIL:
+        return ceil(x)
+    if function == _ROUND:
+        return to_nearest(x)
+    if function == _TRUNC:
+        return truncate(x)
+    if function == _SIGN:
+        return select(less(zero, x), one, select(less(x, zero), fill(V, -1.0), zero))
+    if function == _ERF:
+        return erf(V, x)
+    return select(equal(x, zero), one, zero)

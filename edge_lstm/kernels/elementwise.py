@@ -4,10 +4,26 @@ from __future__ import annotations
 
 from edge_lstm.kernels.activations import apply
 from edge_lstm.kernels.layout import BINARY_CODES
-from edge_lstm.kernels.simd import any_not_finite, broadcast, kernel, load, maximum, minimum, read, store
+from edge_lstm.kernels.simd import (
+    any_not_finite,
+    broadcast,
+    equal,
+    fill,
+    floats,
+    kernel,
+    less,
+    load,
+    maximum,
+    minimum,
+    read,
+    select,
+    store,
+    write,
+)
 
 _ADD, _SUB, _MUL, _DIV = (BINARY_CODES[name] for name in ("add", "sub", "mul", "div"))
-_MIN = BINARY_CODES["min"]
+_MIN, _MAX, _LESS, _LESS_OR_EQUAL = (BINARY_CODES[name] for name in ("min", "max", "less", "less_or_equal"))
+_EQUAL, _AND = BINARY_CODES["equal"], BINARY_CODES["and"]
 
 
 @kernel
@@ -19,7 +35,8 @@ def map_values(V, weights, w, arena, x, y, n, function):
 
 
 @kernel
-def _combine(function, a, b):
+def _combine(V, function, a, b):
+    zero, one = fill(V, 0.0), fill(V, 1.0)
     if function == _ADD:
         return a + b
     if function == _SUB:
@@ -30,7 +47,17 @@ def _combine(function, a, b):
         return a / b
     if function == _MIN:
         return minimum(a, b)
-    return maximum(a, b)
+    if function == _MAX:
+        return maximum(a, b)
+    if function == _LESS:
+        return select(less(a, b), one, zero)
+    if function == _LESS_OR_EQUAL:
+        return select(less(b, a), zero, one)
+    if function == _EQUAL:
+        return select(equal(a, b), one, zero)
+    if function == _AND:
+        return select(equal(a, zero), zero, select(equal(b, zero), zero, one))
+    return select(equal(a, zero), select(equal(b, zero), zero, one), one)
 
 
 @kernel
@@ -39,7 +66,16 @@ def binary(V, arena, a, b, y, n, single, function):
     for k in range(0, n, V.lanes):
         left = broadcast(V, arena, a) if single & 1 else load(V, arena, a + k)
         right = broadcast(V, arena, b) if single & 2 else load(V, arena, b + k)
-        store(V, arena, y + k, _combine(function, left, right))
+        store(V, arena, y + k, _combine(V, function, left, right))
+
+
+@kernel
+def where(V, arena, condition, a, b, y, n):
+    """arena[y : y + n] = a where the condition is not zero, else b."""
+    zero = fill(V, 0.0)
+    for k in range(0, n, V.lanes):
+        chosen = select(equal(load(V, arena, condition + k), zero), load(V, arena, b + k), load(V, arena, a + k))
+        store(V, arena, y + k, chosen)
 
 
 @kernel
@@ -69,4 +105,19 @@ def finite(V, V1, values, x, n):
     for k in range(whole, n):  # noqa: SIM110  Numba has no all() over a generator
         if any_not_finite(load(V1, values, x + k)):
             return False
+    return True
+
+
+@kernel
+def lookup(V1, weights, w, arena, x, y, n, width, rows):
+    """Row arena[x + k] of the table for each k, arena by arena; whether all indices are numbers of rows."""
+    for c in range(V1.copies):
+        values = floats(arena.address + 4 * c * arena.stride)
+        for k in range(n):
+            wanted = read(values, x + k)
+            if not (wanted > -1.0 and wanted < rows):
+                return False
+            number = int(wanted)
+            for d in range(width):
+                write(values, y + k * width + d, read(weights, w + number * width + d))
     return True

@@ -17,7 +17,7 @@ from edge_lstm.program import BINARY_FUNCTIONS, MAP_FUNCTIONS, REDUCE_FUNCTIONS
     LSTM,  # Y, Z = h', c' from A, B, C = x, h, c; N inputs, M units
     GRU,  # Y = h' from A, B = x, h; N inputs, M units
     RNN,  # Y = h' from A, B = x, h; N inputs, M units; F = 0 tanh, 1 relu
-    DENSE,  # Y = W A + b; N inputs, M outputs
+    DENSE,  # Y = W A + b for each of F rows; N inputs, M outputs
     MAP,  # Y = F(A; alpha, beta at weights[W], weights[W + 1]); N values
     BINARY,  # Y = F(A, B); N values; M: bit 0 set, A is one value; bit 1 set, B is one value
     SOFTMAX,  # over M rows of N values; F = 1: its logarithm
@@ -26,7 +26,9 @@ from edge_lstm.program import BINARY_FUNCTIONS, MAP_FUNCTIONS, REDUCE_FUNCTIONS
     CHECK,  # fails where arena[A : A + N] is not finite
     COMMIT,  # arena[Y : Y + N] = arena[A : A + N]: a state takes its next value
     OUTPUT,  # y[Y : Y + N] = arena[A : A + N]
-) = range(13)
+    WHERE,  # Y = B where A is not zero, else C; N values
+    LOOKUP,  # Y[n] = row arena[A + n] of the table at W; N indices, F rows of M values; fails where there is none
+) = range(15)
 
 MAP_CODES = {name: code for code, name in enumerate(MAP_FUNCTIONS)}
 BINARY_CODES = {name: code for code, name in enumerate(BINARY_FUNCTIONS)}
@@ -61,4 +63,4 @@ ROW = 10
 FRAME = 19
 
 # --- status of a call ---
-OK, NOT_YET, BAD_READING, BAD_STATE = range(4)
+OK, NOT_YET, BAD_READING, BAD_STATE, BAD_INDEX = range(5)

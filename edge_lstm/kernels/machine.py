@@ -14,9 +14,9 @@ from __future__ import annotations
 
 from edge_lstm.kernels import layout
 from edge_lstm.kernels.dense import dense
-from edge_lstm.kernels.elementwise import binary, copy, finite, map_values, take
+from edge_lstm.kernels.elementwise import binary, copy, finite, lookup, map_values, take, where
 from edge_lstm.kernels.gru import gru
-from edge_lstm.kernels.layout import BAD_READING, BAD_STATE, NOT_YET, OK, ROW
+from edge_lstm.kernels.layout import BAD_INDEX, BAD_READING, BAD_STATE, NOT_YET, OK, ROW
 from edge_lstm.kernels.lstm import lstm
 from edge_lstm.kernels.rnn import rnn
 from edge_lstm.kernels.rows import reduce, softmax
@@ -33,7 +33,7 @@ def _execute(V, V1, table, row, weights, index, arena, x, y):
         c, c_next = read(table, row + layout.C), read(table, row + layout.Z)
         lstm(V, weights, w, arena, a, b, c, out, c_next, n, m)
     elif kind == layout.DENSE:
-        dense(V, weights, w, arena, a, out, n, m)
+        dense(V, V1, weights, w, arena, a, out, n, m, function)
     elif kind == layout.MAP:
         map_values(V, weights, w, arena, a, out, n, function)
     elif kind == layout.BINARY:
@@ -48,6 +48,11 @@ def _execute(V, V1, table, row, weights, index, arena, x, y):
         softmax(V1, arena, a, out, n, m, function)
     elif kind == layout.REDUCE:
         reduce(V1, arena, a, out, n, m, function)
+    elif kind == layout.WHERE:
+        where(V, arena, a, b, read(table, row + layout.C), out, n)
+    elif kind == layout.LOOKUP:
+        if not lookup(V1, weights, w, arena, a, out, n, m, function):
+            return BAD_INDEX
     elif kind == layout.INPUT:
         if not finite(V, V1, x, a, n):
             return BAD_READING

@@ -5,9 +5,10 @@ from __future__ import annotations
 
 from edge_lstm.kernels.activations import exp, log
 from edge_lstm.kernels.layout import REDUCE_CODES
-from edge_lstm.kernels.simd import fill, kernel, load, maximum, minimum, store
+from edge_lstm.kernels.simd import fill, kernel, less, load, maximum, minimum, select, store
 
 _SUM, _MEAN, _MAX = (REDUCE_CODES[name] for name in ("sum", "mean", "max"))
+_PROD, _ARGMAX = REDUCE_CODES["prod"], REDUCE_CODES["argmax"]
 
 
 @kernel
@@ -17,6 +18,8 @@ def _reduce_row(V1, arena, x, n, function):
         value = load(V1, arena, x + k)
         if function in (_SUM, _MEAN):
             total = total + value
+        elif function == _PROD:
+            total = total * value
         elif function == _MAX:
             total = maximum(total, value)
         else:
@@ -25,10 +28,25 @@ def _reduce_row(V1, arena, x, n, function):
 
 
 @kernel
+def _place_in_row(V1, arena, x, n, function):
+    """The number of the largest (or smallest) value, of equals the first."""
+    best, place = load(V1, arena, x), fill(V1, 0.0)
+    for k in range(1, n):
+        value = load(V1, arena, x + k)
+        better = less(best, value) if function == _ARGMAX else less(value, best)
+        best, place = select(better, value, best), select(better, fill(V1, k), place)
+    return place
+
+
+@kernel
 def reduce(V1, arena, x, y, n, rows, function):
     """arena[y + m] = function over row m of n values."""
     for m in range(rows):
-        store(V1, arena, y + m, _reduce_row(V1, arena, x + m * n, n, function))
+        if function >= _ARGMAX:
+            result = _place_in_row(V1, arena, x + m * n, n, function)
+        else:
+            result = _reduce_row(V1, arena, x + m * n, n, function)
+        store(V1, arena, y + m, result)
 
 
 @kernel

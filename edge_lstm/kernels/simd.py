@@ -251,6 +251,20 @@ def broadcast(typingctx, species, array, index):
 
 
 @intrinsic
+def lane(typingctx, species, single, value, number):
+    """One lane of each copy, as a vector of the species `single` (one lane, as many copies)."""
+
+    def codegen(context, builder, signature, args):
+        result = ir.Constant(single.vector.llvm, ir.Undefined)
+        for c in range(species.copies):
+            place = builder.add(args[3], args[3].type(c * species.lanes))
+            result = builder.insert_element(result, builder.extract_element(args[2], place), _I32(c))
+        return result
+
+    return single.vector(species, single, value, types.int64), codegen
+
+
+@intrinsic
 def store(typingctx, species, array, index, value):
     """array[index : index + lanes] = value, for each copy; no alignment needed."""
 
@@ -323,6 +337,17 @@ def less(typingctx, a, b):
 
 
 @intrinsic
+def equal(typingctx, a, b):
+    """a == b lane by lane; false where either is NaN."""
+    mask = VectorType(a.lanes, "b")
+
+    def codegen(context, builder, signature, args):
+        return builder.fcmp_ordered("==", *args)
+
+    return mask(a, a), codegen
+
+
+@intrinsic
 def select(typingctx, mask, a, b):
     """a where the mask is set, else b."""
 
@@ -366,6 +391,9 @@ def _unary(name: str):
 absolute = _unary("fabs")
 sqrt = _unary("sqrt")  # IEEE 754 squareRoot, correctly rounded
 to_nearest = _unary("rint")  # to an integral value, ties to even
+floor = _unary("floor")
+ceil = _unary("ceil")
+truncate = _unary("trunc")
 
 
 # --- the bits of a float32, for exp and log

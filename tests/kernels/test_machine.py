@@ -9,10 +9,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from edge_lstm.errors import ReadingError
 from edge_lstm.model import Model, channels_for
 from edge_lstm.program import Builder
 from edge_lstm.stream import Stream
-from tests.nets import CELLS, network, readings
+from tests.nets import CELLS, Weights, network, readings
 
 
 def sigmoid(v):
@@ -125,6 +126,81 @@ def test_shape_operations_move_and_combine_what_they_say():
     np.testing.assert_allclose(got["log_softmax"], np.log(rows).ravel(), rtol=1e-6)
     for f in ("sum", "mean", "max", "min"):
         np.testing.assert_allclose(got[f], getattr(np, f)(v.reshape(3, 4), axis=0), rtol=1e-6, atol=1e-6)
+
+
+@settings(max_examples=40, deadline=None)
+@given(rows=st.integers(1, 9), inputs=st.integers(1, 9), outputs=st.integers(1, 40), seed=st.integers(0, 99))
+def test_a_dense_layer_over_rows_is_the_layer_for_each_row(rows, inputs, outputs, seed):
+    """With rows, each row has the bits that it has alone, and not one value behind the last row is touched."""
+    w = Weights(seed, inputs)
+    matrix, bias = w(outputs, inputs), w(outputs)
+    b = Builder()
+    x = b.input("x", rows * inputs)
+    y = b.dense(x, W=matrix, b=bias, rows=rows)
+    behind = b.constant(np.full(16, 7.0))
+    alone = [b.dense(x.part(k * inputs, inputs), W=matrix, b=bias) for k in range(rows)]
+    b.output("y", y)
+    b.output("alone", b.take(np.concatenate([slot.elements for slot in alone])))
+    b.output("behind", behind)
+    sizes = (rows * outputs, rows * outputs, 16)
+    model = Model(b.build(), channels_for(("x",), (x.size,)), channels_for(("y", "alone", "behind"), sizes))
+    for lanes in (4, 8, 16):
+        got = Stream(model, lanes).step(readings(1, x.size, seed)[0])
+        together, one_by_one, rest = np.split(got, np.cumsum(sizes)[:-1])
+        assert together.tobytes() == one_by_one.tobytes()
+        assert (rest == 7).all()
+
+
+def test_truths_choices_and_places_are_onnx_s():
+    """Comparisons, and, or, not, where, argmax, argmin and prod give NumPy's results, of equals the first."""
+    b = Builder()
+    x, y = b.input("x", 20), b.input("y", 20)
+    parts = {
+        "less": (b.binary("less", x, y), lambda x, y: x < y),
+        "less_or_equal": (b.binary("less_or_equal", x, y), lambda x, y: x <= y),
+        "equal": (b.binary("equal", x, y), lambda x, y: x == y),
+        "and": (b.binary("and", x, y), lambda x, y: (x != 0) & (y != 0)),
+        "or": (b.binary("or", x, y), lambda x, y: (x != 0) | (y != 0)),
+        "not": (b.map("not", x), lambda x, y: x == 0),
+        "where": (b.where(x, y, b.map("neg", y)), lambda x, y: np.where(x != 0, y, -y)),
+        "argmax": (b.reduce("argmax", x, rows=4), lambda x, y: x.reshape(4, 5).argmax(1)),
+        "argmin": (b.reduce("argmin", x, rows=4), lambda x, y: x.reshape(4, 5).argmin(1)),
+        "prod": (b.reduce("prod", x, rows=4), lambda x, y: x.reshape(4, 5).prod(1)),
+        **{
+            f: (b.map(f, b.map("affine", x, alpha=0.5)), g)
+            for f, g in (
+                ("floor", lambda x, y: np.floor(x / 2)),
+                ("ceil", lambda x, y: np.ceil(x / 2)),
+                ("round", lambda x, y: np.round(x / 2)),
+                ("trunc", lambda x, y: np.trunc(x / 2)),
+                ("sign", lambda x, y: np.sign(x)),
+            )
+        },
+    }
+    for name, (slot, _) in parts.items():
+        b.output(name, slot)
+    sizes = tuple(slot.size for slot, _ in parts.values())
+    model = Model(b.build(), channels_for(("x", "y"), (20, 20)), channels_for(tuple(parts), sizes))
+    pairs = np.random.default_rng(0).integers(-3, 4, (50, 2, 20)).astype(np.float32)
+    for (x_value, y_value), got in zip(pairs, model.stream().run(pairs.reshape(50, 40)), strict=True):
+        for (name, (_, numpy)), values in zip(parts.items(), np.split(got, np.cumsum(sizes)[:-1]), strict=True):
+            np.testing.assert_array_equal(values, numpy(x_value, y_value), err_msg=name)
+
+
+def test_an_index_beyond_the_vocabulary_is_refused():
+    """lookup gives the rows of its table; an index that is no number of a row is a ReadingError and changes nothing."""
+    table = np.arange(12.0).reshape(4, 3)
+    b = Builder()
+    x, total = b.input("word", 2), b.state("total", 6)
+    b.next(total, b.binary("add", total, b.lookup(x, table)))
+    b.output("total", total)
+    stream = Model(b.build(), channels_for(("word",), (2,)), channels_for(("total",), (6,))).stream()
+    stream.run([[0, 3], [2, 1]])
+    expected = np.concatenate([table[0] + table[2], table[3] + table[1]])
+    for bad in (4, -1, 1e9):
+        with pytest.raises(ReadingError, match="vocabulary"):
+            stream.step([0, bad])
+        np.testing.assert_array_equal(stream.state["total"], expected)
 
 
 def test_states_change_together_after_the_step():
