@@ -47,7 +47,8 @@ def _blocks(columns: Floats, gates: int, lanes: int) -> Floats:
     blocks = -(-units // lanes)
     whole = np.zeros((gates, blocks * lanes, columns.shape[1]), np.float32)
     whole[:, :units] = columns.reshape(gates, units, -1)
-    return whole.reshape(gates, blocks, lanes, -1).transpose(1, 3, 0, 2)
+    packed: Floats = whole.reshape(gates, blocks, lanes, -1).transpose(1, 3, 0, 2)
+    return packed
 
 
 def _pack_sums(op: Operation, gates: int, lanes: int) -> Floats:
