@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 from mcap.exceptions import EndOfFile, McapError
+from mcap.reader import make_reader
 from mcap.records import Attachment, Channel, Footer, Message, Metadata
 from mcap.records import Chunk as McapChunk
 from mcap.stream_reader import StreamReader, breakup_chunk
@@ -68,6 +69,16 @@ class Recording:
         for topic, _message in self._messages(None):
             counts[topic] = counts.get(topic, 0) + 1
         return counts
+
+    def span(self) -> tuple[int, int] | None:
+        """The first and the last t_ns, from the file's index; None if it was cut off before the index was written."""
+        try:
+            with self.path.open("rb") as file:
+                summary = make_reader(file).get_summary()
+        except (McapError, ValueError, struct.error):
+            return None
+        found = summary.statistics if summary else None
+        return (found.message_start_time, found.message_end_time) if found else None
 
     @property
     def dropped(self) -> int | None:

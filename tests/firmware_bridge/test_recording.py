@@ -227,6 +227,18 @@ def test_a_recording_cut_anywhere_gives_a_prefix(
     assert max(lengths) == len(session.chunks)
 
 
+def test_the_span_is_known_where_the_index_was_written(tmp_path: Path, session: Session) -> None:
+    """A whole recording tells its first and last time without being read through; one that was cut says None."""
+    path = tmp_path / "run.mcap"
+    record(path, session).close()
+    span = open_recording(path).span()
+    assert span is not None
+    assert span[0] <= session.chunks[0].t_ns <= session.chunks[-1].t_ns <= span[1]
+    cut_path = tmp_path / "cut.mcap"
+    cut_path.write_bytes(path.read_bytes()[:-100])
+    assert open_recording(cut_path).span() is None
+
+
 def test_a_damaged_block_ends_the_replay_with_a_reason(tmp_path: Path, session: Session) -> None:
     """A flipped bit within the data is noticed by its checksum: no wrong chunk comes out, and `cut` says why."""
     path = tmp_path / "run.mcap"

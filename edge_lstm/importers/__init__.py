@@ -1,0 +1,12 @@
+"""Trained networks from other people's files: ONNX graphs, and weights saved with NumPy.
+
+Its rule: a file is brought in whole, with the right numbers, or it is refused in one sentence that says what it was
+and what to do. Importing this package loads neither onnx nor numba.
+"""
+
+from __future__ import annotations
+
+from edge_lstm.importers.arrays import from_arrays
+from edge_lstm.importers.onnx_import import import_onnx
+
+__all__ = ["from_arrays", "import_onnx"]

@@ -1,0 +1,219 @@
+"""Networks from bare weights: a PyTorch state_dict or Keras weights, saved with NumPy.
+
+Its rule: names and shapes decide, and every array is used or the import is refused by its name. What weights cannot
+tell — the activations of the head, tanh or relu in a plain RNN, the order where the file's own order does not fit —
+is an argument with a stated default, and stands in the provenance under "assumed".
+
+PyTorch: `NAME.weight_ih_l0 (gH, I)`, `weight_hh_l0 (gH, H)`, `bias_ih_l0`, `bias_hh_l0`; gates i f g o, r z n
+(torch.nn.LSTM, torch.nn.GRU). Keras: `NAME/kernel (I, gH)`, `recurrent_kernel (H, gH)`, `bias`; gates i f c o, z r
+h; the bias of a GRU with reset_after is (2, 3H) (keras.layers.LSTM, keras.layers.GRU).
+"""
+
+from __future__ import annotations
+
+import itertools
+import re
+import zipfile
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from edge_lstm.errors import ImportModelError
+from edge_lstm.importers.array_layers import Arrays, Dense, Layer, Recurrent, find_layers
+from edge_lstm.model import Channel, Model, channels_for
+from edge_lstm.program import MAP_FUNCTIONS, Builder, Program, Slot
+
+MAX_BYTES = 1 << 30
+HEAD_ACTIVATIONS = ("softmax", "log_softmax", *sorted(f for f, n in MAP_FUNCTIONS.items() if n == 0))
+
+
+def from_arrays(
+    source: Mapping[str, npt.ArrayLike] | str | Path,
+    *,
+    cell: str | None = None,
+    order: Sequence[str] | None = None,
+    activations: Sequence[str] | None = None,
+    nonlinearity: str = "tanh",
+    reset_after: bool | None = None,
+    window: int | None = None,
+    name: str | None = None,
+    rate_hz: float | None = None,
+    inputs: Sequence[Channel] | None = None,
+    outputs: Sequence[Channel] | None = None,
+) -> Model:
+    """Brings in a stack of recurrent and dense layers from a mapping of arrays, or from an .npz file of them.
+
+    cell: "lstm", "gru" or "rnn", where names and shapes contradict each other. order: names of the layers, first to
+    last (default: the order in the file, which must fit). activations: one per dense layer, in order (default for a
+    single dense layer: "identity"; for several it must be said). nonlinearity: "tanh" (default) or "relu", of a
+    plain RNN. reset_after: of a Keras GRU without bias. window: None (default) is continuous; T means each output
+    belongs to the last T readings.
+
+    Raises ImportModelError naming the array for everything left over, missing, ambiguous or of a wrong shape.
+    """
+    arrays = _read(source)
+    layers = find_layers(arrays, cell, reset_after)
+    layers = _ordered(arrays, layers, order)
+    if arrays.left:
+        raise arrays.fail(
+            f"array {next(iter(arrays.left))!r} {list(arrays.arrays[next(iter(arrays.left))].shape)} belongs to no"
+            " recurrent or dense layer; only these are understood. Export the model to ONNX, or leave it out if it is"
+            " not part of it"
+        )
+    dense = [layer for layer in layers if isinstance(layer, Dense)]
+    heads = _activations(arrays, dense, activations)
+    plain = any(isinstance(layer, Recurrent) and layer.cell == "rnn" for layer in layers)
+    if nonlinearity not in ("tanh", "relu"):
+        raise arrays.fail(f"nonlinearity {nonlinearity!r} is unknown; known are tanh and relu")
+    program = _program(layers, heads, nonlinearity)
+    assumed: dict[str, Any] = {"order": [layer.name for layer in layers], "initial_state": "zero"}
+    assumed["meaning_in_time"] = "continuous" if window is None else f"window of {window}"
+    assumed |= {"activations": dict(zip((d.name for d in dense), heads, strict=True))} if dense else {}
+    assumed |= {"nonlinearity": nonlinearity} if plain else {}
+    provenance = {
+        "source": arrays.source,
+        "format": "arrays",
+        "mode": "continuous" if window is None else "window",
+        "mode_reason": "default: weights do not tell" if window is None else "asked for",
+        "layers": {layer.name: list(layer.arrays) for layer in layers},
+        "assumed": assumed,
+    }
+    return Model(
+        program,
+        tuple(inputs) if inputs is not None else channels_for(("x",), (program.input_size,)),
+        tuple(outputs) if outputs is not None else channels_for(("y",), (program.output_size,)),
+        rate_hz,
+        window,
+        provenance,
+        name or (Path(source).stem if isinstance(source, str | Path) else "model"),
+    )
+
+
+def _read(source: Mapping[str, npt.ArrayLike] | str | Path) -> Arrays:
+    if isinstance(source, str | Path):
+        path = Path(source)
+        try:
+            with zipfile.ZipFile(path) as archive:
+                size = sum(entry.file_size for entry in archive.infolist())
+                if size > MAX_BYTES:
+                    raise ImportModelError(f"{path}: {size} bytes of arrays; more than {MAX_BYTES} are not read")
+            with np.load(path, allow_pickle=False) as file:
+                arrays = {key: np.asarray(file[key]) for key in file.files}
+        except (OSError, ValueError, zipfile.BadZipFile, EOFError, KeyError, MemoryError) as error:
+            raise ImportModelError(
+                f"{path}: cannot be read as arrays saved with numpy.savez ({error}). For PyTorch:"
+                " numpy.savez(path, **{k: v.numpy() for k, v in model.state_dict().items()})"
+            ) from None
+        text = path.name
+    else:
+        arrays, text = {str(k): np.asarray(v) for k, v in source.items()}, "arrays"
+    if not arrays:
+        raise ImportModelError(f"{text}: holds no arrays")
+    if all(re.fullmatch(r"arr_\d+", key) for key in arrays):
+        raise ImportModelError(
+            f"{text}: its arrays have no names (arr_0, …). Save them with names:"
+            " numpy.savez(path, **{w.path: w.numpy() for w in model.weights}) for Keras"
+        )
+    return Arrays(text, arrays, dict.fromkeys(arrays))
+
+
+def _ordered(a: Arrays, layers: list[Layer], order: Sequence[str] | None) -> list[Layer]:
+    """The layers first to last; each must take as many values as the one before gives."""
+    if order is not None:
+        names = [layer.name for layer in layers]
+        if sorted(order) != sorted(names):
+            raise a.fail(f"order={list(order)} must name each layer once; there are {names}")
+        layers = [layers[names.index(n)] for n in order]
+    else:
+        # Layers of one stack by their numbers, wherever the file has them.
+        stacks: dict[str, list[Layer]] = {}
+        for layer in layers:
+            stack = re.sub(r"_\d+$", "", layer.name) if isinstance(layer, Recurrent) else layer.name
+            stacks.setdefault(stack, []).append(layer)
+        for members in stacks.values():
+            members.sort(key=lambda layer: [int(n) for n in re.findall(r"_(\d+)$", layer.name)])
+        layers = [layer for members in stacks.values() for layer in members]
+    for one, two in itertools.pairwise(layers):
+        if one.width[1] != two.width[0]:
+            raise a.fail(
+                f"layer {one.name!r} gives {one.width[1]} values and {two.name!r}, next in the file, takes"
+                f" {two.width[0]}; say the order with order=[…] of {[layer.name for layer in layers]}"
+            )
+    return layers
+
+
+def _activations(a: Arrays, dense: Sequence[Dense], asked: Sequence[str] | None) -> list[str]:
+    if asked is None:
+        if len(dense) > 1:
+            raise a.fail(
+                f"{len(dense)} dense layers ({', '.join(d.name for d in dense)}): weights do not tell what stands"
+                " between them. Say it: activations=['relu', …, 'identity'], one per dense layer"
+            )
+        return ["identity"] * len(dense)
+    if len(asked) != len(dense):
+        raise a.fail(
+            f"activations={list(asked)}: {len(dense)} dense layers need as many ({', '.join(d.name for d in dense)})"
+        )
+    for one in asked:
+        if one not in HEAD_ACTIVATIONS:
+            raise a.fail(f"activation {one!r} is unknown; known are {', '.join(HEAD_ACTIVATIONS)}")
+    return list(asked)
+
+
+# --- the program ------------------------------------------------------------------------------------------------------
+
+
+def _program(layers: Sequence[Layer], heads: Sequence[str], nonlinearity: str) -> Program:
+    builder = Builder()
+    x = builder.input("x", layers[0].width[0])
+    activations = iter(heads)
+    for layer in layers:
+        if isinstance(layer, Recurrent):
+            x = _recurrent(builder, layer, x, nonlinearity)
+            continue
+        x = builder.dense(x, W=layer.W, b=layer.b, name=layer.name, source=layer.arrays)
+        activation = next(activations)
+        if activation in ("softmax", "log_softmax"):
+            x = builder.softmax(x, log=activation != "softmax", source=layer.arrays)
+        elif activation != "identity":
+            x = builder.map(activation, x, source=layer.arrays)
+    builder.output("y", x)
+    return builder.build()
+
+
+def _recurrent(builder: Builder, layer: Recurrent, x: Slot, nonlinearity: str) -> Slot:
+    units, source, W, R = layer.width[1], layer.arrays, layer.W, layer.R
+    h = builder.state(f"{layer.name}.h", units)
+    if layer.cell == "lstm":
+        c = builder.state(f"{layer.name}.c", units)
+        assert layer.b_R is not None
+        after, c_next = builder.lstm(x, h, c, W=W, R=R, b=layer.b_W + layer.b_R, name=layer.name, source=source)
+        builder.next(c, c_next)
+    elif layer.cell == "rnn":
+        assert layer.b_R is not None
+        b = layer.b_W + layer.b_R
+        after = builder.rnn(x, h, W=W, R=R, b=b, activation=nonlinearity, name=layer.name, source=source)
+    elif layer.b_R is not None:
+        after = builder.gru(x, h, W=W, R=R, b_W=layer.b_W, b_R=layer.b_R, name=layer.name, source=source)
+    else:
+        after = _gru_reset_before(builder, layer, x, h)
+    builder.next(h, after)
+    return after
+
+
+def _gru_reset_before(builder: Builder, layer: Recurrent, x: Slot, h: Slot) -> Slot:
+    """A GRU that resets h before the product (Cho et al. 2014; Keras with reset_after=False)."""
+    n, source = layer.width[1], layer.arrays
+    given = builder.dense(x, W=layer.W, b=layer.b_W, name=layer.name, source=source)
+    gates = builder.dense(h, W=layer.R[: 2 * n], name=layer.name, source=source)
+    gates = builder.map("sigmoid", builder.binary("add", given.part(0, 2 * n), gates, source=source), source=source)
+    r, z = gates.part(0, n), gates.part(n, n)
+    hidden = builder.dense(
+        builder.binary("mul", r, h, source=source), W=layer.R[2 * n :], name=layer.name, source=source
+    )
+    new = builder.map("tanh", builder.binary("add", given.part(2 * n, n), hidden, source=source), source=source)
+    change = builder.binary("mul", z, builder.binary("sub", h, new, source=source), source=source)
+    return builder.binary("add", new, change, source=source)

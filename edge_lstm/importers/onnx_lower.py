@@ -1,0 +1,293 @@
+"""Runs a graph once over tags instead of numbers, and so draws up the plan of one step.
+
+Its rule: constants are folded, data is moved, and only what computes becomes a step of the plan. The dimensions are
+real ones: the baked-in length and batch, or witnesses for open ones. Nothing is followed by name, so nothing can be
+followed wrongly; what does not fit is an error that names the node. Which operators compute, and how:
+`onnx_compute.py`, `onnx_recurrent.py`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from edge_lstm.errors import ImportModelError
+from edge_lstm.importers.onnx_call import MAX_ELEMENTS, Call, guarded, shapes, unsupported
+from edge_lstm.importers.onnx_fold import evaluate, shape_of, size_of
+from edge_lstm.importers.onnx_graph import Array, Graph, Node, needs
+from edge_lstm.importers.onnx_moves import MOVES
+from edge_lstm.importers.onnx_tags import Ints, Misfit, Tagged, tag
+from edge_lstm.importers.plan import Ids, Place, Plan
+
+Operand = Tagged | Array
+
+
+@dataclass(frozen=True)
+class Port:
+    """Where a recurrent operator takes its initial state: ids read, ids that follow them after the step."""
+
+    name: str
+    before: Ids
+    after: Ids
+
+
+class Lag(Misfit):
+    """An operation joins values of two readings that follow each other: perhaps a loop written out in time."""
+
+    def __init__(self, text: str, node: Node, newer: int, operands: tuple[Tagged, Tagged]) -> None:
+        super().__init__(text)
+        self.node, self.newer, self.operands = node, newer, operands
+
+
+@dataclass
+class Carry:
+    """A loop that an exporter has written out: in every `op` whose operand `newer` holds `ids`, the other operand is
+    what the reading before has left. It is replaced by a state, and what stood there is kept until `close` proves
+    the chain.
+    """
+
+    op: str
+    newer: int
+    ids: bytes
+    shape: tuple[int, ...]
+    inner: Ints  # which element of the state stands where
+    streams: Ints  # b of the older operand
+    place: Place | None = None
+    node: str = ""
+    found: dict[int, Operand] = field(default_factory=dict)
+
+
+@dataclass
+class Lowering:
+    """One run over a graph. `length` and `batch` are the sizes of the time and batch axes, 1 where there is none."""
+
+    opset: int
+    length: int
+    batch: int
+    plan: Plan = field(default_factory=Plan)
+    carries: Sequence[Carry] = ()
+    ports: list[Port] = field(default_factory=list)
+    folded: list[str] = field(default_factory=list)
+    moved: list[str] = field(default_factory=list)
+    once: list[tuple[str, Ids]] = field(default_factory=list)  # inputs that hold for the whole sequence
+    notes: list[str] = field(default_factory=list)
+    progress: int = 0
+
+    # --- inputs -----------------------------------------------------------------------------------------------------
+
+    def spread(self, ids: Ids, dims: Sequence[int], time: int | None, batch: int | None) -> Tagged:
+        """The tags of a graph input whose values of one reading of one stream are `ids`."""
+        axes = [1] * len(dims)
+        t: Any = 0
+        b: Any = 0
+        if time is not None:
+            axes[time] = self.length
+            t = np.arange(1, self.length + 1).reshape(axes)
+            axes[time] = 1
+        if batch is not None:
+            axes[batch] = self.batch
+            b = np.arange(1, self.batch + 1).reshape(axes)
+            axes[batch] = 1
+        inner = [1 if k in (time, batch) else d for k, d in enumerate(dims)]
+        return Tagged(np.broadcast_to(tag(t, b, ids.reshape(inner)).tags, tuple(dims)))
+
+    # --- running ----------------------------------------------------------------------------------------------------
+
+    def run(self, graph: Graph, values: dict[str, Operand]) -> None:
+        """Lowers every node in turn; `values` gains the value of every name."""
+        values.update(graph.constants)
+        last = {name: k for k, node in enumerate(graph.nodes) for name in needs(node)}
+        for k, node in enumerate(graph.nodes):
+            inputs = [self.value(node, name, values) if name else None for name in node.inputs]
+            results = self.node(node, inputs, values)
+            if len(results) < len(node.outputs):
+                results = (*results, *([None] * (len(node.outputs) - len(results))))
+            for name, result in zip(node.outputs, results, strict=False):
+                if not name:
+                    continue
+                if result is not None and result.size > MAX_ELEMENTS:
+                    raise ImportModelError(f"{node}: its output has shape {list(result.shape)}; that is too large")
+                if result is None:
+                    self.missing[name] = str(node)
+                else:
+                    values[name] = result
+            self.progress += 1
+            for name in needs(node):  # wide values of long sequences are large: let go of them early
+                if last[name] == k and isinstance(values.get(name), Tagged) and name not in self.keep:
+                    del values[name]
+
+    keep: frozenset[str] = frozenset()
+    missing: dict[str, str] = field(default_factory=dict)
+
+    def value(self, node: Node, name: str, values: Mapping[str, Operand]) -> Operand:
+        """A value by its name."""
+        if name not in values:
+            if name in self.missing:
+                raise ImportModelError(
+                    f"{node}: reads {name!r}, an output that {self.missing[name]} is not supported to give"
+                )
+            raise ImportModelError(f"{node}: its input {name!r} has no value")
+        return values[name]
+
+    def node(self, node: Node, inputs: Sequence[Operand | None], values: dict[str, Operand]) -> tuple[Any, ...]:
+        """The outputs of one node."""
+        from edge_lstm.importers.onnx_compute import COMPUTE
+        from edge_lstm.importers.onnx_recurrent import RECURRENT
+
+        call = Call(node, inputs, self.opset)
+        if node.domain:
+            raise unsupported(call)
+        if node.op == "If":
+            return self.branch(call, values)
+        if all(v is None or isinstance(v, np.ndarray) for v in inputs) and node.op not in RECURRENT:
+            if node.op != "Constant":
+                self.folded.append(str(node))
+            return evaluate(call)
+        if node.op in ("Shape", "Size"):
+            self.folded.append(str(node))
+            return guarded(call, shape_of if node.op == "Shape" else size_of)
+        if node.op in MOVES:
+            self.moved.append(str(node))
+            return self.move(call)
+        function = RECURRENT.get(node.op) or COMPUTE.get(node.op)
+        if function is None:
+            raise unsupported(call)
+        try:
+            results = function(call, self)
+        except (ValueError, IndexError, TypeError) as error:
+            raise Misfit(f"{node}: inputs of shapes {shapes(call)} do not go together: {error}") from None
+        call.finish()
+        return results if isinstance(results, tuple) else (results,)
+
+    def move(self, call: Call) -> tuple[Any, ...]:
+        """Data movement: the operator's NumPy function, on tags."""
+        function, data = MOVES[call.node.op]
+        positions = range(len(call.inputs)) if data is None else data
+        if call.node.op == "Pad" and call.attribute("mode", "constant") == "constant":
+            fill = call.inputs[2] if call.has(2) else np.float32(call.attribute("value", 0.0))
+            call.inputs += [None] * (3 - len(call.inputs))
+            call.inputs[2] = np.asarray(fill)
+        for k, value in enumerate(call.inputs):
+            if value is None:
+                continue
+            if k in positions:
+                call.inputs[k] = self.tagged(call, value).tags
+            elif isinstance(value, Tagged):
+                raise call.fail(f"its input {k} is computed from the readings; it must be a constant")
+        return tuple(Tagged(r) for r in guarded(call, function))
+
+    def branch(self, call: Call, values: dict[str, Operand]) -> tuple[Any, ...]:
+        """An If whose condition is known: only the branch that is taken exists."""
+        condition = call.constant(0, "condition; an If on the readings cannot be lowered")
+        taken = "then_branch" if bool(condition.reshape(-1)[0]) else "else_branch"
+        graph, _ = call.attribute(taken), call.attribute("else_branch" if taken[0] == "t" else "then_branch")
+        call.finish()
+        inner = dict(values)
+        kept, self.keep = self.keep, self.keep | frozenset(v.name for v in graph.outputs) | frozenset(values)
+        self.run(graph, inner)
+        self.keep = kept
+        self.folded.append(f"{call.node}: {taken}")
+        return tuple(self.value(call.node, v.name, inner) for v in graph.outputs)
+
+    # --- operands ---------------------------------------------------------------------------------------------------
+
+    def tagged(self, call: Call, value: Operand) -> Tagged:
+        """An operand as tags; a constant becomes values of the plan."""
+        if isinstance(value, Tagged):
+            return value
+        if value.dtype.kind != "f":
+            raise call.fail(
+                f"joins values of the network with a constant of type {value.dtype}; only floats are supported"
+            )
+        return tag(0, 0, self.plan.constant(value))
+
+    def check_once(self, call: Call, ids: Ids) -> None:
+        """An input without a time axis belongs to the start of the sequence: as an operand it would be read at every
+        step.
+        """
+        for name, places in self.once:
+            if ((ids >= places[0]) & (ids <= places[-1])).any():
+                raise Misfit(
+                    f"{call.node}: reads the input {name!r}, which has no time axis, while the sequence has"
+                    f" {self.length} readings. Give it a time axis, or export the network as one step with its states"
+                    " as inputs and outputs"
+                )
+
+    def joined(self, call: Call, *parts: Ints, what: str) -> Ints:
+        """The common t (or b) of operands, 0 being neutral."""
+        result = np.zeros(np.broadcast_shapes(*(p.shape for p in parts)), np.int64)
+        for part in parts:
+            part = np.broadcast_to(part, result.shape)
+            if ((part != result) & (part != 0) & (result != 0)).any():
+                raise Misfit(
+                    f"{call.node}: joins different {what}; a stream computes them one at a time, and only recurrent"
+                    " layers may look back. Compute such differences before the model, as further channels"
+                )
+            result = np.maximum(result, part)
+        return result
+
+    # --- loops written out in time ----------------------------------------------------------------------------------
+
+    def carried(self, call: Call, operands: tuple[Tagged, Tagged], given: Sequence[Operand]) -> tuple[Tagged, Tagged]:
+        """Puts the state of a `Carry` in place of what the reading before has left."""
+        for carry in self.carries:
+            newer, older = operands[carry.newer], operands[1 - carry.newer]
+            if call.node.op != carry.op or newer.shape != carry.shape or older.shape != carry.shape:
+                continue
+            t = newer.t
+            if t.size == 0 or t.min() != t.max() or t.min() < 1 or newer.ids.tobytes() != carry.ids:
+                continue
+            step = int(t.min())
+            if step in carry.found:
+                raise Misfit(
+                    f"{call.node}: looks like one step of a loop written out in time, but so does another node"
+                )
+            carry.found[step] = older
+            if isinstance(given[1 - carry.newer], np.ndarray):
+                carry.found[step] = np.broadcast_to(np.asarray(given[1 - carry.newer]), carry.shape)
+            if carry.place is None:
+                number = sum(other.place is not None for other in self.carries)
+                carry.place = self.plan.state(f"carried_{number}", int(carry.inner.max()) + 1)
+                carry.node = str(call.node)
+            state = tag(step, carry.streams, carry.place.start + carry.inner)
+            return (state, newer) if carry.newer else (newer, state)
+        return operands
+
+    def close(self) -> None:
+        """Proves every Carry by induction: what stood in its place at reading t is what one and the same computation
+        gave at reading t - 1, and at the first reading it is a constant, the same in all streams.
+        """
+        for carry in self.carries:
+            place = carry.place
+            if place is None or sorted(carry.found) != list(range(1, self.length + 1)):
+                raise Misfit(
+                    f"a loop over {carry.op} is written out for {len(carry.found)} readings, but the time axis has"
+                    f" {self.length}. Export it with a fixed length (no dynamic time axis), or as one step with states"
+                )
+            first = np.arange(place.size)
+            first = np.array([int(np.flatnonzero(carry.inner.reshape(-1) == k)[0]) for k in first])
+            for step, value in carry.found.items():
+                if step == 1:
+                    if isinstance(value, Tagged):
+                        raise Misfit(
+                            f"a loop over {carry.op} is written out in time, and does not begin with a constant"
+                        )
+                    place.reset = value.reshape(-1)[first].astype(np.float32)
+                    same = np.array_equal(place.reset[carry.inner], value)
+                else:
+                    assert isinstance(value, Tagged)
+                    following = value.ids.reshape(-1)[first]
+                    place.next = following if place.next is None else place.next
+                    same = np.array_equal(place.next, following) and np.array_equal(following[carry.inner], value.ids)
+                    same &= bool((value.t == step - 1).all()) and np.array_equal(value.b, carry.streams)
+                if not same:
+                    raise Misfit(
+                        f"a loop over {carry.op} is written out in time, but its steps differ at reading {step}; only a"
+                        " loop that does the same at every reading can run on a stream. Export one step with states"
+                        " instead"
+                    )
+            self.notes.append(f"a loop of {self.length} steps written out in time was rolled up at {carry.node}")
+            self.plan.recast(place)

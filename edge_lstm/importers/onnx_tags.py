@@ -1,0 +1,107 @@
+"""A value that depends on the readings, as a full-shape array of tags: which number of which step of which stream.
+
+Its rule: a tag says (t, b, id): value `id` of the plan, at reading t of the sequence, in stream b of the batch.
+Transposing, slicing, reshaping, stacking the array *is* what the graph does to the values, so no operator has to be
+followed by rules about axes, and what comes out is proven, not guessed. An operation that computes must find all its
+operands at one t and one b; if they are not, the graph mixes readings or streams, and that is a Misfit. t and b are
+1, 2, …; 0 means "the same for all".
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from edge_lstm.errors import ImportModelError
+
+T_SHIFT, B_SHIFT = 48, 32
+MAX_LENGTH, MAX_BATCH = (1 << 15) - 2, (1 << 16) - 2
+ID_MASK, B_MASK = (1 << 32) - 1, (1 << 16) - 1
+
+Ints = npt.NDArray[np.int64]
+
+
+class Misfit(ImportModelError):
+    """The graph does not fit the assumed time and batch axes; another assumption may."""
+
+
+@dataclass(frozen=True)
+class Tagged:
+    """An array of tags (int64)."""
+
+    tags: Ints
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """The shape the graph sees."""
+        return self.tags.shape
+
+    @property
+    def ndim(self) -> int:
+        """The number of its dimensions."""
+        return self.tags.ndim
+
+    @property
+    def size(self) -> int:
+        """The number of its elements."""
+        return self.tags.size
+
+    @property
+    def t(self) -> Ints:
+        """The reading each element belongs to, 0 for all."""
+        return self.tags >> T_SHIFT
+
+    @property
+    def b(self) -> Ints:
+        """The stream each element belongs to, 0 for all."""
+        return (self.tags >> B_SHIFT) & B_MASK
+
+    @property
+    def ids(self) -> Ints:
+        """The plan's value of each element."""
+        return self.tags & ID_MASK
+
+
+def tag(t: Any, b: Any, ids: Any) -> Tagged:
+    """Tags from their parts, broadcast."""
+    return Tagged(
+        (np.asarray(t, np.int64) << T_SHIFT) | (np.asarray(b, np.int64) << B_SHIFT) | np.asarray(ids, np.int64)
+    )
+
+
+def first_unique(values: Ints) -> tuple[Ints, Ints]:
+    """The different values of a flat array in the order of their first appearance, and where each element is among
+    them.
+    """
+    unique, first, inverse = np.unique(values, return_index=True, return_inverse=True)
+    order = np.argsort(first, kind="stable")
+    rank = np.empty(order.size, np.int64)
+    rank[order] = np.arange(order.size)
+    return unique[order], rank[inverse.reshape(-1)]
+
+
+def unique_rows(rows: Ints) -> tuple[Ints, Ints]:
+    """The different rows (n, k) in the order of their first appearance, and which of them each row is."""
+    if rows.shape[0] and (rows == rows[0]).all():  # nearly always: one row per reading and stream
+        return rows[:1], np.zeros(rows.shape[0], np.int64)
+    _, numbers = np.unique(rows, axis=0, return_inverse=True)
+    different, which = first_unique(numbers.reshape(-1))
+    first = np.array([int(np.argmax(numbers.reshape(-1) == d)) for d in different])
+    return rows[first], which
+
+
+def steps_along(values: Ints, axis: int, count: int) -> bool:
+    """Whether the values are 1, 2, … count along the axis, or 0 (the same for all), but not all 0."""
+    if values.shape[axis] != count or not values.any():
+        return False
+    shape = [1] * values.ndim
+    shape[axis] = count
+    return bool(((values == np.arange(1, count + 1).reshape(shape)) | (values == 0)).all())
+
+
+def find_axis(values: Ints, count: int) -> int | None:
+    """The axis along which the values count 1, 2, … count, or None."""
+    return next((a for a in range(values.ndim) if steps_along(values, a, count)), None)
