@@ -1,0 +1,148 @@
+"""The command line. Each command is a file of its own and imports what it needs when it runs.
+
+Rule: an error is one sentence on stderr and an exit code: 0 done; 1 a check found a difference; 2 bad usage, file or
+configuration; 3 the port or the device is not available or lost; 4 output could not be written; 70 a defect of this
+program (with the place, and the whole traceback on request); 130 stopped by hand before the result was there.
+
+Never: import numba, onnx, onnxruntime, matplotlib or mcap before a command needs it.
+"""
+
+from __future__ import annotations
+
+import errno
+import importlib
+import os
+import signal
+import sys
+import traceback
+import warnings
+from collections.abc import Sequence
+from types import FrameType
+from typing import TextIO
+
+import click
+
+from edge_lstm.cli.common import Failure
+
+# command → its file, which holds a click command named `command`
+COMMANDS = {
+    "run": "edge_lstm.cli.run",
+    "replay": "edge_lstm.cli.replay",
+    "simulate": "edge_lstm.cli.simulate",
+    "import": "edge_lstm.cli.import_model",
+    "inspect": "edge_lstm.cli.inspect",
+    "firmware": "edge_lstm.cli.firmware",
+    "warm": "edge_lstm.cli.warm",
+}
+_NOT_WRITTEN = {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EFBIG, errno.EPIPE}
+
+
+class _Group(click.Group):
+    """Finds a command's file when the command is asked for."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        if cmd_name not in COMMANDS:
+            return None
+        command: click.Command = importlib.import_module(COMMANDS[cmd_name]).command
+        return command
+
+
+@click.group(cls=_Group, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+@click.version_option(package_name="edge-lstm", prog_name="edge-lstm")
+@click.option("--traceback", is_flag=True, help="Show where in the program an error comes from.")
+def _root(traceback: bool) -> None:
+    """Trained LSTM, GRU and RNN networks on a robot's serial stream, one reading at a time.
+
+    \b
+    edge-lstm import model.onnx -o model.npz     bring a trained network in
+    edge-lstm run robot.toml                     run it on the robot
+    edge-lstm replay run.mcap --verify           the same bits again, at a desk
+    """
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one command; returns the exit code. The console script's entry point."""
+    arguments = list(sys.argv[1:] if arguments is None else arguments)
+    handlers = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)}
+    shown = warnings.showwarning
+    signal.signal(signal.SIGTERM, _terminated)
+    warnings.showwarning = _warned
+    try:
+        code = _root.main(arguments, prog_name="edge-lstm", standalone_mode=False)
+        sys.stdout.flush()
+    except BaseException as error:
+        code, sentence = _explain(error)
+        if sentence:
+            print(f"edge-lstm: {sentence}", file=sys.stderr)
+            if "--traceback" in arguments or (code == 70 and os.environ.get("EDGE_LSTM_TRACEBACK")):
+                traceback.print_exception(error)
+        if isinstance(error, BrokenPipeError):  # the reader of our output is gone; nor can the rest be flushed to it
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    finally:  # for whoever calls this from Python
+        warnings.showwarning = shown
+        for number, handler in handlers.items():
+            signal.signal(number, handler)
+    return code if isinstance(code, int) else 0
+
+
+def _warned(
+    message: Warning | str,
+    category: type[Warning],
+    filename: str,
+    lineno: int,
+    file: TextIO | None = None,
+    line: str | None = None,
+) -> None:
+    """A warning is a sentence for people here, not a line of source."""
+    print(f"edge-lstm: note: {message}", file=sys.stderr)
+
+
+def _terminated(number: int, frame: FrameType | None) -> None:
+    """SIGTERM stops a command as Ctrl-C does, so that nothing half-written stays behind."""
+    raise KeyboardInterrupt
+
+
+def _explain(error: BaseException) -> tuple[int, str]:
+    """(exit code, sentence) for whatever a command raised."""
+    from edge_lstm.errors import CacheError, EdgeLstmError
+    from firmware_bridge.errors import BridgeError, PortError
+
+    if isinstance(error, Failure):
+        return error.exit_code, error.message
+    if isinstance(error, click.exceptions.Exit):
+        return error.exit_code, ""
+    if isinstance(error, click.exceptions.NoArgsIsHelpError):
+        error.show()
+        return 2, ""
+    if isinstance(error, click.ClickException):
+        usage = error.ctx.command_path if isinstance(error, click.UsageError) and error.ctx else "edge-lstm"
+        return 2, f"{error.format_message()} (see {usage} --help)"
+    if isinstance(error, KeyboardInterrupt | click.Abort):
+        return 130, "stopped before it was done"
+    if isinstance(error, PortError):
+        return 3, str(error)
+    if isinstance(error, CacheError):
+        return 4, str(error)
+    if isinstance(error, EdgeLstmError | BridgeError):
+        return 2, str(error)
+    if isinstance(error, BrokenPipeError):
+        return 4, ""
+    if isinstance(error, OSError):
+        what = f"{error.filename}: " if error.filename else ""
+        return (4 if error.errno in _NOT_WRITTEN else 2), f"{what}{error.strerror or error}"
+    if isinstance(error, SystemExit):
+        return (error.code if isinstance(error.code, int) else 2), ""
+    frames = traceback.extract_tb(error.__traceback__)
+    place = f" at {frames[-1].filename}:{frames[-1].lineno}" if frames else ""
+    return 70, (
+        f"this is a defect of edge-lstm, please report it: {type(error).__name__}: {error}{place} "
+        "(edge-lstm --traceback … shows more)"
+    )
+
+
+def entry() -> None:
+    """For `python -m edge_lstm.cli`."""
+    sys.exit(main())

@@ -1,0 +1,53 @@
+"""`edge-lstm firmware MODEL -o MODEL.h`: a model as a C header, for the network on a microcontroller."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from edge_lstm.cli.common import check_writable, json_option, print_json, say, writing
+
+CLOCK_HZ = 168e6  # of an STM32F4, which many robots have
+
+
+@click.command(name="firmware")
+@click.argument("model", type=click.Path(path_type=Path))
+@click.option("-o", "--output", type=click.Path(path_type=Path), help="The header (default: MODEL with .h).")
+@click.option("--name", help="Prefix of its constants (default: the model's name).")
+@json_option
+def command(model: Path, output: Path | None, name: str | None, as_json: bool) -> None:
+    """Write a model file (.npz) as a C header: table, weights, sizes, and a vector for edge_lstm_selftest().
+
+    It goes with firmware_bridge/c/edge_lstm.[ch], which computes the same bits as Python.
+    """
+    from edge_lstm.firmware import firmware
+    from edge_lstm.storage import load, write_whole
+
+    path = output or model.with_suffix(".h")
+    loaded = load(model)
+    check_writable(path)
+    made = firmware(loaded, name)
+    with writing(path):
+        write_whole(path, made.text.encode())
+    microseconds = made.seconds(CLOCK_HZ) * 1e6
+    if as_json:
+        print_json(
+            {
+                "file": str(path),
+                "name": made.name,
+                "digest": loaded.digest,
+                "flash_bytes": made.flash_bytes,
+                "arena_bytes": made.arena_bytes,
+                "multiply_adds": made.multiply_adds,
+                "estimated_us_at_168_mhz": round(microseconds, 1),
+            }
+        )
+        return
+    say(
+        f"{path}: {made.name}, {made.flash_bytes:,} bytes of constants in flash, {made.arena_bytes:,} bytes of arena in RAM"
+    )
+    say(
+        f"{made.multiply_adds:,} multiply-adds per reading: about {microseconds:,.0f} µs on a Cortex-M4F at 168 MHz "
+        "(an estimate, not a measurement)"
+    )

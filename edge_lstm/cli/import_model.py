@@ -1,0 +1,141 @@
+"""`edge-lstm import SRC -o MODEL.npz`: a trained network, from ONNX or from weights saved with NumPy.
+
+Rule: an option that has no meaning for this kind of source is an error, never ignored.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from edge_lstm.cli.common import Failure, check_writable, json_option, print_json, writing
+
+if TYPE_CHECKING:
+    from edge_lstm.model import Channel, Model
+
+_ONLY_ONNX, _ONLY_ARRAYS = ("mode", "states"), ("cell", "order", "activations", "nonlinearity")
+_HINTS = {
+    ".pt": "export it to ONNX with torch.onnx.export, or save model.state_dict() with numpy.savez",
+    ".pth": "export it to ONNX with torch.onnx.export, or save model.state_dict() with numpy.savez",
+    ".h5": "convert it to ONNX with tf2onnx, or save the weights with numpy.savez",
+    ".keras": "convert it to ONNX with tf2onnx, or save the weights with numpy.savez",
+}
+
+_OPTIONS = [
+    click.argument("source", type=click.Path(path_type=Path)),
+    click.option("-o", "--output", type=click.Path(path_type=Path), help="The model file (default: SRC with .npz)."),
+    click.option("--name", help="The model's name (default: the file's)."),
+    click.option("--rate", "rate_hz", type=float, help="Readings per second it was trained for."),
+    click.option("--channels", help='Names of the inputs, in order: "speed (rad/s),current (A),…".'),
+    click.option("--outputs", help='Names of the outputs, in order: "slip_left,slip_right,…".'),
+    click.option("--window", type=int, help="Each output belongs to the last so many readings."),
+    click.option(
+        "--mode",
+        type=click.Choice(["auto", "continuous", "window"]),
+        help="ONNX: what time means; auto (default) follows the graph and says why.",
+    ),
+    click.option("--state", "states", multiple=True, help="ONNX, one step: INPUT=OUTPUT of a state; INPUT= is zero."),
+    click.option("--cell", type=click.Choice(["lstm", "gru", "rnn"]), help="Weights: where names do not tell."),
+    click.option("--order", help="Weights: names of the layers, first to last, with commas."),
+    click.option("--activations", help="Weights: one per dense layer, with commas."),
+    click.option("--nonlinearity", type=click.Choice(["tanh", "relu"]), help="Weights: of a plain RNN (default tanh)."),
+    json_option,
+]
+
+
+@click.command(name="import", short_help="A trained network from ONNX or NumPy weights into a model file.")
+def command(source: Path, output: Path | None, as_json: bool, **options: Any) -> None:
+    """Bring a trained network in: SRC is an .onnx file, or an .npz with weights of PyTorch or Keras.
+
+    Every node or array is accounted for, or the import is refused by name.
+    """
+    output = output or source.with_suffix(".npz")
+    check_writable(output)
+    if output.exists() and source.exists() and output.samefile(source):
+        raise Failure(2, f"{source}: the model would be written over its source; say where with -o MODEL.npz")
+    model = _read(source, options)
+    model = replace(
+        model,
+        inputs=_renamed(model, model.inputs, options["channels"], "--channels"),
+        outputs=_renamed(model, model.outputs, options["outputs"], "--outputs"),
+    )
+    from edge_lstm.cli.inspect import describe, time_meaning
+    from edge_lstm.storage import save
+
+    with writing(output):
+        save(model, output)
+    if as_json:
+        print_json(describe(model) | {"file": str(output), "bytes": output.stat().st_size})
+        return
+    program = model.program
+    click.echo(f"{source} → {output}: {model.name}, digest {model.digest[:16]}…")
+    click.echo(
+        f"{len(model.inputs)} inputs, {len(model.outputs)} outputs, {len(program.operations)} operations, "
+        f"{program.weight_count:,} weights, {program.state_size} numbers of memory"
+    )
+    reason = model.provenance.get("mode_reason")
+    click.echo(time_meaning(model) + (f" ({reason})" if reason else ""))
+
+
+for _option in _OPTIONS:
+    command = _option(command)
+
+
+def _read(source: Path, options: dict[str, Any]) -> Model:
+    if not source.exists():
+        raise Failure(2, f"{source}: there is no such file")
+    if source.is_dir():
+        raise Failure(2, f"{source}: is a folder, not a file")
+    suffix = source.suffix.lower()
+    if suffix not in (".onnx", ".npz"):
+        hint = _HINTS.get(suffix, "readable are .onnx and .npz")
+        raise Failure(2, f"{source}: {suffix or 'a file without suffix'} is not one to import: {hint}")
+    for name in _ONLY_ARRAYS if suffix == ".onnx" else _ONLY_ONNX:
+        if options[name]:
+            raise Failure(
+                2, f"--{name.removesuffix('s') if name == 'states' else name} has no meaning for {suffix} files"
+            )
+    common = {key: options[key] for key in ("name", "rate_hz", "window")}
+    if suffix == ".onnx":
+        from edge_lstm.importers import import_onnx
+
+        return import_onnx(source, options["mode"] or "auto", states=_states(options["states"]), **common)
+    from edge_lstm.importers import from_arrays
+
+    return from_arrays(
+        source,
+        cell=options["cell"],
+        order=_list(options["order"]),
+        activations=_list(options["activations"]),
+        nonlinearity=options["nonlinearity"] or "tanh",
+        **common,
+    )
+
+
+def _list(text: str | None) -> list[str] | None:
+    return None if text is None else [part.strip() for part in text.split(",")]
+
+
+def _states(pairs: tuple[str, ...]) -> dict[str, str | None] | None:
+    found: dict[str, str | None] = {}
+    for pair in pairs:
+        name, equals, value = pair.partition("=")
+        if not equals:
+            raise Failure(2, f"--state {pair!r}: INPUT=OUTPUT is meant, or INPUT= for a state that is always zero")
+        found[name] = value or None
+    return found or None
+
+
+def _renamed(model: Model, channels: tuple[Channel, ...], text: str | None, option: str) -> tuple[Channel, ...]:
+    """The channels with names and units from "speed (rad/s),current (A)". Failure(2) where the number differs."""
+    if text is None:
+        return channels
+    from edge_lstm.logs.csv_log import column
+
+    named = [column(k, title) for k, title in enumerate(text.split(","))]
+    if len(named) != len(channels):
+        raise Failure(2, f"{option}: {len(named)} names for the {len(channels)} channels of {model.name!r}")
+    return tuple(replace(c, name=n.name, unit=n.unit or c.unit) for c, n in zip(channels, named, strict=True))

@@ -1,0 +1,114 @@
+"""`edge-lstm inspect MODEL`: what is in a model file, for people or as JSON. Nothing is compiled or run."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from edge_lstm.cli.common import json_option, print_json
+
+if TYPE_CHECKING:
+    from edge_lstm.model import Channel, Model
+    from edge_lstm.program import Operation
+
+
+@click.command(name="inspect", short_help="What a model file holds.")
+@click.argument("model", type=click.Path(path_type=Path))
+@json_option
+def command(model: Path, as_json: bool) -> None:
+    """Show what a model file (.npz) holds: channels, operations, weights, states, meaning in time, provenance."""
+    from edge_lstm.storage import load
+
+    loaded = load(model)
+    found = describe(loaded) | {"file": str(model), "bytes": model.stat().st_size}
+    if as_json:
+        print_json(found)
+    else:
+        _show(loaded, found)
+
+
+def describe(model: Model) -> dict[str, Any]:
+    """Everything `inspect` tells, as JSON values."""
+    program = model.program
+    return {
+        "name": model.name,
+        "digest": model.digest,
+        "rate_hz": model.rate_hz,
+        "window": model.window,
+        "time": time_meaning(model),
+        "weights": program.weight_count,
+        "multiply_adds": program.multiply_adds,
+        "inputs": [_channel(c) for c in model.inputs],
+        "outputs": [_channel(c) for c in model.outputs],
+        "states": [{"name": s.name, "size": s.slot.size, "reset": _reset(s.reset.tolist())} for s in program.states],
+        "operations": [_operation(op) for op in program.operations],
+        "provenance": dict(model.provenance),
+    }
+
+
+def time_meaning(model: Model) -> str:
+    """The model's meaning in time, in words."""
+    if model.window is None:
+        return "continuous: the memory goes on from reading to reading"
+    return f"window: each output belongs to the last {model.window} readings, from the reset state"
+
+
+def _channel(c: Channel) -> dict[str, Any]:
+    return {"name": c.name, "unit": c.unit, "scale": c.scale, "offset": c.offset, "vocabulary": list(c.vocabulary)}
+
+
+def _reset(values: list[float]) -> list[float] | str:
+    return values if any(values) else "zeros"
+
+
+def _operation(op: Operation) -> dict[str, Any]:
+    return {
+        "kind": op.kind,
+        "name": op.name,
+        "inputs": [s.size for s in op.inputs],
+        "outputs": [s.size for s in op.outputs],
+        "weights": {key: list(w.shape) for key, w in op.weights.items()},
+        "attributes": dict(op.attributes),
+        "multiply_adds": op.multiply_adds,
+        "source": list(op.source),
+    }
+
+
+def _show(model: Model, found: dict[str, Any]) -> None:
+    from rich.console import Console
+    from rich.markup import escape
+    from rich.table import Table
+
+    console = Console(highlight=False, soft_wrap=False)
+    rate = f", made for {model.rate_hz:g} Hz" if model.rate_hz else ""
+    console.print(f"[bold]{escape(model.name)}[/]  {found['file']} ({found['bytes']:,} bytes)")
+    console.print(f"digest   {model.digest}")
+    console.print(f"time     {found['time']}{rate}")
+    console.print(f"size     {found['weights']:,} weights, {found['multiply_adds']:,} multiply-adds per reading")
+
+    channels = Table(
+        "", "channel", "unit", "physical = network * scale + offset", "width", box=None, header_style="dim"
+    )
+    for way, several in (("input", model.inputs), ("output", model.outputs)):
+        for c in several:
+            words = " ".join(c.vocabulary)
+            plain = c.scale == 1 and c.offset == 0
+            scaling = f"one-hot: {words}" if words else "" if plain else f"* {c.scale:.6g} + {c.offset:.6g}"
+            channels.add_row(way, escape(c.name), escape(c.unit), escape(scaling), str(c.width))
+    console.print(channels)
+
+    operations = Table("", "operation", "name", "sizes", "weights", "multiply-adds", box=None, header_style="dim")
+    for number, op in enumerate(model.program.operations):
+        sizes = " ".join(str(s.size) for s in op.inputs) + " → " + " ".join(str(s.size) for s in op.outputs)
+        shapes = " ".join(f"{key} {'×'.join(map(str, w.shape))}" for key, w in op.weights.items())
+        kind = f"{op.kind} {op.attributes['function']}" if "function" in op.attributes else op.kind
+        operations.add_row(str(number), kind, escape(op.name), sizes, shapes, f"{op.multiply_adds:,}")
+    console.print(operations)
+
+    states = ", ".join(f"{s['name']} ({s['size']})" for s in found["states"])
+    console.print(f"states   {escape(states) or 'none: this network has no memory'}")
+    for key, value in found["provenance"].items():
+        shown = ", ".join(map(str, value)) if isinstance(value, list | tuple) else str(value)
+        console.print(f"{key:8} {escape(shown if len(shown) < 400 else shown[:400] + ' …')}", style="dim")

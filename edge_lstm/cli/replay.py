@@ -1,0 +1,266 @@
+"""`edge-lstm replay LOG`: a recording or a table of readings through a model, at a desk.
+
+A recording brings its own model and robot.toml; a CSV log needs --model. Results appear whole or not at all.
+"""
+
+from __future__ import annotations
+
+import tempfile
+import time
+from collections.abc import Callable
+from contextlib import ExitStack
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from edge_lstm.cli.common import Failure, check_writable, json_option, print_json, say, writing
+
+if TYPE_CHECKING:
+    from edge_lstm.config import RobotConfig
+    from edge_lstm.model import Model
+    from edge_lstm.replay import Rows, RowTexts
+    from firmware_bridge.recording import Recording
+
+
+def _speed(context: click.Context, parameter: click.Parameter, text: str) -> float | None:
+    if text == "max":
+        return None
+    try:
+        speed = float(text)
+    except ValueError:
+        speed = 0.0
+    if not 0 < speed < float("inf"):
+        raise click.BadParameter(f"{text!r} is neither max nor a number above 0")
+    return speed
+
+
+_OPTIONS = [
+    click.argument("log", type=click.Path(path_type=Path)),
+    click.option("--model", type=click.Path(path_type=Path), help="The model, instead of the recording's own."),
+    click.option("--config", type=click.Path(path_type=Path), help="robot.toml, instead of the recording's own."),
+    click.option(
+        "-o", "--output", type=click.Path(path_type=Path), help="Write time, readings and outputs here (CSV)."
+    ),
+    click.option("--speed", callback=_speed, default="max", show_default=True, help="1 is as it was, 2 twice as fast."),
+    click.option("--verify", is_flag=True, help="Compare every byte sent, bit by bit; exit code 1 if any differs."),
+    click.option("--plot", type=click.Path(path_type=Path), help="Draw a picture here (PNG, SVG, PDF)."),
+    click.option("--truth", type=click.Path(path_type=Path), help="What `simulate --truth` wrote, for the picture."),
+    click.option("--channels", help='CSV: the columns in the model\'s order "a,b,c", or "channel=column,…".'),
+    click.option("--time", "time_column", help="CSV: the time column, where it cannot be found."),
+    click.option("--time-unit", type=click.Choice(["s", "ms", "us", "ns"]), help="CSV: the time column's unit."),
+    json_option,
+]
+
+
+@click.command(name="replay", short_help="A recording or a CSV log through a model; --verify compares bits.")
+def command(log: Path, speed: float | None, as_json: bool, **options: Any) -> None:
+    """Replay LOG: a recording (.mcap) or a table with a header and a time column (.csv, .tsv)."""
+    from edge_lstm.logs import kind_of
+
+    kind = kind_of(log)
+    wrong = ("config", "verify", "truth") if kind == "table" else ("channels", "time_column", "time_unit")
+    for name in wrong:
+        if options[name]:
+            option = "--" + name.replace("_column", "").replace("_", "-")
+            raise Failure(2, f"{option} does not go with a {kind} ({log})")
+    if options["truth"] and not options["plot"]:
+        raise Failure(2, "--truth is for the picture; add --plot OUT.png")
+    for output in (options["output"], options["plot"]):
+        if output is not None:
+            check_writable(output)
+    if options["plot"] is not None:
+        from edge_lstm.plot import check_plot
+
+        check_plot(options["plot"])
+    if kind == "table":
+        _table(log, speed, as_json, options)
+    else:
+        _recording(log, speed, as_json, options)
+
+
+for _option in _OPTIONS:
+    command = _option(command)
+
+
+def _table(log: Path, speed: float | None, as_json: bool, options: dict[str, Any]) -> None:
+    from edge_lstm.cli.report import table_lines
+    from edge_lstm.logs.csv_log import CsvLog
+    from edge_lstm.logs.csv_out import CsvWriter
+    from edge_lstm.replay_table import header, match, replay_table
+    from edge_lstm.storage import load
+
+    if options["model"] is None:
+        raise Failure(2, f"{log}: a table has no model of its own; say which with --model MODEL.npz")
+    table = CsvLog(log, options["time_column"], options["time_unit"])
+    model = load(options["model"])
+    asked = [name.strip() for name in (options["channels"] or "").split(",") if name.strip()]
+    columns, notes = match(table, model, asked)
+    output, plot = options["output"], options["plot"]
+    with ExitStack() as stack:
+        advance = stack.enter_context(_Progress(table.size))
+        if output is not None:
+            stack.enter_context(writing(output))
+        out = None if output is None else stack.enter_context(CsvWriter(output, header(table, model, columns)))
+        pace = None if speed is None else _pacer(speed)
+        summary, numbers = replay_table(
+            table, model, columns, out, pace=pace, progress=advance.by, keep=plot is not None
+        )
+    summary.notes[:0] = notes
+    summary.output = None if output is None else str(output)
+    if numbers is not None:
+        from edge_lstm import plot as picture
+
+        with writing(plot):
+            picture.plot(picture.of_table(numbers, model, log.name), plot)
+    if as_json:
+        print_json(summary.as_dict() | {"plot": None if plot is None else str(plot)})
+        return
+    for line in table_lines(summary):
+        say(line)
+    if plot is not None:
+        say(f"picture {plot}")
+
+
+def _recording(log: Path, speed: float | None, as_json: bool, options: dict[str, Any]) -> None:
+    from edge_lstm import replay
+    from edge_lstm.cli.report import run_lines
+    from edge_lstm.controller import Controller
+    from firmware_bridge.recording import RecordingPort
+
+    port = RecordingPort(log, speed)
+    config, model = _own(port.recording, options["config"], options["model"])
+    output, plot = options["output"], options["plot"]
+    kept: list[replay.Rows] = []
+    with ExitStack() as stack:
+        advance = stack.enter_context(_Progress(None, port.recording.span()))
+        if output is not None:
+            stack.enter_context(writing(output))
+        out = None if output is None else _RowsOut(output, stack)
+
+        def take(rows: replay.Rows) -> None:
+            if out is not None:
+                out.write(rows)
+            if plot is not None:
+                kept.append(rows)
+
+        wanted = take if output is not None or plot is not None else None
+        summary, comparison, marks = replay.replay(port, Controller(model, config), rows=wanted, progress=advance.at)
+    if wanted is not None and not summary.readings:
+        raise Failure(2, f"{log}: holds no readings of {config.reading!r}, so there is nothing to write")
+    if plot is not None:
+        from edge_lstm import plot as picture
+
+        truth = None if options["truth"] is None else picture.load_truth(options["truth"])
+        with writing(plot):
+            picture.plot(picture.of_recording(kept, marks, truth, model, log.name), plot)
+    written = {"output": None if output is None else str(output), "plot": None if plot is None else str(plot)}
+    if as_json:
+        print_json(summary.as_dict() | {"comparison": comparison.as_dict()} | written)
+    else:
+        for line in run_lines(summary):
+            say(line)
+        say(comparison.sentence())
+        for what, where in written.items():
+            if where:
+                say(f"{'picture' if what == 'plot' else 'written'} {where}")
+    if options["verify"] and not comparison.same:
+        why = "the replay differs from the recording" if comparison.writes else "nothing could be compared"
+        raise Failure(1, f"{log}: {why}")
+
+
+class _RowsOut:
+    """A CSV file that begins with the first rows, when the reading's fields are known."""
+
+    def __init__(self, path: Path, stack: ExitStack) -> None:
+        self._path, self._stack = path, stack
+        self._texts: RowTexts | None = None
+
+    def write(self, rows: Rows) -> None:
+        from edge_lstm.logs.csv_out import CsvWriter
+        from edge_lstm.replay import RowTexts
+
+        if self._texts is None:
+            self._texts = RowTexts(rows)
+            self._csv = self._stack.enter_context(CsvWriter(self._path, self._texts.header))
+        self._csv.rows(self._texts(rows))
+
+
+def _own(recording: Recording, config: Path | None, model: Path | None) -> tuple[RobotConfig, Model]:
+    """The configuration and the model that travel in the recording, or those given instead."""
+    from edge_lstm.config import load_config, parse_config
+    from edge_lstm.errors import ModelFileError
+    from edge_lstm.storage import load
+
+    def attached(name: str, option: str) -> bytes:
+        if name not in recording.attachments:
+            raise Failure(2, f"{recording.path}: holds no {name}; say which with {option}")
+        return recording.attachments[name]
+
+    if config is not None:
+        robot = load_config(config)
+    else:
+        text = attached("robot.toml", "--config").decode("utf-8", errors="replace")
+        robot = parse_config(text, f"robot.toml in {recording.path}", recording.path.parent)
+    if model is not None:
+        return robot, load(model)
+    with tempfile.TemporaryDirectory(prefix="edge-lstm-") as folder:
+        path = Path(folder) / "model.npz"
+        path.write_bytes(attached("model.npz", "--model"))
+        try:
+            return robot, load(path)
+        except ModelFileError as error:  # it was a file for a moment only; the recording is what people know
+            sentence = str(error).replace(str(path), f"model.npz in {recording.path}")
+            raise ModelFileError(f"{sentence} (--model says another)") from None
+
+
+def _pacer(speed: float) -> Callable[[float], None]:
+    """Waits until a time of the log (s) has come, `speed` times as fast as life."""
+    begun = time.monotonic()
+
+    def wait(t_s: float) -> None:
+        left = begun + t_s / speed - time.monotonic()
+        if left > 0:
+            time.sleep(left)
+
+    return wait
+
+
+class _Progress:
+    """A bar on stderr, if that is a terminal. characters: of a table; span: first and last time of a recording in ns.
+
+    A recording that was cut off has no span: its bar has no end and shows the seconds of the drive.
+    """
+
+    def __init__(self, characters: int | None, span: tuple[int, int] | None = None) -> None:
+        from rich.console import Console
+        from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeElapsedColumn
+
+        console = Console(stderr=True)
+        total = characters if span is None else span[1] - span[0]
+        share = TextColumn("{task.fields[seconds]:.1f} s of the drive") if total is None else TaskProgressColumn()
+        columns = (TextColumn("replay"), BarColumn(), share, TimeElapsedColumn())
+        self._bar = Progress(*columns, console=console, transient=True) if console.is_terminal else None
+        self._task = self._bar.add_task("replay", total=total, seconds=0.0) if self._bar else None
+        self._first_ns = None if span is None else span[0]
+
+    def __enter__(self) -> _Progress:
+        if self._bar:
+            self._bar.start()
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        if self._bar:
+            self._bar.stop()
+
+    def by(self, characters: int) -> None:
+        """So much further."""
+        if self._bar and self._task is not None:
+            self._bar.advance(self._task, characters)
+
+    def at(self, t_ns: int) -> None:
+        """This far."""
+        if self._bar and self._task is not None:
+            self._first_ns = t_ns if self._first_ns is None else self._first_ns
+            passed_ns = t_ns - self._first_ns
+            self._bar.update(self._task, completed=passed_ns, seconds=passed_ns / 1e9)

@@ -1,0 +1,56 @@
+"""The summary of a run or a replay, as lines for people."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from edge_lstm.replay_table import TableSummary
+    from edge_lstm.runtime import Summary
+
+
+def run_lines(summary: Summary) -> list[str]:
+    """What a run came to, most important first."""
+    damaged = sum(summary.damaged.values())
+    by_status = ", ".join(f"{status} {count}" for status, count in sorted(summary.damaged.items()))
+    counts = summary.counts
+    lines = [
+        f"{summary.readings} readings in {summary.seconds:.1f} s, {summary.steps} steps, {summary.actions} actions",
+        f"{summary.lost} lost in {summary.gaps} gaps, {damaged} damaged frames"
+        + (f" ({by_status})" if damaged else ""),
+    ]
+    skipped = {name: counts[name] for name in ("missing", "refused", "unusable") if counts[name]}
+    if skipped:
+        words = {
+            "missing": "readings held no number",
+            "refused": "would have made the memory infinite",
+            "unusable": "outputs were no number",
+        }
+        lines.append("; ".join(f"{count} {words[name]}" for name, count in skipped.items()))
+    if summary.resets or summary.reconnects:
+        lines.append(f"{summary.resets} resets of the board, {summary.reconnects} reconnects")
+    if summary.latency_p99_ms is not None:
+        lines.append(
+            f"latency from bytes arrived to action written: p50 {summary.latency_p50_ms:.3f} ms, "
+            f"p99 {summary.latency_p99_ms:.3f} ms, max {summary.latency_max_ms:.3f} ms"
+        )
+    lines.append(f"model {summary.model}, digest {summary.digest[:16]}…; robot {summary.device or 'never answered'}")
+    if summary.recording:
+        lines.append(f"recording {summary.recording}")
+    return lines + [f"note: {note}" for note in summary.notes]
+
+
+def table_lines(summary: TableSummary) -> list[str]:
+    """What a replayed table came to."""
+    skipped = f", {summary.missing} rows with a missing number skipped" if summary.missing else ""
+    skipped += f", {summary.refused} refused (the memory would have become infinite)" if summary.refused else ""
+    names = ", ".join(a if a == b else f"{a} ← {b}" for a, b in summary.columns.items())
+    lines = [
+        f"{summary.readings} readings over {summary.seconds:.1f} s, {summary.steps} steps{skipped}",
+        f"time {summary.time_column!r} in {summary.time_unit}: {summary.timing.sentence()}",
+        f"channels {names}",
+        f"model {summary.model}, digest {summary.digest[:16]}…",
+    ]
+    if summary.output:
+        lines.append(f"written {summary.output}")
+    return lines + [f"note: {note}" for note in summary.notes]

@@ -1,0 +1,198 @@
+"""From what the robot says to what it is told: event → reading vector → one step of the network → action.
+
+Rule: deterministic. The same events in the same order give the same actions, bit for bit, live and in replay; there is
+no clock, no randomness and no threshold on time in here. Everything that depends on names (which field feeds which
+channel, which output makes which field) is worked out once, at the handshake, so a reading costs look-ups by index.
+
+Never: send a number that is not finite or outside the limits, or hide a reading that was not used: each is counted.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from operator import itemgetter
+
+from edge_lstm.channels import Encoder, flat_names, flat_units, units_differ
+from edge_lstm.config import RobotConfig, nearest
+from edge_lstm.errors import ReadingError, StateError
+from edge_lstm.model import Model
+from firmware_bridge.dictionary import Dictionary, Field, Format
+from firmware_bridge.messages import Action, Event, Gap, Hello, Reading, Reset
+
+Rule = tuple[float, tuple[tuple[int, float], ...], float, float]  # offset, (output number, gain)…, minimum, maximum
+
+
+@dataclass
+class Counts:
+    """What happened to the readings, so that nothing is lost in silence: readings == steps + missing + refused."""
+
+    readings: int = 0  # of the configured format
+    steps: int = 0
+    missing: int = 0  # a reading that holds NaN, infinity or an index outside its vocabulary
+    refused: int = 0  # the step would have made the state infinite; the state is unchanged
+    lost: int = 0  # readings that never arrived, known by their sequence numbers
+    gaps: int = 0
+    resets: int = 0
+    actions: int = 0
+    unusable: int = 0  # an output that is not finite, so no action was made
+
+
+class Controller:
+    """One robot's model at work. `counts`, `reading`, `outputs` (physical, of the latest step) may be read any time."""
+
+    def __init__(self, model: Model, config: RobotConfig) -> None:
+        """ConfigError: the configuration names a channel or an output that the model does not have."""
+        self.model, self.config = model, config
+        self.stream = model.stream()
+        self.counts = Counts()
+        self.reading: Reading | None = None
+        self.outputs: list[float] | None = None
+        self.action: Action | None = None
+        self.notes: list[str] = []
+        self.dictionary: Dictionary | None = None
+        self._encode = Encoder(model.inputs)
+        self.output_names, self.output_units = flat_names(model.outputs), flat_units(model.outputs)
+        config.check_model(model, self.output_names)
+        self._format = config.reading
+        self._pick: Callable[[tuple[float, ...]], Sequence[float]] | None = None
+        self._rules: list[Rule] = []
+        self._action_format = config.action.format if config.action else ""
+
+    def handle(self, event: Event) -> Action | None:
+        """What to send because of this event, if anything. ConfigError (at Hello): robot and file do not fit."""
+        if type(event) is Reading:
+            return self._step(event)
+        if type(event) is Gap:
+            self._missing(event)
+        elif type(event) is Hello:
+            self._bind(event.dictionary)
+        elif type(event) is Reset:
+            self.counts.resets += 1
+            if self.config.on_reset == "reset":
+                self.stream.reset()
+        return None
+
+    def _step(self, reading: Reading) -> Action | None:
+        if reading.format != self._format or self._pick is None:
+            return None
+        self.counts.readings += 1
+        self.reading = reading
+        try:
+            y = self.stream.step(self._encode.one(self._pick(reading.values)))
+        except ReadingError:
+            self.counts.missing += 1
+            y = None
+        except StateError:
+            self.counts.refused += 1
+            y = None
+        else:
+            self.counts.steps += 1
+        # None: not a usable reading, or a window that is not full yet.
+        self.outputs = None if y is None else y.tolist()
+        self.action = self._act(self.outputs) if self.outputs and self._rules else None
+        return self.action
+
+    def _act(self, outputs: list[float]) -> Action | None:
+        """Each field: clip(offset + sum of gain * output), summed in the order of the file, in float64."""
+        values = []
+        for offset, gains, minimum, maximum in self._rules:
+            value = offset
+            for k, gain in gains:
+                value += gain * outputs[k]
+            if value != value:
+                self.counts.unusable += 1
+                return None
+            values.append(minimum if value < minimum else maximum if value > maximum else value)
+        self.counts.actions += 1
+        return Action(self._action_format, tuple(values))
+
+    def _missing(self, gap: Gap) -> None:
+        """The one place that decides about readings that never arrived. Today: they are counted, the state waits."""
+        if gap.format == self._format:
+            self.counts.gaps += 1
+            self.counts.lost += gap.count
+
+    def _bind(self, dictionary: Dictionary) -> None:
+        """Check the configuration against what the robot declares, and work out every index."""
+        if dictionary == self.dictionary:
+            return
+        reading = self._declared(dictionary, "readings", self._format, "reading")
+        self._pick = _picker(self._places(reading))
+        if self.config.action is not None:
+            self._rules = self._make_rules(self._declared(dictionary, "action", self._action_format, "action"))
+        self.dictionary = dictionary
+        trained, sent = self.model.rate_hz, reading.rate_hz
+        if trained and sent and abs(trained - sent) > 0.05 * trained:
+            self.notes.append(f"the model was made for {trained:g} Hz, the robot sends {sent:g} Hz")
+
+    def _declared(self, dictionary: Dictionary, table: str, name: str, direction: str) -> Format:
+        names = [f.name for f in dictionary.formats if f.direction == direction]
+        for found in dictionary.formats:
+            if found.name == name and found.direction == direction:
+                return found
+        why = f"the robot {dictionary.device!r} declares no {direction} {name!r}{nearest(name, names)}"
+        raise self.config.fail(table, "format", why)
+
+    def _places(self, reading: Format) -> list[int]:
+        """For each input channel of the model, the number of the robot's field that feeds it."""
+        names = [f.name for f in reading.fields]
+        places = []
+        for channel in self.model.inputs:
+            name = self.config.channels.get(channel.name, channel.name)
+            if name not in names:
+                why = f"the robot's {reading.name!r} has no field {name!r}{nearest(name, names)}"
+                if name == channel.name:
+                    why += f' (the model\'s input; say which field feeds it: {channel.name} = "FIELD")'
+                raise self.config.fail("readings.channels", channel.name, why)
+            place = names.index(name)
+            self._same_unit("readings.channels", channel.name, channel.unit, "the model expects", reading.fields[place])
+            places.append(place)
+        return places
+
+    def _make_rules(self, action: Format) -> list[Rule]:
+        """One rule for every field of the action, in declared order."""
+        assert self.config.action is not None
+        mappings = self.config.action.fields
+        names = [f.name for f in action.fields]
+        for name in mappings:
+            if name not in names:
+                why = f"the robot's {action.name!r} has no such field{nearest(name, names)}"
+                raise self.config.fail("action", name, why)
+        rules: list[Rule] = []
+        for declared in action.fields:
+            mapping = mappings.get(declared.name)
+            if mapping is None:
+                why = f"is missing, and {action.name!r} cannot be sent without it"
+                raise self.config.fail("action", declared.name, why)
+            table = f"action.{declared.name}"
+            if bool(mapping.unit) != bool(declared.unit):
+                why = f"is {mapping.unit!r}, but the robot's field is in {declared.unit!r}"
+                raise self.config.fail(table, "unit", why)
+            self._same_unit(table, "unit", mapping.unit, "is", declared)
+            least, most = declared.minimum, declared.maximum
+            assert least is not None  # a dictionary holds no action without limits
+            assert most is not None
+            for key, value in (("min", mapping.minimum), ("max", mapping.maximum)):
+                if value is not None and not least <= value <= most:
+                    raise self.config.fail(table, key, f"{value:g} is outside the robot's own {least:g} to {most:g}")
+            limits = (
+                least if mapping.minimum is None else mapping.minimum,
+                most if mapping.maximum is None else mapping.maximum,
+            )
+            gains = tuple((self.output_names.index(name), gain) for name, gain in mapping.gain.items())
+            rules.append((mapping.offset, gains, *limits))
+        return rules
+
+    def _same_unit(self, table: str, key: str, unit: str, verb: str, declared: Field) -> None:
+        if units_differ(unit, declared.unit):
+            why = f"{verb} {unit!r}, but the robot's field {declared.name!r} is in {declared.unit!r}"
+            raise self.config.fail(table, key, why)
+
+
+def _picker(places: list[int]) -> Callable[[tuple[float, ...]], Sequence[float]]:
+    """The fastest way to take these places out of a tuple, always as a tuple."""
+    if len(places) == 1:
+        only = places[0]
+        return lambda values: (values[only],)
+    return itemgetter(*places)

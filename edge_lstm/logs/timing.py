@@ -1,0 +1,59 @@
+"""How regular the times of a log are: what a network trained at one rate should know about the readings it gets.
+
+Rule: figures only, computed from the times as given; nothing is resampled or sorted.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+
+@dataclass(frozen=True)
+class Jitter:
+    """Distances between neighbouring readings, in seconds."""
+
+    rows: int
+    seconds: float  # from the first to the last
+    median_dt_s: float
+    min_dt_s: float
+    max_dt_s: float
+    rate_hz: float  # 1 / median, what the log means to be
+    irregular: float  # share of distances further than 50 % from the median
+    backwards: int  # distances of zero or less
+
+    def as_dict(self) -> dict[str, Any]:
+        """For --json; a figure that does not exist (fewer than two rows) is None."""
+        return {k: None if isinstance(v, float) and not math.isfinite(v) else v for k, v in asdict(self).items()}
+
+    def sentence(self) -> str:
+        """One line for people."""
+        if self.rows < 2:
+            return "fewer than two rows, so no rate"
+        text = (
+            f"dt median {self.median_dt_s * 1e3:.4g} ms ({self.rate_hz:.4g} Hz), min {self.min_dt_s * 1e3:.4g} ms, "
+            f"max {self.max_dt_s * 1e3:.4g} ms, {self.irregular:.2%} outside ±50 %"
+        )
+        return text + (f", {self.backwards} going back or standing still" if self.backwards else "")
+
+
+def jitter(t_s: npt.NDArray[np.float64]) -> Jitter:
+    """t_s: (T,) float64 seconds. Never raises; without two rows the figures are NaN."""
+    if len(t_s) < 2:
+        return Jitter(len(t_s), 0.0, math.nan, math.nan, math.nan, math.nan, 0.0, 0)
+    dt = np.diff(t_s)
+    median = float(np.median(dt))
+    return Jitter(
+        rows=len(t_s),
+        seconds=float(t_s[-1] - t_s[0]),
+        median_dt_s=median,
+        min_dt_s=float(dt.min()),
+        max_dt_s=float(dt.max()),
+        rate_hz=1 / median if median > 0 else math.nan,
+        irregular=float(np.mean(np.abs(dt - median) > 0.5 * abs(median))),
+        backwards=int(np.sum(dt <= 0)),
+    )

@@ -1,0 +1,96 @@
+"""`edge-lstm import`: options reach the importers, names reach the model, and what has no meaning is an error."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import edge_lstm
+from edge_lstm.cli import main
+
+VECTORS = Path(__file__).parents[1] / "vectors" / "onnx"
+
+
+@pytest.fixture
+def weights(tmp_path: Path) -> Path:
+    """A PyTorch LSTM of 4 with a Linear of 2 on 3 inputs, saved with NumPy."""
+    random = np.random.default_rng(0)
+    shapes = {
+        "lstm.weight_ih_l0": (16, 3),
+        "lstm.weight_hh_l0": (16, 4),
+        "lstm.bias_ih_l0": (16,),
+        "lstm.bias_hh_l0": (16,),
+    }
+    shapes |= {"head.weight": (2, 4), "head.bias": (2,)}
+    path = tmp_path / "weights.npz"
+    np.savez(path, **{k: random.normal(size=s).astype(np.float32) for k, s in shapes.items()})
+    return path
+
+
+def test_weights_become_a_model_with_the_names_given(weights: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]):
+    """Names, units, rate and window of the command line are in the file, and it runs."""
+    model = tmp_path / "model.npz"
+    words = ["--channels", "a (A),b [rad/s],c", "--outputs", "x,y", "--rate", "100", "--name", "tiny"]
+    assert main(["import", str(weights), "-o", str(model), *words, "--json"]) == 0
+    found = json.loads(capsys.readouterr().out)
+    loaded = edge_lstm.load(model)
+    assert [(c.name, c.unit) for c in loaded.inputs] == [("a", "A"), ("b", "rad/s"), ("c", "")]
+    assert [c.name for c in loaded.outputs] == ["x", "y"]
+    assert (loaded.rate_hz, loaded.window, loaded.name) == (100.0, None, "tiny")
+    assert found["digest"] == loaded.digest
+    assert loaded.stream().step(np.zeros(3, np.float32)).shape == (2,)
+    assert main(["import", str(weights), "-o", str(model), "--window", "5"]) == 0
+    assert edge_lstm.load(model).window == 5
+    assert "window" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("words", "sentence"),
+    [
+        (["--channels", "a,b"], "--channels: 2 names for the 3 channels"),
+        (["--mode", "window"], "--mode has no meaning for .npz"),
+        (["--state", "h=h_out"], "--state has no meaning for .npz"),
+        (["--order", "head,lstm"], "head"),
+    ],
+)
+def test_what_does_not_fit_is_said(weights: Path, tmp_path: Path, capsys, words: list[str], sentence: str):
+    """Wrong counts and options of the other kind of file: code 2, one sentence, no file."""
+    model = tmp_path / "model.npz"
+    assert main(["import", str(weights), "-o", str(model), *words]) == 2
+    assert sentence in capsys.readouterr().err
+    assert not model.exists()
+
+
+def test_a_left_over_array_is_an_error(weights: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]):
+    """One array more than the network has: refused by its name."""
+    with np.load(weights) as arrays:
+        np.savez(tmp_path / "more.npz", **arrays, stray=np.zeros(3, np.float32))
+    assert main(["import", str(tmp_path / "more.npz"), "-o", str(tmp_path / "model.npz")]) == 2
+    assert "stray" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("suffix", "hint"), [(".pt", "torch.onnx.export"), (".h5", "tf2onnx"), (".txt", ".onnx and .npz")]
+)
+def test_other_files_get_the_way_out(tmp_path: Path, capsys: pytest.CaptureFixture[str], suffix: str, hint: str):
+    """A file that cannot be imported: what to make of it instead."""
+    path = tmp_path / f"model{suffix}"
+    path.write_bytes(b"x")
+    assert main(["import", str(path)]) == 2
+    assert hint in capsys.readouterr().err
+
+
+def test_an_onnx_file_is_brought_in(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
+    """A graph of the test vectors goes in by the command, with what time means and why."""
+    sources = sorted(VECTORS.glob("*.onnx"))
+    if not sources:
+        pytest.skip("no vectors here")
+    assert main(["import", str(sources[0]), "-o", str(tmp_path / "model.npz")]) == 0
+    out = capsys.readouterr().out
+    assert "digest" in out
+    assert edge_lstm.load(tmp_path / "model.npz").digest[:16] in out
+    assert main(["import", str(sources[0]), "-o", str(tmp_path / "m.npz"), "--cell", "lstm"]) == 2
+    assert "--cell has no meaning for .onnx" in capsys.readouterr().err

@@ -1,0 +1,291 @@
+"""`edge-lstm run` against a robot behind a real pseudo-terminal, ended in every way that a run can end."""
+
+from __future__ import annotations
+
+import json
+import os
+import pty
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+
+import pytest
+
+from firmware_bridge.recording import open_recording
+from tests import small_robot
+
+EDGE_LSTM = [sys.executable, "-m", "edge_lstm.cli"]
+
+
+@contextmanager
+def simulated(link: Path, *more: str) -> Iterator[subprocess.Popen[bytes]]:
+    """A robot behind `link`, for the time of the block."""
+    robot = subprocess.Popen([*EDGE_LSTM, "simulate", "--link", str(link), *more], stdout=subprocess.DEVNULL)
+    try:
+        until(link.is_symlink)
+        yield robot
+    finally:
+        robot.terminate()
+        robot.wait(10)
+
+
+def until(condition: Callable[[], object], seconds: float = 60.0) -> None:
+    """Wait for a condition; the limit is only there so that a broken program does not hang the tests."""
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline, "it never came"
+        time.sleep(0.02)
+
+
+@pytest.fixture(scope="module")
+def robot(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """One robot at 200 Hz for all tests that only need one."""
+    link = tmp_path_factory.mktemp("robot") / "port"
+    with simulated(link):
+        yield link
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _warm() -> None:
+    """Compile once, here, where it may take its time."""
+    from edge_lstm.kernels import door
+
+    door.warm()
+
+
+@contextmanager
+def start(folder: Path, link: Path, *more: str) -> Iterator[subprocess.Popen[str]]:
+    """`run` with --json and a recording, its plain lines on stderr; killed with the block."""
+    config, recording = small_robot.folder(folder), folder / "run.mcap"
+    command = [*EDGE_LSTM, "run", str(config), "--port", str(link), "--record", str(recording), "--json", *more]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+        try:
+            yield process
+        finally:
+            process.kill()
+
+
+def grown(path: Path, size: int = 60_000) -> Callable[[], bool]:
+    """Whether the recording has some readings in it."""
+    return lambda: path.exists() and path.stat().st_size > size
+
+
+def replay(folder: Path, *more: str) -> tuple[int, dict]:
+    done = subprocess.run(
+        [*EDGE_LSTM, "replay", str(folder / "run.mcap"), "--verify", "--json", *more],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    return done.returncode, json.loads(done.stdout)
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+def test_a_signal_finishes_the_recording_and_the_replay_has_the_same_bits(robot: Path, tmp_path: Path, number: int):
+    """Ctrl-C, SIGTERM, a closed terminal: code 0, JSON alone on stdout, a whole recording."""
+    with start(tmp_path, robot) as process:
+        until(grown(tmp_path / "run.mcap"))
+        process.send_signal(number)
+        out, err = process.communicate(timeout=20)
+    assert process.returncode == 0, err
+    summary = json.loads(out)
+    assert summary["readings"] == summary["steps"] == summary["actions"] > 50
+    assert summary["latency_p99_ms"] > 0
+    assert summary["digest"] == small_robot.model().digest
+    code, again = replay(tmp_path)
+    assert code == 0
+    assert again["comparison"]["differing_bits"] == 0
+    assert again["comparison"]["cut"] == ""
+    assert again["readings"] == summary["readings"]
+    recording = open_recording(tmp_path / "run.mcap")
+    assert set(recording.attachments) == {"model.npz", "robot.toml"}
+
+
+def test_kill_9_leaves_a_recording_up_to_the_last_second(robot: Path, tmp_path: Path):
+    """SIGKILL in the middle: what is on disk replays to the same bits, and the verdict says that it was cut."""
+    with start(tmp_path, robot) as process:
+        until(grown(tmp_path / "run.mcap"))
+        killed_ns = time.time_ns()
+        process.kill()
+    last_ns = max(chunk.t_ns for chunk in open_recording(tmp_path / "run.mcap").chunks())
+    assert killed_ns - last_ns < 1_000_000_000
+    code, again = replay(tmp_path)
+    assert code == 0
+    assert again["comparison"]["cut"]
+    assert again["comparison"]["differing_bits"] == 0
+    assert again["readings"] > 50
+
+
+def test_a_second_ctrl_c_leaves_at_once(robot: Path, tmp_path: Path):
+    """With the first Ctrl-C still being worked on, a second ends the process with code 130."""
+    script = (
+        "import os, signal, sys, time\n"
+        "from edge_lstm.cli.run import _end_with\n"
+        "class Port:\n"
+        "    def stop(self): pass\n"
+        "_end_with(Port())\n"
+        "os.kill(os.getpid(), signal.SIGINT)\n"
+        "os.kill(os.getpid(), signal.SIGTERM)\n"
+        "print('still here', flush=True)\n"
+        "os.kill(os.getpid(), signal.SIGINT)\n"
+        "time.sleep(20)\n"
+        "print('too late')\n"
+    )
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=15, check=False)
+    assert done.returncode == 130
+    assert done.stdout == "still here\n"
+    assert "left at once" in done.stderr
+
+
+def test_seconds_end_a_run_and_lines_are_shown(robot: Path, tmp_path: Path):
+    """--seconds ends by itself; a line per second on stdout, then the summary; the recording is named."""
+    config = small_robot.folder(tmp_path)
+    command = [*EDGE_LSTM, "run", str(config), "--port", str(robot), "--seconds", "1.5"]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=30, check=False)
+    assert done.returncode == 0, done.stderr
+    assert "wheel_speed_left" in done.stdout
+    assert "torque_limit_left" in done.stdout
+    assert "steps" in done.stdout
+    (recorded,) = (tmp_path / "recordings").glob("small-*.mcap")
+    assert str(recorded) in done.stdout
+
+
+def test_an_existing_recording_is_never_overwritten(robot: Path, tmp_path: Path):
+    """--record with a file that is there: exit code 4, and the file is as it was."""
+    (tmp_path / "run.mcap").write_text("precious")
+    with start(tmp_path, robot, "--seconds", "1") as process:
+        out, err = process.communicate(timeout=20)
+    assert (process.returncode, out) == (4, "")
+    assert "run.mcap" in err
+    assert (tmp_path / "run.mcap").read_text() == "precious"
+
+
+def test_a_full_disk_ends_the_recording_and_not_the_run(robot: Path, tmp_path: Path):
+    """When no more can be written the robot goes on; code 4 and the reason at the end; what is there replays."""
+    config = small_robot.folder(tmp_path)
+    run = [*EDGE_LSTM, "run", str(config), "--port", str(robot), "--record", str(tmp_path / "run.mcap"), "--json"]
+    limited = ["bash", "-c", 'ulimit -f 60 && exec "$@"', "bash", *run, "--seconds", "3"]
+    done = subprocess.run(limited, capture_output=True, text=True, timeout=30, check=False)
+    assert done.returncode == 4
+    assert "not whole" in done.stderr
+    assert json.loads(done.stdout)["steps"] > 550
+    code, again = replay(tmp_path)
+    assert code == 0
+    assert again["comparison"]["cut"]
+    assert 20 < again["steps"] < 550
+
+
+def test_unplugging_in_the_middle(tmp_path: Path):
+    """The robot goes away and comes back under the same name, freshly booted: one reconnect, one reset."""
+    link = tmp_path / "port"
+    with ExitStack() as stack:
+        with simulated(link, "--seed", "1"):
+            process = stack.enter_context(start(tmp_path, link))
+            until(grown(tmp_path / "run.mcap"))
+        assert not link.exists()
+        size = (tmp_path / "run.mcap").stat().st_size
+        with simulated(link, "--seed", "2"):
+            until(grown(tmp_path / "run.mcap", size + 60_000))
+            process.send_signal(signal.SIGINT)
+            out, err = process.communicate(timeout=20)
+    assert process.returncode == 0, err
+    summary = json.loads(out)
+    assert summary["reconnects"] == 1
+    assert summary["resets"] == 1
+    code, again = replay(tmp_path)
+    assert (code, again["comparison"]["differing_bits"], again["resets"]) == (0, 0, 1)
+
+
+def test_a_port_that_says_nothing_is_told_so(tmp_path: Path):
+    """A pseudo-terminal with nobody behind it: the run ends after its seconds with code 3 and a sentence."""
+    ours, theirs = pty.openpty()
+    with start(tmp_path, Path(os.ttyname(theirs)), "--seconds", "0.6") as process:
+        out, err = process.communicate(timeout=20)
+    os.close(ours)
+    os.close(theirs)
+    assert process.returncode == 3
+    assert json.loads(out)["readings"] == 0
+    assert "never answered" in err
+
+
+def test_a_configuration_that_does_not_fit_the_robot_ends_the_run(robot: Path, tmp_path: Path):
+    """A field the robot does not have is found at the handshake: code 2, table and key named, the recording whole."""
+    config = small_robot.folder(tmp_path, small_robot.CONFIG.replace("torque_limit_right", "torque_limit_rigth"))
+    command = [*EDGE_LSTM, "run", str(config), "--port", str(robot), "--record", str(tmp_path / "run.mcap")]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=30, check=False)
+    assert done.returncode == 2
+    assert "[action] torque_limit_rigth" in done.stderr
+    assert "'torque_limit_right'" in done.stderr
+    assert "Traceback" not in done.stderr
+    assert list(open_recording(tmp_path / "run.mcap").sent())
+
+
+def test_a_terminal_gets_a_view_that_is_redrawn(robot: Path, tmp_path: Path):
+    """On a terminal the values are drawn in place: readings, outputs, actions and counters."""
+    config = small_robot.folder(tmp_path)
+    ours, theirs = pty.openpty()
+    command = [*EDGE_LSTM, "run", str(config), "--port", str(robot), "--no-record", "--seconds", "1.5"]
+    wide = dict(os.environ, COLUMNS="140", LINES="40", TERM="xterm-256color")
+    process = subprocess.Popen(command, stdout=theirs, stderr=theirs, env=wide)
+    os.close(theirs)
+    shown: list[bytes] = []
+
+    def read() -> None:
+        try:
+            while data := os.read(ours, 65536):
+                shown.append(data)
+        except OSError:
+            return
+
+    reader = threading.Thread(target=read)
+    reader.start()
+    assert process.wait(30) == 0
+    reader.join(10)
+    os.close(ours)
+    text = b"".join(shown).decode()
+    assert text.count("wheel_speed_left") > 3
+    for word in ("slip_left", "torque_limit_right", "running", "readings", "p99", "digest"):
+        assert word in text
+
+
+def test_replay_draws_and_writes_a_recording_with_its_truth(tmp_path: Path):
+    """-o and --plot --truth of a recording: one row per reading, the picture there, 0 differing bits."""
+    link, truth = tmp_path / "port", tmp_path / "truth.csv"
+    with simulated(link, "--truth", str(truth)), start(tmp_path, link, "--seconds", "1.5") as process:
+        out, err = process.communicate(timeout=20)
+    assert process.returncode == 0, err
+    readings = json.loads(out)["readings"]
+    code, again = replay(
+        tmp_path, "-o", str(tmp_path / "out.csv"), "--plot", str(tmp_path / "p.png"), "--truth", str(truth)
+    )
+    assert code == 0
+    assert again["plot"] == str(tmp_path / "p.png")
+    assert (tmp_path / "p.png").read_bytes().startswith(b"\x89PNG")
+    lines = (tmp_path / "out.csv").read_text().splitlines()
+    assert len(lines) == readings + 1
+    other = small_robot.CONFIG.replace("offset = 0.9", "offset = 0.8")
+    (tmp_path / "other.toml").write_text(other)
+    code, again = replay(tmp_path, "--config", str(tmp_path / "other.toml"))
+    assert code == 1
+    assert again["comparison"]["differing_bits"] > 0
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_replay_that_is_stopped_leaves_nothing_half_done(robot: Path, tmp_path: Path, number: int):
+    """Ctrl-C in the middle of a slow replay: code 130, one sentence, no result, no rest of one."""
+    with start(tmp_path, robot, "--seconds", "1") as process:
+        process.communicate(timeout=20)
+    command = [*EDGE_LSTM, "replay", str(tmp_path / "run.mcap"), "--speed", "0.02", "-o", str(tmp_path / "out.csv")]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as slow:
+        time.sleep(1.5)
+        slow.send_signal(number)
+        out, err = slow.communicate(timeout=20)
+    assert (slow.returncode, out) == (130, "")
+    assert err.strip() == "edge-lstm: stopped before it was done"
+    assert {p.name for p in tmp_path.iterdir()} == {"model.npz", "robot.toml", "run.mcap"}
