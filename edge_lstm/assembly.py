@@ -100,6 +100,7 @@ class _Assembler:
         self.rows: list[list[int]] = []
         self.packed: list[Floats] = []
         self.packed_size = 0
+        self._places: dict[tuple[int, ...], int] = {}
 
     def row(self, kind: int, **fields: int) -> None:
         row = [0] * layout.ROW
@@ -117,6 +118,13 @@ class _Assembler:
         self.packed_size += whole.size
         return offset
 
+    def pack_of(self, op: Operation, make: Callable[[], npt.NDArray[Any]]) -> int:
+        """The place of an operation's packed weights, made once for all that share them: the readings of a window."""
+        key = tuple(id(w) for w in op.weights.values())
+        if key not in self._places:
+            self._places[key] = self.pack(make())
+        return self._places[key]
+
     def kept(self, program: Program, arena: _Extension, value: Slot) -> Slot:
         """A slot with this value that no commit changes: where it lies in a state, a copy of it."""
         if not any(
@@ -133,20 +141,20 @@ class _Assembler:
         _ASSEMBLE[op.kind](self, op, *(s.offset for s in (*op.inputs, *op.outputs)))
 
     def lstm(self, op: Operation, x: int, h: int, c: int, h_next: int, c_next: int) -> None:
-        w = self.pack(_pack_sums(op, 4, self.lanes))
+        w = self.pack_of(op, lambda: _pack_sums(op, 4, self.lanes))
         self.row(layout.LSTM, W=w, A=x, B=h, C=c, Y=h_next, Z=c_next, N=op.inputs[0].size, M=op.inputs[1].size)
 
     def gru(self, op: Operation, x: int, h: int, h_next: int) -> None:
-        w = self.pack(_pack_gru(op, self.lanes))
+        w = self.pack_of(op, lambda: _pack_gru(op, self.lanes))
         self.row(layout.GRU, W=w, A=x, B=h, Y=h_next, N=op.inputs[0].size, M=op.inputs[1].size)
 
     def rnn(self, op: Operation, x: int, h: int, h_next: int) -> None:
-        w = self.pack(_pack_sums(op, 1, self.lanes))
+        w = self.pack_of(op, lambda: _pack_sums(op, 1, self.lanes))
         function = RNN_ACTIVATIONS.index(str(op.attributes["activation"]))
         self.row(layout.RNN, W=w, A=x, B=h, Y=h_next, N=op.inputs[0].size, M=op.inputs[1].size, F=function)
 
     def dense(self, op: Operation, x: int, y: int) -> None:
-        w = self.pack(_pack_sums(op, 1, self.lanes))
+        w = self.pack_of(op, lambda: _pack_sums(op, 1, self.lanes))
         outputs, inputs = op.weights["W"].shape
         self.row(layout.DENSE, W=w, A=x, Y=y, N=inputs, M=outputs, F=int(op.attributes["rows"]))
 
@@ -155,7 +163,7 @@ class _Assembler:
 
     def lookup(self, op: Operation, index: int, y: int) -> None:
         rows, width = op.weights["table"].shape
-        w = self.pack(op.weights["table"].ravel())
+        w = self.pack_of(op, lambda: op.weights["table"].ravel())
         self.row(layout.LOOKUP, W=w, A=index, Y=y, N=op.inputs[0].size, M=width, F=rows)
 
     def map(self, op: Operation, x: int, y: int) -> None:
@@ -178,7 +186,7 @@ class _Assembler:
         self.row(layout.REDUCE, A=x, Y=y, N=op.inputs[0].size // rows, M=rows, F=function)
 
     def take(self, op: Operation, y: int) -> None:
-        self.row(layout.TAKE, W=self.pack(op.weights["indices"]), Y=y, N=op.outputs[0].size)
+        self.row(layout.TAKE, W=self.pack_of(op, lambda: op.weights["indices"]), Y=y, N=op.outputs[0].size)
 
 
 _ASSEMBLE: dict[str, Callable[..., None]] = {kind: getattr(_Assembler, kind) for kind in KINDS}

@@ -9,13 +9,18 @@ Never: invent a value. What is missing, or no index into its vocabulary, stays N
 
 from __future__ import annotations
 
+import math
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from edge_lstm.model import Channel
+from edge_lstm.errors import ReadingError
+from edge_lstm.feedback import meaning_of, probabilities
+from edge_lstm.model import Channel, Model
 
 Floats = npt.NDArray[np.float32]
 Doubles = npt.NDArray[np.float64]
@@ -77,3 +82,95 @@ class Encoder:
             xs[np.flatnonzero(known), start + index[known].astype(np.intp)] = 1.0
             xs[~known, start : start + size] = np.nan
         return xs
+
+
+# --- by name -------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Word:
+    """What an output with a vocabulary says: its most probable word, that word's probability, and all of them."""
+
+    word: str
+    probability: float
+    probabilities: Mapping[str, float]
+
+    def __str__(self) -> str:
+        return f"{self.word} ({self.probability:.1%})"
+
+
+def encode(channels: Sequence[Channel], values: Mapping[str, Any]) -> Floats:
+    """Values by channel name → float32 (width,); see `Model.encode`. Raises ReadingError."""
+    names = [c.name for c in channels]
+    for name in values:
+        if name not in names:
+            raise ReadingError(f"there is no input channel {name!r}; there are {', '.join(names)}")
+    parts = []
+    for channel in channels:
+        if channel.name not in values:
+            raise ReadingError(f"channel {channel.name!r} is left out; say None where it has no value")
+        value = values[channel.name]
+        number = _one_hot(channel, value, channels) if channel.vocabulary else _number(channel, value)
+        parts.append(np.atleast_1d(np.asarray(number, np.float32)))
+    return np.concatenate(parts)
+
+
+def _number(channel: Channel, value: Any) -> float:
+    if value is None:
+        return math.nan
+    if isinstance(value, bool | int | float | np.number | np.bool_):
+        return float(value)
+    raise ReadingError(f"channel {channel.name!r} takes a number, not {value!r}")
+
+
+def _one_hot(channel: Channel, value: Any, channels: Sequence[Channel]) -> Floats:
+    """The vector of a word, an index or a vector."""
+    words = channel.vocabulary
+    vector: Floats = np.zeros(len(words), np.float32)
+    if isinstance(value, str):
+        if value not in words:
+            owners = [c.name for c in channels if value in c.vocabulary]
+            known = ", ".join(words[:12]) + (", …" if len(words) > 12 else "")
+            hint = f"it is a word of channel {owners[0]!r}" if owners else f"its words are {known}"
+            raise ReadingError(f"channel {channel.name!r} has no word {value!r}; {hint}")
+        vector[words.index(value)] = 1.0
+        return vector
+    if value is None or (isinstance(value, float | np.floating) and math.isnan(value)):
+        vector.fill(np.nan)
+        return vector
+    if isinstance(value, int | np.integer) and not isinstance(value, bool):
+        if not 0 <= value < len(words):
+            raise ReadingError(f"channel {channel.name!r} has {len(words)} words; {value} is no index of one")
+        vector[int(value)] = 1.0
+        return vector
+    try:
+        given = np.asarray(value, np.float32)
+    except (TypeError, ValueError):
+        given = np.empty(0, np.float32)
+    if given.shape != vector.shape:
+        raise ReadingError(
+            f"channel {channel.name!r} takes a word, its index or a vector of {len(words)} numbers, "
+            f"not {value!r}"[:300]
+        )
+    return given
+
+
+def decode(model: Model, y: npt.ArrayLike) -> dict[str, float | Word]:
+    """An output (n_outputs,) by channel name; see `Model.decode`. Raises ReadingError for another length."""
+    values = np.asarray(y, np.float32)
+    if values.shape != (model.program.output_size,):
+        raise ReadingError(f"an output of {model.name!r} has {model.program.output_size} numbers, not {values.shape}")
+    found: dict[str, float | Word] = {}
+    start = 0
+    for channel in model.outputs:
+        part = values[start : start + channel.width]
+        start += channel.width
+        if not channel.vocabulary:
+            found[channel.name] = float(part[0])
+            continue
+        shares = probabilities(meaning_of(model, channel.name), part).tolist()
+        best = max(range(len(shares)), key=shares.__getitem__)
+        found[channel.name] = Word(
+            channel.vocabulary[best], shares[best], dict(zip(channel.vocabulary, shares, strict=True))
+        )
+    return found

@@ -5,6 +5,7 @@
     ├── ProgramError        a program contradicts itself (sizes, slots, unknown operation)
     ├── ImportModelError    a trained model cannot be brought in: node, operator, attribute and value are named
     ├── ReadingError        a reading has the wrong length, type or layout, or holds NaN; the state is unchanged
+    ├── FeedbackError       the model's own prediction is asked for, and it declares none, or none is there yet
     ├── StateError          a snapshot belongs to another model, or a step would have made the state infinite
     ├── ConfigError         robot.toml: file, table, key
     ├── LogError            a log cannot be read: file, line, column
@@ -34,6 +35,10 @@ class ImportModelError(EdgeLstmError):
 
 class ReadingError(EdgeLstmError):
     """A reading has the wrong length, type or layout, or holds NaN or infinity; the stream's state is unchanged."""
+
+
+class FeedbackError(EdgeLstmError):
+    """The model's own prediction is asked for where it declares no feedback, or before it has said anything."""
 
 
 class StateError(EdgeLstmError):

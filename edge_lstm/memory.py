@@ -51,6 +51,8 @@ class Memory:
             (layout.INITIAL, self._initial.ctypes.data),
             (layout.COPIES, copies),
             (layout.WINDOW, model.window is not None),
+            (layout.READY, model.ready),
+            (layout.EVERY, model.every),
         ):
             self._frame[field] = value
         # Two ways in: `advance` for one reading, `advance_many` for many, which releases the GIL.

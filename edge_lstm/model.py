@@ -11,14 +11,24 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal, overload
 
 from edge_lstm.errors import ModelFileError
 from edge_lstm.program import Program
 
 if TYPE_CHECKING:
+    import numpy.typing as npt
+
     from edge_lstm.assembly import Assembled
+    from edge_lstm.channels import Word
+    from edge_lstm.gates import GateStream
+    from edge_lstm.program import Floats
     from edge_lstm.stream import Stream, Streams
+
+Choose = Literal["value", "best", "sample"]
+Missing = Literal["skip", "hold", "predict"]
+CHOICES: tuple[Choose, ...] = ("value", "best", "sample")
+MISSING: tuple[Missing, ...] = ("skip", "hold", "predict")
 
 
 @dataclass(frozen=True)
@@ -52,6 +62,46 @@ class Channel:
         return len(self.vocabulary) or 1
 
 
+@dataclass(frozen=True)
+class Feedback:
+    """An output channel that predicts what an input channel will hold in the next reading: the closed loop.
+
+    choose: "value" hands over the numbers, in physical units (so each channel's own scaling applies); "best" the most
+    probable word, as one-hot; "sample" a word drawn by its probability, from `seed`. None means "best" where both
+    channels have a vocabulary and "value" elsewhere. Words are matched by name.
+    """
+
+    output: str
+    input: str
+    choose: Choose | None = None
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        if self.choose not in (None, *CHOICES):
+            raise ModelFileError(f"feedback {self.output!r}: choose must be one of {CHOICES}, not {self.choose!r}")
+        if type(self.seed) is not int or not 0 <= self.seed < 1 << 64:
+            raise ModelFileError(f"feedback {self.output!r}: seed {self.seed!r} is no whole number below 2^64")
+
+
+@dataclass(frozen=True)
+class Policy:
+    """What stands in for a reading, or for the channels of one, that did not come.
+
+    missing: "skip" nothing, the memory waits; "hold" the last value; "predict" the model's own prediction (`Feedback`),
+    and the last value in channels without one. longest_gap: after more missing readings than this in a row the memory
+    is reset; None means never.
+    """
+
+    missing: Missing = "skip"
+    longest_gap: int | None = None
+
+    def __post_init__(self) -> None:
+        if self.missing not in MISSING:
+            raise ModelFileError(f"policy: missing must be one of {MISSING}, not {self.missing!r}")
+        if self.longest_gap is not None and (type(self.longest_gap) is not int or self.longest_gap < 0):
+            raise ModelFileError(f"policy: longest_gap must be a number of readings, not {self.longest_gap!r}")
+
+
 def channels_for(names: tuple[str, ...], sizes: tuple[int, ...]) -> tuple[Channel, ...]:
     """Channels for parts that have only a name and a size: "x" of size 3 becomes x[0], x[1], x[2]."""
     return tuple(
@@ -68,6 +118,9 @@ class Model:
     rate_hz: readings per second it was trained for, or None where that is not known.
     window: None means continuous (the state goes on for ever); T means that an output belongs to the last T readings,
     computed from the reset state, as the network was trained.
+    ready, every: outputs come with reading number `ready` after a reset and with every `every`-th from there on.
+    feedback: which outputs predict which inputs of the next reading. policy: what stands in for missing readings, where
+    nobody says otherwise.
     """
 
     program: Program
@@ -77,6 +130,10 @@ class Model:
     window: int | None = None
     provenance: Mapping[str, Any] = field(default_factory=dict)
     name: str = "model"
+    feedback: tuple[Feedback, ...] = ()
+    policy: Policy = Policy()
+    ready: int = 1
+    every: int = 1
     _assembled: dict[int, Assembled] = field(default_factory=dict, init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
@@ -95,6 +152,45 @@ class Model:
             raise ModelFileError(f"model {self.name!r}: rate {self.rate_hz} Hz is not a positive number")
         if self.window is not None and not 1 <= self.window <= 1 << 20:
             raise ModelFileError(f"model {self.name!r}: a window of {self.window} readings is out of range")
+        if min(self.ready, self.every) < 1 or max(self.ready, self.every) > 1 << 20:
+            raise ModelFileError(f"model {self.name!r}: ready {self.ready} and every {self.every} are out of range")
+        if self.window is not None and (self.ready, self.every) != (1, 1):
+            raise ModelFileError(f"model {self.name!r}: has a window, so ready and every are the window's")
+        self._check_feedback()
+
+    def _check_feedback(self) -> None:
+        fed: set[str] = set()
+        for feedback in self.feedback:
+            what = f"model {self.name!r}: feedback {feedback.output!r} → {feedback.input!r}"
+            output = next((c for c in self.outputs if c.name == feedback.output), None)
+            input = next((c for c in self.inputs if c.name == feedback.input), None)
+            for side, channel, name, channels in (
+                ("output", output, feedback.output, self.outputs),
+                ("input", input, feedback.input, self.inputs),
+            ):
+                if channel is None:
+                    raise ModelFileError(
+                        f"{what}: there is no {side} channel {name!r}; there are {', '.join(c.name for c in channels)}"
+                    )
+            assert output is not None
+            assert input is not None
+            if input.name in fed:
+                raise ModelFileError(f"{what}: another output feeds this input already")
+            fed.add(input.name)
+            if output.unit and input.unit and output.unit != input.unit:
+                raise ModelFileError(f"{what}: the output is in {output.unit!r}, the input in {input.unit!r}")
+            if feedback.choose in ("best", "sample") and not (output.vocabulary and input.vocabulary):
+                raise ModelFileError(f"{what}: choose {feedback.choose!r} needs a vocabulary in both channels")
+            if output.vocabulary and input.vocabulary and feedback.choose != "value":
+                strange = [word for word in output.vocabulary if word not in input.vocabulary]
+                if strange:
+                    raise ModelFileError(f"{what}: the input's vocabulary has no word {strange[0]!r}")
+            elif output.width != input.width or (output.vocabulary or input.vocabulary) != input.vocabulary:
+                raise ModelFileError(
+                    f"{what}: the output is {output.width} wide, the input {input.width}, or their words differ"
+                )
+        if self.policy.missing == "predict" and not self.feedback:
+            raise ModelFileError(f"model {self.name!r}: its policy is to predict, but it declares no feedback")
 
     @cached_property
     def digest(self) -> str:
@@ -117,8 +213,21 @@ class Model:
             self._assembled[lanes] = assemble(self, lanes)
         return self._assembled[lanes]
 
-    def stream(self) -> Stream:
-        """A new stream in the reset state. Streams of one model share its weights."""
+    @overload
+    def stream(self, gates: Literal[False] = False) -> Stream: ...
+
+    @overload
+    def stream(self, gates: Literal[True]) -> GateStream: ...
+
+    def stream(self, gates: bool = False) -> Stream | GateStream:
+        """A new stream in the reset state. Streams of one model share its weights.
+
+        gates: a stream that also tells every gate of every recurrent layer; its outputs have the same bits.
+        """
+        if gates:
+            from edge_lstm.gates import GateStream
+
+            return GateStream(self)
         from edge_lstm.stream import Stream
 
         return Stream(self)
@@ -128,3 +237,19 @@ class Model:
         from edge_lstm.stream import Streams
 
         return Streams(self, count)
+
+    def encode(self, values: Mapping[str, Any]) -> Floats:
+        """A reading, float32 (n_inputs,), from values by channel name.
+
+        A number for a channel; for one with a vocabulary the word, its index or the vector. None or NaN: missing, NaN
+        in the reading. Raises ReadingError: unknown or left-out channel, unknown word, wrong length.
+        """
+        from edge_lstm.channels import encode
+
+        return encode(self.inputs, values)
+
+    def decode(self, y: npt.ArrayLike) -> dict[str, float | Word]:
+        """An output by channel name: a number, or the most probable word with all probabilities."""
+        from edge_lstm.channels import decode
+
+        return decode(self, y)

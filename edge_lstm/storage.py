@@ -17,6 +17,7 @@ import struct
 import tempfile
 import zipfile
 import zlib
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +25,7 @@ import numpy as np
 import numpy.typing as npt
 
 from edge_lstm.errors import EdgeLstmError, ModelFileError
-from edge_lstm.model import Channel, Model
+from edge_lstm.model import Channel, Feedback, Model, Policy
 from edge_lstm.program import Constant, Named, Operation, Program, Slot, State
 
 FORMAT = 1
@@ -54,9 +55,13 @@ def describe(model: Model) -> tuple[dict[str, Any], Arrays]:
     """A model as JSON and arrays; the JSON refers to an array by its number."""
     arrays: Arrays = []
 
+    numbers: dict[int, int] = {}
+
     def number(array: npt.NDArray[Any]) -> int:
-        arrays.append(array)
-        return len(arrays) - 1
+        if id(array) not in numbers:  # a program over a whole window has the same weights for each reading
+            numbers[id(array)] = len(arrays)
+            arrays.append(array)
+        return numbers[id(array)]
 
     def place(slot: Slot) -> list[int]:
         return [slot.offset, slot.size]
@@ -93,6 +98,13 @@ def describe(model: Model) -> tuple[dict[str, Any], Arrays]:
         },
         "provenance": dict(model.provenance),
     }
+    # Only where there is something to say, so that files and digests of models without stay what they were.
+    if model.feedback:
+        header["feedback"] = [asdict(f) for f in model.feedback]
+    if model.policy != Policy():
+        header["policy"] = asdict(model.policy)
+    if (model.ready, model.every) != (1, 1):
+        header["ready"], header["every"] = model.ready, model.every
     return header, arrays
 
 
@@ -248,6 +260,10 @@ def _model(header: dict[str, Any], arrays: Arrays) -> Model:
         header["window"],
         dict(header["provenance"]),
         str(header["name"]),
+        tuple(Feedback(str(f["output"]), str(f["input"]), f["choose"], f["seed"]) for f in header.get("feedback", ())),
+        Policy(**header.get("policy", {})),
+        header.get("ready", 1),
+        header.get("every", 1),
     )
 
 

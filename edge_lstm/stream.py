@@ -11,19 +11,20 @@ that take long enough to be worth it release the GIL.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
 
 from edge_lstm.assembly import aligned
-from edge_lstm.errors import ReadingError
+from edge_lstm.errors import FeedbackError, ReadingError, StateError
+from edge_lstm.feedback import Forecast, Loop, roll
 from edge_lstm.kernels import layout
 from edge_lstm.memory import Memory
 
 if TYPE_CHECKING:
-    from edge_lstm.model import Model
+    from edge_lstm.model import Choose, Model
     from edge_lstm.program import Floats
 
 
@@ -32,6 +33,7 @@ class Stream:
 
     def __init__(self, model: Model, lanes: int | None = None) -> None:
         self.model = model
+        self._lanes = lanes
         self._memory = Memory(model, model.window or 1, lanes)
         self._x: Floats = aligned(model.program.input_size)
         self._y: Floats = aligned(model.program.output_size)
@@ -41,23 +43,28 @@ class Stream:
         self._reading = memoryview(self._x)  # type: ignore[arg-type]  # Python < 3.12 has no Buffer type
         self._advance = self._memory.advance
         self._memory.point_at(self._x, self._y, 1)
+        self._forget()
 
-    def step(self, x: npt.ArrayLike) -> Floats | None:
-        """Take one reading: x (n_inputs,), float32 or anything that is numbers of that length.
+    def step(self, x: npt.ArrayLike | Mapping[str, Any]) -> Floats | None:
+        """Take one reading: x (n_inputs,), float32 or anything that is numbers of that length, or values by channel
+        name (`Model.encode`).
 
-        Returns the output, float32 (n_outputs,), a read-only view that the next step overwrites; or None where a
+        Returns the output, float32 (n_outputs,), a read-only view that the next call overwrites; or None where a
         window model has not yet seen its first window of readings. Raises ReadingError (wrong length or type, NaN,
         infinity) or StateError (the state would have become infinite), the state being unchanged.
         """
         try:
             self._reading[:] = x  # type: ignore[assignment]
         except (TypeError, ValueError):
-            self._x[:] = self._memory.readings(x, (self._x.size,))
+            values = self.model.encode(x) if isinstance(x, Mapping) else x
+            self._x[:] = self._memory.readings(values, (self._x.size,))
         status = self._advance()
         if status:
             if status == layout.NOT_YET:
                 return None
-            self._memory.fail(status, self._x, "the reading")
+            refused = self._x.copy()
+            self._x.fill(np.nan)  # it was not taken, so nothing may be held from it
+            self._memory.fail(status, refused, "the reading")
         return self._result
 
     def run(self, xs: npt.ArrayLike) -> Floats:
@@ -78,11 +85,53 @@ class Stream:
             row = self._memory.done
             self.restore(before)
             self._memory.fail(status, readings[row], f"row {row}")
+        if len(readings):
+            self._x[:], self._y[:] = readings[-1], outputs[-1]
         return outputs
+
+    def forecast(
+        self, steps: int, *, x: npt.ArrayLike | None = None, choose: Choose | None = None, seed: int | None = None
+    ) -> Forecast:
+        """The next `steps` steps of the closed loop, from the present memory, which is not touched.
+
+        The first reading is x, or else what the latest output predicts; inputs without feedback keep their latest
+        value. choose, seed: instead of what the model's feedback declares. Raises FeedbackError where the model
+        declares no feedback, or there is no latest output (at the beginning, after a reset or a restore): give x then.
+        """
+        if steps < 1:
+            raise FeedbackError(f"a forecast of {steps} steps is none")
+        loop = Loop(self.model, choose, seed)
+        twin = Stream(self.model, self._lanes)
+        twin.restore(self.snapshot())
+        if x is not None:
+            values = self.model.encode(x) if isinstance(x, Mapping) else x
+            return roll(twin, loop, steps, self._memory.readings(values, (self._x.size,)), None)
+        if np.isnan(self._y).all() or np.isnan(self._x[~loop.fed]).any():
+            raise FeedbackError("there is no latest reading with its output to go on from; give the first reading as x")
+        return roll(twin, loop, steps, self._x, self._y)
+
+    def _forget(self) -> None:
+        """There is no latest reading or output."""
+        self._x.fill(np.nan)
+        self._y.fill(np.nan)
 
     def reset(self) -> None:
         """Back to the state in which the stream began."""
         self._memory.reset()
+        self._forget()
+
+    def resume(self, state: Mapping[str, npt.ArrayLike]) -> None:
+        """Go on from this memory: every state by name, as `state` gives it, also another model's of the same names and
+        sizes (an encoder's). Raises StateError where they do not fit; the state is then unchanged."""
+        states = self.model.program.states
+        if self.model.window is not None or set(state) != {s.name for s in states}:
+            wanted = ", ".join(f"{s.name} ({s.slot.size})" for s in states)
+            raise StateError(f"model {self.model.name!r} remembers {wanted or 'nothing'}, not {', '.join(state)}")
+        values = [np.asarray(state[s.name], "<f4") for s in states]
+        for s, value in zip(states, values, strict=True):
+            if value.shape != (s.slot.size,):
+                raise StateError(f"state {s.name!r} of {self.model.name!r} has {s.slot.size} values, not {value.shape}")
+        self.restore(self.snapshot()[:40] + b"".join(value.tobytes() for value in values))
 
     @property
     def state(self) -> dict[str, Floats]:
@@ -98,6 +147,7 @@ class Stream:
         """Take up what `snapshot` gave. Raises StateError where it is damaged or another model's; the state is then
         unchanged."""
         self._memory.restore(snapshot)
+        self._forget()
 
 
 class Streams:
@@ -108,6 +158,8 @@ class Streams:
             raise ReadingError(f"{count} streams cannot be made")
         if model.window is not None:
             raise ReadingError(f"model {model.name!r} has a window of {model.window} readings; use a Stream for each")
+        if (model.ready, model.every) != (1, 1):
+            raise ReadingError(f"model {model.name!r} does not speak at every reading; use a Stream for each")
         self.model, self.count = model, count
         self._memory = Memory(model, count, lanes)
         inputs, outputs = model.program.input_size, model.program.output_size

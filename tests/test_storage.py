@@ -11,7 +11,7 @@ import pytest
 
 import edge_lstm
 from edge_lstm.errors import ModelFileError
-from edge_lstm.model import Channel, Model
+from edge_lstm.model import Channel, Model, channels_for
 from edge_lstm.program import Builder
 from tests.nets import CELLS, network, readings
 
@@ -52,6 +52,24 @@ def test_every_operation_kind_survives_the_file(tmp_path):
     edge_lstm.save(model, tmp_path / "m.npz")
     xs = readings(10, 6)
     assert edge_lstm.load(tmp_path / "m.npz").stream().run(xs).tobytes() == model.stream().run(xs).tobytes()
+
+
+def test_weights_that_operations_share_stand_once_in_file_and_memory(tmp_path):
+    """A program that uses the same arrays in several operations is as small as one that uses them once."""
+    w, bias, sizes = np.ones((64, 64), np.float32), np.ones(64, np.float32), {}
+    for times in (1, 8):
+        b = Builder()
+        y = b.input("x", 64)
+        for _ in range(times):
+            y = b.map("tanh", b.dense(y, W=w, b=bias))
+        b.output("y", y)
+        model = Model(b.build(), channels_for(("x",), (64,)), channels_for(("y",), (64,)), ready=2)
+        edge_lstm.save(model, tmp_path / f"{times}.npz")
+        loaded = edge_lstm.load(tmp_path / f"{times}.npz")
+        assert (loaded.digest, loaded.ready) == (model.digest, 2)
+        sizes[times] = (loaded.assembled(8).weights.size, (tmp_path / f"{times}.npz").stat().st_size)
+    assert sizes[8][0] < 1.2 * sizes[1][0]
+    assert sizes[8][1] < 1.5 * sizes[1][1]
 
 
 def test_the_digest_is_of_what_is_computed():

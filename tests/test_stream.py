@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import threading
 
 import numpy as np
@@ -61,6 +62,22 @@ def test_step_says_not_yet_until_the_first_window_is_full():
     """Before T readings, step of a window model returns None; from then on an output."""
     stream = network(window=3).stream()
     assert [stream.step(x) is None for x in readings(5, 8)] == [True, True, False, False, False]
+
+
+def test_a_model_speaks_when_it_says():
+    """With ready = 3 and every = 2, outputs come at the readings 3, 5, 7, ..., with the bits of a model that always
+    speaks."""
+    plain = network("gru")
+    model = dataclasses.replace(plain, ready=3, every=2)
+    xs = readings(9, 8)
+    expected, stream = plain.stream().run(xs), model.stream()
+    spoken = [stream.step(x) for x in xs[:4]]
+    assert [y is not None for y in spoken] == [False, False, True, False]
+    rest = stream.run(xs[4:])
+    assert [bool(np.isfinite(y).all()) for y in rest] == [True, False, True, False, True]
+    assert rest[::2].tobytes() == expected[4::2].tobytes()
+    stream.reset()
+    assert stream.step(xs[0]) is None
 
 
 BAD_READINGS = [

@@ -1,8 +1,8 @@
 """Speed of a step and of a whole log beside ONNX Runtime: the same network, outputs compared before anything is timed.
 
-8 inputs → LSTM of H units → dense 4, float32, one thread everywhere. Both sides get a NumPy array and return one, and carry
-the state. The two take turns in short rounds, and what is printed is the median of the rounds' ratios: absolute times belong to one
-machine and one moment.
+8 inputs → LSTM of H units → dense 4, float32, one thread everywhere. Both sides get a NumPy array and return one, and
+carry the state. The two take turns in short rounds, and what is printed is the median of the rounds' ratios: absolute
+times belong to one machine and one moment.
 """
 
 from __future__ import annotations

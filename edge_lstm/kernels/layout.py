@@ -58,9 +58,11 @@ ROW = 10
     Y_COPY,
     STEPS,  # readings to take
     DONE,  # readings taken by this call (written)
-    SEEN,  # readings since the reset (read and written; only counted in window meaning)
-) = range(19)
-FRAME = 19
+    SEEN,  # readings since the reset (read and written)
+    READY,  # in continuous meaning: the first output comes with this reading ...
+    EVERY,  # ... and then with each of so many
+) = range(21)
+FRAME = 21
 
 # --- status of a call ---
 OK, NOT_YET, BAD_READING, BAD_STATE, BAD_INDEX = range(5)

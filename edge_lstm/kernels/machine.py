@@ -108,6 +108,7 @@ def run(V, V1, G, G1, frame_address):
     initial = floats(read(frame, layout.INITIAL))
     x_address, y_address = read(frame, layout.X), read(frame, layout.Y_OUT)
     windowed = read(frame, layout.WINDOW) != 0
+    ready, every = read(frame, layout.READY), read(frame, layout.EVERY)
     seen = read(frame, layout.SEEN)
     status = OK
     write(frame, layout.DONE, 0)
@@ -119,16 +120,15 @@ def run(V, V1, G, G1, frame_address):
         if status != OK:
             return status
         _execute_rows(V, V1, G, G1, table, computed, committed, weights, index, begun, arena, x, y)
-        if not windowed:
-            _execute_rows(V, V1, G, G1, table, committed, written, weights, index, begun, arena, x, y)
-        else:
-            seen += 1
-            write(frame, layout.SEEN, seen)
-            if seen < copies:
-                status = NOT_YET
-            else:
+        seen += 1
+        write(frame, layout.SEEN, seen)
+        status = NOT_YET
+        if windowed:
+            if seen >= copies:
                 old = _from(seen % copies, arena)  # the copy whose window ends with this reading ...
-                _execute_rows(V, V1, G, G1, table, committed, written, weights, index, 1, old, x, y)
+                status = _execute_rows(V, V1, G, G1, table, committed, written, weights, index, 1, old, x, y)
                 copy(V, V1, initial, 0, old, 0, size)  # ... and whose next one begins with the next
+        elif seen >= ready and (every == 1 or (seen - ready) % every == 0):
+            status = _execute_rows(V, V1, G, G1, table, committed, written, weights, index, begun, arena, x, y)
         write(frame, layout.DONE, t + 1)
     return status
