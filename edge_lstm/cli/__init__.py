@@ -28,10 +28,14 @@ from edge_lstm.cli.common import Failure
 COMMANDS = {
     "run": "edge_lstm.cli.run",
     "replay": "edge_lstm.cli.replay",
+    "forecast": "edge_lstm.cli.forecast",
+    "explain": "edge_lstm.cli.explain",
     "simulate": "edge_lstm.cli.simulate",
     "import": "edge_lstm.cli.import_model",
+    "verify": "edge_lstm.cli.verify",
     "inspect": "edge_lstm.cli.inspect",
     "firmware": "edge_lstm.cli.firmware",
+    "example": "edge_lstm.cli.example",
     "warm": "edge_lstm.cli.warm",
 }
 _NOT_WRITTEN = {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EFBIG, errno.EPIPE}

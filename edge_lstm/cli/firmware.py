@@ -21,6 +21,7 @@ def command(model: Path, output: Path | None, name: str | None, as_json: bool) -
 
     It goes with firmware_bridge/c/edge_lstm.[ch], which computes the same bits as Python.
     """
+    import firmware_bridge
     from edge_lstm.firmware import firmware
     from edge_lstm.storage import load, write_whole
 
@@ -41,13 +42,16 @@ def command(model: Path, output: Path | None, name: str | None, as_json: bool) -
                 "arena_bytes": made.arena_bytes,
                 "multiply_adds": made.multiply_adds,
                 "estimated_us_at_168_mhz": round(microseconds, 1),
+                "notes": list(made.notes),
             }
         )
         return
-    say(
-        f"{path}: {made.name}, {made.flash_bytes:,} bytes of constants in flash, {made.arena_bytes:,} bytes of arena in RAM"
-    )
+    say(f"{path}: {made.name}, {made.flash_bytes:,} bytes in flash, {made.arena_bytes:,} bytes of arena in RAM")
     say(
         f"{made.multiply_adds:,} multiply-adds per reading: about {microseconds:,.0f} µs on a Cortex-M4F at 168 MHz "
         "(an estimate, not a measurement)"
     )
+    sources = Path(firmware_bridge.__file__).parent / "c"
+    say(f"compile it with {sources / 'edge_lstm.c'}; {sources / 'README.md'} says how")
+    for note in made.notes:
+        say(f"note: {note}")

@@ -1,0 +1,155 @@
+"""The emulated Cortex-M4F board: the network's bits there, and the robot's firmware behind a real pseudo-terminal."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from edge_lstm.firmware import fingerprint, vector_outputs
+from edge_lstm.model import Model, channels_for
+from firmware_bridge import framing
+from firmware_bridge.bridge import Bridge
+from firmware_bridge.dictionary import Dictionary
+from firmware_bridge.framing import Deframer, Frame
+from firmware_bridge.messages import Action, DeviceStatus, Event, Hello, Reading, Reset
+from firmware_bridge.ports import SerialPort
+from firmware_bridge.simulator.robot import READING_FIELDS, robot_dictionary
+from tests.firmware.models import models
+from tests.firmware.toolchain import need
+from tests.firmware_bridge.robots import of
+from tests.nets import network
+from tools import board_image
+from tools.board_image import Board
+
+STEPS = 1000  # tools/board --bits runs 10,000 of a model
+MODELS = {model.name: model for model in models()}
+
+
+def require() -> None:
+    """Skip where the cross compiler or the emulator is missing."""
+    need("arm-none-eabi-gcc", "qemu-system-arm")
+
+
+@pytest.mark.parametrize("name", ["lstm-16", "gru-13", "rnn-33", "lstm-9", "all maps", "all shapes", "mixed", "seldom"])
+def test_the_board_computes_the_same_bits(tmp_path: Path, name: str) -> None:
+    """The self-test passes on the Cortex-M4F and a thousand outputs have Python's fingerprint, for every operation."""
+    require()
+    model = MODELS[name]
+    image = board_image.build(tmp_path, "bits", model=model, flags=(f"-DSTEPS={STEPS}",))
+    assert board_image.run_bits(image) == (0, fingerprint(vector_outputs(model, STEPS)))
+
+
+def test_the_files_take_no_more_than_the_readme_says() -> None:
+    """Flash and stack on a Cortex-M4F, with the room that another compiler version may need."""
+    require()
+    sizes = board_image.sizes()
+    bridge, network = sizes["bridge.c"], sizes["edge_lstm.c"]
+    assert bridge["flash"] < 6500
+    assert network["flash"] < 5000
+    assert bridge["ram"] == network["ram"] == 0
+    assert max(size for what, size in bridge.items() if what.startswith("stack")) <= 400
+    assert network["stack of edge_lstm_step"] <= 220
+
+
+class Host:
+    """The host's side of a test: a bridge on a serial port, answering each reading with an action while it is awake."""
+
+    def __init__(self, device: str) -> None:
+        self.port, self.bridge = SerialPort(device, 115200), Bridge()
+        self.board: Board
+        self.net: Model
+        self.awake, self.limits = True, (0.5, 0.25)
+        self.events: list[Event] = []
+        self.frames: list[Frame] = []
+        self._deframer = Deframer()
+        self._chunks = self.port.chunks()
+
+    def until(self, wanted: Callable[[], bool], seconds: float = 10.0) -> None:
+        """Go on until something is so; a failure after that long."""
+        end = time.monotonic() + seconds
+        while not wanted():
+            assert time.monotonic() < end, f"{self.bridge.report()} {self.events[-3:]}"
+            chunk = next(self._chunks)
+            if chunk.link == "data":
+                self.frames += [item for item in self._deframer.feed(chunk.data) if isinstance(item, Frame)]
+            events, out = self.bridge.receive(chunk), b""
+            self.events += events
+            if self.awake:
+                for event in of(Reading, events):
+                    if event.format == "imu_wheels":
+                        out += self.bridge.send(chunk.t_ns, Action("motor_limits", self.limits))
+                self.port.write(out + self.bridge.outgoing())
+
+    def readings(self, name: str = "imu_wheels") -> list[Reading]:
+        return [event for event in of(Reading, self.events) if event.format == name]
+
+
+@pytest.fixture
+def host(tmp_path: Path):
+    """The robot's firmware with a network on board, and a host on its port."""
+    require()
+    net = network("lstm", len(READING_FIELDS), 8, 2, seed=4)
+    outputs = channels_for(("slip_left", "slip_right"), (1, 1))
+    net = Model(net.program, net.inputs, outputs, name="on board")
+    image = board_image.build(tmp_path, "robot", model=net, flags=("-DRATE_HZ=200",))
+    with Board(image, tmp_path / "robot") as board:
+        made = Host(str(tmp_path / "robot"))
+        made.board, made.net = board, net
+        yield made
+        made.port.close()
+
+
+def test_the_board_speaks_the_protocol_obeys_and_makes_itself_safe(host) -> None:
+    """Handshake, 200 readings a second without a loss, actions obeyed, the network's bits on board equal to Python's on
+    the readings that came; a silent host: safe output 250 ms later; a reset: a new boot id, and on it goes."""
+    host.until(lambda: len(host.readings()) >= 300)
+    hello = of(Hello, host.events)[0]
+    assert hello.dictionary["imu_wheels"] == robot_dictionary(200.0)["imu_wheels"]
+    assert hello.dictionary["motor_limits"] == robot_dictionary(200.0)["motor_limits"]
+    counters = host.bridge.counters
+    assert (counters.lost_readings, counters.faults, counters.resets) == (0, {}, 0)
+    readings = host.readings()
+    steps_us = np.diff([reading.t_device_us for reading in readings])
+    assert set(steps_us.tolist()) == {5000}
+    stall = 0.5 / 0.23 + 0.1  # A: what the torque limit lets through, and noise
+    assert max(abs(reading.values[2]) for reading in readings) < stall
+    assert max(reading.values[0] for reading in readings) > 5  # rad/s: it drives
+
+    on_board = host.readings("network")
+    expected = host.net.stream().run(np.array([reading.values for reading in readings], np.float32))
+    same = [r.values == tuple(y) for r, y in zip(on_board, expected.tolist(), strict=False)]
+    assert len(same) >= 299
+    assert all(same)
+
+    host.awake = False
+    last_us = host.readings()[-1].t_device_us
+    host.until(lambda: any(s.state == "safe" for s in of(DeviceStatus, host.events)))
+    safe = next(f for f in host.frames if f.type == framing.STATUS and f.payload[0] == 2)
+    assert 250_000 < safe.time_us - last_us < 1_000_000  # the last action came a moment after the last reading
+    host.until(lambda: len(host.readings()) >= 500)
+    assert abs(host.readings()[-1].values[2]) < 0.1  # A: the motors are off
+
+    host.awake = True
+    host.until(lambda: of(DeviceStatus, host.events)[-1].state == "running" or len(host.readings()) > 900)
+    host.board.reset()
+    host.until(lambda: bool(of(Reset, host.events)))
+    before = len(host.readings())
+    host.until(lambda: len(host.readings()) > before + 50)
+    assert of(Reset, host.events)[0].boot_id != hello.boot_id
+    assert host.bridge.state == "running"
+
+
+def test_a_board_with_other_formats_refuses_our_actions(host) -> None:
+    """Whoever packs by another dictionary is refused frame by frame, and the board says HELLO."""
+    host.until(lambda: len(host.readings()) >= 10)
+    host.awake = False
+    other = Dictionary(robot_dictionary(100.0).formats, "other", "1")
+    payload = other["motor_limits"].pack((1.0, 1.0))
+    host.port.write(framing.encode(Frame(framing.ACTION, 2, 9, 0, other.check, payload)))
+    asked = len([f for f in host.frames if f.type == framing.HELLO])
+    host.until(lambda: len([f for f in host.frames if f.type == framing.HELLO]) > asked)
+    host.until(lambda: bool(of(DeviceStatus, host.events)[-1].refused))
