@@ -100,7 +100,7 @@ class _Assembler:
         self.rows: list[list[int]] = []
         self.packed: list[Floats] = []
         self.packed_size = 0
-        self._places: dict[tuple[int, ...], int] = {}
+        self._places: dict[tuple[object, ...], int] = {}
 
     def row(self, kind: int, **fields: int) -> None:
         row = [0] * layout.ROW
@@ -120,7 +120,7 @@ class _Assembler:
 
     def pack_of(self, op: Operation, make: Callable[[], npt.NDArray[Any]]) -> int:
         """The place of an operation's packed weights, made once for all that share them: the readings of a window."""
-        key = tuple(id(w) for w in op.weights.values())
+        key = (op.kind, *sorted((name, id(w)) for name, w in op.weights.items()))
         if key not in self._places:
             self._places[key] = self.pack(make())
         return self._places[key]

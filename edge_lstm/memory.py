@@ -8,7 +8,9 @@ many streams of one model.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+import zlib
+from collections.abc import Mapping, Sequence
+from types import MappingProxyType
 from typing import TYPE_CHECKING, NoReturn
 
 import numpy as np
@@ -25,14 +27,17 @@ if TYPE_CHECKING:
 # Below this a call is over (about 5 µs) before another thread could do anything with the GIL, but giving it up to a
 # busy thread may cost the switch interval (5 ms by default) to get it back.
 _WORTH_RELEASING = 200_000  # multiply-adds
-_HEAD = 40  # bytes of a snapshot before the values: the model's digest, and how many readings it has seen
+# A snapshot: 32 bytes of the model's digest, 8 of how many readings it has seen, the values, 4 of CRC-32 over all before.
+_HEAD, _TAIL = 40, 4
 
 
 class Memory:
     """So many copies of a model's arena, in the reset state."""
 
-    def __init__(self, model: Model, copies: int, lanes: int | None = None) -> None:
+    def __init__(self, model: Model, copies: int, lanes: int | None = None, digest: str | None = None) -> None:
+        """digest: whose snapshots these are, where the model stands for another one of the same states."""
         self.model = model
+        self._digest = bytes.fromhex(model.digest if digest is None else digest)
         lanes = door.default_lanes() if lanes is None else lanes
         self._assembled = model.assembled(lanes)  # the frame points into it
         self._initial = self._assembled.arena
@@ -97,10 +102,14 @@ class Memory:
         self._arenas[:] = self._initial
         self._frame[layout.SEEN] = 0
 
-    def state(self, copy: int) -> dict[str, Floats]:
-        """What one copy remembers, by name; copies of float32 (units,)."""
-        arena = self._arenas[copy]
-        return {s.name: arena[s.slot.offset : s.slot.offset + s.slot.size].copy() for s in self.model.program.states}
+    def state(self, copies: int | slice) -> Mapping[str, Floats]:
+        """What one copy remembers, or several, by name: float32 (units,) or (copies, units), read-only copies."""
+        found = {}
+        for s in self.model.program.states:
+            values: Floats = self._arenas[copies, s.slot.offset : s.slot.offset + s.slot.size].copy()
+            values.flags.writeable = False
+            found[s.name] = values
+        return MappingProxyType(found)
 
     @property
     def speaks_next(self) -> int:
@@ -110,25 +119,35 @@ class Memory:
     def snapshot(self) -> bytes:
         """Everything that is remembered."""
         seen = int(self._frame[layout.SEEN]).to_bytes(8, "little")
-        return bytes.fromhex(self.model.digest) + seen + self._arenas[:, self._elements].astype("<f4").tobytes()
+        content = self._digest + seen + self._arenas[:, self._elements].astype("<f4").tobytes()
+        return content + zlib.crc32(content).to_bytes(_TAIL, "little")
 
     def restore(self, snapshot: bytes) -> None:
         """Take up what `snapshot` gave. Raises StateError where it is damaged or another model's, the state
         unchanged."""
-        expected = _HEAD + 4 * len(self._arenas) * self._elements.size
+        expected = _HEAD + 4 * len(self._arenas) * self._elements.size + _TAIL
+        if not isinstance(snapshot, (bytes, bytearray, memoryview)):
+            raise StateError(f"a snapshot is bytes, as `snapshot` gives them, not {type(snapshot).__name__}")
         if len(snapshot) != expected:
             raise StateError(f"a snapshot of {self.model.name!r} has {expected} bytes, this one has {len(snapshot)}")
-        if snapshot[:32] != bytes.fromhex(self.model.digest):
+        if snapshot[:32] != self._digest:
             raise StateError(
                 f"the snapshot is of model {snapshot[:6].hex()}…, "
-                f"this stream runs {self.model.name!r}, {self.model.digest[:12]}…"
+                f"this stream runs {self.model.name!r}, {self._digest[:6].hex()}…"
             )
-        values = np.frombuffer(snapshot, "<f4", offset=_HEAD)
-        seen = int.from_bytes(snapshot[32:_HEAD], "little")
-        if not np.isfinite(values).all() or seen >> 62:
-            raise StateError("the snapshot is damaged: it holds NaN, infinity or an impossible count")
+        content, check = snapshot[:-_TAIL], int.from_bytes(snapshot[-_TAIL:], "little")
+        values = np.frombuffer(content, "<f4", offset=_HEAD)
+        seen = int.from_bytes(content[32:_HEAD], "little")
+        if zlib.crc32(content) != check or not np.isfinite(values).all() or seen >> 62:
+            raise StateError("the snapshot is damaged: its content does not match its checksum")
         self._arenas[:, self._elements] = values.reshape(len(self._arenas), -1)
         self._frame[layout.SEEN] = seen
+
+    def resume(self, values: Floats) -> None:
+        """All states of each copy, one after the other. Raises StateError where a value is not finite."""
+        if not np.isfinite(values).all():
+            raise StateError("the memory to go on from holds NaN or infinity")
+        self._arenas[:, self._elements] = values
 
     def readings(self, x: npt.ArrayLike, shape: Sequence[int]) -> Floats:
         """x as float32 of this shape (-1: any length), or ReadingError."""

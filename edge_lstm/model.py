@@ -14,7 +14,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any, Literal, overload
 
 from edge_lstm.errors import ModelFileError
-from edge_lstm.program import Program
+from edge_lstm.program import MAX_ARENA, Program
 
 if TYPE_CHECKING:
     import numpy.typing as npt
@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 
 Choose = Literal["value", "best", "sample"]
 Missing = Literal["skip", "hold", "predict"]
+_LARGEST = 3.4028235e38  # float32
 CHOICES: tuple[Choose, ...] = ("value", "best", "sample")
 MISSING: tuple[Missing, ...] = ("skip", "hold", "predict")
 
@@ -49,10 +50,17 @@ class Channel:
     def __post_init__(self) -> None:
         if not self.name:
             raise ModelFileError("a channel has no name")
-        if not (math.isfinite(self.scale) and self.scale != 0 and math.isfinite(self.offset)):
+        for key, value in (("scale", self.scale), ("offset", self.offset)):
+            try:
+                object.__setattr__(self, key, float(value))  # also from NumPy's numbers
+            except (TypeError, ValueError):
+                raise ModelFileError(f"channel {self.name!r}: {key} {value!r} is not a number") from None
+        if not (abs(self.offset) < _LARGEST and 1 / _LARGEST < abs(self.scale) < _LARGEST):
             raise ModelFileError(
-                f"channel {self.name!r}: scale {self.scale} and offset {self.offset} must be finite, and scale not zero"
+                f"channel {self.name!r}: scale {self.scale} and offset {self.offset} do not fit float32 (scale: nor 0)"
             )
+        if not self.name.isprintable() or not self.unit.isprintable():
+            raise ModelFileError(f"channel {self.name!r}: name and unit {self.unit!r} must be printable")
         if len(set(self.vocabulary)) != len(self.vocabulary):
             raise ModelFileError(f"channel {self.name!r}: its vocabulary holds a word twice")
 
@@ -111,7 +119,7 @@ def channels_for(names: tuple[str, ...], sizes: tuple[int, ...]) -> tuple[Channe
     )
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Model:
     """A trained network, ready to run one reading at a time.
 
@@ -136,6 +144,11 @@ class Model:
     every: int = 1
     _assembled: dict[int, Assembled] = field(default_factory=dict, init=False, repr=False, compare=False)
 
+    def __repr__(self) -> str:
+        time = "continuous" if self.window is None else f"window of {self.window}"
+        weights = f"{self.program.weight_count:,} weights"
+        return f"<Model {self.name!r}: {len(self.inputs)} → {len(self.outputs)} channels, {weights}, {time}>"
+
     def __post_init__(self) -> None:
         for what, channels, size in (
             ("inputs", self.inputs, self.program.input_size),
@@ -148,10 +161,19 @@ class Model:
             if len(set(names)) != len(names):
                 twice = sorted({n for n in names if names.count(n) > 1})
                 raise ModelFileError(f"model {self.name!r}: {what} share the name {twice[0]!r}")
-        if self.rate_hz is not None and not (math.isfinite(self.rate_hz) and self.rate_hz > 0):
+        if self.rate_hz is not None and not (
+            isinstance(self.rate_hz, (int, float)) and math.isfinite(self.rate_hz) and self.rate_hz > 0
+        ):
             raise ModelFileError(f"model {self.name!r}: rate {self.rate_hz} Hz is not a positive number")
+        if not self.name.isprintable():
+            raise ModelFileError(f"the model's name {self.name!r} must be printable")
+        for key, value in (("window", self.window), ("ready", self.ready), ("every", self.every)):
+            if not (type(value) is int or (key == "window" and value is None)):
+                raise ModelFileError(f"model {self.name!r}: {key} {value!r} is not a whole number")
         if self.window is not None and not 1 <= self.window <= 1 << 20:
             raise ModelFileError(f"model {self.name!r}: a window of {self.window} readings is out of range")
+        if (self.window or 1) * self.program.arena_size > MAX_ARENA:
+            raise ModelFileError(f"model {self.name!r}: {self.window} windows of it at a time need too much memory")
         if min(self.ready, self.every) < 1 or max(self.ready, self.every) > 1 << 20:
             raise ModelFileError(f"model {self.name!r}: ready {self.ready} and every {self.every} are out of range")
         if self.window is not None and (self.ready, self.every) != (1, 1):

@@ -135,7 +135,7 @@ class Constant:
     values: Floats
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Program:
     """A checked program. Raises ProgramError where it contradicts itself."""
 
@@ -148,6 +148,9 @@ class Program:
 
     def __post_init__(self) -> None:
         _check(self)
+
+    def __repr__(self) -> str:
+        return f"<Program of {len(self.operations)} operations, {self.weight_count:,} weights>"
 
     @property
     def input_size(self) -> int:
@@ -335,6 +338,27 @@ class _Checker:
             raise ProgramError(f"{what} holds NaN or infinity")
 
 
+_ATTRIBUTES: Mapping[str, set[str]] = {
+    "rnn": {"activation"},
+    "dense": {"rows"},
+    "map": {"function", "alpha", "beta"},
+    "binary": {"function"},
+    "softmax": {"rows", "log"},
+    "reduce": {"rows", "function"},
+}
+
+
+def _freeze(program: Program) -> None:
+    """What was checked must stay so: nobody may change an array afterwards."""
+    arrays = [w for op in program.operations for w in op.weights.values()]
+    arrays += [s.reset for s in program.states] + [c.values for c in program.constants]
+    for array in arrays:
+        if _writeable(array):
+            raise ProgramError(
+                "an array can still be changed; give arrays that are read-only (Builder makes such copies)"
+            )
+
+
 def _check(program: Program) -> None:
     checker = _Checker(program.arena_size)
     if not program.inputs or not program.outputs:
@@ -356,6 +380,8 @@ def _check(program: Program) -> None:
                 raise ProgramError(f"{what}: {complaint}")
 
         need(op.kind in KINDS, f"unknown kind; known are {', '.join(KINDS)}")
+        foreign = set(op.attributes) - _ATTRIBUTES.get(op.kind, set())
+        need(not foreign, f"has attributes that mean nothing to it: {', '.join(sorted(foreign))}")
         for slot in op.inputs:
             checker.read(slot, what)
         KINDS[op.kind](op, need)
@@ -371,14 +397,32 @@ def _check(program: Program) -> None:
             raise ProgramError(f"state {state.name!r} has {state.slot.size} values, its next value {state.next.size}")
     for named in program.outputs:
         checker.read(named.slot, f"output {named.name!r}")
+    if not checker.taken.all():
+        raise ProgramError(f"the arena of {program.arena_size} is larger than what is in it")
+    _freeze(program)
 
 
 # --- making one
 # ---------------------------------------------------------------------------------------------------------
 
 
-def _float32(values: npt.ArrayLike) -> Floats:
-    return np.ascontiguousarray(values, dtype=np.float32)
+def _frozen(values: npt.ArrayLike, dtype: Any = np.float32) -> npt.NDArray[Any]:
+    """A copy that nobody can change; one that is such a copy already stays itself, so operations may share it."""
+    if (
+        isinstance(values, np.ndarray)
+        and values.dtype == dtype
+        and values.flags.c_contiguous
+        and not _writeable(values)
+    ):
+        return values
+    copied = np.array(values, dtype=dtype, order="C")
+    copied.flags.writeable = False
+    return copied
+
+
+def _writeable(array: npt.NDArray[Any]) -> bool:
+    """Whether anyone could still write to this memory through NumPy."""
+    return array.flags.writeable or (isinstance(array.base, np.ndarray) and _writeable(array.base))
 
 
 class Builder:
@@ -392,6 +436,14 @@ class Builder:
         self._constants: list[Constant] = []
         self._operations: list[Operation] = []
         self._next: dict[Slot, Slot] = {}
+        self._copies: dict[tuple[int, str], tuple[npt.ArrayLike, npt.NDArray[Any]]] = {}
+
+    def _kept(self, values: npt.ArrayLike, dtype: Any = np.float32) -> npt.NDArray[Any]:
+        """A frozen copy, the same one for the same array."""
+        key = (id(values), np.dtype(dtype).str)
+        if key not in self._copies:
+            self._copies[key] = values, _frozen(values, dtype)  # values too, so that its id stays its own
+        return self._copies[key][1]
 
     def _slot(self, size: int) -> Slot:
         slot = Slot(self._size, size)
@@ -425,12 +477,12 @@ class Builder:
     def state(self, name: str, size: int, reset: npt.ArrayLike | None = None) -> Slot:
         """A value kept between readings; read-only during a step. People read it by this name: "lstm.h", "lstm.c"."""
         slot = self._slot(size)
-        self._states.append(State(name, slot, slot, _float32(np.zeros(size) if reset is None else reset)))
+        self._states.append(State(name, slot, slot, _frozen(np.zeros(size) if reset is None else reset)))
         return slot
 
     def constant(self, values: npt.ArrayLike) -> Slot:
         """Values (n,) that never change."""
-        array = _float32(values)
+        array = self._kept(values)
         self._constants.append(Constant(self._slot(array.size), array))
         return self._constants[-1].slot
 
@@ -447,7 +499,7 @@ class Builder:
         source: Iterable[str] = (),
     ) -> tuple[Slot, Slot]:
         """Next (h, c) of an LSTM (Hochreiter & Schmidhuber 1997, with forget gates): W (4H, I), R (4H, H), b (4H,)."""
-        weights = {"W": _float32(W), "R": _float32(R), "b": _float32(b)}
+        weights = {"W": self._kept(W), "R": self._kept(R), "b": self._kept(b)}
         h_next, c_next = self._add("lstm", (x, h, c), (h.size, c.size), weights=weights, name=name, source=source)
         return h_next, c_next
 
@@ -464,7 +516,7 @@ class Builder:
         source: Iterable[str] = (),
     ) -> Slot:
         """Next h of a GRU with the reset gate after the product (linear_before_reset = 1): W (3H, I), R (3H, H)."""
-        weights = {"W": _float32(W), "R": _float32(R), "b_W": _float32(b_W), "b_R": _float32(b_R)}
+        weights = {"W": self._kept(W), "R": self._kept(R), "b_W": self._kept(b_W), "b_R": self._kept(b_R)}
         return self._add("gru", (x, h), (h.size,), weights=weights, name=name, source=source)[0]
 
     def rnn(
@@ -480,7 +532,7 @@ class Builder:
         source: Iterable[str] = (),
     ) -> Slot:
         """Next h of a plain recurrent layer, activation(W x + R h + b): W (H, I), R (H, H), b (H,)."""
-        weights = {"W": _float32(W), "R": _float32(R), "b": _float32(b)}
+        weights = {"W": self._kept(W), "R": self._kept(R), "b": self._kept(b)}
         attributes = {"activation": activation}
         return self._add("rnn", (x, h), (h.size,), weights=weights, attributes=attributes, name=name, source=source)[0]
 
@@ -496,9 +548,9 @@ class Builder:
         source: Iterable[str] = (),
     ) -> Slot:
         """activation(W x + b) for each of `rows` equal rows of x: W (O, I), b (O,) or None for zero; size rows * O."""
-        weights = {"W": _float32(W)}
+        weights = {"W": self._kept(W)}
         outputs = len(weights["W"])
-        weights["b"] = np.zeros(outputs, np.float32) if b is None else _float32(b)
+        weights["b"] = _frozen(np.zeros(outputs)) if b is None else self._kept(b)
         sizes = (rows * outputs,)
         y = self._add("dense", (x,), sizes, weights=weights, attributes={"rows": rows}, name=name, source=source)[0]
         return y if activation == "identity" else self.map(activation, y, source=source)
@@ -528,12 +580,12 @@ class Builder:
     def lookup(self, index: Slot, table: npt.ArrayLike, *, source: Iterable[str] = ()) -> Slot:
         """For each index the row of table (V, D) with that number, one after the other. A step whose index is no number
         of a row is refused."""
-        rows = _float32(table)
+        rows = self._kept(table)
         return self._add("lookup", (index,), (index.size * rows.shape[1],), weights={"table": rows}, source=source)[0]
 
     def take(self, indices: npt.ArrayLike, *, source: Iterable[str] = ()) -> Slot:
         """Any data movement: element i of the result is arena element indices[i]."""
-        array = np.ascontiguousarray(indices, dtype=np.int32)
+        array = self._kept(indices, np.int32)
         return self._add("take", (), (array.size,), weights={"indices": array}, source=source)[0]
 
     def next(self, state: Slot, value: Slot) -> None:

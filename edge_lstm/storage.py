@@ -44,6 +44,7 @@ _DAMAGE = (
     LookupError,
     NotImplementedError,
     RecursionError,
+    RuntimeError,  # an encrypted archive
     TypeError,
     ValueError,
 )
@@ -204,14 +205,13 @@ def _array(archive: zipfile.ZipFile, name: str) -> npt.NDArray[Any]:
     stream = io.BytesIO(content)
     version = np.lib.format.read_magic(stream)
     read_header = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
-    shape, _, dtype = read_header(stream)
+    shape, by_columns, dtype = read_header(stream)
     if dtype.hasobject or dtype.kind not in "fiu":
         raise ModelFileError(f"array {name} holds {dtype}, not numbers")
     if int(np.prod(shape, dtype=object)) * dtype.itemsize != len(content) - stream.tell():
         raise ModelFileError(f"array {name} is damaged: its size does not match its shape {shape}")
-    array: npt.NDArray[Any] = np.lib.format.read_array(io.BytesIO(content), allow_pickle=False)
-    array.flags.writeable = False
-    return array
+    values: npt.NDArray[Any] = np.frombuffer(content, dtype, offset=stream.tell())  # bytes: nobody can change it
+    return values.reshape(shape, order="F" if by_columns else "C")
 
 
 def _slot(pair: Any) -> Slot:

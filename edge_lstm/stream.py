@@ -27,14 +27,17 @@ if TYPE_CHECKING:
     from edge_lstm.model import Choose, Model
     from edge_lstm.program import Floats
 
+MOST_STREAMS = 1 << 16
+
 
 class Stream:
     """Made by `Model.stream()`, in the reset state."""
 
-    def __init__(self, model: Model, lanes: int | None = None) -> None:
+    def __init__(self, model: Model, lanes: int | None = None, digest: str | None = None) -> None:
+        """digest: of the model whose snapshots these are, where this one stands for it (`gates.py`)."""
         self.model = model
-        self._lanes = lanes
-        self._memory = Memory(model, model.window or 1, lanes)
+        self._lanes, self._digest = lanes, digest
+        self._memory = Memory(model, model.window or 1, lanes, digest)
         self._x: Floats = aligned(model.program.input_size)
         self._y: Floats = aligned(model.program.output_size)
         self._result: Floats = self._y.view()
@@ -44,6 +47,9 @@ class Stream:
         self._advance = self._memory.advance
         self._memory.point_at(self._x, self._y, 1)
         self._forget()
+
+    def __repr__(self) -> str:
+        return f"<Stream of {self.model!r}>"
 
     def step(self, x: npt.ArrayLike | Mapping[str, Any]) -> Floats | None:
         """Take one reading: x (n_inputs,), float32 or anything that is numbers of that length, or values by channel
@@ -101,7 +107,7 @@ class Stream:
         if steps < 1:
             raise FeedbackError(f"a forecast of {steps} steps is none")
         loop = Loop(self.model, choose, seed)
-        twin = Stream(self.model, self._lanes)
+        twin = Stream(self.model, self._lanes, self._digest)
         twin.restore(self.snapshot())
         if x is not None:
             values = self.model.encode(x) if isinstance(x, Mapping) else x
@@ -127,16 +133,17 @@ class Stream:
         if self.model.window is not None or set(state) != {s.name for s in states}:
             wanted = ", ".join(f"{s.name} ({s.slot.size})" for s in states)
             raise StateError(f"model {self.model.name!r} remembers {wanted or 'nothing'}, not {', '.join(state)}")
-        values = [np.asarray(state[s.name], "<f4") for s in states]
+        values = [np.asarray(state[s.name], np.float32) for s in states]
         for s, value in zip(states, values, strict=True):
             if value.shape != (s.slot.size,):
                 raise StateError(f"state {s.name!r} of {self.model.name!r} has {s.slot.size} values, not {value.shape}")
-        self.restore(self.snapshot()[:40] + b"".join(value.tobytes() for value in values))
+        self._memory.resume(np.concatenate([*values, np.empty(0, np.float32)]))
+        self._forget()
 
     @property
-    def state(self) -> dict[str, Floats]:
-        """Copies of what is remembered, by name: "lstm.h" float32 (units,). In window meaning, of the window that
-        speaks next."""
+    def state(self) -> Mapping[str, Floats]:
+        """Read-only copies of what is remembered, by name: "lstm.h" float32 (units,). In window meaning, of the window
+        that speaks next."""
         return self._memory.state(self._memory.speaks_next)
 
     def snapshot(self) -> bytes:
@@ -154,8 +161,8 @@ class Streams:
     """Made by `Model.streams(count)`, all in the reset state. For models in continuous meaning."""
 
     def __init__(self, model: Model, count: int, lanes: int | None = None) -> None:
-        if count < 1:
-            raise ReadingError(f"{count} streams cannot be made")
+        if not isinstance(count, int) or not 1 <= count <= MOST_STREAMS:
+            raise ReadingError(f"{count!r} streams cannot be made; 1 to {MOST_STREAMS} can")
         if model.window is not None:
             raise ReadingError(f"model {model.name!r} has a window of {model.window} readings; use a Stream for each")
         if (model.ready, model.every) != (1, 1):
@@ -168,6 +175,9 @@ class Streams:
         self._result: Floats = self._y.view()
         self._result.flags.writeable = False
         self._point_at_own()
+
+    def __repr__(self) -> str:
+        return f"<{self.count} Streams of {self.model!r}>"
 
     def _point_at_own(self) -> None:
         self._memory.use_first(self.count)
@@ -233,9 +243,10 @@ class Streams:
         """Every stream back to the state in which it began."""
         self._memory.reset()
 
-    def state(self, number: int) -> dict[str, Floats]:
-        """Copies of what one stream remembers, by name."""
-        return self._memory.state(number)
+    @property
+    def state(self) -> Mapping[str, Floats]:
+        """Read-only copies of what is remembered, by name: "lstm.h" float32 (count, units)."""
+        return self._memory.state(slice(None))
 
     def snapshot(self) -> bytes:
         """Everything that all streams remember, for `restore` in as many streams of the same model."""

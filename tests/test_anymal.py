@@ -46,5 +46,5 @@ def test_the_memory_is_pytorch_s_too(truth):
     for joint in range(12):
         for layer in (0, 1):
             for kind in ("h", "c"):
-                got = streams.state(joint)[f"lstm_{layer}.{kind}"]
+                got = streams.state[f"lstm_{layer}.{kind}"][joint]
                 np.testing.assert_allclose(got, truth[kind][-1, layer, joint], atol=1e-5)

@@ -80,6 +80,33 @@ def test_an_absurd_arena_is_refused_before_memory_is_taken(size):
         dataclasses.replace(PROGRAM, arena_size=size)
 
 
+def test_what_was_checked_cannot_be_changed_afterwards():
+    """Builder keeps copies that are read-only, one copy of one array; a program of arrays that can change is
+    refused."""
+    w, b = np.ones((3, 2), np.float32), Builder()
+    x = b.input("x", 2)
+    for _ in range(2):
+        b.output("y", b.dense(x, W=w))
+    program = b.build()
+    w[:] = 7
+    first, second = (op.weights["W"] for op in program.operations)
+    assert first is second
+    assert (first == 1).all()
+    with pytest.raises(ValueError, match="read-only"):
+        first[0, 0] = 2
+    writeable = {"W": np.ones((3, 2), np.float32), "b": program.operations[0].weights["b"]}
+    with pytest.raises(ProgramError, match="read-only"):
+        replaced(program, 0, weights=writeable)
+
+
+def test_attributes_and_room_that_mean_nothing_are_refused():
+    """An attribute of another kind, and an arena larger than what is in it, raise ProgramError."""
+    with pytest.raises(ProgramError, match="mean nothing to it: rows"):
+        replaced(PROGRAM, 0, attributes={"rows": 2})
+    with pytest.raises(ProgramError, match="larger than what is in it"):
+        dataclasses.replace(PROGRAM, arena_size=END + 16)
+
+
 def test_a_builder_wants_exactly_one_next_value_per_state():
     """A forgotten, a double and a stray next value are errors."""
     b = Builder()

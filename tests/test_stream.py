@@ -171,12 +171,13 @@ def test_a_snapshot_restores_the_future(window):
 
 
 def test_a_foreign_or_damaged_snapshot_is_refused():
-    """A snapshot of another model, a cut one and one with NaN raise StateError, the state being unchanged."""
+    """A snapshot of another model, a cut one and one with a flipped bit raise StateError, the state being unchanged."""
     stream, foreign = network(seed=1).stream(), network(seed=2).stream().snapshot()
     stream.run(readings(3, 8))
     before = stream.snapshot()
-    damaged = before[:-4] + np.float32(np.nan).tobytes()
-    for snapshot, message in ((foreign, "is of model"), (before[:-1], "bytes"), (damaged, "damaged"), (b"", "bytes")):
+    damaged = before[:50] + bytes([before[50] ^ 1]) + before[51:]
+    cases = (foreign, "is of model"), (before[:-1], "bytes"), (damaged, "checksum"), (b"", "bytes"), ("x", "is bytes")
+    for snapshot, message in cases:
         with pytest.raises(StateError, match=message):
             stream.restore(snapshot)
         assert stream.snapshot() == before
@@ -201,6 +202,10 @@ def test_the_memory_is_readable_by_layer_name():
     head = model.program.operations[-1].weights
     assert set(stream.state) == {"lstm0.h", "lstm0.c"}
     np.testing.assert_allclose(head["W"] @ stream.state["lstm0.h"] + head["b"], y, rtol=1e-5)
+    with pytest.raises(TypeError):
+        stream.state["lstm0.h"] = 0
+    with pytest.raises(ValueError, match="read-only"):
+        stream.state["lstm0.h"][:] = 0
 
 
 def test_the_output_is_a_view_that_cannot_be_written():
@@ -300,7 +305,7 @@ def test_streams_together_give_the_bits_that_each_gives_alone(kind, lengths, lay
         assert got.tobytes() == stream.step(x).tobytes()
     for number, stream in enumerate(alone):
         for name, value in stream.state.items():
-            assert together.state(number)[name].tobytes() == value.tobytes()
+            assert together.state[name][number].tobytes() == value.tobytes()
 
 
 def test_a_bad_reading_of_one_stream_is_named_and_changes_none():
@@ -317,6 +322,8 @@ def test_a_bad_reading_of_one_stream_is_named_and_changes_none():
         (lambda: streams.run([xs, xs]), "expected 3 logs"),
         (lambda: network(window=3).streams(2), "window of 3"),
         (lambda: network().streams(0), "0 streams"),
+        (lambda: network().streams(1.5), "1.5 streams"),
+        (lambda: network().streams(10**9), "1000000000 streams"),
     ):
         with pytest.raises(ReadingError, match=message):
             call()

@@ -9,7 +9,7 @@ The cache is looked for in, and kept in the first writable of
     $EDGE_LSTM_CACHE_DIR              where it is set, nowhere else
     $CACHE_DIRECTORY                  what systemd gives a service
     $XDG_CACHE_HOME or ~/.cache       + /edge-lstm
-    /var/cache/edge-lstm              for all users: `edge-lstm warm` as root fills it
+    /var/cache/edge-lstm              for all users; for root before ~/.cache, so `edge-lstm warm` as root fills it
     the temporary folder              + /edge-lstm-UID, for a user without a home
 
 $EDGE_LSTM_LANES (4, 8, 16) overrides the number of lanes; the results are the same bits. Environment and file system
@@ -35,6 +35,7 @@ import llvmlite.binding as llvm
 
 from edge_lstm.errors import CacheError
 
+_SYSTEM = Path("/var/cache/edge-lstm")
 _DIGEST = hashlib.sha256().digest_size
 _METH_NOARGS = 0x0004
 # Source that decides the object: the kernels, and the tables of functions they number.
@@ -71,13 +72,16 @@ def folders() -> Iterator[Path]:
         return
     if service := os.environ.get("CACHE_DIRECTORY"):
         yield Path(service.split(":")[0]) / "edge-lstm"
+    if os.geteuid() == 0:  # what root makes is for all users
+        yield _SYSTEM
     if xdg := os.environ.get("XDG_CACHE_HOME"):
         yield Path(xdg) / "edge-lstm"
     else:
         home = os.path.expanduser("~")  # noqa: PTH111  Path.expanduser raises where there is no home
         if home != "~":
             yield Path(home) / ".cache" / "edge-lstm"
-    yield Path("/var/cache/edge-lstm")
+    if os.geteuid() != 0:
+        yield _SYSTEM
     yield Path(tempfile.gettempdir()) / f"edge-lstm-{os.getuid()}"
 
 
@@ -107,13 +111,18 @@ def _find(name: str) -> tuple[Path, bytes] | None:
 def _keep(name: str, code: bytes) -> Path | None:
     for folder in folders():
         try:
-            folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+            folder.mkdir(mode=0o755 if folder == _SYSTEM else 0o700, parents=True, exist_ok=True)
             if not _trusted(folder):
                 continue
             with tempfile.NamedTemporaryFile(dir=folder, delete=False) as file:
-                file.write(hashlib.sha256(code).digest() + code)
-            Path(file.name).chmod(0o644)
-            return Path(file.name).replace(folder / name)
+                try:
+                    file.write(hashlib.sha256(code).digest() + code)
+                    file.flush()
+                    Path(file.name).chmod(0o644)
+                    return Path(file.name).replace(folder / name)
+                except OSError:
+                    Path(file.name).unlink(missing_ok=True)
+                    raise
         except OSError:
             continue
     return None
@@ -198,6 +207,11 @@ def bind(frame_address: int, lanes: int) -> tuple[Call, Call]:
     """
     compiled = _compiled(lanes)
     return _bind(compiled.step, frame_address), _bind(compiled.log, frame_address)
+
+
+def is_warm() -> bool:
+    """Whether the compiled step is in the cache, so that the first stream need not wait for the compiler."""
+    return _find(_file_name(default_lanes())) is not None
 
 
 def warm(lanes: int | None = None) -> Warmed:

@@ -11,12 +11,12 @@ from edge_lstm.kernels.simd import (
     fill,
     floats,
     kernel,
+    larger,
     less,
     load,
-    maximum,
-    minimum,
     read,
     select,
+    smaller,
     store,
     write,
 )
@@ -46,13 +46,13 @@ def _combine(V, function, a, b):
     if function == _DIV:
         return a / b
     if function == _MIN:
-        return minimum(a, b)
+        return smaller(a, b)
     if function == _MAX:
-        return maximum(a, b)
+        return larger(a, b)
     if function == _LESS:
         return select(less(a, b), one, zero)
     if function == _LESS_OR_EQUAL:
-        return select(less(b, a), zero, one)
+        return select(less(a, b), one, select(equal(a, b), one, zero))
     if function == _EQUAL:
         return select(equal(a, b), one, zero)
     if function == _AND:
@@ -118,6 +118,8 @@ def lookup(V1, weights, w, arena, x, y, n, width, rows):
             if not (wanted > -1.0 and wanted < rows):
                 return False
             number = int(wanted)
+            if number != wanted:
+                return False
             for d in range(width):
                 write(values, y + k * width + d, read(weights, w + number * width + d))
     return True

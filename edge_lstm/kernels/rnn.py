@@ -25,5 +25,5 @@ def rnn(V, weights, w, arena, x, h, h_next, n_x, n_h, rectified):
         total = _one_sum(V, weights, w + lanes, arena, x, n_x, total)
         total = _one_sum(V, weights, w + lanes * (1 + n_x), arena, h, n_h, total)
         w += lanes * (1 + n_x + n_h)
-        y = maximum(total, fill(V, 0.0)) if rectified else tanh(V, total)
+        y = maximum(fill(V, 0.0), total) if rectified else tanh(V, total)
         store(V, arena, h_next + unit, forget_denormal(V, y))

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from edge_lstm.kernels.activations import exp, log
 from edge_lstm.kernels.layout import REDUCE_CODES
-from edge_lstm.kernels.simd import fill, kernel, less, load, maximum, minimum, select, store
+from edge_lstm.kernels.simd import fill, kernel, larger, less, load, select, smaller, store
 
 _SUM, _MEAN, _MAX = (REDUCE_CODES[name] for name in ("sum", "mean", "max"))
 _PROD, _ARGMAX = REDUCE_CODES["prod"], REDUCE_CODES["argmax"]
@@ -21,9 +21,9 @@ def _reduce_row(V1, arena, x, n, function):
         elif function == _PROD:
             total = total * value
         elif function == _MAX:
-            total = maximum(total, value)
+            total = larger(total, value)
         else:
-            total = minimum(total, value)
+            total = smaller(total, value)
     return total / fill(V1, n) if function == _MEAN else total
 
 

@@ -359,7 +359,7 @@ def select(typingctx, mask, a, b):
 
 @intrinsic
 def minimum(typingctx, a, b):
-    """a where a < b, else b (so b where either is NaN, and b of two zeros)."""
+    """a where a < b, else b (so b where either is NaN, and b of two zeros): a bound goes first, so NaN stays."""
 
     def codegen(context, builder, signature, args):
         return builder.select(builder.fcmp_ordered("<", *args), *args)
@@ -369,12 +369,24 @@ def minimum(typingctx, a, b):
 
 @intrinsic
 def maximum(typingctx, a, b):
-    """a where a > b, else b (so b where either is NaN, and b of two zeros)."""
+    """a where a > b, else b (so b where either is NaN, and b of two zeros): a bound goes first, so NaN stays."""
 
     def codegen(context, builder, signature, args):
         return builder.select(builder.fcmp_ordered(">", *args), *args)
 
     return a(a, a), codegen
+
+
+@kernel
+def smaller(a, b):
+    """The smaller of two values; NaN where either is."""
+    return select(equal(a, a), minimum(a, b), a)
+
+
+@kernel
+def larger(a, b):
+    """The larger of two values; NaN where either is."""
+    return select(equal(a, a), maximum(a, b), a)
 
 
 def _unary(name: str):

@@ -38,6 +38,8 @@ static float of_bits(uint32_t bits)
 
 static float minimum(float a, float b) { return a < b ? a : b; } /* b where either is NaN, and b of two zeros */
 static float maximum(float a, float b) { return a > b ? a : b; }
+static float smaller(float a, float b) { return a == a ? minimum(a, b) : a; } /* NaN where either is */
+static float larger(float a, float b) { return a == a ? maximum(a, b) : a; }
 static float absolute(float x) { return of_bits(bits_of(x) & 0x7FFFFFFFu); }
 static bool not_finite(float x) { return (bits_of(x) & 0x7F800000u) == 0x7F800000u; }
 
@@ -63,7 +65,7 @@ static const float LN2_HIGH = 0.693359375f, LN2_LOW = -2.12194440e-4f, SMALLEST 
 
 static float tanh_(float x)
 {
-    float within = maximum(minimum(x, 7.90531110763549805f), -7.90531110763549805f);
+    float within = maximum(-7.90531110763549805f, minimum(7.90531110763549805f, x));
     float s = within * within;
     float p = fmaf(s, -2.76076847742355e-16f, 2.00018790482477e-13f);
     p = fmaf(s, p, -8.60467152213735e-11f);
@@ -96,7 +98,8 @@ static float exp_(float x)
     float within = minimum(n, 127.0f); /* 2^128 is no float, but p * 2^127 * 2 may be */
     float y = p * power_of_two(within) * power_of_two(n - within);
     if (x < -87.33654f) y = 0.0f;
-    return x > 88.72284f ? INFINITY : y;
+    y = x > 88.72284f ? INFINITY : y;
+    return x == x ? y : x;
 }
 
 static float log_(float x)
@@ -119,7 +122,8 @@ static float log_(float x)
     y = fmaf(e, LN2_HIGH, f + y);
     if (x < SMALLEST) y = -INFINITY;
     if (x < 0.0f) y = NAN;
-    return x > FLT_MAX ? x : y;
+    y = x > FLT_MAX ? x : y;
+    return x == x ? y : x;
 }
 
 static float softplus(float x)
@@ -128,7 +132,7 @@ static float softplus(float x)
     float w = 1.0f + u;
     float rounded_away = w - 1.0f; /* log1p(u) = log(w) u / (w - 1) makes good what 1 + u lost (Kahan) */
     float log1p_ = rounded_away < 1e-20f ? u : log_(w) * u / rounded_away;
-    return maximum(x, 0.0f) + log1p_;
+    return maximum(0.0f, x) + log1p_;
 }
 
 static float erf_(float x)
@@ -145,7 +149,7 @@ static float erf_(float x)
     return x < 0.0f ? 0.0f - y : y;
 }
 
-static float sign(float x) { return x > 0.0f ? 1.0f : x < 0.0f ? -1.0f : 0.0f; }
+static float sign(float x) { return x > 0.0f ? 1.0f : x < 0.0f ? -1.0f : x; }
 
 /* Zero where |x| < 2^-64: what a recurrent layer keeps never decays into denormals. */
 static float forget_denormal(float x) { return absolute(x) < 5.42101086e-20f ? 0.0f : x; }
@@ -156,15 +160,15 @@ static float apply(uint32_t function, float x, float alpha, float beta)
     case EDGE_LSTM_IDENTITY: return x;
     case EDGE_LSTM_TANH: return tanh_(x);
     case EDGE_LSTM_SIGMOID: return sigmoid(x);
-    case EDGE_LSTM_RELU: return maximum(x, 0.0f);
+    case EDGE_LSTM_RELU: return maximum(0.0f, x);
     case EDGE_LSTM_LEAKY_RELU: return x < 0.0f ? alpha * x : x;
     case EDGE_LSTM_ELU: return x < 0.0f ? alpha * (exp_(x) - 1.0f) : x;
     case EDGE_LSTM_SELU: return beta * (x > 0.0f ? x : alpha * (exp_(x) - 1.0f));
     case EDGE_LSTM_SOFTPLUS: return softplus(x);
     case EDGE_LSTM_SOFTSIGN: return x / (1.0f + absolute(x));
-    case EDGE_LSTM_HARD_SIGMOID: return maximum(minimum(fmaf(alpha, x, beta), 1.0f), 0.0f);
-    case EDGE_LSTM_THRESHOLDED_RELU: return alpha < x ? x : 0.0f;
-    case EDGE_LSTM_CLIP: return minimum(maximum(x, alpha), beta);
+    case EDGE_LSTM_HARD_SIGMOID: return maximum(0.0f, minimum(1.0f, fmaf(alpha, x, beta)));
+    case EDGE_LSTM_THRESHOLDED_RELU: return alpha < x || x != x ? x : 0.0f;
+    case EDGE_LSTM_CLIP: return minimum(beta, maximum(alpha, x));
     case EDGE_LSTM_EXP: return exp_(x);
     case EDGE_LSTM_LOG: return log_(x);
     case EDGE_LSTM_SQRT: return sqrtf(x);
@@ -248,7 +252,7 @@ static void rnn(const edge_lstm_row *r, const float *w, float *arena)
         float sum = one_sum(w + 1, arena + r->a, r->n, *w);
         sum = one_sum(w + 1 + r->n, arena + r->b, r->m, sum);
         w += 1 + r->n + r->m;
-        arena[r->y + unit] = forget_denormal(r->f ? maximum(sum, 0.0f) : tanh_(sum));
+        arena[r->y + unit] = forget_denormal(r->f ? maximum(0.0f, sum) : tanh_(sum));
     }
 }
 
@@ -279,10 +283,10 @@ static float combine(uint32_t function, float a, float b)
     case EDGE_LSTM_SUB: return a - b;
     case EDGE_LSTM_MUL: return a * b;
     case EDGE_LSTM_DIV: return a / b;
-    case EDGE_LSTM_MIN: return minimum(a, b);
-    case EDGE_LSTM_MAX: return maximum(a, b);
+    case EDGE_LSTM_MIN: return smaller(a, b);
+    case EDGE_LSTM_MAX: return larger(a, b);
     case EDGE_LSTM_LESS: return a < b ? 1.0f : 0.0f;
-    case EDGE_LSTM_LESS_OR_EQUAL: return b < a ? 0.0f : 1.0f;
+    case EDGE_LSTM_LESS_OR_EQUAL: return a <= b ? 1.0f : 0.0f;
     case EDGE_LSTM_EQUAL: return a == b ? 1.0f : 0.0f;
     case EDGE_LSTM_AND: return a == 0.0f || b == 0.0f ? 0.0f : 1.0f;
     default: return a == 0.0f && b == 0.0f ? 0.0f : 1.0f; /* or */
@@ -305,8 +309,8 @@ static float reduce_row(const float *x, uint32_t n, uint32_t function)
         case EDGE_LSTM_ROW_SUM:
         case EDGE_LSTM_ROW_MEAN: total = total + x[k]; break;
         case EDGE_LSTM_ROW_PROD: total = total * x[k]; break;
-        case EDGE_LSTM_ROW_MAX: total = maximum(total, x[k]); break;
-        default: total = minimum(total, x[k]);
+        case EDGE_LSTM_ROW_MAX: total = larger(total, x[k]); break;
+        default: total = smaller(total, x[k]);
         }
     }
     return function == EDGE_LSTM_ROW_MEAN ? total / (float)n : total;
@@ -334,7 +338,7 @@ static bool lookup(const edge_lstm_row *r, const float *table, float *arena)
 {
     for (uint32_t k = 0; k < r->n; k++) {
         float wanted = arena[r->a + k];
-        if (!(wanted > -1.0f && wanted < (float)r->f)) return false;
+        if (!(wanted > -1.0f && wanted < (float)r->f) || (float)(uint32_t)wanted != wanted) return false;
         memcpy(arena + r->y + k * r->m, table + (uint32_t)wanted * r->m, r->m * sizeof *arena);
     }
     return true;

@@ -106,11 +106,14 @@ def test_the_folders_are_tried_from_the_most_to_the_least_particular(monkeypatch
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("HOME", "/home/ann")
     monkeypatch.setattr(door.tempfile, "gettempdir", lambda: "/tmp")
+    monkeypatch.setattr(door.os, "geteuid", lambda: 1000)
     private = Path(f"/tmp/edge-lstm-{os.getuid()}")
     assert [*door.folders()] == [Path("/home/ann/.cache/edge-lstm"), Path("/var/cache/edge-lstm"), private]
     monkeypatch.setenv("XDG_CACHE_HOME", "/x")
     monkeypatch.setenv("CACHE_DIRECTORY", "/var/cache/robot:/other")
     assert [*door.folders()][:2] == [Path("/var/cache/robot/edge-lstm"), Path("/x/edge-lstm")]
+    monkeypatch.setattr(door.os, "geteuid", lambda: 0)
+    assert [*door.folders()][:2] == [Path("/var/cache/robot/edge-lstm"), Path("/var/cache/edge-lstm")]
     monkeypatch.setenv("EDGE_LSTM_CACHE_DIR", str(tmp_path))
     assert [*door.folders()] == [tmp_path]
 

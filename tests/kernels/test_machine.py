@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from edge_lstm.errors import ReadingError
+from edge_lstm.errors import ReadingError, StateError
 from edge_lstm.model import Model, channels_for
 from edge_lstm.program import Builder
 from edge_lstm.stream import Stream
@@ -197,10 +197,28 @@ def test_an_index_beyond_the_vocabulary_is_refused():
     stream = Model(b.build(), channels_for(("word",), (2,)), channels_for(("total",), (6,))).stream()
     stream.run([[0, 3], [2, 1]])
     expected = np.concatenate([table[0] + table[2], table[3] + table[1]])
-    for bad in (4, -1, 1e9):
+    for bad in (4, -1, 1e9, 1.5, -0.5):
         with pytest.raises(ReadingError, match="vocabulary"):
             stream.step([0, bad])
         np.testing.assert_array_equal(stream.state["total"], expected)
+
+
+def test_a_number_that_is_none_never_enters_the_memory():
+    """Finite readings from which the network makes inf - inf are refused, and the memory stays as it was."""
+    b = Builder()
+    x, h, c = b.input("x", 2), b.state("lstm.h", 1), b.state("lstm.c", 1)
+    ten = b.constant([10.0])
+    difference = b.binary("sub", b.binary("mul", x.part(0, 1), ten), b.binary("mul", x.part(1, 1), ten))
+    h_next, c_next = b.lstm(difference, h, c, W=np.ones((4, 1)), R=np.zeros((4, 1)), b=np.zeros(4))
+    b.next(h, h_next)
+    b.next(c, c_next)
+    b.output("y", h_next)
+    stream = Model(b.build(), channels_for(("x",), (2,)), channels_for(("y",), (1,))).stream()
+    stream.step([1.0, 0.5])
+    before = stream.snapshot()
+    with pytest.raises(StateError):
+        stream.step([3e38, 3e38])
+    assert stream.snapshot() == before
 
 
 def test_states_change_together_after_the_step():

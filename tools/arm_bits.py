@@ -1,0 +1,191 @@
+"""Runs models under emulated Arm CPUs and compares every bit of outputs and states with this machine's.
+
+For each model and number of lanes the frame that this machine executes (`edge_lstm/memory.py`) is dumped, executed
+here, and executed by the same machine compiled for Arm, linked with a small C program (`arm_driver.c`), under QEMU.
+Before that, the loops over inputs are printed and their vector instructions checked. Exit code 1: a difference, or a
+loop without vector instructions.
+"""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+import shutil
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from edge_lstm.assembly import aligned
+from edge_lstm.kernels import layout
+from edge_lstm.memory import Memory
+from tools import arm_machine
+from tools.arm_models import Case, ten
+
+LANES = (4, 8, 16)
+COMPILER = "aarch64-linux-gnu-gcc"
+# Addresses in the frame, in the order in which the driver reads what they point to.
+ADDRESSES = ("TABLE", "WEIGHTS", "INITIAL", "ARENA", "X", "Y_OUT")
+
+
+def emulator() -> str | None:
+    """The user-mode emulator, or None."""
+    return shutil.which("qemu-aarch64-static") or shutil.which("qemu-aarch64")
+
+
+def missing() -> str:
+    """Which of the tools is not installed, as a sentence; empty where all are."""
+    absent = [name for name, found in ((COMPILER, shutil.which(COMPILER)), ("qemu-aarch64", emulator())) if not found]
+    return f"{' and '.join(absent)} not installed: tools/arm --install" if absent else ""
+
+
+@dataclass(frozen=True)
+class Result:
+    """Status, outputs, and the states of all copies, by which two executions are compared."""
+
+    status: int
+    outputs: npt.NDArray[np.float32]
+    states: npt.NDArray[np.float32]
+
+    @property
+    def digest(self) -> str:
+        """Of every bit, but for the sign and payload of NaN, which IEEE 754 leaves open."""
+        parts = [np.where(np.isnan(a), np.float32(np.nan), a).tobytes() for a in (self.outputs, self.states)]
+        return hashlib.sha256(b"".join([bytes([self.status]), *parts])).hexdigest()[:16]
+
+
+class Run:
+    """A model's frame, ready to take its readings."""
+
+    def __init__(self, case: Case, lanes: int, readings: int) -> None:
+        program, copies = case.model.program, case.streams
+        self._memory = Memory(case.model, case.model.window or copies, lanes)
+        shape = (copies, -(-readings // copies))
+        random = np.random.default_rng(readings)
+        self._xs = aligned(shape[0] * shape[1] * program.input_size).reshape(*shape, -1)
+        self._xs[:] = random.normal(0, case.scale, self._xs.shape)
+        self._ys = aligned(shape[0] * shape[1] * program.output_size).reshape(*shape, -1)
+        self._ys[:] = np.nan
+        # The copies of a window model all take the one stream's reading.
+        x_copy, y_copy = (self._xs[0].size, self._ys[0].size) if case.model.window is None else (0, 0)
+        self._memory.point_at(self._xs, self._ys, shape[1], x_copy=x_copy, y_copy=y_copy)
+
+    def dump(self) -> bytes:
+        """The frame and all it points to, as the driver reads it."""
+        memory = self._memory
+        held = memory._assembled
+        parts: list[npt.NDArray[Any]] = [
+            memory._frame,
+            held.table,
+            held.weights,
+            held.arena,
+            memory._arenas,
+            self._xs,
+            self._ys,
+        ]
+        return b"".join(part.nbytes.to_bytes(8, "little") + part.tobytes() for part in parts)
+
+    def here(self) -> Result:
+        """Executed by this machine."""
+        return self._result(self._memory.advance_many(), self._ys, self._memory._arenas)
+
+    def read(self, content: bytes) -> Result:
+        """What the driver wrote."""
+        values = np.frombuffer(content, np.float32, offset=8)
+        arenas, ys = values[: self._memory._arenas.size], values[self._memory._arenas.size :]
+        return self._result(int.from_bytes(content[:8], "little"), ys, arenas.reshape(self._memory._arenas.shape))
+
+    def _result(self, status: int, ys: npt.NDArray[np.float32], arenas: npt.NDArray[np.float32]) -> Result:
+        return Result(status, ys.ravel(), arenas[:, self._memory._elements])
+
+
+class Emulated:
+    """The machine for one Arm CPU and number of lanes, linked in a folder."""
+
+    def __init__(self, code: str, cpu: str, folder: Path) -> None:
+        self._cpu, self._folder, self._program = cpu, folder, folder / "machine"
+        (folder / "machine.o").write_bytes(arm_machine.object_for(code, cpu))
+        fields = [f"-D{name}={getattr(layout, name)}" for name in ADDRESSES]
+        source = Path(__file__).with_name("arm_driver.c")
+        command = [COMPILER, "-O1", "-Wall", "-static", *fields, f"-DADDRESSES={','.join(ADDRESSES)}"]
+        subprocess.run([*command, source, folder / "machine.o", "-o", self._program, "-lm"], check=True)
+
+    def run(self, run: Run) -> Result:
+        """Executed under emulation; `run` must not have been executed here before."""
+        frame, result = self._folder / "frame", self._folder / "result"
+        frame.write_bytes(run.dump())
+        subprocess.run([emulator() or "", "-cpu", self._cpu, self._program, frame, result], check=True, timeout=600)
+        return run.read(result.read_bytes())
+
+
+def show(code: str) -> Iterator[str]:
+    """The loops over inputs for each CPU; yields a complaint for each that lacks its vector instruction."""
+    for cpu in arm_machine.CPUS:
+        assembly = arm_machine.assembly_for(code, cpu)
+        for look in arm_machine.LOOKS:
+            if cpu not in look.cpus:
+                continue
+            for copies in (1, 4):
+                loops = arm_machine.inner_loops(assembly, look.layer, copies)
+                most = max(loops, key=lambda loop: arm_machine.vectors(loop, look.instruction), default=[])
+                count = arm_machine.vectors(most, look.instruction)
+                print(f"{cpu}, {look.kernel}, {copies} at once: {count} {look.instruction} in {len(most)} instructions")
+                if not count:
+                    yield f"{look.kernel} for {cpu} has no loop with {look.instruction} on vectors"
+                if look.kernel == "lstm" and copies == 1:
+                    print("\n".join(f"    {line}" for line in most))
+
+
+def compare(
+    cases: list[Case], lanes: int, code: str, readings: int, cpus: tuple[str, ...]
+) -> Iterator[tuple[str, Result, dict[str, Result]]]:
+    """Name, this machine's result, and each emulated CPU's, model by model."""
+    with tempfile.TemporaryDirectory() as name:
+        machines = {}
+        for cpu in cpus:
+            (folder := Path(name) / cpu).mkdir()
+            machines[cpu] = Emulated(code, cpu, folder)
+        for case in cases:
+            there = {cpu: machine.run(Run(case, lanes, readings)) for cpu, machine in machines.items()}
+            yield case.name, Run(case, lanes, readings).here(), there
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--readings", type=int, default=100_000, help="in total, for each number of lanes")
+    parser.add_argument("--lanes", type=int, choices=LANES, action="append", help="only so many lanes")
+    arguments = parser.parse_args()
+    from edge_lstm.kernels.compile import machine_code
+
+    if complaint := missing():
+        sys.exit(complaint)
+    cases = ten()
+    each = arguments.readings // len(cases)
+    complaints: list[str] = []
+    digests: dict[str, str] = {}
+    for lanes in arguments.lanes or LANES:
+        code = machine_code(lanes)
+        if lanes == 4:
+            complaints += show(code)
+            print()
+        print(f"{lanes} lanes | readings | status | outputs and states | " + " | ".join(arm_machine.CPUS))
+        for name, here, there in compare(cases, lanes, code, each, arm_machine.CPUS):
+            verdicts = ["same" if result.digest == here.digest else "DIFFERENT" for result in there.values()]
+            if digests.setdefault(name, here.digest) != here.digest:
+                complaints.append(f"{name}: {lanes} lanes give other bits here than fewer lanes")
+            if "DIFFERENT" in verdicts:
+                complaints.append(f"{name}: {lanes} lanes give other bits on Arm")
+            print(name, each, here.status, here.digest, *verdicts, sep=" | ", flush=True)
+        print()
+    print("\n".join(complaints) or "the same bits everywhere")
+    sys.exit(bool(complaints))
+
+
+if __name__ == "__main__":
+    main()

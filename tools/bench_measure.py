@@ -1,0 +1,208 @@
+"""Measuring: contenders take turns in short rounds, and what counts is the median of the rounds' ratios.
+
+Absolute times belong to one machine and one moment; a ratio compares two neighbours of one round.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import statistics
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+import edge_lstm
+from tools.bench_network import INPUTS, Floats, Network
+from tools.bench_peers import GENERAL, OURS, Contender, c_library
+
+Work = Callable[[], object]
+Figures = dict[str, dict[str, float]]  # name -> {"us": ..., "ratio": their time / ours}
+
+
+def seconds(work: Work, calls: int) -> float:
+    """Seconds per call."""
+    start = time.perf_counter()
+    for _ in range(calls):
+        work()
+    return (time.perf_counter() - start) / calls
+
+
+def compare(works: dict[str, Work], rounds: int, block_s: float = 5e-4, base: str = OURS) -> Figures:
+    """Medians over rounds of each one's µs per call, and of its time in terms of `base`'s in the same round."""
+    calls = {name: max(1, int(block_s / max(seconds(work, 1), seconds(work, 3)))) for name, work in works.items()}
+    times: dict[str, list[float]] = {name: [] for name in works}
+    for _ in range(rounds):
+        for name, work in works.items():
+            times[name].append(seconds(work, calls[name]))
+    return {
+        name: {
+            "us": statistics.median(found) * 1e6,
+            "ratio": statistics.median(t / ours for t, ours in zip(found, times[base], strict=True)),
+        }
+        for name, found in times.items()
+    }
+
+
+def per_reading(figures: Figures, readings: int) -> Figures:
+    """The same with µs per reading."""
+    return {name: {**f, "us": f["us"] / readings} for name, f in figures.items()}
+
+
+def readings(count: int) -> Floats:
+    """(count, I) normal."""
+    return np.random.default_rng(1).normal(0, 1, (count, INPUTS)).astype(np.float32)
+
+
+def step(found: dict[str, Contender], rounds: int) -> Figures:
+    """One reading, one call from Python."""
+    x = readings(1)[0]
+    return compare({name: lambda c=c: c.step(x) for name, c in found.items()}, rounds)  # type: ignore[misc]
+
+
+def log(found: dict[str, Contender], rounds: int, count: int) -> Figures:
+    """Many readings in one call, µs per reading."""
+    xs = readings(count)
+    works = {name: lambda c=c: c.log(xs) for name, c in found.items() if c.log}  # type: ignore[misc]
+    return per_reading(compare(works, rounds), count)
+
+
+def kernel(network: Network, found: dict[str, Contender], folder: Path, rounds: int) -> Figures:
+    """No Python per reading: ours and C over 1,000 readings in one call, and one pass over the weights."""
+    count = 1000
+    xs = readings(count)
+    library = c_library(folder)
+    weights = np.zeros(network.weight_bytes // 4 + 128, np.float32)
+    times = ctypes.c_long(count)
+
+    def floor() -> None:
+        library.read_pass(ctypes.c_void_p(weights.ctypes.data), ctypes.c_long(weights.size), times)
+
+    names = [OURS, *(name for name in found if name.startswith("C,"))]
+    works: dict[str, Work] = {name: lambda c=found[name]: c.log(xs) for name in names}  # type: ignore[misc]
+    return per_reading(compare({**works, "floor: one pass over the weights": floor}, rounds), count)
+
+
+def streams(found: dict[str, Contender], count: int, rounds: int) -> Figures:
+    """One step of `count` streams together, µs per call."""
+    xs = np.tile(readings(1), (count, 1))
+    return compare({name: lambda c=c: c.batch(xs) for name, c in found.items() if c.batch}, rounds)  # type: ignore[misc]
+
+
+def window(network: Network, found: dict[str, Contender], rounds: int, length: int = 32) -> Figures:
+    """A window model's step, beside running the window's readings again at every reading."""
+    xs = readings(length)
+    stream = network.model(window=length).stream()
+    stream.run(xs)
+    works: dict[str, Work] = {OURS: lambda: stream.step(xs[0])}
+    for name, c in found.items():
+        if c.log and name in (OURS, *GENERAL):
+            works[f"{name}: {length} readings again"] = lambda c=c: c.log(xs)  # type: ignore[misc]
+    return compare(works, rounds)
+
+
+def latency(found: dict[str, Contender], steps: int) -> dict[str, dict[str, float]]:
+    """µs of single steps, timed one by one in turns of 1,000: percentiles, and the blocks of memory that stay."""
+    x = readings(1)[0]
+    clock = time.perf_counter_ns
+    times = {name: np.zeros(steps, np.int64) for name in found}
+    kept = dict.fromkeys(found, 0)
+    for first in range(0, steps, 1000):
+        for name, contender in found.items():
+            work, own = contender.step, times[name]
+            work(x)
+            blocks = sys.getallocatedblocks()
+            for k in range(first, min(first + 1000, steps)):
+                start = clock()
+                work(x)
+                own[k] = clock() - start
+            kept[name] = max(kept[name], sys.getallocatedblocks() - blocks)
+    result = {}
+    for name, own in times.items():
+        p50, p99, p999 = (float(np.percentile(own, q)) / 1e3 for q in (50, 99, 99.9))
+        result[name] = {"p50": p50, "p99": p99, "p99.9": p999, "p99.9 / p50": p999 / p50, "blocks kept": kept[name]}
+    return result
+
+
+STARTS = {
+    OURS: "import edge_lstm; y = edge_lstm.load('{folder}/model.npz').stream().step([0.5] * 8)",
+    "ONNX Runtime, run()": (
+        "import numpy as np, onnxruntime as o; z = np.zeros((1, 1, 64), np.float32)\n"
+        "s = o.InferenceSession('{folder}/lstm.onnx'); x = np.full((1, 1, 8), 0.5, np.float32)\n"
+        "y = s.run(['y'], {{'x': x, 'h': z, 'c': z}})"
+    ),
+    "LiteRT, fused LSTM": (
+        "import numpy as np; from ai_edge_litert.interpreter import Interpreter\n"
+        "i = Interpreter('{folder}/fused.tflite', num_threads=1); i.allocate_tensors()\n"
+        "i.set_tensor(0, np.full((1, 1, 8), 0.5, np.float32)); i.invoke()"
+    ),
+    "OpenVINO": (
+        "import numpy as np, openvino as ov; z = np.zeros((1, 64), np.float32)\n"
+        "m = ov.Core().compile_model('{folder}/cell.onnx', 'CPU'); m([np.full((1, 8), 0.5, np.float32), z, z])"
+    ),
+    "torch": (
+        "import torch; c = torch.nn.LSTMCell(8, 64); h = torch.nn.Linear(64, 4)\n"
+        "with torch.inference_mode(): y = h(c(torch.full((1, 8), 0.5))[0])"
+    ),
+    "NumPy, import alone": "import numpy",
+    "Numba, import alone": "import numba",
+}
+# Not getrusage: its maximum begins with the size of the process that forked this one.
+_RSS = "\nprint(next(line.split()[1] for line in open('/proc/self/status') if line.startswith('VmHWM')))"
+
+
+def start(network: Network, names: list[str], folder: Path, rounds: int) -> dict[str, dict[str, float]]:
+    """Process start to first prediction and the process's end, seconds, caches warm; and the most memory it had."""
+    import subprocess
+
+    edge_lstm.save(network.model(), folder / "model.npz")
+    network.lstm_onnx(folder / "lstm.onnx")
+    network.cell_onnx(folder / "cell.onnx")
+    if "LiteRT, fused LSTM" in names:
+        from tools import bench_tflite
+
+        (folder / "fused.tflite").write_bytes(bench_tflite.fused(network))
+    wanted = [name for name in STARTS if name in names or name.endswith("alone")]
+    times: dict[str, list[float]] = {name: [] for name in wanted}
+    memory: dict[str, float] = {}
+    for turn in range(rounds + 1):
+        for name in wanted:
+            begin = time.perf_counter()
+            code = STARTS[name].format(folder=folder) + _RSS
+            done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+            if turn:  # the first one warms the caches
+                times[name].append(time.perf_counter() - begin)
+                memory[name] = int(done.stdout.split()[-1]) / 1024
+    return {n: {"seconds": statistics.median(t), "MiB": memory[n]} for n, t in times.items()}
+
+
+def everything(
+    sizes: tuple[int, ...], counts: tuple[int, ...], rounds: int, folder: Path, steps: int
+) -> dict[str, Any]:
+    """All rows, as JSON can hold them."""
+    from tools.bench_peers import contenders
+
+    rows: dict[str, Any] = {"step": {}, "kernel": {}, "log": {}, "streams": {}}
+    absent: dict[str, str] = {}
+    for units in sizes:
+        print(f"{units} units ...", file=sys.stderr, flush=True)
+        network = Network.random(units)
+        found, absent = contenders(network, folder)
+        rows["step"][units] = step(found, rounds)
+        rows["kernel"][units] = kernel(network, found, folder, rounds)
+        rows["log"][units] = log(found, max(3, rounds // 5), 10_000)
+    network = Network.random(64)
+    for count in counts:
+        print(f"{count} streams ...", file=sys.stderr, flush=True)
+        rows["streams"][count] = streams(contenders(network, folder, count)[0], count, rounds)
+    found, _ = contenders(network, folder)
+    rows["window"] = window(network, found, rounds)
+    chosen = [OURS, *(n for n in ("LiteRT, cell graph", "ONNX Runtime, run()", "C, AVX-512 intrinsics") if n in found)]
+    rows["latency"] = latency({name: found[name] for name in chosen}, steps)
+    rows["start"] = start(network, list(found), folder, max(3, rounds // 8))
+    rows["absent"] = absent
+    rows["weight bytes"] = {units: Network.random(units).weight_bytes for units in sizes}
+    return rows
