@@ -1,0 +1,46 @@
+"""What an example comes to: lines for people in either language, the same as JSON, and a picture on request.
+
+Rule: the numbers stand in `data`; lines and picture are made from them. Must never: measure anything.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import edge_lstm
+from edge_lstm.errors import EdgeLstmError
+from edge_lstm.model import Model
+
+LANGUAGES = ("en", "zh")
+FOLDER = Path(__file__).parent
+
+
+@dataclass(frozen=True)
+class Report:
+    """title, lines: in the language asked for. data: JSON values. picture(path, lang) draws it: PNG, SVG or PDF."""
+
+    name: str
+    title: str
+    lines: tuple[str, ...]
+    data: dict[str, Any]
+    picture: Callable[[Path, str], None]
+
+
+def shipped(name: str) -> Model:
+    """A model file of this folder."""
+    return edge_lstm.load(FOLDER / f"{name}.npz")
+
+
+class Text:
+    """Sentences in both languages: `text("English {x}", "中文 {x}", x=1)` gives the one that is wanted."""
+
+    def __init__(self, lang: str) -> None:
+        if lang not in LANGUAGES:
+            raise EdgeLstmError(f"there is no language {lang!r} here; use {' or '.join(LANGUAGES)}")
+        self.lang = lang
+
+    def __call__(self, en: str, zh: str, **values: Any) -> str:
+        return (zh if self.lang == "zh" else en).format(**values)
