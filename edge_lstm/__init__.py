@@ -13,24 +13,47 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from edge_lstm.errors import EdgeLstmError
+    from edge_lstm.gaps import Filler
     from edge_lstm.importers import from_arrays, import_onnx
-    from edge_lstm.model import Channel, Model
+    from edge_lstm.model import Channel, Feedback, Model, Policy
+    from edge_lstm.sequence import Translator
     from edge_lstm.storage import load, save
     from edge_lstm.stream import Stream, Streams
+    from edge_lstm.verify import verify
 
 _HOMES = {
     "Channel": "edge_lstm.model",
     "EdgeLstmError": "edge_lstm.errors",
+    "Feedback": "edge_lstm.model",
+    "Filler": "edge_lstm.gaps",
     "Model": "edge_lstm.model",
+    "Policy": "edge_lstm.model",
     "Stream": "edge_lstm.stream",
     "Streams": "edge_lstm.stream",
+    "Translator": "edge_lstm.sequence",
     "from_arrays": "edge_lstm.importers",
     "import_onnx": "edge_lstm.importers",
     "load": "edge_lstm.storage",
     "save": "edge_lstm.storage",
+    "verify": "edge_lstm.verify",
 }
 
-__all__ = ["Channel", "EdgeLstmError", "Model", "Stream", "Streams", "from_arrays", "import_onnx", "load", "save"]
+__all__ = [
+    "Channel",
+    "EdgeLstmError",
+    "Feedback",
+    "Filler",
+    "Model",
+    "Policy",
+    "Stream",
+    "Streams",
+    "Translator",
+    "from_arrays",
+    "import_onnx",
+    "load",
+    "save",
+    "verify",
+]
 
 
 def __getattr__(name: str) -> Any:

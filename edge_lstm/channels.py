@@ -42,10 +42,11 @@ def unnamed(channels: Sequence[Channel]) -> bool:
 
 
 def units_differ(one: str, other: str) -> bool:
-    """True where both say a unit and they are not the same text ("N m" is "N·m" is "Nm"; µ is u; ° is deg)."""
+    """True where both say a unit and they are not the same text ("N m" is "Nm"; m/s² is m/s^2 is m/s2; µ is u; ° is deg)."""
 
     def plain(unit: str) -> str:
-        return re.sub(r"[\s·*⋅]+", "", unit).replace("µ", "u").replace("μ", "u").replace("°", "deg").replace("²", "^2")
+        plain_powers = re.sub(r"[\s·*⋅^]+", "", unit).replace("²", "2").replace("³", "3")
+        return plain_powers.replace("µ", "u").replace("μ", "u").replace("°", "deg")
 
     return bool(one and other and plain(one) != plain(other))
 
@@ -149,8 +150,7 @@ def _one_hot(channel: Channel, value: Any, channels: Sequence[Channel]) -> Float
         given = np.empty(0, np.float32)
     if given.shape != vector.shape:
         raise ReadingError(
-            f"channel {channel.name!r} takes a word, its index or a vector of {len(words)} numbers, "
-            f"not {value!r}"[:300]
+            f"channel {channel.name!r} takes a word, its index or a vector of {len(words)} numbers, not {value!r}"[:300]
         )
     return given
 

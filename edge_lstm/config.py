@@ -29,15 +29,19 @@ Never: guess a value, convert a unit, or read anything but the text it is given.
     directory = "recordings"             # or file = "run.mcap"
     [policy]
     on_reset = "reset"                   # the robot restarted: "reset" the model's memory, or "keep" it
+    missing = "predict"                  # what stands in for missing readings: "skip" nothing, "hold", "predict"
+    longest_gap = 100                    # readings; a longer gap resets the memory. Left out: both as the model says
 """
 
 from __future__ import annotations
 
 import difflib
+import json
 import math
+import re
 import sys
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, cast
 
@@ -49,7 +53,7 @@ else:
     import tomli as tomllib  # type: ignore[import-not-found,unused-ignore]
 
 if TYPE_CHECKING:
-    from edge_lstm.model import Model
+    from edge_lstm.model import Missing, Model, Policy
 
 REQUIRED: Any = object()
 
@@ -100,6 +104,8 @@ class RobotConfig:
     recording_directory: str | None = None
     recording_file: str | None = None
     on_reset: Literal["reset", "keep"] = "reset"
+    missing: Missing | None = None  # None: the model's own
+    longest_gap: int | None = None
 
     @property
     def model_path(self) -> Path:
@@ -123,6 +129,16 @@ class RobotConfig:
                 if name not in names:
                     why = f"the model {model.name!r} has no output {name!r}{nearest(name, names)}"
                     raise self.fail(f"action.{action_field}", "gain", why)
+        if self.missing == "predict" and not model.feedback:
+            why = f"'predict' needs a model that declares feedback, and {model.name!r} declares none"
+            raise self.fail("policy", "missing", f"{why}; take 'hold' or 'skip'")
+
+    def policy(self, model: Model) -> Policy:
+        """What stands in for missing readings: what the file says, else what the model says."""
+        given, own = self.longest_gap, model.policy
+        return replace(
+            own, missing=self.missing or own.missing, longest_gap=own.longest_gap if given is None else given
+        )
 
 
 def nearest(name: str, valid: Iterable[str]) -> str:
@@ -132,6 +148,11 @@ def nearest(name: str, valid: Iterable[str]) -> str:
     if close:
         return f"; did you mean {close[0]!r}?"
     return f"; valid: {', '.join(map(repr, known))}" if known else "; there is none"
+
+
+def toml_key(name: str) -> str:
+    """The name as a key in a TOML file: bare where that is allowed, else in quotes."""
+    return name if re.fullmatch(r"[A-Za-z0-9_-]+", name) else json.dumps(name, ensure_ascii=False)
 
 
 class _Table:
@@ -155,7 +176,10 @@ class _Table:
             raise self.fail(key, f"is missing; is {close[0]!r} meant as {key!r}?" if close else "is missing")
         value = self.values[key]
         if kind is float and type(value) is int:
-            value = float(value)
+            try:
+                value = float(value)
+            except OverflowError:
+                raise self.fail(key, "must be finite, not a number of more than 300 digits") from None
         if type(value) is not kind:
             raise self.fail(key, f"must be {_KINDS[kind]}, not {_show(value)}")
         if kind is float and not math.isfinite(cast(float, value)):
@@ -191,6 +215,8 @@ DTR_PROFILES = ("on", "off", "keep", "reset")
 def _show(value: object) -> str:
     if isinstance(value, bool):
         return str(value).lower()
+    if isinstance(value, int) and abs(value) >= 10**20:
+        return "a number of more than 20 digits"  # thousands of them cannot even be written out
     return "a table" if isinstance(value, dict) else repr(value)
 
 
@@ -210,8 +236,10 @@ def parse_config(text: str, source: str, folder: Path) -> RobotConfig:
     """The same from text, for a configuration that travels inside a recording."""
     try:
         root = _Table(source, "", tomllib.loads(text))
-    except tomllib.TOMLDecodeError as error:
+    except ValueError as error:  # TOMLDecodeError, or a number with thousands of digits
         raise ConfigError(f"{source}: is not valid TOML: {error}") from None
+    except RecursionError:
+        raise ConfigError(f"{source}: is not valid TOML: it is nested too deep") from None
     port = _port(root.table("port", required=False))
     model = cast(_Table, root.table("model"))
     model_file = model.take("file", str)
@@ -222,9 +250,10 @@ def parse_config(text: str, source: str, folder: Path) -> RobotConfig:
     action = _action(root.table("action", required=False))
     directory, file = _recording(root.table("recording", required=False))
     policy = root.table("policy", required=False)
-    on_reset = "reset"
+    on_reset, missing, longest_gap = "reset", None, None
     if policy is not None:
         on_reset = policy.choice("on_reset", ("reset", "keep"), "reset")
+        missing, longest_gap = _missing(policy)
         policy.done()
     root.done()
     return RobotConfig(
@@ -239,15 +268,28 @@ def parse_config(text: str, source: str, folder: Path) -> RobotConfig:
         recording_directory=directory,
         recording_file=file,
         on_reset=cast(Literal["reset", "keep"], on_reset),
+        missing=missing,
+        longest_gap=longest_gap,
     )
+
+
+def _missing(policy: _Table) -> tuple[Missing | None, int | None]:
+    missing = policy.choice("missing", ("skip", "hold", "predict"), "") if "missing" in policy.values else None
+    longest_gap = policy.take("longest_gap", int, None)
+    if longest_gap is not None and longest_gap < 0:
+        raise policy.fail("longest_gap", f"must be a number of readings, not {longest_gap}")
+    if missing in ("hold", "predict") and longest_gap is None:
+        why = f"is missing; say after how many missing readings in a row {missing!r} must give up and reset the memory"
+        raise policy.fail("longest_gap", why)
+    return cast("Missing | None", missing), longest_gap
 
 
 def _port(table: _Table | None) -> PortConfig:
     if table is None:
         return PortConfig()
     baud = table.take("baud", int, 115200)
-    if baud <= 0:
-        raise table.fail("baud", f"must be above zero, not {baud}")
+    if not 0 < baud < 1 << 31:
+        raise table.fail("baud", f"must be above zero and below 2^31, not {_show(baud)}")
     port = PortConfig(
         device=table.take("device", str, None),
         baud=baud,

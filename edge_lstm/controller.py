@@ -1,8 +1,9 @@
 """From what the robot says to what it is told: event → reading vector → one step of the network → action.
 
 Rule: deterministic. The same events in the same order give the same actions, bit for bit, live and in replay; there is
-no clock, no randomness and no threshold on time in here. Everything that depends on names (which field feeds which
-channel, which output makes which field) is worked out once, at the handshake, so a reading costs look-ups by index.
+no clock and no randomness in here, and time comes from the port only. Everything that depends on names (which field
+feeds which channel, which output makes which field) is worked out once, at the handshake, so a reading costs look-ups
+by index.
 
 Never: send a number that is not finite or outside the limits, or hide a reading that was not used: each is counted.
 """
@@ -11,11 +12,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from math import isfinite
 from operator import itemgetter
 
 from edge_lstm.channels import Encoder, flat_names, flat_units, units_differ
-from edge_lstm.config import RobotConfig, nearest
+from edge_lstm.config import RobotConfig, nearest, toml_key
 from edge_lstm.errors import ReadingError, StateError
+from edge_lstm.gaps import Filler
 from edge_lstm.model import Model
 from firmware_bridge.dictionary import Dictionary, Field, Format
 from firmware_bridge.messages import Action, Event, Gap, Hello, Reading, Reset
@@ -29,13 +32,23 @@ class Counts:
 
     readings: int = 0  # of the configured format
     steps: int = 0
-    missing: int = 0  # a reading that holds NaN, infinity or an index outside its vocabulary
+    missing: int = 0  # a reading that holds NaN, infinity or an index outside its vocabulary, and was not used
     refused: int = 0  # the step would have made the state infinite; the state is unchanged
     lost: int = 0  # readings that never arrived, known by their sequence numbers
     gaps: int = 0
     resets: int = 0
     actions: int = 0
+    superseded: int = 0  # actions that were not sent: a newer one was made in the same chunk, or the robot changed
     unusable: int = 0  # an output that is not finite, so no action was made
+    patched: int = 0  # of the steps: readings that lacked some channels, which were filled
+    filled: int = 0  # further steps, for lost readings
+    overdue: int = 0  # outputs made while a reading was late; taken back when it came
+    waiting: int = 0  # of the steps: the window was not full, so there was no output yet
+    forgotten: int = 0  # gaps longer than the longest, so the memory was reset
+
+
+# A reading is overdue when so many periods have passed in which it should have come.
+_GRACE = 2
 
 
 class Controller:
@@ -44,7 +57,6 @@ class Controller:
     def __init__(self, model: Model, config: RobotConfig) -> None:
         """ConfigError: the configuration names a channel or an output that the model does not have."""
         self.model, self.config = model, config
-        self.stream = model.stream()
         self.counts = Counts()
         self.reading: Reading | None = None
         self.outputs: list[float] | None = None
@@ -54,10 +66,26 @@ class Controller:
         self._encode = Encoder(model.inputs)
         self.output_names, self.output_units = flat_names(model.outputs), flat_units(model.outputs)
         config.check_model(model, self.output_names)
+        self.stream = model.stream()
+        self.filler = Filler(self.stream, config.policy(model))
+        self._fills = self.filler.policy.missing != "skip"
+        self._period_ns = 0  # 0: nobody says how often readings come
+        self._last_ns: int | None = None  # when the latest reading came
+        self._overdue = 0  # readings overdue since then
         self._format = config.reading
         self._pick: Callable[[tuple[float, ...]], Sequence[float]] | None = None
         self._rules: list[Rule] = []
         self._action_format = config.action.format if config.action else ""
+
+    @property
+    def not_real(self) -> int:
+        """How many of the latest 100 readings, that of `outputs` included, were missing wholly or in part."""
+        return self.filler.not_real
+
+    @property
+    def hold_ns(self) -> int:
+        """How long an action may stand until the next: three periods of the readings that make one."""
+        return 3 * self._period_ns * self.model.every
 
     def handle(self, event: Event) -> Action | None:
         """What to send because of this event, if anything. ConfigError (at Hello): robot and file do not fit."""
@@ -69,17 +97,38 @@ class Controller:
             self._bind(event.dictionary)
         elif type(event) is Reset:
             self.counts.resets += 1
+            self._last_ns = None
             if self.config.on_reset == "reset":
-                self.stream.reset()
+                self.filler.reset()
+            else:
+                self.filler.keep()
         return None
+
+    def silence(self, t_ns: int) -> Action | None:
+        """What to send because it is t_ns, all events until then being handled: where readings are overdue, what comes
+        of those that stand in for them. The memory takes them back when the truth is known."""
+        if not self._fills or self._last_ns is None or not self._period_ns:
+            return None
+        late = (t_ns - self._last_ns) // self._period_ns - _GRACE - self._overdue
+        if late <= 0:
+            return None
+        y = None
+        for _ in range(late):
+            y = self.filler.overdue()
+        self._overdue += late
+        self.counts.overdue += late
+        self.outputs = None if y is None else y.tolist()
+        self.action = self._act(self.outputs) if self.outputs and self._rules else None
+        return self.action
 
     def _step(self, reading: Reading) -> Action | None:
         if reading.format != self._format or self._pick is None:
             return None
         self.counts.readings += 1
         self.reading = reading
+        self._last_ns, self._overdue = reading.t_ns, 0
         try:
-            y = self.stream.step(self._encode.one(self._pick(reading.values)))
+            y = self.filler.step(self._encode.one(self._pick(reading.values)))
         except ReadingError:
             self.counts.missing += 1
             y = None
@@ -87,7 +136,11 @@ class Controller:
             self.counts.refused += 1
             y = None
         else:
-            self.counts.steps += 1
+            self.counts.steps += self.filler.taken
+            self.counts.missing += not self.filler.taken
+            self.counts.waiting += self.filler.taken and y is None
+            if not self.filler.is_real:
+                self._count()
         # None: not a usable reading, or a window that is not full yet.
         self.outputs = None if y is None else y.tolist()
         self.action = self._act(self.outputs) if self.outputs and self._rules else None
@@ -100,7 +153,7 @@ class Controller:
             value = offset
             for k, gain in gains:
                 value += gain * outputs[k]
-            if value != value:
+            if not isfinite(value):  # an infinite one would be a full torque that nobody decided on
                 self.counts.unusable += 1
                 return None
             values.append(minimum if value < minimum else maximum if value > maximum else value)
@@ -108,10 +161,16 @@ class Controller:
         return Action(self._action_format, tuple(values))
 
     def _missing(self, gap: Gap) -> None:
-        """The one place that decides about readings that never arrived. Today: they are counted, the state waits."""
+        """The one place that decides about readings that never arrived: they are counted, and filled by the policy."""
         if gap.format == self._format:
             self.counts.gaps += 1
             self.counts.lost += gap.count
+            self.filler.missing(gap.count)
+            self._count()
+
+    def _count(self) -> None:
+        done = self.filler.counts
+        self.counts.patched, self.counts.filled, self.counts.forgotten = done.patched, done.filled, done.resets
 
     def _bind(self, dictionary: Dictionary) -> None:
         """Check the configuration against what the robot declares, and work out every index."""
@@ -121,8 +180,10 @@ class Controller:
         self._pick = _picker(self._places(reading))
         if self.config.action is not None:
             self._rules = self._make_rules(self._declared(dictionary, "action", self._action_format, "action"))
-        self.dictionary = dictionary
+        self.dictionary, self.action = dictionary, None
         trained, sent = self.model.rate_hz, reading.rate_hz
+        rate_hz = sent or trained
+        self._period_ns = round(1e9 / rate_hz) if rate_hz else 0
         if trained and sent and abs(trained - sent) > 0.05 * trained:
             self.notes.append(f"the model was made for {trained:g} Hz, the robot sends {sent:g} Hz")
 
@@ -143,7 +204,7 @@ class Controller:
             if name not in names:
                 why = f"the robot's {reading.name!r} has no field {name!r}{nearest(name, names)}"
                 if name == channel.name:
-                    why += f' (the model\'s input; say which field feeds it: {channel.name} = "FIELD")'
+                    why += f' (the model\'s input; say which field feeds it: {toml_key(channel.name)} = "FIELD")'
                 raise self.config.fail("readings.channels", channel.name, why)
             place = names.index(name)
             self._same_unit("readings.channels", channel.name, channel.unit, "the model expects", reading.fields[place])

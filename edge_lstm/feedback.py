@@ -100,7 +100,7 @@ class _Words:
         else:
             reached = probabilities(self.meaning, values).cumsum()
             word = int(np.searchsorted(reached, uniform(self.seed, draw) * reached[-1], side="right"))
-            word = min(word, len(self.places) - 1)
+            word = min(word, int(np.searchsorted(reached, reached[-1])))  # where the product rounds up to the whole
         x[self.target] = 0.0
         x[self.places[word]] = 1.0
 

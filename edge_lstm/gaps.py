@@ -59,6 +59,7 @@ class Moment(NamedTuple):
     """Everything a filler remembers."""
 
     memory: bytes
+    known: bool
     reading: Floats
     output: Floats | None
     unreal: int
@@ -80,10 +81,9 @@ class Filler:
         self.taken = False
         self._loop = Loop(stream.model) if self.policy.missing == "predict" else None
         self._fills = self.policy.missing != "skip"
-        self._all: npt.NDArray[np.bool_] = np.ones(stream.model.program.input_size, np.bool_)
-        self._nothing: Floats = np.full(self._all.size, np.nan, np.float32)
         self._overdue = 0
-        self._x: Floats = self._nothing.copy()  # the latest reading, its holes filled
+        self._known = False  # whether there is a latest reading
+        self._x: Floats = np.zeros(stream.model.program.input_size, np.float32)  # it, its holes filled
         self._y: Floats | None = None
         self._before: Moment | None = None  # what was remembered before readings became overdue
         self._unreal = 0  # a bit for each of the latest readings, the latest lowest
@@ -104,19 +104,22 @@ class Filler:
         where the reading was not taken. Raises as `Stream.step` does for another length, and StateError."""
         if self._before is not None:
             self._take_back()
-        if isinstance(x, dict):
+        if not isinstance(x, np.ndarray) and isinstance(x, Mapping):
             x = self.stream.model.encode(x)
         try:
             y = self.stream.step(x)
-        except ReadingError:
-            values = np.asarray(x, np.float32)
+        except ReadingError as error:
+            try:
+                values = np.asarray(x, np.float32)
+            except (TypeError, ValueError):
+                raise error from None
             holes = ~np.isfinite(values)
-            if values.shape != self._all.shape or not holes.any():
+            if values.shape != self._x.shape or not holes.any():
                 raise
-            return self._fill(values, holes)
+            return self._fill(values, None if holes.all() else holes)
         if self._fills:
-            self._x[:] = x  # type: ignore[assignment]
-            self._y = y
+            self._x[:] = x
+            self._known, self._y = True, y
         self._real()
         return y
 
@@ -130,8 +133,8 @@ class Filler:
                 self._take_back()
         y, longest = None, self.policy.longest_gap
         for done in range(count):
-            y = self._fill(self._nothing, self._all)
-            if np.isnan(self._x).any() and (longest is None or self._in_a_row > longest):
+            y = self._fill(self._x, None)
+            if not self._known and (longest is None or self._in_a_row > longest):
                 self._not_taken(count - done - 1)  # nothing to fill with, nothing left to reset
                 break
         return y
@@ -143,14 +146,14 @@ class Filler:
         if self._before is None:
             self._before, self._overdue = self.snapshot(), 0
         self._overdue += 1
-        return self._fill(self._nothing, self._all)
+        return self._fill(self._x, None)
 
     def run(self, xs: npt.ArrayLike) -> Result:
         """Many readings (T, n_inputs), in which NaN means missing; the same bits as T calls of `step`. A reading that
         would make the memory infinite is left out."""
         readings = np.ascontiguousarray(xs, np.float32)
-        if readings.ndim != 2 or readings.shape[1] != self._all.size:
-            raise ReadingError(f"expected (readings, {self._all.size}), got an array of shape {readings.shape}")
+        if readings.ndim != 2 or readings.shape[1] != self._x.size:
+            raise ReadingError(f"expected (readings, {self._x.size}), got an array of shape {readings.shape}")
         count = len(readings)
         outputs = np.full((count, self.stream.model.program.output_size), np.nan, np.float32)
         result = Result(outputs, np.zeros(count, np.bool_), np.zeros(count, np.bool_), np.zeros(count, np.int64))
@@ -179,7 +182,7 @@ class Filler:
         self._in_a_row = 0
         self.counts.real += len(xs)
         if self._fills:
-            self._x[:], last = xs[-1], ys[-1]
+            self._x[:], last, self._known = xs[-1], ys[-1], True
             self._y = None if np.isnan(last).all() else last.copy()
         return True
 
@@ -208,14 +211,13 @@ class Filler:
         """Everything, for `restore`."""
         y = None if self._y is None else self._y.copy()
         draw = self._loop.draw if self._loop else 0
-        return Moment(
-            self.stream.snapshot(), self._x.copy(), y, self._unreal, self._in_a_row, draw, replace(self.counts)
-        )
+        x, counts = self._x.copy(), replace(self.counts)
+        return Moment(self.stream.snapshot(), self._known, x, y, self._unreal, self._in_a_row, draw, counts)
 
     def restore(self, moment: Moment) -> None:
         """Take up what `snapshot` gave."""
         self.stream.restore(moment.memory)
-        self._x[:] = moment.reading
+        self._known, self._x[:] = moment.known, moment.reading
         self._y = None if moment.output is None else moment.output.copy()
         self._unreal, self._in_a_row, self.counts = moment.unreal, moment.in_a_row, replace(moment.counts)
         self._before = None
@@ -223,8 +225,7 @@ class Filler:
             self._loop.draw = moment.draw
 
     def _forget(self) -> None:
-        self._x.fill(np.nan)
-        self._y = self._before = None
+        self._known, self._y, self._before = False, None, None
         self._unreal = self._in_a_row = 0
         if self._loop:
             self._loop.draw = 0
@@ -246,20 +247,20 @@ class Filler:
         self._in_a_row += count
         self._unreal = (self._unreal << min(count, LAST) | (1 << min(count, LAST)) - 1) & _MASK
 
-    def _fill(self, values: Floats, holes: npt.NDArray[np.bool_]) -> Floats | None:
-        """One reading with holes. None, and `taken` False, where nothing can stand in for them."""
+    def _fill(self, values: Floats, holes: npt.NDArray[np.bool_] | None) -> Floats | None:
+        """One reading with holes (None: all of it is one). None, and `taken` False, where nothing can stand in."""
         if self._in_a_row == self.policy.longest_gap:
             self.stream.reset()
-            self._x.fill(np.nan)
-            self._y = None
+            self._known, self._y = False, None
             self.counts.resets += 1
             if self._loop:
                 self._loop.draw = 0
-        if not self._fills or np.isnan(self._x).any() or (self._loop and self._y is None):
+        if not self._known or (self._loop and self._y is None):
             self._not_taken(1)
             return None
-        stand_in = self._loop(self._y, self._x) if self._loop and self._y is not None else self._x
-        x = np.where(holes, stand_in, values)
+        x = self._loop(self._y, self._x) if self._loop and self._y is not None else self._x
+        if holes is not None:
+            x = np.where(holes, x, values)
         try:
             y = self.stream.step(x)
         except (ReadingError, StateError):  # the prediction is no number, or the closed loop explodes
@@ -270,7 +271,7 @@ class Filler:
         self.taken = True
         self._in_a_row += 1
         self._unreal = (self._unreal << 1 | 1) & _MASK
-        if holes.all():
+        if holes is None:
             self.counts.filled += 1
         else:
             self.counts.patched += 1

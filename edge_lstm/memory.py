@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 # Below this a call is over (about 5 µs) before another thread could do anything with the GIL, but giving it up to a
 # busy thread may cost the switch interval (5 ms by default) to get it back.
 _WORTH_RELEASING = 200_000  # multiply-adds
-# A snapshot: 32 bytes of the model's digest, 8 of how many readings it has seen, the values, 4 of CRC-32 over all before.
+# A snapshot: 32 bytes of the model's digest, 8 of how many readings it has seen, the values, 4 of CRC-32 of all that.
 _HEAD, _TAIL = 40, 4
 
 

@@ -578,8 +578,8 @@ class Builder:
         return self._add("where", (condition, a, b), (a.size,), source=source)[0]
 
     def lookup(self, index: Slot, table: npt.ArrayLike, *, source: Iterable[str] = ()) -> Slot:
-        """For each index the row of table (V, D) with that number, one after the other. A step whose index is no number
-        of a row is refused."""
+        """For each index the row of table (V, D) with that number, one after the other. An index is truncated as
+        a cast to an integer does; a step whose index is no number of a row is refused."""
         rows = self._kept(table)
         return self._add("lookup", (index,), (index.size * rows.shape[1],), weights={"table": rows}, source=source)[0]
 

@@ -38,22 +38,36 @@ class Comparison:
     bits: int = 0  # compared
     differing_bits: int = 0
     differing_writes: int = 0
+    until_s: float = 0.0  # since the recording's first chunk: up to here was compared
     beyond: int = 0  # writes of the replay that the recording ends before; only of a cut one is that to be expected
+    damaged: bool = False  # what the cut took away is not the end alone, so what was sent there is unknown
     first: str = ""  # where the first difference is, and what it is
 
     @property
     def same(self) -> bool:
-        """Whether something was compared and nothing differs."""
+        """Whether something was compared, nothing differs, and no damage leaves open what was sent then."""
+        return self.agrees and not self.damaged
+
+    @property
+    def agrees(self) -> bool:
+        """Whether something was compared and nothing of it differs."""
         return bool(self.writes) and not self.differing_writes and (bool(self.cut) or not self.beyond)
 
     def sentence(self) -> str:
         """The verdict, for people."""
         if not self.writes:
-            cut = f": the recording is cut off: {self.cut}" if self.cut else ""
+            how = "damaged" if self.damaged else "cut off"
+            cut = f": the recording is {how}: {self.cut}" if self.cut else ""
             return f"nothing could be compared, the recording holds no write{cut}"
         compared = f"{self.writes} writes ({self.bits // 8} bytes) compared"
+        if self.agrees and self.damaged:
+            return (
+                f"0 differing bits, {compared}, up to {self.until_s:.3f} s; the recording is damaged there: "
+                f"{self.cut}; what was sent afterwards cannot be compared, so a difference cannot be excluded"
+            )
         if self.same:
-            tail = f"; the recording is cut off: {self.cut}" if self.cut else ""
+            tail = f", up to {self.until_s:.3f} s" if self.cut else ""
+            tail += f"; the recording is cut off: {self.cut}" if self.cut else ""
             tail += f"; the last {self.beyond} writes have nothing to be compared with" if self.beyond else ""
             return f"0 differing bits, {compared}{tail}"
         return (
@@ -62,7 +76,7 @@ class Comparison:
 
     def as_dict(self) -> dict[str, Any]:
         """For --json."""
-        return asdict(self) | {"same": self.same}
+        return asdict(self) | {"same": self.same, "complete": not self.cut}
 
 
 class ComparingPort:
@@ -71,7 +85,7 @@ class ComparingPort:
     def __init__(
         self,
         port: Port,
-        sent: Iterable[tuple[int, bytes]],
+        sent: Iterable[tuple[int, bytes, bool]],
         bridge: Bridge,
         progress: Callable[[int], None] = lambda t_ns: None,
     ) -> None:
@@ -95,28 +109,36 @@ class ComparingPort:
             yield chunk
         self._progress(self._t_ns)
 
-    def write(self, data: bytes) -> None:
-        """Compare with the next recorded write."""
+    def write(self, data: bytes) -> bool:
+        """Compare with the next recorded write; it is taken where that one was."""
         found = self.comparison
         recorded = next(self._sent, None)
         if recorded is None:
             found.beyond += 1
             if not self._extra:
                 self._extra = f"{self._when(self._t_ns)}: sent now, but not then: {self._read(data)}"
-            return
-        t_ns, then = recorded
+            return True
+        t_ns, then, taken = recorded
         found.writes += 1
+        found.until_s = (t_ns - self._first_ns) / 1e9
         found.bits += 8 * max(len(then), len(data))
         if then != data:
             self._differs(t_ns, then, data)
+        if not taken:
+            self.stats.dropped(len(data))
+        return taken
 
-    def finish(self, cut: str) -> Comparison:
+    def write_last(self, data: bytes) -> bool:
+        """As `write`."""
+        return self.write(data)
+
+    def finish(self, cut: str, damaged: bool = False) -> Comparison:
         """After the run: recorded writes that the replay did not make are differences, and others if it is whole."""
-        for t_ns, then in self._sent:
+        for t_ns, then, _taken in self._sent:
             self.comparison.writes += 1
             self.comparison.bits += 8 * len(then)
             self._differs(t_ns, then, b"")
-        self.comparison.cut = cut
+        self.comparison.cut, self.comparison.damaged = cut, damaged
         if not cut and not self.comparison.first:
             self.comparison.first = self._extra
         return self.comparison
@@ -165,7 +187,8 @@ def differing_bits(one: bytes, other: bytes) -> int:
 
 @dataclass
 class Rows:
-    """Some readings with what came of them. values, outputs, actions: (T, n) float64, NaN where there is none."""
+    """Some readings with what came of them. values, outputs, actions: (T, n) float64, not_real (T,): how many of the
+    latest 100 readings were missing wholly or in part; NaN where there is no output."""
 
     reading: Format
     action: Format | None
@@ -175,6 +198,7 @@ class Rows:
     boot_id: list[int]
     values: npt.NDArray[np.float64]
     output_values: npt.NDArray[np.float64]
+    not_real: npt.NDArray[np.float64]
     action_values: npt.NDArray[np.float64]
 
 
@@ -196,6 +220,9 @@ class Collector:
         """Bytes are the port's business."""
 
     def sent(self, t_ns: int, data: bytes) -> None:
+        """Bytes are the port's business."""
+
+    def unsent(self, t_ns: int, data: bytes) -> None:
         """Bytes are the port's business."""
 
     def event(self, event: Event) -> None:
@@ -220,7 +247,7 @@ class Collector:
 
     def values(self, topic: str, t_ns: int, values: Mapping[str, float]) -> None:
         """Outputs and actions of the latest reading."""
-        if self._rows:
+        if self._rows and topic != "/overdue":
             (self._outputs if topic == "/outputs" else self._actions)[-1] = list(values.values())
 
     def flush(self) -> None:
@@ -230,18 +257,20 @@ class Collector:
         config = self._controller.config
         reading = self._dictionary[config.reading]
         action = self._dictionary[config.action.format] if config.action else None
-        names = self._controller.output_names
+        names = (*self._controller.output_names, "_not_real")
         readings = [r for r, _ in self._rows]
+        outputs = _filled(self._outputs, len(names))
         self._give(
             Rows(
                 reading,
                 action,
-                names,
+                names[:-1],
                 [r.t_ns for r in readings],
                 [r.t_device_us for r in readings],
                 [boot_id for _, boot_id in self._rows],
                 np.array([r.values for r in readings], np.float64),
-                _filled(self._outputs, len(names)),
+                outputs[:, :-1],
+                outputs[:, -1],
                 _filled(self._actions, len(action.fields) if action else 0),
             )
         )
@@ -266,13 +295,13 @@ def replay(
     now and then. Raises ConfigError as `run`.
     """
     bridge, recording = Bridge(), port.recording
-    comparing = ComparingPort(port, recording.sent(), bridge, progress)
+    comparing = ComparingPort(port, recording.writes(), bridge, progress)
     collector = None if rows is None else Collector(controller, rows)
     summary = run(comparing, bridge, controller, collector)
     summary.recording = str(recording.path)
     if collector is not None:
         collector.flush()
-    comparison = comparing.finish(recording.cut)
+    comparison = comparing.finish(recording.cut, recording.damaged)
     if dropped := recording.dropped:
         summary.notes.append(f"the recorder had to leave out {dropped} items, so this replay cannot be complete")
     return summary, comparison, [] if collector is None else collector.marks
@@ -286,7 +315,7 @@ class RowTexts:
         fields = chain(first.reading.fields, first.action.fields if first.action else ())
         titles = [f"{f.name} ({f.unit})" if f.unit else f.name for f in fields]
         split = len(first.reading.fields)
-        self.header = ["t_ns", "t_device_us", *titles[:split], *first.outputs, *titles[split:]]
+        self.header = ["t_ns", "t_device_us", *titles[:split], *first.outputs, "_not_real", *titles[split:]]
 
     def __call__(self, rows: Rows) -> Iterator[list[str]]:
         """Shortest exact texts, float32 where the wire has float32. LogError where the device has other fields now."""
@@ -297,6 +326,7 @@ class RowTexts:
         columns = [[str(t) for t in rows.t_ns], [str(t) for t in rows.t_device_us]]
         columns += _columns(rows.values, rows.reading)
         columns += [_texts(column, True) for column in rows.output_values.T]
+        columns += [["" if n != n else str(int(n)) for n in rows.not_real.tolist()]]
         columns += _columns(rows.action_values, rows.action) if rows.action else []
         return (list(row) for row in zip(*columns, strict=True))
 

@@ -1,7 +1,8 @@
 """A table of readings (CSV) through a model: columns matched to channels, in blocks, with the bits of single steps.
 
-Rule: a row is one reading. A row with a missing number is a missing reading: counted, skipped, the state waits, and its
-outputs are empty cells; so one row of the log is one row of the result. What was matched to what is said.
+Rule: a row is one reading, and one row of the log is one row of the result. A missing number, or a hole in time where
+the model says its rate, is met by the policy (`gaps.py`): skipped, its outputs being empty cells, held or predicted,
+and counted in `_not_real`. What was matched to what is said.
 
 Never: match by guess. A channel without its column, two columns for one channel or a unit that differs is an error.
 """
@@ -10,6 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass, field
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -17,14 +19,16 @@ import numpy.typing as npt
 
 from edge_lstm.channels import Encoder, flat_names, flat_units, units_differ, unnamed
 from edge_lstm.config import nearest
-from edge_lstm.errors import LogError, StateError
+from edge_lstm.errors import LogError
+from edge_lstm.gaps import Filler
 from edge_lstm.logs.csv_log import Block, Column, CsvLog
 from edge_lstm.logs.csv_out import CsvWriter, texts
-from edge_lstm.logs.timing import Jitter, jitter
-from edge_lstm.model import Channel, Model
-from edge_lstm.stream import Stream
+from edge_lstm.logs.timing import Jitter, irregularities, jitter
+from edge_lstm.model import Channel, Model, Policy
 
 Floats = npt.NDArray[np.float32]
+
+_FEW = 5  # line numbers told of rows that were skipped
 
 
 @dataclass
@@ -36,13 +40,18 @@ class TableSummary:
     digest: str
     readings: int
     steps: int
-    missing: int  # rows with a missing number
+    missing: int  # rows with a missing number that were not steps
     refused: int  # rows whose step would have made the state infinite
     seconds: float  # of the log
     time_column: str
     time_unit: str
     columns: dict[str, str]  # the model's channel → the column's title
     timing: Jitter
+    policy: str = "skip"
+    patched: int = 0  # of the steps: rows whose missing numbers were filled
+    lost: int = 0  # readings that must be missing between two rows, by the time and the model's rate
+    filled: int = 0  # further steps for them
+    resets: int = 0  # gaps longer than the longest
     notes: list[str] = field(default_factory=list)
     output: str | None = None
 
@@ -91,7 +100,8 @@ def match(log: CsvLog, model: Model, asked: Sequence[str] = ()) -> tuple[list[Co
                 )
             notes.append("the model's inputs have no names: the log's columns are taken in their order")
             titles = [c.title for c in free]
-    columns = [_column(log, channel, title) for channel, title in zip(channels, titles, strict=True)]
+    taken = [log.time.title, *(c.title for c in log.columns if c.title in titles or c.name in titles)]
+    columns = [_column(log, channel, title, taken) for channel, title in zip(channels, titles, strict=True)]
     for channel, found in zip(channels, columns, strict=True):
         if units_differ(channel.unit, found.unit):
             raise LogError(
@@ -103,11 +113,11 @@ def match(log: CsvLog, model: Model, asked: Sequence[str] = ()) -> tuple[list[Co
     return columns, notes
 
 
-def _column(log: CsvLog, channel: Channel, title: str) -> Column:
+def _column(log: CsvLog, channel: Channel, title: str, taken: Sequence[str]) -> Column:
+    """taken: titles of columns that have their channel, or are the time; they are not what is meant."""
     found = log.find(title)
     if found is None:
-        titles = [c.title for c in log.columns]
-        near = nearest(title, titles)
+        near = nearest(title, [c.title for c in log.columns if c.title not in taken])
         raise LogError(
             f"{log.path}: no column {title!r} for the model's input {channel.name!r}{near} "
             "(--channels says which column feeds which channel)"
@@ -124,38 +134,49 @@ def replay_table(
     pace: Callable[[float], None] | None = None,
     progress: Callable[[int], None] = lambda characters: None,
     keep: bool = False,
+    policy: Policy | None = None,
 ) -> tuple[TableSummary, Table | None]:
     """Run the log. pace: called with each row's time (s) before its step; without it rows run in blocks, same bits.
 
-    keep: also return the numbers, for a picture. Raises LogError where a row cannot be read.
+    keep: also return the numbers, for a picture. policy: instead of the model's own, for missing readings. Raises
+    LogError where a row cannot be read, FeedbackError where the policy is to predict and the model cannot.
     """
-    encoder, stream, names = Encoder(model.inputs), model.stream(), flat_names(model.outputs)
+    encoder, filler, names = Encoder(model.inputs), Filler(model.stream(), policy), flat_names(model.outputs)
+    holes = _Holes(model, filler.policy)
     words = {k: c.vocabulary for k, c in enumerate(model.inputs) if c.vocabulary}
     times: list[npt.NDArray[np.float64]] = []
+    lines: list[npt.NDArray[np.int64]] = []
+    unread: list[int] = []  # lines of the first rows that were skipped for a missing number
     kept: list[tuple[npt.NDArray[np.float64], Floats]] = []
-    steps = refused = rows = 0
+    steps = refused = rows = answered = 0
     with np.errstate(all="ignore"):  # what overflows float32 becomes infinity: a missing reading, counted
         for block in log.blocks(columns, words):
             xs = encoder.rows(block.values)
-            good = np.asarray(np.isfinite(xs).all(axis=1))
+            lost = holes(block.t_s)
             ys = np.full((len(xs), len(names)), np.nan, np.float32)
-            ran = np.zeros(len(xs), bool)
+            not_real = np.zeros(len(xs), np.int64)
             told = 0
-            for part in _parts(block, pace):
-                index = np.flatnonzero(good[part]) + part.start
-                ys[index], ran[index] = _run(stream, xs[index])
+            for part in _parts(block, pace, lost):
+                if lost[part.start]:
+                    filler.missing(int(lost[part.start]))
+                result = filler.run(xs[part])
+                ys[part], not_real[part] = result.outputs, result.not_real
+                steps += int(result.taken.sum())
+                refused += int(result.refused.sum())
+                skipped = np.flatnonzero(~(result.taken | result.refused))[: _FEW - len(unread)]
+                unread += [block.lines[part.start + k] for k in skipped.tolist()]
                 reached = block.characters * part.stop // len(xs)
                 progress(reached - told)
                 told = reached
-            steps += int(ran.sum())
-            refused += int((good & ~ran).sum())
             rows += len(xs)
+            answered += int(np.isfinite(ys).any(axis=1).sum())
             times.append(block.t_s)
+            lines.append(np.array(block.lines, np.int64))
             if keep:
                 kept.append((block.values, ys))
             if out is not None:
-                cells = zip(block.time_text, texts(block.values), texts(ys), strict=True)
-                out.rows([time, *values, *outputs] for time, values, outputs in cells)
+                cells = zip(block.time_text, texts(block.values), texts(ys), map(str, not_real.tolist()), strict=True)
+                out.rows([time, *values, *outputs, unreal] for time, values, outputs, unreal in cells)
     t_s = np.concatenate(times)
     timing = jitter(t_s)
     summary = TableSummary(
@@ -171,8 +192,20 @@ def replay_table(
         time_unit=log.time_unit,
         columns={c.name: found.title for c, found in zip(model.inputs, columns, strict=True)},
         timing=timing,
+        policy=filler.policy.missing,
+        patched=filler.counts.patched,
+        lost=holes.lost,
+        filled=filler.counts.filled,
+        resets=filler.counts.resets,
         notes=list(log.notes),
     )
+    summary.notes += irregularities(t_s, np.concatenate(lines))
+    if unread:
+        more = ", …" if summary.missing > len(unread) else ""
+        summary.notes.append(f"rows skipped for a missing number: line {', '.join(map(str, unread))}{more}")
+    needed = model.window or model.ready
+    if rows and not answered and rows < needed:
+        summary.notes.append(f"no output: the log has {rows} readings, the window needs {needed}")
     if model.rate_hz and abs(timing.rate_hz - model.rate_hz) > 0.05 * model.rate_hz:
         summary.notes.append(f"the model was made for {model.rate_hz:g} Hz, the log has {timing.rate_hz:.4g} Hz")
     if not keep:
@@ -186,34 +219,36 @@ def replay_table(
 
 def header(log: CsvLog, model: Model, columns: Sequence[Column]) -> list[str]:
     """The titles of the result: the time as in the log, the channels' columns, the model's outputs."""
-    return [log.time.title, *(c.title for c in columns), *flat_names(model.outputs)]
+    return [log.time.title, *(c.title for c in columns), *flat_names(model.outputs), "_not_real"]
 
 
-def _parts(block: Block, pace: Callable[[float], None] | None) -> Iterator[slice]:
-    """The whole block at once, or row by row, each when its time has come."""
-    if pace is None:
-        yield slice(0, len(block.t_s))
-        return
-    for k, t in enumerate(block.t_s.tolist()):
-        pace(t)
-        yield slice(k, k + 1)
+class _Holes:
+    """How many readings are missing before each row, by the time and the model's rate; none where either the model
+    does not say its rate, or the policy does not care."""
+
+    def __init__(self, model: Model, policy: Policy) -> None:
+        cares = policy.missing != "skip" or policy.longest_gap is not None
+        self._rate_hz = model.rate_hz if cares else None
+        self._last: float | None = None
+        self.lost = 0
+
+    def __call__(self, t_s: npt.NDArray[np.float64]) -> npt.NDArray[np.int64]:
+        if self._rate_hz is None or not len(t_s):
+            return np.zeros(len(t_s), np.int64)
+        before = t_s[0] if self._last is None else self._last
+        missing = np.rint(np.diff(t_s, prepend=before) * self._rate_hz).astype(np.int64) - 1
+        self._last = float(t_s[-1])
+        found: npt.NDArray[np.int64] = np.maximum(missing, 0)
+        self.lost += int(found.sum())
+        return found
 
 
-def _run(stream: Stream, xs: Floats) -> tuple[Floats, npt.NDArray[np.bool_]]:
-    """(outputs, which rows were stepped). A row that would make the state infinite is left out, as when live."""
-    before = stream.snapshot()
-    try:
-        return stream.run(xs), np.ones(len(xs), bool)
-    except StateError:
-        stream.restore(before)
-    ys = np.full((len(xs), stream.model.program.output_size), np.nan, np.float32)
-    ran = np.zeros(len(xs), bool)
-    for k, x in enumerate(xs):
-        try:
-            y = stream.step(x)
-        except StateError:
-            continue
-        ran[k] = True
-        if y is not None:
-            ys[k] = y
-    return ys, ran
+def _parts(block: Block, pace: Callable[[float], None] | None, lost: npt.NDArray[np.int64]) -> Iterator[slice]:
+    """The block from hole to hole, or row by row, each when its time has come."""
+    count = len(block.t_s)
+    starts = np.flatnonzero(lost).tolist() if pace is None else range(1, count)
+    edges = [0, *(k for k in starts if k), count]
+    for start, stop in pairwise(edges):
+        if pace is not None:
+            pace(float(block.t_s[start]))
+        yield slice(start, stop)

@@ -2,6 +2,8 @@
 
 Rule: one thread, four calls on a reading's path: `bridge.receive`, `controller.handle`, `bridge.send`, `port.write`.
 The recorder hangs off it: it is given the received bytes before the first call and the sent bytes after the last.
+Of the actions of one chunk only the newest is sent: a backlog must not be driven through again, oldest first. And an
+action belongs to the robot it was made for: one whose robot says Hello or Reset in the same chunk is not sent.
 Whatever ends the loop (the port, a signal, an error), the robot is told to be safe before this function is left.
 
 Never: read a clock, wait, or let anything but these calls stand between bytes that arrived and the action written.
@@ -20,7 +22,7 @@ import numpy as np
 
 from edge_lstm.controller import Controller
 from firmware_bridge.bridge import Bridge
-from firmware_bridge.messages import Action, Chunk, Event, Reading
+from firmware_bridge.messages import Action, Chunk, Event, Hello, Reading, Reset
 
 if TYPE_CHECKING:
     from firmware_bridge.ports import Port
@@ -32,6 +34,8 @@ class Sink(Protocol):
     def received(self, chunk: Chunk) -> None: ...
 
     def sent(self, t_ns: int, data: bytes) -> None: ...
+
+    def unsent(self, t_ns: int, data: bytes) -> None: ...
 
     def event(self, event: Event) -> None: ...
 
@@ -59,6 +63,7 @@ class Summary:
     latency_max_ms: float | None
     counts: dict[str, int]
     link: dict[str, Any]
+    writes_dropped: int = 0  # that the port did not take (link lost, or its buffer full)
     recording: str | None = None
     notes: list[str] = field(default_factory=list)
 
@@ -80,8 +85,11 @@ def run(
     The port stays open (whoever opened it closes it), and so does the recorder.
     """
     receive, handle, send, outgoing, write = bridge.receive, controller.handle, bridge.send, bridge.outgoing, port.write
-    done: list[tuple[Event, Action | None, list[float] | None]] = []
+    silence, counts = controller.silence, controller.counts
+    done: list[tuple[Event, list[float] | None, int]] = []
+    newest: Action | None
     first_ns = t_ns = 0
+    lost_ns: int | None = None  # since when the link is lost
     end_ns: float | None = None
     try:
         # A float32 that overflows becomes infinity, and infinity a missing reading: counted there, no warning here.
@@ -93,34 +101,54 @@ def run(
                 elif chunk.t_ns >= end_ns:
                     break  # this chunk is not recorded, so nothing may depend on it, the last frame's time included
                 t_ns = chunk.t_ns
+                if chunk.link != "data":
+                    lost_ns = None if chunk.link == "opened" else t_ns if lost_ns is None else lost_ns
                 if recorder is not None:
                     recorder.received(chunk)
+                newest, made_at, obeyed = None, 0, None
                 for event in receive(chunk):
                     action = handle(event)
+                    if newest is not None and (action is not None or type(event) in (Hello, Reset)):
+                        counts.superseded += 1
+                        newest = None
                     if action is not None:
-                        data = send(t_ns, action)
-                        if data:  # nothing while the link is being made anew
-                            write(data)
-                            if recorder is not None:
-                                recorder.sent(t_ns, data)
+                        newest, made_at = action, len(done)
                     if recorder is not None:
-                        done.append((event, action, controller.outputs))
+                        done.append((event, controller.outputs, controller.not_real))
+                overdue = counts.overdue
+                action = silence(t_ns)
+                if action is not None:
+                    counts.superseded += newest is not None
+                    newest, made_at = action, -1
+                if newest is not None:
+                    data = send(t_ns, newest, controller.hold_ns)
+                    if data:  # nothing while the link is being made anew
+                        taken = write(data)
+                        if taken:
+                            obeyed = newest
+                        if recorder is not None:
+                            (recorder.sent if taken else recorder.unsent)(t_ns, data)
+                if recorder is not None and counts.overdue != overdue and controller.outputs is not None:
+                    recorder.values("/overdue", t_ns, _outputs(controller, controller.outputs, controller.not_real))
                 data = outgoing()
                 if data:
-                    write(data)
+                    taken = write(data)
                     if recorder is not None:
-                        recorder.sent(t_ns, data)
+                        (recorder.sent if taken else recorder.unsent)(t_ns, data)
                 if recorder is not None and done:
-                    _record(recorder, controller, done)
+                    _record(recorder, controller, done, obeyed, made_at)
                 if gc.get_count()[0] > (_GARBAGE if chunk.data else _GARBAGE_IN_SILENCE) and not gc.isenabled():
                     gc.collect()
     finally:
         data = bridge.stop(t_ns)
         if data:
-            write(data)
+            taken = port.write_last(data)
             if recorder is not None:
-                recorder.sent(t_ns, data)
-    return summarize(port, bridge, controller, (t_ns - first_ns) / 1e9)
+                (recorder.sent if taken else recorder.unsent)(t_ns, data)
+    summary = summarize(port, bridge, controller, (t_ns - first_ns) / 1e9)
+    if bridge.dictionary is not None and (gone := _gone(controller, lost_ns, first_ns, t_ns)):
+        summary.notes.append(gone)
+    return summary
 
 
 def summarize(port: Port, bridge: Bridge, controller: Controller, seconds: float) -> Summary:
@@ -146,25 +174,53 @@ def summarize(port: Port, bridge: Bridge, controller: Controller, seconds: float
         latency_p50_ms=milliseconds(50),
         latency_p99_ms=milliseconds(99),
         latency_max_ms=latency.max_ns / 1e6 if latency.count else None,
+        writes_dropped=port.stats.writes_dropped,
         counts=asdict(counts),
         link=bridge.report(),
         notes=list(controller.notes),
     )
 
 
+def _gone(controller: Controller, lost_ns: int | None, first_ns: int, end_ns: int) -> str:
+    """A sentence where the robot was not there at the end."""
+    since_ns, what = lost_ns, "the link was lost"
+    if since_ns is None:
+        last = controller.reading
+        since_ns, what = (first_ns if last is None else last.t_ns), "no reading has come"
+        if end_ns - since_ns < _SILENT_NS:
+            return ""
+    return (
+        f"the robot was gone at the end: {what} since {(since_ns - first_ns) / 1e9:.1f} s after the start, "
+        f"for {(end_ns - since_ns) / 1e9:.1f} s"
+    )
+
+
+_SILENT_NS = 2_000_000_000  # without a reading: the robot is gone
+
+
 def _record(
-    recorder: Sink, controller: Controller, done: list[tuple[Event, Action | None, list[float] | None]]
+    recorder: Sink,
+    controller: Controller,
+    done: list[tuple[Event, list[float] | None, int]],
+    action: Action | None,
+    made_at: int,
 ) -> None:
-    """Hand over what one chunk came to, after everything is written."""
-    for event, action, outputs in done:
+    """Hand over what one chunk came to, after everything is written; the action that was sent, if one was, belongs to
+    the event of number `made_at`. It was made for the present dictionary: one made for another was not sent."""
+    for at, (event, outputs, not_real) in enumerate(done):
         recorder.event(event)
         if type(event) is Reading and outputs is not None and event.format == controller.config.reading:
-            recorder.values("/outputs", event.t_ns, dict(zip(controller.output_names, outputs, strict=True)))
-        if action is not None and controller.dictionary is not None:
+            recorder.values("/outputs", event.t_ns, _outputs(controller, outputs, not_real))
+        if action is not None and at == made_at and controller.dictionary is not None:
             names = (field.name for field in controller.dictionary[action.format].fields)
             values = dict(zip(names, action.values, strict=True))
             recorder.values(f"/actions/{action.format}", event.t_ns, values)
     done.clear()
+
+
+def _outputs(controller: Controller, outputs: list[float], not_real: int) -> dict[str, float]:
+    """What "/outputs" holds of a reading, and "/overdue" of what stood in for late ones."""
+    return dict(zip(controller.output_names, outputs, strict=True)) | {"_not_real": not_real}
 
 
 # Objects made since the last collection, net, before the next one: about a millisecond of work, done between readings.

@@ -43,6 +43,7 @@ CLOSED, ASKING, DOWNLOADING, STARTING, RUNNING = range(5)
 STATE_NAMES = ("closed", "asking", "downloading", "starting", "running")
 
 BAD_DICTIONARY_PAUSE_NS = 1_000_000_000  # before a dictionary that we could not use is asked for again
+DICTIONARIES = 8  # of the latest devices; more would let a stream of changing HELLOs fill the memory
 CLOCK_BACK_US = 1_000_000  # a HELLO older than the last frame by this much is another boot, even under the same boot id
 
 
@@ -56,7 +57,12 @@ class _Stream(NamedTuple):
 
 
 class Bridge:
-    """One link to one device. `every` asks for every n-th reading of a format only (0: none)."""
+    """One link to one device. `every` asks for every n-th reading of a format only (0: none).
+
+    Signs of life (HEARTBEAT, START again) stand for decisions: there are none while the link is silent (`silent_ns`
+    without an intact frame), nor once the last action is older than `action_ns`, or than what `send` was told if that is
+    longer. Then the device's own timeout makes it safe; it goes on sending readings, and the next action wakes it.
+    """
 
     def __init__(
         self,
@@ -64,6 +70,7 @@ class Bridge:
         heartbeat_ns: int = 50_000_000,
         retry_ns: int = 200_000_000,
         silent_ns: int = 1_500_000_000,
+        action_ns: int = 250_000_000,
         every: Mapping[str, int] | None = None,
     ) -> None:
         for name, divider in (every or {}).items():
@@ -76,6 +83,7 @@ class Bridge:
         self._heartbeat_ns = heartbeat_ns
         self._retry_ns = retry_ns
         self._silent_ns = silent_ns
+        self._action_ns = action_ns
         self._every = dict(every or {})
         self._state = ASKING
         self._stopped = False  # nothing more is sent
@@ -91,6 +99,10 @@ class Bridge:
         self._now_ns: int | None = None
         self._heard_ns = 0  # last intact frame
         self._sent_ns = 0  # last action, heartbeat or start
+        self._stale_ns: int | None = None  # when the device's present action becomes too old; None: it has none
+        self._mute = False  # signs of life are being withheld
+        self._new_boot = False  # this boot began while we watched, so its numbers began with 0
+        self._device_state = IDLE  # as the last HELLO said
         self._ask_ns = 0  # when the next request is due
         self._seq: dict[int, int] = {}
         self._time_us = -1  # the greatest device time seen in this boot, and when it arrived
@@ -210,9 +222,12 @@ class Bridge:
             self._streams.clear()
             self.clock = DeviceClock()
             self._time_us = -1
+            self._stale_ns = None  # it has obeyed no action yet
+            self._new_boot = device_state == IDLE
             t_us = frame.time_us
             self._enter(ASKING)
         self.boot_id = boot_id
+        self._device_state = device_state
         if t_us > self._time_us:
             self._time_us, self._time_ns = t_us, t_ns
         if self._doubt:
@@ -245,6 +260,8 @@ class Bridge:
     def _settle(self, device_state: int) -> None:
         """What the device says about itself decides whether START has to be sent (again)."""
         wanted = STARTING if device_state == IDLE else RUNNING
+        if device_state == IDLE:  # its outputs are safe, and it takes a START to change that
+            self._stale_ns = None
         if self._state != wanted:
             self._enter(wanted)
 
@@ -267,6 +284,8 @@ class Bridge:
             self._enter(ASKING)
             self._ask_ns = t_ns + BAD_DICTIONARY_PAUSE_NS
             return
+        while len(self._dictionaries) >= DICTIONARIES:
+            del self._dictionaries[next(iter(self._dictionaries))]  # the oldest
         self._dictionaries[digest] = dictionary
         self._complete(t_ns, dictionary, events)
 
@@ -276,6 +295,10 @@ class Bridge:
         if dictionary is not self.dictionary or not self._streams:
             readings = dictionary.readings
             self._streams = {item.id: self._follow(item) for item in readings}
+            if self._new_boot:
+                self._new_boot = False
+                for stream in self._streams.values():
+                    stream.sequence.begin()
             for name in self._every:
                 if name not in [item.name for item in readings]:
                     detail = f"Only some readings of {name!r} were to be sent, but the device declares no such reading."
@@ -285,6 +308,10 @@ class Bridge:
         self.dictionary = dictionary
         self._check = dictionary.check
         self._actions = {item.name: item for item in dictionary.actions}
+        if self._device_state == IDLE:
+            self._stale_ns = None
+        elif self._device_state == bodies.RUNNING and self._stale_ns is None:
+            self._stale_ns = t_ns + self._action_ns  # it may be obeying an action of another host
         self.counters.hellos += 1
         events.append(Hello(t_ns, dictionary.device, dictionary.version, self.boot_id, dictionary))
         self._enter(STARTING)
@@ -325,12 +352,13 @@ class Bridge:
 
     # ------------------------------------------------------------------------------------------ out
 
-    def send(self, t_ns: int, action: Action) -> bytes:
-        """The bytes of an action; empty, and counted, while no handshake is complete or after `stop`.
+    def send(self, t_ns: int, action: Action, hold_ns: int = 0) -> bytes:
+        """The bytes of an action; empty, and counted, while no handshake is complete, in silence, or after `stop`.
 
+        hold_ns: how long heartbeats may keep it alive, where actions come more seldom than every `action_ns`.
         Raises ActionError for an action that the device does not declare, or a value outside its declared range.
         """
-        if self._state < STARTING or self._stopped:
+        if self._state < STARTING or self._stopped or self._silent:
             self.counters.actions_held += 1
             return b""
         item = self._actions.get(action.format)
@@ -340,6 +368,7 @@ class Bridge:
         payload = item.pack(action.values)
         self.counters.actions_sent += 1
         self._sent_ns = t_ns
+        self._stale_ns = t_ns + max(self._action_ns, hold_ns)
         return self._frame(t_ns, framing.ACTION, item.id, payload)
 
     def outgoing(self) -> bytes:
@@ -348,10 +377,14 @@ class Bridge:
         if now_ns is None or self._stopped or self._state == CLOSED:
             return b""
         out = b""
+        mute = self._silent or (self._stale_ns is not None and now_ns > self._stale_ns)
+        if mute and not self._mute and self._state >= STARTING:
+            self.counters.muted += 1
+        self._mute = mute
         if now_ns >= self._ask_ns and (self._state != RUNNING or self._doubt):
             self._ask_ns = now_ns + self._retry_ns
             out = self._requests(now_ns)
-        if self._state >= STARTING and now_ns - self._sent_ns >= self._heartbeat_ns:
+        if self._state >= STARTING and not mute and now_ns - self._sent_ns >= self._heartbeat_ns:
             self._sent_ns = now_ns
             self.counters.heartbeats += 1
             out += self._frame(now_ns, framing.HEARTBEAT, 0, b"")
@@ -363,7 +396,7 @@ class Bridge:
             out += b"\0" + self._frame(now_ns, framing.HELLO_REQUEST, 0, b"")  # 0x00: ends what a lost link left behind
         if self._state == DOWNLOADING:
             out += self._frame(now_ns, framing.DICTIONARY_REQUEST, 0, bodies.BLOCK_REQUEST.pack(len(self._blocks)))
-        if self._state == STARTING:
+        if self._state == STARTING and not self._mute:  # a START is a sign of life too
             rates = [
                 bodies.START_RATE.pack(key, self._every[item.name])
                 for key, item in self._streams.items()

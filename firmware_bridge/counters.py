@@ -28,3 +28,4 @@ class Counters:
     actions_sent: int = 0
     actions_held: int = 0  # not sent, because no handshake was complete
     heartbeats: int = 0
+    muted: int = 0  # times that signs of life were withheld (silence, last action too old): the device became safe

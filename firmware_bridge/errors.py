@@ -2,6 +2,7 @@
 
     BridgeError
     ├── PortError         a port cannot be opened: which ports exist, and what to do
+    │   └── PortMissing   it is not there (yet)
     ├── DictionaryError   message formats that contradict themselves, or a reading that does not fit its format
     ├── ActionError       an action that the robot does not declare, or a value outside its declared range
     └── RecordingError    a recording exists already, is foreign, or holds nothing readable
@@ -19,6 +20,10 @@ class BridgeError(Exception):
 
 class PortError(BridgeError):
     """A port cannot be opened; the message says which ports exist and what to do."""
+
+
+class PortMissing(PortError):
+    """A port is not there, or not yet: the one thing that can be waited for."""
 
 
 class DictionaryError(BridgeError):

@@ -21,7 +21,7 @@ import serial
 import serial.tools.list_ports
 
 from firmware_bridge import serial_names
-from firmware_bridge.errors import PortError
+from firmware_bridge.errors import PortError, PortMissing
 from firmware_bridge.histogram import Histogram
 from firmware_bridge.messages import Chunk
 
@@ -32,6 +32,7 @@ READ_BYTES = 65536
 BACK_OFF_S = (0.2, 5.0)  # first and longest pause before a lost port is tried again
 DRAIN_S = 0.1  # how long closing waits for the last bytes (the STOP frame) to leave
 RESET_PULSE_S = 0.1
+_GOING = (errno.ENOENT, errno.ENXIO, errno.ENODEV, errno.EIO)  # plugged in or out at this very moment
 
 Dtr = Literal["on", "off", "keep", "reset"]
 
@@ -83,8 +84,11 @@ class Port(Protocol):
     def chunks(self) -> Iterator[Chunk]:
         """Chunks in the order of time, an empty one at least every 20 ms; ends after `stop` or with a recording."""
 
-    def write(self, data: bytes) -> None:
-        """Send bytes. Never raises and never waits: what cannot be sent is dropped whole and counted."""
+    def write(self, data: bytes) -> bool:
+        """Send bytes; whether they were taken. Never raises or waits: what cannot be sent is dropped whole, counted."""
+
+    def write_last(self, data: bytes) -> bool:
+        """`write` of the last word (STOP), which goes before everything that is queued if there is no room for it."""
 
     def stop(self) -> None:
         """End `chunks()` soon. May be called from a signal handler or another thread."""
@@ -118,8 +122,9 @@ class SerialPort:
 
     `dtr` says what opening does to the DTR line: "on" asserts it (native USB boards send nothing without), "off" clears
     it, "keep" asserts it and leaves it so when closing, so that an Arduino is not reset by the next opening, "reset"
-    pulses it, so that an Arduino starts afresh. Raises PortError if the port cannot be opened now; with `wait` only if
-    the name is none. While a port is waited for, a "lost" chunk says why, once per reason.
+    pulses it, so that an Arduino starts afresh. Raises PortError if the port cannot be opened now; with `wait` a port
+    that is not there is waited for, and only that: one in use, or not to be opened by you, is an error all the same.
+    While a port is waited for, a "lost" chunk says why, once per reason.
     """
 
     def __init__(
@@ -141,11 +146,14 @@ class SerialPort:
         self._serial: serial.Serial | None = None
         self._fd = -1
         self._rest = b""  # what the device has not yet taken of the last write
+        self._last = b""  # the last word, until it has left
         self._broken = ""  # why the link was found lost by a write
         self._arrived_ns: int | None = None  # of the last chunk, if it held bytes
         self._stopping = False
         self._what = ""
-        self._why = ""  # the reason last told for not being open
+        self._why = ""  # the reason for not being open; it is told in a chunk where it is a new one
+        self._untold = False
+        self._missing = True  # whether that reason is that there is no such port
         serial_names.check(name)
         self._wake_read, self._wake_write = os.pipe()
         os.set_blocking(self._wake_write, False)
@@ -153,10 +161,12 @@ class SerialPort:
         self._poll.register(self._wake_read, select.POLLIN)
         try:
             self._open()
-        except PortError:
-            if not wait:
+        except PortError as error:
+            if not wait or not isinstance(error, PortMissing):
                 self.close()
                 raise
+            self._why = str(error)
+            self._untold = True
 
     def chunks(self) -> Iterator[Chunk]:
         """See `Port.chunks`. The first chunk is "opened" (later, if the port was waited for)."""
@@ -184,13 +194,20 @@ class SerialPort:
                 self.stats.received(len(data))
             yield Chunk(now_ns, data)
 
-    def write(self, data: bytes) -> None:
+    @property
+    def waiting(self) -> str:
+        """A sentence about what is waited for, "" while the port is open."""
+        if not self._why:
+            return ""
+        return f"waiting for {self.name}, which is not there yet" if self._missing else self._why
+
+    def write(self, data: bytes) -> bool:
         """See `Port.write`."""
         if not data:
-            return
+            return True
         if not self._flush_rest() or self._serial is None:
             self.stats.dropped(len(data))
-            return
+            return False
         try:
             sent = os.write(self._fd, data)
         except BlockingIOError:
@@ -198,12 +215,21 @@ class SerialPort:
         except OSError as error:
             self._broken = f"writing failed: {os.strerror(error.errno or 0)}"
             self.stats.dropped(len(data))
-            return
+            return False
         if sent == 0:
             self.stats.dropped(len(data))
-            return
+            return False
         self._rest = data[sent:]  # half a frame would spoil the next one, so its rest goes first
         self.stats.wrote(len(data), None if self._arrived_ns is None else self._now_ns() - self._arrived_ns)
+        return True
+
+    def write_last(self, data: bytes) -> bool:
+        """See `Port.write_last`. What is in the way is older than a STOP, so nobody wants it any more; and a device
+        that does not read, or a slow line, must not keep the robot driving until its own timeout."""
+        self._last = data
+        if self.write(data) and not self._rest:
+            return True
+        return self._make_room()
 
     def stop(self) -> None:
         """See `Port.stop`."""
@@ -215,13 +241,9 @@ class SerialPort:
         """Wait a moment for the last bytes to leave, drop what does not, close."""
         self._stopping = True
         if self._serial is not None:
-            deadline = time.monotonic() + DRAIN_S
             with contextlib.suppress(OSError, termios.error):
-                while not self._flush_rest() or self._serial.out_waiting:
-                    if time.monotonic() > deadline:
-                        termios.tcflush(self._fd, termios.TCOFLUSH)  # else the system's close waits, up to 30 s
-                        break
-                    time.sleep(0.002)
+                if not self._drained() and (not self._last or not self._make_room() or not self._drained()):
+                    termios.tcflush(self._fd, termios.TCOFLUSH)  # else the system's close waits, up to 30 s
             self._shut()
         for pipe_end in (self._wake_read, self._wake_write):
             if pipe_end >= 0:
@@ -229,6 +251,31 @@ class SerialPort:
         self._wake_read = self._wake_write = -1
 
     # ------------------------------------------------------------------------------------------ inside
+
+    def _drained(self) -> bool:
+        """Wait until everything has left, `DRAIN_S` at most; whether it has."""
+        assert self._serial is not None
+        deadline = time.monotonic() + DRAIN_S
+        while not self._flush_rest() or self._serial.out_waiting:
+            if time.monotonic() > deadline:
+                return False
+            time.sleep(0.002)
+        return True
+
+    def _make_room(self) -> bool:
+        """Discard what is queued and unsent, end the frame that this cuts with a delimiter, and write the last word."""
+        if self._serial is None:
+            return False
+        data = b"\0" + self._last
+        try:
+            self.stats.bytes_dropped += len(self._rest) + self._serial.out_waiting
+            self._rest = b""
+            termios.tcflush(self._fd, termios.TCOFLUSH)
+            sent = os.write(self._fd, data)
+        except (OSError, termios.error):
+            return False
+        self._rest = data[sent:]
+        return sent > 1
 
     def _now_ns(self) -> int:
         return self._anchor_ns + time.monotonic_ns()
@@ -273,8 +320,9 @@ class SerialPort:
         try:
             self._open()
         except PortError as error:
-            if str(error) != self._why:
-                self._why = str(error)
+            if str(error) != self._why or self._untold:
+                self._why, self._untold = str(error), False
+                self._missing = isinstance(error, PortMissing)
                 yield Chunk(self._now_ns(), self._why.encode(), "lost")
         else:
             self._why = ""
@@ -290,10 +338,11 @@ class SerialPort:
         try:
             link.open()
             note = _prepare(link, dtr, low_latency)
-        except (OSError, ValueError, termios.error) as error:  # SerialException is an OSError
+        except (OSError, ValueError, OverflowError, termios.error) as error:  # SerialException is an OSError
             link.close()
             cause = error if isinstance(error, OSError) else OSError(errno.EIO, str(error))
-            raise PortError(serial_names.explain(path, cause, present)) from error
+            kind = PortMissing if cause.errno in _GOING else PortError
+            raise kind(serial_names.explain(path, cause, present)) from error
         self._serial, self._fd = link, link.fd
         os.set_blocking(self._fd, False)
         self._poll.register(self._fd, select.POLLIN)

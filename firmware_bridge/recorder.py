@@ -26,6 +26,7 @@ from firmware_bridge.messages import Chunk, DeviceStatus, Event, Fault, Gap, Hel
 RECEIVED = "/wire/received"  # raw bytes; an empty message is silence
 LINK = "/wire/link"  # JSON: the port's link was opened or lost
 SENT = "/wire/sent"  # raw bytes
+UNSENT = "/wire/dropped"  # raw bytes that the port did not take: they never left the host
 READINGS = "/readings/"  # + format
 EVENTS = "/link"  # JSON: handshakes, gaps, faults, resets …
 DEVICE = "/device"  # JSON: the device's own counters
@@ -37,6 +38,7 @@ DRAIN_S = 0.05
 FLUSH_EVERY = 4  # drains: at most 0.2 s of data are not yet in the file
 BATCH = 16  # items between two breaths; each is some 10 µs of Python that the path would have to wait for
 BREATH_S = 0.0001
+CLOSE_S = 30.0  # how long closing waits for the writer; a disk that hangs must not hang the program
 
 
 class Recorder:
@@ -62,6 +64,7 @@ class Recorder:
         )
         self._unwritten = 0
         self.failed = ""  # why nothing more is written
+        self.odd = ""  # the first item that could not be encoded, and was left out
         self._queue: deque[tuple[Callable[..., None], tuple[Any, ...]]] = deque()
         self._queue_items = queue_items
         self._wait = wait
@@ -110,6 +113,11 @@ class Recorder:
         if data:
             self._put(self._write_sent, t_ns, data)
 
+    def unsent(self, t_ns: int, data: bytes) -> None:
+        """Bytes that the port did not take in answer to the chunk of time `t_ns`."""
+        if data:
+            self._put(self._write_unsent, t_ns, data)
+
     def event(self, event: Event) -> None:
         """What the bridge made of a chunk."""
         self._put(self._write_event, event)
@@ -119,10 +127,13 @@ class Recorder:
         self._put(self._write_values, topic, t_ns, dict(values))
 
     def close(self) -> None:
-        """Write what is queued and the file's index. May be called twice."""
+        """Write what is queued and the file's index; waits `CLOSE_S` at most, then `failed` says so. May be called
+        twice."""
         self._closing = True
         self._wake.set()
-        self._thread.join()
+        self._thread.join(CLOSE_S)
+        if self._thread.is_alive():
+            self.failed = f"{self.path} could not be finished within {CLOSE_S:g} s: the disk does not answer."
 
     def _put(self, write: Callable[..., None], *item: Any) -> None:
         if self._wait and len(self._queue) >= self._queue_items:
@@ -165,13 +176,20 @@ class Recorder:
     def _drain(self) -> None:
         for turn in range(len(self._queue)):
             write, item = self._queue[0]
-            write(*item)
+            try:
+                write(*item)
+            except OSError:
+                raise
+            except Exception as error:  # one item that cannot be encoded must not cost all that come after it
+                self._unwritten += 1
+                self.odd = self.odd or f"{item[-1]!r:.200} cannot be encoded ({error!r:.200})"
             self._queue.popleft()
             if turn % BATCH == BATCH - 1 and not self._closing:
                 self._breath.wait(BREATH_S)
         if self.dropped != self._told:
             self._told = self.dropped
-            text = f"{self._told} items are missing from this recording so far: the writer was too slow."
+            why = self.odd or "the writer was too slow"
+            text = f"{self._told} items are missing from this recording so far: {why}."
             self._write_link({"event": "dropped", "count": self._told, "text": text}, self._time_ns)
 
     def _write_chunk(self, chunk: Chunk) -> None:
@@ -184,6 +202,9 @@ class Recorder:
 
     def _write_sent(self, t_ns: int, data: bytes) -> None:
         self._add(self._raw_channel(SENT), t_ns, data)
+
+    def _write_unsent(self, t_ns: int, data: bytes) -> None:
+        self._add(self._raw_channel(UNSENT), t_ns, data)
 
     def _write_values(self, topic: str, t_ns: int, values: dict[str, Any]) -> None:
         numbers = {key: float(value) for key, value in values.items()}
@@ -210,7 +231,7 @@ class Recorder:
             self._unwritten += 1
             return
         channel, item, template = self._formats[event.format]
-        if math.isfinite(math.fsum(event.values)):
+        if all(map(math.isfinite, event.values)):
             data = (template % (event.seq, event.t_device_us, *event.values)).encode()
         else:  # JSON has no NaN
             values = [value if math.isfinite(value) else None for value in event.values]
@@ -246,6 +267,8 @@ class Recorder:
         return self._channels[key]
 
     def _add(self, channel: int, t_ns: int, data: bytes) -> None:
+        if not 0 <= t_ns < 1 << 64:  # before a byte of it is in the block
+            raise ValueError(f"the time {t_ns} ns is outside 64 bits")
         self._writer.add_message(channel, log_time=t_ns, data=data, publish_time=t_ns)
 
 

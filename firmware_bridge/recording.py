@@ -23,10 +23,11 @@ from mcap.stream_reader import StreamReader, breakup_chunk
 from firmware_bridge.errors import RecordingError
 from firmware_bridge.messages import Chunk
 from firmware_bridge.ports import Pacer, PortStats
-from firmware_bridge.recorder import LINK, METADATA, RECEIVED, SENT, SUMMARY, Recorder
+from firmware_bridge.recorder import LINK, METADATA, RECEIVED, SENT, SUMMARY, UNSENT, Recorder
 
 __all__ = ["Recorder", "Recording", "RecordingPort", "open_recording"]
 
+MAGIC = b"\x89MCAP0\r\n"  # a file begins and ends with it
 LONGEST_RECORD = 1 << 30  # bytes; a length beyond this is damage, not data
 
 
@@ -34,7 +35,8 @@ class Recording:
     """A recording on disk. Each iterator reads the file afresh, in the order in which it was written.
 
     `metadata` and `attachments` are what the recorder was given. `cut` says why the file ends early, "" if it is whole;
-    it is found out by the first iterator that gets to the end.
+    it is found out by the first iterator that gets to the end. `damaged`: not only the end is missing, as
+    it is after a power cut, so what followed is unknown.
     """
 
     def __init__(self, path: str | Path) -> None:
@@ -42,6 +44,7 @@ class Recording:
         self.metadata: dict[str, str] = {}
         self.attachments: dict[str, bytes] = {}
         self.cut = ""
+        self.damaged = False
         self._read_head()
 
     def chunks(self) -> Iterator[Chunk]:
@@ -50,18 +53,38 @@ class Recording:
             if topic == RECEIVED:
                 yield Chunk(message.log_time, message.data)
             else:
-                tree = json.loads(message.data)
-                yield Chunk(message.log_time, tree["description"].encode(errors="surrogateescape"), tree["link"])
+                yield self._link(message)
+
+    def _link(self, message: Message) -> Chunk:
+        try:
+            tree = json.loads(message.data)
+            description, link = tree["description"].encode(errors="surrogateescape"), tree["link"]
+            if link not in ("opened", "lost"):
+                raise ValueError(f"{link!r} is neither opened nor lost")
+        except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+            why = f"its message on {LINK} at t_ns {message.log_time} does not say what happened to the link"
+            raise RecordingError(f"{self.path} is damaged: {why} ({error}).") from None
+        return Chunk(message.log_time, description, link)
 
     def sent(self) -> Iterator[tuple[int, bytes]]:
-        """(t_ns, bytes) of every write, in order."""
+        """(t_ns, bytes) of every write that the port took, in order."""
         for _topic, message in self._messages({SENT}):
             yield message.log_time, message.data
+
+    def writes(self) -> Iterator[tuple[int, bytes, bool]]:
+        """(t_ns, bytes, whether the port took them) of every write, in order."""
+        for topic, message in self._messages({SENT, UNSENT}):
+            yield message.log_time, message.data, topic == SENT
 
     def values(self, topic: str) -> Iterator[tuple[int, dict[str, Any]]]:
         """(t_ns, values by name) of a JSON channel: "/readings/<format>", "/outputs", "/actions/<format>", "/link" …"""
         for _topic, message in self._messages({topic}):
-            yield message.log_time, json.loads(message.data)
+            try:
+                tree = json.loads(message.data)
+            except (ValueError, RecursionError) as error:
+                why = f"its message on {topic} at t_ns {message.log_time} is not JSON"
+                raise RecordingError(f"{self.path} is damaged: {why} ({error}).") from None
+            yield message.log_time, tree
 
     def topics(self) -> dict[str, int]:
         """Every topic with the number of its messages."""
@@ -75,7 +98,7 @@ class Recording:
         try:
             with self.path.open("rb") as file:
                 summary = make_reader(file).get_summary()
-        except (McapError, ValueError, struct.error):
+        except (McapError, OSError, ValueError, LookupError, RuntimeError, struct.error):  # a damaged index
             return None
         found = summary.statistics if summary else None
         return (found.message_start_time, found.message_end_time) if found else None
@@ -85,7 +108,10 @@ class Recording:
         """How many items the recorder had to leave out; None if the file was cut off before it said so."""
         for record in self._records():
             if isinstance(record, Metadata) and record.name == SUMMARY:
-                return int(record.metadata.get("dropped", "0"))
+                text = record.metadata.get("dropped", "0")
+                if not (text.isascii() and text.isdigit() and len(text) < 20):
+                    raise RecordingError(f"{self.path} is damaged: it says that {text!r:.60} items are missing.")
+                return int(text)
         return None
 
     def _read_head(self) -> None:
@@ -112,7 +138,7 @@ class Recording:
                 try:
                     inner = breakup_chunk(outer, validate_crc=True)
                 except (McapError, ValueError, RuntimeError, struct.error) as error:
-                    self.cut = f"a block of it is damaged ({error})"
+                    self.cut, self.damaged = f"a block of it is damaged ({error})", True
                     return
             else:
                 inner = [outer]
@@ -120,7 +146,11 @@ class Recording:
                 if isinstance(record, Channel):
                     names[record.id] = record.topic
                 elif isinstance(record, Message):
-                    topic = names[record.channel_id]
+                    topic = names.get(record.channel_id)
+                    if topic is None:
+                        where = f"a message at t_ns {record.log_time}"
+                        self.cut, self.damaged = f"{where} of it is of a channel that it does not declare", True
+                        return
                     if topics is None or topic in topics:
                         yield topic, record
 
@@ -139,8 +169,17 @@ class Recording:
                     yield record
             except EndOfFile:
                 self.cut = "" if whole else f"it ends after {file.tell()} bytes without an index, as after a power cut"
+                if not whole and _has_end(file):
+                    self.cut, self.damaged = "a record of it gives a length beyond the file's end", True
             except (McapError, ValueError, struct.error) as error:
-                self.cut = f"it is damaged before byte {file.tell()} ({error})"
+                self.cut, self.damaged = f"it is damaged before byte {file.tell()} ({error})", True
+
+
+def _has_end(file: BinaryIO) -> bool:
+    """Whether the file's last bytes are those of a recording that was finished."""
+    size = file.seek(0, 2)
+    file.seek(max(0, size - len(MAGIC)))
+    return size > len(MAGIC) and file.read() == MAGIC
 
 
 class _Exact:
@@ -186,10 +225,15 @@ class RecordingPort:
                 self.stats.received(len(chunk.data))
             yield chunk
 
-    def write(self, data: bytes) -> None:
+    def write(self, data: bytes) -> bool:
         """See `Port.write`."""
         if data:
             self.stats.wrote(len(data), None)
+        return True
+
+    def write_last(self, data: bytes) -> bool:
+        """See `Port.write_last`."""
+        return self.write(data)
 
     def stop(self) -> None:
         """See `Port.stop`."""

@@ -1,11 +1,15 @@
 """The numbers of one reading format, as the host follows them: which are missing, which readings to refuse.
 
-Rule: every missing number is known exactly, also over the wrap of 16 bits and over silences longer than 65536 readings
-(then the device's clock tells how many). A reading that is not newer than the last one is never let through.
+Rule: every missing number between two readings is known: exactly, up to 65535 of them; in a longer silence the count is
+estimated, as the one of those that the number allows that fits the device's clock and the declared rate best (exact
+while that rate is right to a few percent; without a declared rate it is only known modulo 65536). Readings missing
+before the very first one are known where the board began while we watched (`begin`), else not at all.
+A reading that is not newer than the last one is never let through.
 """
 
 from __future__ import annotations
 
+_NONE, _FROM_ZERO = -1, -2  # what is expected before the first reading: any number, or 0
 DUPLICATE = -1
 BACKWARD = -2
 
@@ -16,13 +20,17 @@ class ReadingSequence:
     __slots__ = ("_expected", "_last_us", "_rate_hz", "_settled", "_wrap_us")
 
     def __init__(self, rate_hz: float | None) -> None:
-        self._expected = -1  # none yet
+        self._expected = _NONE
         self._last_us = 0
         self._settled = True
         self._rate_hz = rate_hz or 0.0
         # After the time of so many readings, 16 bits of number no longer tell how many are missing. A quarter of
         # the numbers, so that even a clock half as quick as declared is asked in time.
         self._wrap_us = 16384e6 / rate_hz if rate_hz else float("inf")
+
+    def begin(self) -> None:
+        """The board has just started, so its first number is 0: others before the first one that comes are missing."""
+        self._expected = _FROM_ZERO
 
     def unsettle(self) -> None:
         """The device has just said that it is the same boot: the next jump ahead is to be believed, however far."""
@@ -46,7 +54,7 @@ class ReadingSequence:
 
     def _jump(self, seq: int, elapsed_us: int) -> int:
         if self._expected < 0:
-            return 0
+            return seq if self._expected == _FROM_ZERO else 0
         missing = (seq - self._expected) & 0xFFFF
         if missing == 0xFFFF and elapsed_us == 0:
             return DUPLICATE

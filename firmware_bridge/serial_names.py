@@ -14,7 +14,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Protocol
 
-from firmware_bridge.errors import PortError
+from firmware_bridge.errors import PortError, PortMissing
 
 USB_NAME = re.compile(r"([0-9A-Fa-f]{4}):([0-9A-Fa-f]{4})(?::(.+))?")
 
@@ -31,10 +31,10 @@ class PortInfo(Protocol):
 
 def check(name: str) -> None:
     """Raises PortError for what is no name of a port, whichever ports there are."""
-    if "/" not in name and not USB_NAME.fullmatch(name):
+    if "/" not in name and not USB_NAME.fullmatch(name) and not Path(name).exists():
         raise PortError(
             f"{name!r} is not a port name. Give a path such as /dev/{name or 'ttyACM0'} or /dev/serial/by-id/…, "
-            f"or VID:PID[:SERIAL] such as 2341:0043."
+            f"VID:PID[:SERIAL] such as 2341:0043, or ./{name or 'name'} for one in this folder."
         )
 
 
@@ -43,14 +43,14 @@ def resolve(name: str, present: Sequence[PortInfo]) -> str:
     usb = USB_NAME.fullmatch(name)
     if usb is None:
         if not Path(name).exists():
-            raise PortError(f"There is no port {name}. {there_are(present)} Plug the board in, or name another port.")
+            raise PortMissing(f"There is no port {name}. {there_are(present)} Plug the board in, or name another port.")
         return name
     vid, pid, serial_number = int(usb[1], 16), int(usb[2], 16), usb[3]
     found = [
         item for item in present if (item.vid, item.pid) == (vid, pid) and serial_number in (None, item.serial_number)
     ]
     if not found:
-        raise PortError(f"No USB port is {name}. {there_are(present)} Plug the board in, or name another port.")
+        raise PortMissing(f"No USB port is {name}. {there_are(present)} Plug the board in, or name another port.")
     if len(found) > 1:
         names = " or ".join(usb_name(item) for item in found)
         raise PortError(f"{len(found)} ports are {name}. Name one of them with its serial number: {names}.")

@@ -6,6 +6,7 @@ the real machine, float32 to imitate it). The machine's own tests and the import
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from typing import Any
 
@@ -46,6 +47,13 @@ MAPS: dict[str, Callable[[Array, float, float], Array]] = {
     "neg": lambda x, a, b: -x,
     "reciprocal": lambda x, a, b: 1 / x,
     "affine": lambda x, a, b: a * x + b,
+    "floor": lambda x, a, b: np.floor(x),
+    "ceil": lambda x, a, b: np.ceil(x),
+    "round": lambda x, a, b: np.rint(x),
+    "trunc": lambda x, a, b: np.trunc(x),
+    "sign": lambda x, a, b: np.sign(x),
+    "erf": lambda x, a, b: np.vectorize(math.erf)(x).astype(x.dtype),
+    "not": lambda x, a, b: (x == 0).astype(x.dtype),
 }
 BINARIES = {
     "add": np.add,
@@ -54,8 +62,21 @@ BINARIES = {
     "div": np.divide,
     "min": np.minimum,
     "max": np.maximum,
+    "less": np.less,
+    "less_or_equal": np.less_equal,
+    "equal": np.equal,
+    "and": np.logical_and,
+    "or": np.logical_or,
 }
-REDUCTIONS = {"sum": np.sum, "mean": np.mean, "max": np.max, "min": np.min}
+REDUCTIONS = {
+    "sum": np.sum,
+    "mean": np.mean,
+    "max": np.max,
+    "min": np.min,
+    "prod": np.prod,
+    "argmax": np.argmax,
+    "argmin": np.argmin,
+}
 
 
 class Reference:
@@ -116,18 +137,22 @@ class Reference:
             y = w["W"] @ x + w["R"] @ h + w["b"]
             return (MAPS[a["activation"]](y, 0.0, 0.0),)
         if op.kind == "dense":
-            return (w["W"] @ inputs[0] + w["b"],)
+            return ((inputs[0].reshape(a["rows"], -1) @ w["W"].T + w["b"]).reshape(-1),)
         if op.kind == "map":
             return (MAPS[a["function"]](inputs[0], self.dtype.type(a["alpha"]), self.dtype.type(a["beta"])),)
         if op.kind == "binary":
-            return (BINARIES[a["function"]](*inputs),)
+            return (BINARIES[a["function"]](*inputs).astype(self.dtype),)
+        if op.kind == "where":
+            return (np.where(inputs[0] != 0, inputs[1], inputs[2]),)
+        if op.kind == "lookup":
+            return (w["table"][inputs[0].astype(np.int64)].reshape(-1),)
         if op.kind == "softmax":
             rows = inputs[0].reshape(a["rows"], -1)
             rows = rows - rows.max(axis=1, keepdims=True)
             total = np.exp(rows).sum(axis=1, keepdims=True)
             return ((rows - np.log(total) if a["log"] else np.exp(rows) / total).reshape(-1),)
         if op.kind == "reduce":
-            return (REDUCTIONS[a["function"]](inputs[0].reshape(a["rows"], -1), axis=1),)
+            return (REDUCTIONS[a["function"]](inputs[0].reshape(a["rows"], -1), axis=1).astype(self.dtype),)
         if op.kind == "take":
             return (self.arena[w["indices"]],)
         raise AssertionError(f"the reference does not know {op.kind}")
@@ -138,7 +163,10 @@ def run_model(model: Model, xs: npt.ArrayLike, dtype: Any = np.float64) -> Array
     readings = np.asarray(xs)
     stream = Reference(model.program, dtype)
     if model.window is None:
-        return stream.run(readings)
+        outputs = stream.run(readings).astype(np.float64)
+        numbers = np.arange(1, len(readings) + 1) - model.ready
+        outputs[(numbers < 0) | (numbers % model.every != 0)] = np.nan
+        return outputs
     rows = np.full((len(readings), model.program.output_size), np.nan)
     for t in range(model.window - 1, len(readings)):
         stream.reset()

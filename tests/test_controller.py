@@ -14,7 +14,7 @@ from edge_lstm.channels import Encoder, flat_names, units_differ
 from edge_lstm.config import parse_config
 from edge_lstm.controller import Controller
 from edge_lstm.errors import ConfigError
-from edge_lstm.model import Channel
+from edge_lstm.model import Channel, Feedback, Policy
 from firmware_bridge.dictionary import Dictionary
 from firmware_bridge.messages import Action, Gap, Hello, Reading, Reset
 from firmware_bridge.simulator.robot import READING_FIELDS, robot_dictionary
@@ -234,3 +234,85 @@ def test_a_vocabulary_is_one_hot_and_what_is_outside_it_is_missing():
 def test_units_are_compared_as_text_but_for_typography(one: str, other: str, differ: bool):
     """Spaces, dots and the degree sign do not make another unit; anything else does. No unit claims nothing."""
     assert units_differ(one, other) is differ
+
+
+PREDICT = '\n[policy]\nmissing = "predict"\nlongest_gap = 5\n'
+FEEDBACK = (Feedback("slip_left", "wheel_speed_left"), Feedback("stall_right", "current_right"))
+PERIOD_NS = 5_000_000  # robot_dictionary(200.0)
+
+
+def at(seq: int, t_ns: int) -> Reading:
+    return replace(reading(seq), t_ns=t_ns)
+
+
+def test_what_is_overdue_is_predicted_and_taken_back_when_it_comes():
+    """Two periods late, predicted outputs make actions; when the reading comes after all, all is as if it had been in
+    time; when it is lost, the memory is what the sequence gap alone would have made it."""
+    late, punctual = make(small_robot.CONFIG + PREDICT, feedback=FEEDBACK), make(feedback=FEEDBACK)
+    for controller in (late, punctual):
+        controller.handle(hello())
+        controller.handle(at(0, 0))
+    assert late.silence(2 * PERIOD_NS) is None
+    assert late.silence(3 * PERIOD_NS) is not None
+    assert late.silence(3 * PERIOD_NS) is None
+    assert (late.not_real, late.counts.overdue) == (1, 1)
+    now = 4 * PERIOD_NS
+    assert late.handle(at(1, now)) == punctual.handle(at(1, now))
+    assert (late.not_real, late.stream.snapshot()) == (0, punctual.stream.snapshot())
+    patient = make(small_robot.CONFIG + PREDICT, feedback=FEEDBACK)
+    patient.handle(hello())
+    for seq in (0, 1):
+        patient.handle(at(seq, now))
+    assert late.silence(now + 3 * PERIOD_NS) is not None
+    late.silence(now + 6 * PERIOD_NS)
+    assert late.counts.overdue == 1 + 4
+    for controller in (late, patient):
+        controller.handle(Gap(now, "imu_wheels", 2, 2))
+        controller.handle(at(4, 2 * now))
+    assert late.stream.snapshot() == patient.stream.snapshot()
+    assert (late.counts.filled, late.not_real, late.outputs) == (2, 2, patient.outputs)
+
+
+def test_silence_beyond_the_longest_gap_ends_the_predictions():
+    """After five readings that nobody sent there are no more actions, and the memory starts anew."""
+    controller = make(small_robot.CONFIG + PREDICT, feedback=FEEDBACK)
+    controller.handle(hello())
+    controller.handle(at(0, 0))
+    acted = [controller.silence(k * PERIOD_NS) is not None for k in range(3, 12)]
+    assert acted == [True] * 5 + [False] * 4
+    controller.handle(Gap(0, "imu_wheels", 1, 9))
+    fresh = make(feedback=FEEDBACK)
+    fresh.handle(hello())
+    assert controller.handle(at(10, 60 * PERIOD_NS)) == fresh.handle(at(10, 60 * PERIOD_NS))
+    assert controller.counts.forgotten == 1
+
+
+def test_a_hole_in_a_reading_is_filled_by_the_policy():
+    """NaN in one channel: with hold the action is that of the last value in its place, and the reading is a step."""
+    text = small_robot.CONFIG + '\n[policy]\nmissing = "hold"\nlongest_gap = 5\n'
+    holed, whole = make(text), make()
+    for controller in (holed, whole):
+        controller.handle(hello())
+        controller.handle(reading(0, current_left=2.0))
+    assert holed.handle(reading(1, current_left=float("nan"))) == whole.handle(reading(1, current_left=2.0))
+    assert (holed.counts.steps, holed.counts.patched, holed.counts.missing, holed.not_real) == (2, 1, 0, 1)
+
+
+def test_policies_that_cannot_be_are_named():
+    """Predict without feedback, no longest gap, an unknown policy: file, table, key."""
+    for text, words in (
+        (PREDICT, r"robot.toml: \[policy\] missing: 'predict' needs a model that declares feedback"),
+        ('[policy]\nmissing = "hold"', r"\[policy\] longest_gap: is missing"),
+        ('[policy]\nmissing = "hold"\nlongest_gap = -1', r"longest_gap: must be a number of readings, not -1"),
+        ('[policy]\nmissing = "prdict"\nlongest_gap = 1', r"missing: 'prdict' is unknown; did you mean 'predict'"),
+    ):
+        with pytest.raises(ConfigError, match=words):
+            make(f"{small_robot.CONFIG}\n{text}")
+
+
+def test_the_models_own_policy_holds_where_the_file_says_nothing():
+    """A model that says hold is held; robot.toml may say otherwise."""
+    own = Policy("hold", 7)
+    assert make(policy=own).filler.policy == own
+    assert make(f'{small_robot.CONFIG}\n[policy]\nmissing = "skip"', policy=own).filler.policy == Policy("skip", 7)
+    assert make(f"{small_robot.CONFIG}\n[policy]\nlongest_gap = 3", policy=own).filler.policy == Policy("hold", 3)

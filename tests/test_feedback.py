@@ -175,8 +175,32 @@ def test_samples_follow_the_probabilities_and_the_seed():
     assert draws(1, 50) == found[:50] != draws(2, 50)
 
 
+def test_a_word_without_probability_is_never_drawn(monkeypatch: pytest.MonkeyPatch):
+    """Not even by a draw that rounds up to one."""
+    monkeypatch.setattr("edge_lstm.feedback.uniform", lambda seed, draw: 1.0)
+    x = Loop(diner(), "sample")(np.array([0.7, 0.3, 0.0, 0.0], np.float32), np.zeros(6, np.float32))
+    assert x[:3].tolist() == [1, 0, 0]  # pizza, the second word of the output
+
+
 @given(st.integers(0, 2**64 - 1), st.integers(0, 2**40))
 def test_draws_are_numbers_below_one(seed: int, number: int):
     """Any seed and count give a draw in [0, 1), the same each time."""
     assert 0 <= uniform(seed, number) < 1
     assert uniform(seed, number) == uniform(seed, number)
+
+
+def test_the_import_command_declares_feedback(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
+    """--feedback OUTPUT=INPUT ends up in the model file; what is no pair, or names no channel, is refused by name."""
+    from edge_lstm.cli import main
+
+    source = Path(__file__).parents[1] / "edge_lstm" / "examples" / "slip_stall.onnx"
+    inputs = ",".join(f"in{k}" for k in range(11))
+    command = ["import", str(source), "-o", str(tmp_path / "m.npz"), "--channels", inputs, "--outputs", "a,b,c,d"]
+    assert main([*command, "--feedback", "a=in0", "--feedback", "c=in5"]) == 0
+    assert edge_lstm.load(tmp_path / "m.npz").feedback == (Feedback("a", "in0"), Feedback("c", "in5"))
+    assert main(["inspect", str(tmp_path / "m.npz")]) == 0
+    assert "a predicts the next in0" in capsys.readouterr().out
+    assert main([*command, "--feedback", "a"]) == 2
+    assert "OUTPUT=INPUT is meant" in capsys.readouterr().err
+    assert main([*command, "--feedback", "a=in99"]) == 2
+    assert "no input channel 'in99'" in capsys.readouterr().err

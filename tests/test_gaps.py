@@ -9,8 +9,9 @@ from hypothesis import strategies as st
 
 from edge_lstm.errors import FeedbackError, ModelFileError, ReadingError
 from edge_lstm.gaps import LAST, Filler
-from edge_lstm.model import Policy
+from edge_lstm.model import Feedback, Policy
 from tests import nets, small_robot
+from tests.test_feedback import diner
 from tests.test_forecast import follower
 
 MODEL = follower()
@@ -191,6 +192,8 @@ def test_what_cannot_be_is_said():
     before = filled.snapshot().memory
     with pytest.raises(ReadingError, match="3 numbers"):
         filled.step([NAN, 0])
+    with pytest.raises(ReadingError, match="real numbers"):
+        filled.step(["a", "b", "c"])
     assert filled.snapshot().memory == before
 
 
@@ -202,3 +205,23 @@ def test_a_fill_that_explodes_is_skipped_and_counted():
     assert filled.counts.unstable > 0
     assert filled.counts.filled + filled.counts.skipped == 50
     assert all(np.isfinite(v).all() for v in filled.stream.state.values())
+
+
+def test_words_that_were_drawn_for_late_readings_are_drawn_again():
+    """With sampling, too, what was believed overdue changes nothing: the draws are counted with the memory."""
+    model = diner(feedback=(Feedback("next", "dinner", "sample", 5),))
+    patient, hasty = Filler(model.stream(), Policy("predict")), Filler(model.stream(), Policy("predict"))
+    for k in range(60):
+        x = {"dinner": k % 3, "day": k % 2, "late": None if k % 7 == 3 else 1.0}
+        for _ in range(k % 5):
+            hasty.overdue()
+        for one in (patient, hasty):
+            one.missing(k % 4)
+            one.step(x)
+        assert patient.snapshot().memory == hasty.snapshot().memory
+    assert patient.counts == hasty.counts
+    words = [Filler(model.stream(), Policy("predict")) for _ in range(2)]
+    for one in words:
+        one.step({"dinner": 0, "day": 0, "late": 1})
+        one.missing(30)
+    assert words[0].snapshot().memory == words[1].snapshot().memory

@@ -12,9 +12,10 @@ from hypothesis import strategies as st
 from edge_lstm.config import parse_config
 from edge_lstm.controller import Controller
 from edge_lstm.errors import LogError
+from edge_lstm.gaps import Filler
 from edge_lstm.logs.csv_log import CsvLog
 from edge_lstm.logs.csv_out import CsvWriter
-from edge_lstm.model import Channel
+from edge_lstm.model import Channel, Feedback, Policy
 from edge_lstm.replay import Rows, RowTexts, differing_bits, replay
 from edge_lstm.replay_table import header, match, replay_table
 from edge_lstm.runtime import run
@@ -27,6 +28,8 @@ from tests import small_robot
 
 REAL = Path(__file__).parents[2] / "shared" / "real" / "logs" / "xio_imu_99hz.csv"
 RATES = Rates(flip=2e-4, lose=1e-4, double=1e-4, cut=1e-4, silence=0.05, reset=0.05, unplug=0.05)
+
+FEEDBACK = (Feedback("slip_left", "wheel_speed_left"), Feedback("stall_right", "current_right"))
 
 
 def controller(text: str = small_robot.CONFIG, **more: object) -> Controller:
@@ -53,6 +56,35 @@ def test_a_recording_replays_to_the_same_bits(recording: Path):
     assert summary.resets > 0
     again, _, _ = replay(RecordingPort(recording), controller())
     assert again == summary
+
+
+POLICY = '[policy]\nmissing = "{}"\nlongest_gap = {}\n'
+
+
+@pytest.mark.parametrize("on_reset", ["reset", "keep"])
+@pytest.mark.parametrize("missing", ["skip", "hold", "predict"])
+def test_readings_that_are_missing_replay_to_the_same_bits(tmp_path: Path, missing: str, on_reset: str):
+    """Gaps, silence, unplugging, resets: each policy sends the same bits in replay, and counts the same."""
+    text = small_robot.CONFIG + POLICY.format(missing, 60) + f'on_reset = "{on_reset}"\n'
+    recorder = Recorder(tmp_path / "run.mcap", {}, {}, wait=True)
+    faults = Faults(7, Rates(flip=5e-5, lose=1e-4, silence=0.3, reset=0.05, unplug=0.1))
+    live = run(SimulatedPort(Robot(6), 20.0, faults), Bridge(), controller(text, feedback=FEEDBACK), recorder)
+    recorder.close()
+    blocks: list[Rows] = []
+    summary, comparison, _ = replay(
+        RecordingPort(tmp_path / "run.mcap"), controller(text, feedback=FEEDBACK), rows=blocks.append
+    )
+    assert comparison.same, comparison.sentence()
+    assert summary.counts == live.counts
+    assert live.lost > 100
+    assert live.counts["forgotten"] > 0
+    overdue = list(RecordingPort(tmp_path / "run.mcap").recording.values("/overdue"))
+    assert bool(overdue) is (missing != "skip")
+    assert all(row["_not_real"] > 0 for _, row in overdue)
+    if missing != "skip":
+        assert live.counts["filled"] > 100
+        assert live.counts["overdue"] > 0
+    assert max(block.not_real.max() for block in blocks) > 10
 
 
 def test_another_model_differs_and_the_first_difference_is_told(recording: Path):
@@ -128,7 +160,7 @@ def test_rows_of_a_recording_hold_what_was_recorded(recording: Path):
     values = np.concatenate([block.values for block in blocks])
     names = [field.name for field in blocks[0].reading.fields]
     assert values.tolist() == [[row[name] for name in names] for _, row in readings]
-    found = np.concatenate([block.output_values for block in blocks])
+    found = np.concatenate([np.column_stack([block.output_values, block.not_real]) for block in blocks])
     assert found.tolist() == [list(row.values()) for _, row in outputs]
     texts = RowTexts(blocks[0])
     row = next(texts(blocks[0]))
@@ -175,8 +207,8 @@ def test_a_table_gives_the_bits_of_single_steps(tmp_path: Path):
     assert any("without case" in note for note in notes)
     lines = (tmp_path / "out.csv").read_text().splitlines()
     assert len(lines) == 301
-    assert lines[6].endswith(",,,,")
-    written = np.array(lines[1].split(",")[-4:], np.float32)
+    assert lines[6].endswith(",,,,,1")
+    written = np.array(lines[1].split(",")[-5:-1], np.float32)
     assert written.tobytes() == expected[0].tobytes()
 
 
@@ -270,3 +302,38 @@ def test_progress_reaches_the_end_of_the_file(tmp_path: Path):
     told: list[int] = []
     replay_table(log, small_robot.model(), match(log, small_robot.model())[0], progress=told.append)
     assert sum(told) == len("".join(log.path.read_text().splitlines(keepends=True)[1:]))
+
+
+@pytest.mark.parametrize("missing", ["skip", "hold", "predict"])
+@pytest.mark.parametrize("pace", [None, lambda t: None])
+def test_a_table_with_holes_is_the_filler_row_by_row(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, missing: str, pace: object
+):
+    """NaN cells and holes in time, also from block to block: the outputs, and _not_real, of a Filler given the same."""
+    monkeypatch.setattr("edge_lstm.logs.csv_log._BLOCK", 100)
+    rows = rows_of(200)
+    rows[[5, 17, 18, 120], [0, 1, 2, 3]] = np.nan
+    kept = np.r_[0:50, 53:150, 160:200]
+    times = [f"{10 * k}" for k in kept]
+    lines = ["t_ms,wheel_speed_left,wheel_speed_right,current_left,current_right"]
+    lines += [
+        ",".join([t, *("" if v != v else repr(v) for v in rows[k].tolist())]) for t, k in zip(times, kept, strict=True)
+    ]
+    (tmp_path / "log.csv").write_text("\n".join(lines) + "\n")
+    model = small_robot.model(rate_hz=100.0, feedback=FEEDBACK)
+    log, policy = CsvLog(tmp_path / "log.csv"), Policy(missing, 5)
+    columns, _ = match(log, model)
+    with CsvWriter(tmp_path / "out.csv", header(log, model, columns)) as out:
+        summary, _ = replay_table(log, model, columns, out, policy=policy, pace=pace)
+    filler, expected = Filler(model.stream(), policy), []
+    for k, row in enumerate(rows):
+        if k in kept:
+            y = filler.step(row.astype(np.float32))
+            cells = [""] * 4 if y is None else [str(v) for v in y]
+            expected.append([*cells, str(filler.not_real)])
+        else:
+            filler.missing()
+    found = [line.split(",")[5:] for line in (tmp_path / "out.csv").read_text().splitlines()[1:]]
+    assert found == expected
+    assert (summary.lost, summary.resets, summary.policy) == (13, 1, missing)
+    assert summary.readings == summary.steps + summary.missing

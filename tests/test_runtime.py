@@ -37,6 +37,9 @@ class Notes:
     def sent(self, t_ns: int, data: bytes) -> None:
         self.told.append(("sent", (t_ns, data)))
 
+    def unsent(self, t_ns: int, data: bytes) -> None:
+        self.told.append(("unsent", (t_ns, data)))
+
     def event(self, event: Event) -> None:
         self.told.append(("event", event))
 
@@ -92,7 +95,7 @@ def test_the_sink_sees_bytes_before_and_after_and_what_they_meant():
     outputs, actions = notes.all("/outputs"), notes.all("/actions/motor_limits")
     assert len(readings) == len(outputs) == len(actions) == summary.readings
     assert [t for t, _ in outputs] == [reading.t_ns for reading in readings]
-    assert list(outputs[0][1]) == ["slip_left", "slip_right", "stall_left", "stall_right"]
+    assert list(outputs[0][1]) == ["slip_left", "slip_right", "stall_left", "stall_right", "_not_real"]
     assert list(actions[0][1]) == ["torque_limit_left", "torque_limit_right"]
     now = None
     for kind, what in notes.told:

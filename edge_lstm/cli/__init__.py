@@ -22,7 +22,7 @@ from typing import TextIO
 
 import click
 
-from edge_lstm.cli.common import Failure
+from edge_lstm.cli.common import Failure, plain
 
 # command → its file, which holds a click command named `command`
 COMMANDS = {
@@ -36,9 +36,14 @@ COMMANDS = {
     "inspect": "edge_lstm.cli.inspect",
     "firmware": "edge_lstm.cli.firmware",
     "example": "edge_lstm.cli.example",
+    "fields": "edge_lstm.cli.fields",
     "warm": "edge_lstm.cli.warm",
 }
 _NOT_WRITTEN = {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EFBIG, errno.EPIPE}
+
+
+class _Unread(Exception):
+    """The reader of our output is gone."""
 
 
 class _Group(click.Group):
@@ -47,6 +52,13 @@ class _Group(click.Group):
     def list_commands(self, ctx: click.Context) -> list[str]:
         return list(COMMANDS)
 
+    def invoke(self, ctx: click.Context) -> object:
+        """As click does, but for a broken pipe, which click would make exit code 1: a difference was found."""
+        try:
+            return super().invoke(ctx)
+        except BrokenPipeError as error:
+            raise _Unread from error
+
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         if cmd_name not in COMMANDS:
             return None
@@ -54,7 +66,21 @@ class _Group(click.Group):
         return command
 
 
-@click.group(cls=_Group, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+_EPILOG = """\b
+Exit codes
+    0  done
+    1  a check found a difference, or could not exclude one
+    2  bad usage, file or configuration
+    3  the port or the robot is not available
+    4  output could not be written, or nobody reads it any more
+   70  a defect of this program
+  130  stopped by hand before the result was there
+"""
+
+
+@click.group(
+    cls=_Group, epilog=_EPILOG, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100}
+)
 @click.version_option(package_name="edge-lstm", prog_name="edge-lstm")
 @click.option("--traceback", is_flag=True, help="Show where in the program an error comes from.")
 def _root(traceback: bool) -> None:
@@ -80,10 +106,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except BaseException as error:
         code, sentence = _explain(error)
         if sentence:
-            print(f"edge-lstm: {sentence}", file=sys.stderr)
+            print(f"edge-lstm: {plain(sentence)}", file=sys.stderr)
             if "--traceback" in arguments or (code == 70 and os.environ.get("EDGE_LSTM_TRACEBACK")):
                 traceback.print_exception(error)
-        if isinstance(error, BrokenPipeError):  # the reader of our output is gone; nor can the rest be flushed to it
+        if isinstance(error, BrokenPipeError | _Unread):  # nor can the rest be flushed to whoever is gone
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     finally:  # for whoever calls this from Python
         warnings.showwarning = shown
@@ -101,7 +127,7 @@ def _warned(
     line: str | None = None,
 ) -> None:
     """A warning is a sentence for people here, not a line of source."""
-    print(f"edge-lstm: note: {message}", file=sys.stderr)
+    print(f"edge-lstm: note: {plain(str(message))}", file=sys.stderr)
 
 
 def _terminated(number: int, frame: FrameType | None) -> None:
@@ -132,7 +158,7 @@ def _explain(error: BaseException) -> tuple[int, str]:
         return 4, str(error)
     if isinstance(error, EdgeLstmError | BridgeError):
         return 2, str(error)
-    if isinstance(error, BrokenPipeError):
+    if isinstance(error, BrokenPipeError | _Unread):
         return 4, ""
     if isinstance(error, OSError):
         what = f"{error.filename}: " if error.filename else ""

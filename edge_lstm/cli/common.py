@@ -4,12 +4,17 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Iterator, Mapping
+import tempfile
+import unicodedata
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
+
+if TYPE_CHECKING:
+    from edge_lstm.model import Model
 
 json_option = click.option("--json", "as_json", is_flag=True, help="Print the result as JSON on stdout, nothing else.")
 
@@ -29,7 +34,59 @@ def print_json(values: Mapping[str, Any]) -> None:
 
 def say(text: str, quiet_stdout: bool = False) -> None:
     """A line for people: on stdout, or on stderr where stdout belongs to JSON."""
-    print(text, file=sys.stderr if quiet_stdout else sys.stdout, flush=True)
+    print(plain(text), file=sys.stderr if quiet_stdout else sys.stdout, flush=True)
+
+
+def announce_compiling() -> None:
+    """A line on stderr before the one long wait of a new machine; nothing where it is behind us."""
+    from edge_lstm.kernels import door
+
+    if not door.is_warm():
+        print(
+            "compiling the step for this machine once, about 15 s (edge-lstm warm does it beforehand) …",
+            file=sys.stderr,
+            flush=True,
+        )
+
+
+def keep_inputs(outputs: Mapping[str, Path | None], inputs: Iterable[Path | None]) -> None:
+    """outputs: option → file. Failure(2) where one of them is also read, or is another output."""
+    given = [(option, path) for option, path in outputs.items() if path is not None]
+    for number, (option, path) in enumerate(given):
+        for other in inputs:
+            if other is not None and _same(path, other):
+                raise Failure(2, f"{option} {path}: {other} would be overwritten, and it is read; name another file")
+        for earlier, other in given[:number]:
+            if _same(path, other):
+                raise Failure(2, f"{option} {path}: {earlier} writes there too; name another file")
+
+
+def _same(one: Path, other: Path) -> bool:
+    if not (one.exists() and other.exists()):
+        return one.resolve() == other.resolve()
+    return one.is_file() and one.samefile(other)  # /dev/null may be both
+
+
+def plain(text: str, kept: str = "\n\t") -> str:
+    """The text without anything that a terminal would obey: names and units come from files and devices."""
+    if text.isprintable():
+        return text
+    unsafe = ("Cc", "Cf", "Cs", "Zl", "Zp")  # control, direction, half of a surrogate pair, line and paragraph ends
+    return "".join("\ufffd" if unicodedata.category(c) in unsafe and c not in kept else c for c in text)
+
+
+def load_bytes(content: bytes, name: str) -> Model:
+    """A model from the bytes of its file; `name` is what errors call it. ModelFileError as `load`."""
+    from edge_lstm.errors import ModelFileError
+    from edge_lstm.storage import load
+
+    with tempfile.TemporaryDirectory(prefix="edge-lstm-") as folder:
+        path = Path(folder) / "model.npz"
+        path.write_bytes(content)
+        try:
+            return load(path)
+        except ModelFileError as error:  # it was a file for a moment only; the name is what people know
+            raise ModelFileError(str(error).replace(str(path), name)) from None
 
 
 @contextmanager
@@ -48,4 +105,6 @@ def check_writable(path: Path) -> None:
     if path.is_dir():
         raise Failure(4, f"{path}: cannot be written: it is a folder")
     if not path.resolve().parent.is_dir():
-        raise Failure(4, f"{path}: cannot be written: there is no folder {path.resolve().parent}")
+        raise Failure(
+            4, f"{path}: cannot be written: there is no folder {path.resolve().parent}; make it, or name another place"
+        )

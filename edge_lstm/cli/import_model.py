@@ -6,6 +6,7 @@ Rule: an option that has no meaning for this kind of source is an error, never i
 from __future__ import annotations
 
 from dataclasses import replace
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,9 +15,11 @@ import click
 from edge_lstm.cli.common import Failure, check_writable, json_option, print_json, writing
 
 if TYPE_CHECKING:
-    from edge_lstm.model import Channel, Model
+    from edge_lstm.model import Channel, Feedback, Model
 
-_ONLY_ONNX, _ONLY_ARRAYS = ("mode", "states"), ("cell", "order", "activations", "nonlinearity")
+_ONLY_ONNX = ("mode", "states", "constants", "time_axis", "no_verify")
+_ONLY_ARRAYS = ("cell", "order", "activations", "nonlinearity")
+_OPTION_OF = {"states": "state", "constants": "set", "time_axis": "time-axis", "no_verify": "no-verify"}
 _HINTS = {
     ".pt": "export it to ONNX with torch.onnx.export, or save model.state_dict() with numpy.savez",
     ".pth": "export it to ONNX with torch.onnx.export, or save model.state_dict() with numpy.savez",
@@ -31,6 +34,11 @@ _OPTIONS = [
     click.option("--rate", "rate_hz", type=float, help="Readings per second it was trained for."),
     click.option("--channels", help='Names of the inputs, in order: "speed (rad/s),current (A),…".'),
     click.option("--outputs", help='Names of the outputs, in order: "slip_left,slip_right,…".'),
+    click.option(
+        "--feedback",
+        multiple=True,
+        help="OUTPUT=INPUT: this output predicts that input of the next reading; may be given several times.",
+    ),
     click.option("--window", type=int, help="Each output belongs to the last so many readings."),
     click.option(
         "--mode",
@@ -38,6 +46,13 @@ _OPTIONS = [
         help="ONNX: what time means; auto (default) follows the graph and says why.",
     ),
     click.option("--state", "states", multiple=True, help="ONNX, one step: INPUT=OUTPUT of a state; INPUT= is zero."),
+    click.option(
+        "--set", "constants", multiple=True, help="ONNX: INPUT=NUMBER, an input that never changes (sr=16000)."
+    ),
+    click.option(
+        "--time-axis", help='ONNX: which axis is time, where the graph does not show it; "none": it has none.'
+    ),
+    click.option("--no-verify", is_flag=True, help="ONNX: without the short comparison with ONNX Runtime."),
     click.option("--cell", type=click.Choice(["lstm", "gru", "rnn"]), help="Weights: where names do not tell."),
     click.option("--order", help="Weights: names of the layers, first to last, with commas."),
     click.option("--activations", help="Weights: one per dense layer, with commas."),
@@ -53,6 +68,8 @@ def command(source: Path, output: Path | None, as_json: bool, **options: Any) ->
     Every node or array is accounted for, or the import is refused by name.
     """
     output = output or source.with_suffix(".npz")
+    if output.suffix.lower() == ".onnx":
+        raise Failure(2, f"{output}: a model file is no ONNX file; name it {output.with_suffix('.npz').name}")
     check_writable(output)
     if output.exists() and source.exists() and output.samefile(source):
         raise Failure(2, f"{source}: the model would be written over its source; say where with -o MODEL.npz")
@@ -62,9 +79,12 @@ def command(source: Path, output: Path | None, as_json: bool, **options: Any) ->
         inputs=_renamed(model, model.inputs, options["channels"], "--channels"),
         outputs=_renamed(model, model.outputs, options["outputs"], "--outputs"),
     )
+    if options["feedback"]:
+        model = replace(model, feedback=_feedback(options["feedback"]))
     from edge_lstm.cli.inspect import describe, time_meaning
     from edge_lstm.storage import save
 
+    checked = None if source.suffix.lower() != ".onnx" or options["no_verify"] else _checked(model, source)
     with writing(output):
         save(model, output)
     if as_json:
@@ -78,6 +98,8 @@ def command(source: Path, output: Path | None, as_json: bool, **options: Any) ->
     )
     reason = model.provenance.get("mode_reason")
     click.echo(time_meaning(model) + (f" ({reason})" if reason else ""))
+    if checked:
+        click.echo(checked)
 
 
 for _option in _OPTIONS:
@@ -95,14 +117,20 @@ def _read(source: Path, options: dict[str, Any]) -> Model:
         raise Failure(2, f"{source}: {suffix or 'a file without suffix'} is not one to import: {hint}")
     for name in _ONLY_ARRAYS if suffix == ".onnx" else _ONLY_ONNX:
         if options[name]:
-            raise Failure(
-                2, f"--{name.removesuffix('s') if name == 'states' else name} has no meaning for {suffix} files"
-            )
+            raise Failure(2, f"--{_OPTION_OF.get(name, name)} has no meaning for {suffix} files")
     common = {key: options[key] for key in ("name", "rate_hz", "window")}
     if suffix == ".onnx":
         from edge_lstm.importers import import_onnx
 
-        return import_onnx(source, options["mode"] or "auto", states=_states(options["states"]), **common)
+        axis = options["time_axis"]
+        return import_onnx(
+            source,
+            options["mode"] or "auto",
+            states=_states(options["states"]),
+            constants=_constants(options["constants"]),
+            time_axis=int(axis) if axis is not None and axis.isdigit() else axis,
+            **common,
+        )
     from edge_lstm.importers import from_arrays
 
     return from_arrays(
@@ -127,6 +155,45 @@ def _states(pairs: tuple[str, ...]) -> dict[str, str | None] | None:
             raise Failure(2, f"--state {pair!r}: INPUT=OUTPUT is meant, or INPUT= for a state that is always zero")
         found[name] = value or None
     return found or None
+
+
+def _constants(pairs: tuple[str, ...]) -> dict[str, float]:
+    found: dict[str, float] = {}
+    for pair in pairs:
+        name, _, value = pair.partition("=")
+        try:
+            found[name] = float(value)
+        except ValueError:
+            raise Failure(2, f"--set {pair!r}: INPUT=NUMBER is meant") from None
+    return found
+
+
+def _checked(model: Model, source: Path) -> str:
+    """A short comparison with ONNX Runtime, in words; Failure(1) where they differ."""
+    if find_spec("onnxruntime") is None:
+        return "not compared with the file: onnxruntime is not installed"
+    from edge_lstm.verify import verify
+
+    report = verify(model, source, short=True)
+    if not report.ok:
+        worst = max(report.runs, key=lambda run: run.error)
+        raise Failure(
+            1,
+            f"{source}: the model differs from ONNX Runtime by {worst.error:.1e} of the range of {worst.output!r}"
+            f" (run {worst.name!r}, first at step {worst.first_step}); it was not written. Please report the file, or"
+            " say --no-verify",
+        )
+    return f"compared with ONNX Runtime: the largest difference is {report.error:.0e} of the output's range"
+
+
+def _feedback(pairs: tuple[str, ...]) -> tuple[Feedback, ...]:
+    from edge_lstm.model import Feedback
+
+    split = [pair.partition("=") for pair in pairs]
+    for pair, (output, _, input) in zip(pairs, split, strict=True):
+        if not output or not input:
+            raise Failure(2, f"--feedback {pair!r}: OUTPUT=INPUT is meant, two channels of the model")
+    return tuple(Feedback(output, input) for output, _, input in split)
 
 
 def _renamed(model: Model, channels: tuple[Channel, ...], text: str | None, option: str) -> tuple[Channel, ...]:

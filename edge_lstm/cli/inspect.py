@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from edge_lstm.cli.common import json_option, print_json
+from edge_lstm.cli.common import json_option, plain, print_json
 
 if TYPE_CHECKING:
+    from rich.table import Table
+
     from edge_lstm.model import Channel, Model
     from edge_lstm.program import Operation
 
@@ -42,6 +45,8 @@ def describe(model: Model) -> dict[str, Any]:
         "multiply_adds": program.multiply_adds,
         "inputs": [_channel(c) for c in model.inputs],
         "outputs": [_channel(c) for c in model.outputs],
+        "feedback": [asdict(f) for f in model.feedback],
+        "policy": asdict(model.policy),
         "states": [{"name": s.name, "size": s.slot.size, "reset": _reset(s.reset.tolist())} for s in program.states],
         "operations": [_operation(op) for op in program.operations],
         "provenance": dict(model.provenance),
@@ -50,8 +55,12 @@ def describe(model: Model) -> dict[str, Any]:
 
 def time_meaning(model: Model) -> str:
     """The model's meaning in time, in words."""
+    if model.window is None and model.provenance.get("mode") == "window":
+        return f"window: each output belongs to the last {model.ready} readings, all computed anew at each reading"
     if model.window is None:
-        return "continuous: the memory goes on from reading to reading"
+        first = f"; the first output comes with reading {model.ready}" if model.ready > 1 else ""
+        more = f"; an output every {model.every} readings" if model.every > 1 else ""
+        return f"continuous: the memory goes on from reading to reading{first}{more}"
     return f"window: each output belongs to the last {model.window} readings, from the reset state"
 
 
@@ -76,14 +85,37 @@ def _operation(op: Operation) -> dict[str, Any]:
     }
 
 
+def _readable(value: Any) -> str:
+    """A value of the provenance as one line; "" for what is empty."""
+    if value is None or value == "":
+        return ""
+    if isinstance(value, dict):
+        return ", ".join(f"{key}: {text}" for key, part in value.items() if (text := _readable(part)))
+    if isinstance(value, list | tuple):
+        return ", ".join(text for part in value if (text := _readable(part)))
+    return str(value)
+
+
+def _filled(table: Table, usual: str) -> Table:
+    """The table without the columns that say nothing: every cell is empty, or is `usual`."""
+    columns = [c for c in table.columns if not {str(cell) for cell in c.cells} <= {"", usual}]
+    kept = type(table)(*(str(c.header) for c in columns), box=None, header_style="dim")
+    for row in zip(*(list(c.cells) for c in columns), strict=True):
+        kept.add_row(*row)
+    return kept
+
+
 def _show(model: Model, found: dict[str, Any]) -> None:
     from rich.console import Console
-    from rich.markup import escape
+    from rich.markup import escape as escape_markup
     from rich.table import Table
+
+    def escape(text: str) -> str:  # what the file says is neither markup nor orders to the terminal
+        return escape_markup(plain(text, ""))
 
     console = Console(highlight=False, soft_wrap=False)
     rate = f", made for {model.rate_hz:g} Hz" if model.rate_hz else ""
-    console.print(f"[bold]{escape(model.name)}[/]  {found['file']} ({found['bytes']:,} bytes)")
+    console.print(f"[bold]{escape(model.name)}[/]  {escape(found['file'])} ({found['bytes']:,} bytes)")
     console.print(f"digest   {model.digest}")
     console.print(f"time     {found['time']}{rate}")
     console.print(f"size     {found['weights']:,} weights, {found['multiply_adds']:,} multiply-adds per reading")
@@ -94,10 +126,10 @@ def _show(model: Model, found: dict[str, Any]) -> None:
     for way, several in (("input", model.inputs), ("output", model.outputs)):
         for c in several:
             words = " ".join(c.vocabulary)
-            plain = c.scale == 1 and c.offset == 0
-            scaling = f"one-hot: {words}" if words else "" if plain else f"* {c.scale:.6g} + {c.offset:.6g}"
+            bare = c.scale == 1 and c.offset == 0
+            scaling = f"one-hot: {words}" if words else "" if bare else f"* {c.scale:.6g} + {c.offset:.6g}"
             channels.add_row(way, escape(c.name), escape(c.unit), escape(scaling), str(c.width))
-    console.print(channels)
+    console.print(_filled(channels, "1"))
 
     operations = Table("", "operation", "name", "sizes", "weights", "multiply-adds", box=None, header_style="dim")
     for number, op in enumerate(model.program.operations):
@@ -105,10 +137,19 @@ def _show(model: Model, found: dict[str, Any]) -> None:
         shapes = " ".join(f"{key} {'×'.join(map(str, w.shape))}" for key, w in op.weights.items())
         kind = f"{op.kind} {op.attributes['function']}" if "function" in op.attributes else op.kind
         operations.add_row(str(number), kind, escape(op.name), sizes, shapes, f"{op.multiply_adds:,}")
-    console.print(operations)
+    console.print(_filled(operations, ""))
 
     states = ", ".join(f"{s['name']} ({s['size']})" for s in found["states"])
     console.print(f"states   {escape(states) or 'none: this network has no memory'}")
+    for f in model.feedback:
+        how = f" ({f.choose})" if f.choose else ""
+        console.print(f"feedback {escape(f.output)} predicts the next {escape(f.input)}{how}")
+    if model.policy.missing != "skip" or model.policy.longest_gap is not None:
+        longest = model.policy.longest_gap
+        after = "" if longest is None else f", after more than {longest} in a row the memory is reset"
+        console.print(f"missing  {model.policy.missing}{after}")
     for key, value in found["provenance"].items():
-        shown = ", ".join(map(str, value)) if isinstance(value, list | tuple) else str(value)
-        console.print(f"{key:8} {escape(shown if len(shown) < 400 else shown[:400] + ' …')}", style="dim")
+        shown = _readable(value)
+        if not shown:
+            continue
+        console.print(f"{escape(key):8} {escape(shown if len(shown) < 400 else shown[:400] + ' …')}", style="dim")

@@ -7,14 +7,17 @@ Never: lock, wait for, or write anything that the path uses.
 
 from __future__ import annotations
 
+import contextlib
 import threading
 import time
 from collections.abc import Callable
 from types import TracebackType
 from typing import TYPE_CHECKING, TextIO
 
+from edge_lstm.cli.common import plain
 from edge_lstm.controller import Controller
 from firmware_bridge.bridge import Bridge
+from firmware_bridge.errors import DictionaryError
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -22,7 +25,9 @@ if TYPE_CHECKING:
     from firmware_bridge.ports import Port
 
 _REDRAW_S, _LINE_S = 0.125, 1.0
-_SHOWN = 4  # values of each kind in a line
+_LINE_WIDTH = 120
+_NAME_WIDTH = 8  # of a shortened name, at least
+_GAP = 2  # spaces between the columns of the table
 
 
 class LiveView:
@@ -56,7 +61,10 @@ class LiveView:
     def _lines(self) -> None:
         try:
             while not self._ended.wait(_LINE_S):
-                print(self.line(), file=self._out, flush=True)
+                try:
+                    print(self.line(), file=self._out, flush=True)
+                except UnicodeEncodeError:  # a terminal that knows fewer letters than the robot
+                    print(self.line().encode("ascii", "backslashreplace").decode(), file=self._out, flush=True)
         except (OSError, ValueError):  # nobody reads any more (| head); the robot runs on
             return
 
@@ -67,51 +75,50 @@ class LiveView:
         try:
             with Live(console=Console(file=self._out), auto_refresh=False, transient=True) as live:
                 while not self._ended.wait(_REDRAW_S):
-                    live.update(self.table(), refresh=True)
+                    with contextlib.suppress(UnicodeEncodeError):
+                        live.update(self.table(live.console.width), refresh=True)
         except (OSError, ValueError):
             return
 
     def line(self) -> str:
-        """One plain line: time, counters, then the first few readings, outputs and actions."""
+        """One plain line of about 120 characters: time, counters, actions, then outputs and readings that find room."""
         parts = [f"{time.monotonic() - self._start_s:7.1f} s", *self._counters()]
         if self._bridge.state != "running":
             parts.append(f"link {self._bridge.state}")
         if trouble := self._trouble():
             parts.append(f"! {trouble}")
-        for values in self._values():
-            shown = "  ".join(f"{name} {_number(value)} {unit}".rstrip() for name, value, unit in values[:_SHOWN])
-            parts.append(f"| {shown}")
-        return "  ".join(parts)
+        line = "  ".join(parts) + "  |"
+        readings, outputs, actions = self._values()
+        for name, value, unit in (*actions, *outputs, *readings):  # what matters most, as far as there is room
+            shown = f"  {name} {_number(value)} {unit}".rstrip()
+            if len(line) + len(shown) > _LINE_WIDTH:
+                break
+            line += shown
+        return plain(line.removesuffix("  |"), "")
 
-    def table(self) -> RenderableType:
-        """The same as a table, with all values."""
+    def table(self, width: int = 100) -> RenderableType:
+        """The same with all values, for `width` columns: names are shortened where they must be, values never."""
         from rich.console import Group
-        from rich.table import Table
         from rich.text import Text
 
-        table = Table(box=None, padding=(0, 2), header_style="dim")
-        for title in ("reading", "value", "", "output", "value", "action", "value", ""):
-            table.add_column(
-                title, justify="right" if title == "value" else "left", no_wrap=True, min_width=8 * bool(title)
-            )
-        readings, outputs, actions = self._values()
-        for k in range(max(len(readings), len(outputs), len(actions), 1)):
-            name, value, unit = readings[k] if k < len(readings) else ("", None, "")
-            row = [name, _number(value), unit]
-            name, value, unit = outputs[k] if k < len(outputs) else ("", None, "")
-            row += [name, _number(value)]
-            name, value, unit = actions[k] if k < len(actions) else ("", None, "")
-            table.add_row(*row, name, _number(value), unit)
+        lines = (plain(line, "") for line in _laid_out(self._values(), width))
+        table = Text("\n".join(lines), no_wrap=True, overflow="crop")
         state = self._bridge.state
-        head = Text(f"{self._device}  ", "bold").append(state, "green" if state == "running" else "yellow")
+        head = Text(f"{plain(self._device, '')}  ", "bold").append(state, "green" if state == "running" else "yellow")
         seconds = f"  {time.monotonic() - self._start_s:.1f} s"
-        trouble = Text(self._trouble(), "bold red")
+        trouble = Text(plain(self._trouble()), "bold red")
         return Group(head.append(seconds, "dim"), Text("  ".join(self._counters())), trouble, table)
 
     def _counters(self) -> list[str]:
         counts, link = self._controller.counts, self._bridge.counters
-        parts = [f"{counts.readings} readings", f"{counts.steps} steps", f"{counts.lost} lost"]
+        parts = [f"{counts.readings} readings", f"{counts.lost} lost"]
+        if counts.steps != counts.readings:
+            parts.insert(1, f"{counts.steps} steps")
+        if counts.waiting:
+            parts.append(f"{counts.waiting} without output yet")
         parts.append(f"{sum(link.faults.copy().values())} damaged")
+        if self._controller.not_real:
+            parts.append(f"{self._controller.not_real} of the last 100 not real")
         if counts.resets or link.reconnects:
             parts.append(f"{counts.resets} resets {link.reconnects} reconnects")
         latency = self._port.stats.latency
@@ -131,14 +138,55 @@ class LiveView:
         if dictionary is None:
             return [], [], []
         readings, actions = [], []
-        if reading is not None:
-            fields = dictionary[reading.format].fields
-            readings = [(f.name, v, f.unit) for f, v in zip(fields, reading.values, strict=False)]
-        if action is not None:
-            fields = dictionary[action.format].fields
-            actions = [(f.name, v, f.unit) for f, v in zip(fields, action.values, strict=False)]
+        with contextlib.suppress(LookupError, DictionaryError):  # of a robot that has just become another one
+            if reading is not None:
+                fields = dictionary[reading.format].fields
+                readings = [(f.name, v, f.unit) for f, v in zip(fields, reading.values, strict=False)]
+            if action is not None:
+                fields = dictionary[action.format].fields
+                actions = [(f.name, v, f.unit) for f, v in zip(fields, action.values, strict=False)]
         names, units = controller.output_names, controller.output_units
         return readings, list(zip(names, outputs or [], units, strict=False)), actions
+
+
+Shown = list[tuple[str, float, str]]  # name, value, unit
+
+
+def _laid_out(kinds: tuple[Shown, Shown, Shown], width: int) -> list[str]:
+    """Readings, outputs and actions side by side, or below each other where `width` is too little for that."""
+    titled = zip(("reading", "output", "action"), kinds, strict=True)
+    groups = [(title, [(n, _value(v, u)) for n, v, u in shown]) for title, shown in titled if shown]
+    wide = [max(len(value) for _, value in rows) for _, rows in groups]
+    names = [max(len(name) for name, _ in [(title, ""), *rows]) for title, rows in groups]
+    room = width - sum(wide) - _GAP * (2 * len(groups) - 1)
+    while sum(names) > room and max(names) > _NAME_WIDTH:
+        names[names.index(max(names))] -= 1
+    if sum(names) > room and len(groups) > 1:
+        return [line for k in range(3) if kinds[k] for line in _laid_out(_only(kinds, k), width)]
+    lines = []
+    for k in range(-1, max((len(rows) for _, rows in groups), default=-1)):
+        cells = []
+        for (title, rows), name_width, value_width in zip(groups, names, wide, strict=True):
+            name, value = (title, "") if k < 0 else rows[k] if k < len(rows) else ("", "")
+            cells.append(f"{_short(name, name_width):{name_width}}{' ' * _GAP}{value:{value_width}}")
+        lines.append((" " * _GAP).join(cells).rstrip())
+    return lines
+
+
+def _only(kinds: tuple[Shown, Shown, Shown], k: int) -> tuple[Shown, Shown, Shown]:
+    return kinds[0] if k == 0 else [], kinds[1] if k == 1 else [], kinds[2] if k == 2 else []
+
+
+def _short(name: str, width: int) -> str:
+    """Beginning and end of a name: "torque_limit_left" and "…_right" must stay apart."""
+    if len(name) <= width:
+        return name
+    end = (width - 1) // 2
+    return f"{name[: width - 1 - end]}…{name[len(name) - end :]}"
+
+
+def _value(value: float, unit: str) -> str:
+    return f"{_number(value):>8} {unit}".rstrip()
 
 
 def _number(value: float | None) -> str:

@@ -5,20 +5,30 @@ A recording brings its own model and robot.toml; a CSV log needs --model. Result
 
 from __future__ import annotations
 
-import tempfile
 import time
 from collections.abc import Callable
 from contextlib import ExitStack
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from edge_lstm.cli.common import Failure, check_writable, json_option, print_json, say, writing
+from edge_lstm.cli.common import (
+    Failure,
+    announce_compiling,
+    check_writable,
+    json_option,
+    keep_inputs,
+    load_bytes,
+    print_json,
+    say,
+    writing,
+)
 
 if TYPE_CHECKING:
     from edge_lstm.config import RobotConfig
-    from edge_lstm.model import Model
+    from edge_lstm.model import Model, Policy
     from edge_lstm.replay import Rows, RowTexts
     from firmware_bridge.recording import Recording
 
@@ -49,6 +59,10 @@ _OPTIONS = [
     click.option("--channels", help='CSV: the columns in the model\'s order "a,b,c", or "channel=column,…".'),
     click.option("--time", "time_column", help="CSV: the time column, where it cannot be found."),
     click.option("--time-unit", type=click.Choice(["s", "ms", "us", "ns"]), help="CSV: the time column's unit."),
+    click.option(
+        "--missing", type=click.Choice(["skip", "hold", "predict"]), help="CSV: what stands in for missing readings."
+    ),
+    click.option("--longest-gap", type=click.IntRange(0), help="CSV: readings; a longer gap resets the memory."),
     json_option,
 ]
 
@@ -59,9 +73,9 @@ def command(log: Path, speed: float | None, as_json: bool, **options: Any) -> No
     from edge_lstm.logs import kind_of
 
     kind = kind_of(log)
-    wrong = ("config", "verify", "truth") if kind == "table" else ("channels", "time_column", "time_unit")
-    for name in wrong:
-        if options[name]:
+    of_table = ("channels", "time_column", "time_unit", "missing", "longest_gap")
+    for name in ("config", "verify", "truth") if kind == "table" else of_table:
+        if options[name] not in (None, False):
             option = "--" + name.replace("_column", "").replace("_", "-")
             raise Failure(2, f"{option} does not go with a {kind} ({log})")
     if options["truth"] and not options["plot"]:
@@ -69,6 +83,10 @@ def command(log: Path, speed: float | None, as_json: bool, **options: Any) -> No
     for output in (options["output"], options["plot"]):
         if output is not None:
             check_writable(output)
+    keep_inputs(
+        {"-o": options["output"], "--plot": options["plot"]},
+        [log, options["model"], options["config"], options["truth"]],
+    )
     if options["plot"] is not None:
         from edge_lstm.plot import check_plot
 
@@ -96,6 +114,7 @@ def _table(log: Path, speed: float | None, as_json: bool, options: dict[str, Any
     model = load(options["model"])
     asked = [name.strip() for name in (options["channels"] or "").split(",") if name.strip()]
     columns, notes = match(table, model, asked)
+    announce_compiling()
     output, plot = options["output"], options["plot"]
     with ExitStack() as stack:
         advance = stack.enter_context(_Progress(table.size))
@@ -104,7 +123,14 @@ def _table(log: Path, speed: float | None, as_json: bool, options: dict[str, Any
         out = None if output is None else stack.enter_context(CsvWriter(output, header(table, model, columns)))
         pace = None if speed is None else _pacer(speed)
         summary, numbers = replay_table(
-            table, model, columns, out, pace=pace, progress=advance.by, keep=plot is not None
+            table,
+            model,
+            columns,
+            out,
+            pace=pace,
+            progress=advance.by,
+            keep=plot is not None,
+            policy=_policy(model, options),
         )
     summary.notes[:0] = notes
     summary.output = None if output is None else str(output)
@@ -122,6 +148,12 @@ def _table(log: Path, speed: float | None, as_json: bool, options: dict[str, Any
         say(f"picture {plot}")
 
 
+def _policy(model: Model, options: dict[str, Any]) -> Policy:
+    """The model's own policy, changed by the options."""
+    given = {key: options[key] for key in ("missing", "longest_gap") if options[key] is not None}
+    return replace(model.policy, **given)
+
+
 def _recording(log: Path, speed: float | None, as_json: bool, options: dict[str, Any]) -> None:
     from edge_lstm import replay
     from edge_lstm.cli.report import run_lines
@@ -130,6 +162,7 @@ def _recording(log: Path, speed: float | None, as_json: bool, options: dict[str,
 
     port = RecordingPort(log, speed)
     config, model = _own(port.recording, options["config"], options["model"])
+    announce_compiling()
     output, plot = options["output"], options["plot"]
     kept: list[replay.Rows] = []
     with ExitStack() as stack:
@@ -166,6 +199,8 @@ def _recording(log: Path, speed: float | None, as_json: bool, options: dict[str,
                 say(f"{'picture' if what == 'plot' else 'written'} {where}")
     if options["verify"] and not comparison.same:
         why = "the replay differs from the recording" if comparison.writes else "nothing could be compared"
+        if comparison.agrees:
+            why = "the recording is damaged, so a difference cannot be excluded"
         raise Failure(1, f"{log}: {why}")
 
 
@@ -204,14 +239,15 @@ def _own(recording: Recording, config: Path | None, model: Path | None) -> tuple
         robot = parse_config(text, f"robot.toml in {recording.path}", recording.path.parent)
     if model is not None:
         return robot, load(model)
-    with tempfile.TemporaryDirectory(prefix="edge-lstm-") as folder:
-        path = Path(folder) / "model.npz"
-        path.write_bytes(attached("model.npz", "--model"))
-        try:
-            return robot, load(path)
-        except ModelFileError as error:  # it was a file for a moment only; the recording is what people know
-            sentence = str(error).replace(str(path), f"model.npz in {recording.path}")
-            raise ModelFileError(f"{sentence} (--model says another)") from None
+    try:
+        own = load_bytes(attached("model.npz", "--model"), f"model.npz in {recording.path}")
+    except ModelFileError as error:
+        raise ModelFileError(f"{error} (--model says another)") from None
+    ran = recording.metadata.get("digest", own.digest)
+    if own.digest != ran:
+        why = f"has digest {own.digest[:16]}…, but the model that ran has {ran[:16]}…"
+        raise Failure(2, f"model.npz in {recording.path}: {why}; say which one ran with --model")
+    return robot, own
 
 
 def _pacer(speed: float) -> Callable[[float], None]:

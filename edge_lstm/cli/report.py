@@ -27,6 +27,20 @@ def run_lines(summary: Summary) -> list[str]:
             "unusable": "outputs were no number",
         }
         lines.append("; ".join(f"{count} {words[name]}" for name, count in skipped.items()))
+    if counts["waiting"]:
+        lines.append(f"{counts['waiting']} readings had no output yet: the window was not full")
+    bridged = {
+        "filled": "lost readings bridged",
+        "patched": "readings patched",
+        "overdue": "outputs while one was late",
+        "forgotten": "gaps too long to bridge",
+    }
+    if any(counts[name] for name in bridged):
+        lines.append(", ".join(f"{counts[name]} {text}" for name, text in bridged.items() if counts[name]))
+    if counts["superseded"]:
+        lines.append(f"{counts['superseded']} actions not sent, a newer one was made at once (readings came in heaps)")
+    if summary.writes_dropped:
+        lines.append(f"{summary.writes_dropped} writes never left: the port did not take them")
     if summary.resets or summary.reconnects:
         lines.append(f"{summary.resets} resets of the board, {summary.reconnects} reconnects")
     if summary.latency_p99_ms is not None:
@@ -44,6 +58,10 @@ def table_lines(summary: TableSummary) -> list[str]:
     """What a replayed table came to."""
     skipped = f", {summary.missing} rows with a missing number skipped" if summary.missing else ""
     skipped += f", {summary.refused} refused (the memory would have become infinite)" if summary.refused else ""
+    skipped += f", {summary.patched} rows patched" if summary.patched else ""
+    if summary.lost:
+        skipped += f"; {summary.lost} readings missing between rows, {summary.filled} bridged ({summary.policy})"
+    skipped += f", {summary.resets} gaps too long to bridge" if summary.resets else ""
     names = ", ".join(a if a == b else f"{a} ← {b}" for a, b in summary.columns.items())
     lines = [
         f"{summary.readings} readings over {summary.seconds:.1f} s, {summary.steps} steps{skipped}",

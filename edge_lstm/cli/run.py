@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from edge_lstm.cli.common import Failure, json_option, print_json, say
+from edge_lstm.cli.common import Failure, announce_compiling, check_writable, json_option, load_bytes, print_json, say
 from edge_lstm.config import RobotConfig, load_config
 
 if TYPE_CHECKING:
@@ -28,7 +28,9 @@ if TYPE_CHECKING:
 @click.command(name="run", short_help="A model on a robot, live, with actions and a recording.")
 @click.argument("config", type=click.Path(path_type=Path))
 @click.option("--port", "device", help="The port, instead of the file's: a path, VID:PID or VID:PID:SERIAL.")
-@click.option("--wait", is_flag=True, help="Wait for a robot that is not plugged in yet.")
+@click.option(
+    "--wait/--no-wait", default=None, help="Wait for a robot that is not plugged in yet (default: the file's)."
+)
 @click.option("--seconds", type=click.FloatRange(min=0, min_open=True), help="How long (default: until Ctrl-C).")
 @click.option("--record", type=click.Path(path_type=Path), help="The recording's file, instead of the file's.")
 @click.option("--no-record", is_flag=True, help="Record nothing.")
@@ -36,7 +38,7 @@ if TYPE_CHECKING:
 def command(
     config: Path,
     device: str | None,
-    wait: bool,
+    wait: bool | None,
     seconds: float | None,
     record: Path | None,
     no_record: bool,
@@ -49,27 +51,34 @@ def command(
     """
     from edge_lstm.controller import Controller
     from edge_lstm.runtime import run, steady
-    from edge_lstm.storage import load
     from firmware_bridge.bridge import Bridge
 
     robot = load_config(config)
     name = device or robot.port.device
     if name is None:
         raise Failure(2, f"{config}: [port] device is missing, and there is no --port")
-    model = load(robot.model_path)
+    content = _content(robot.model_path)
+    model = load_bytes(content, str(robot.model_path))
+    announce_compiling()
     controller = Controller(model, robot)  # compiles, where that was never done: before the port is opened
     place = _recording_path(robot, model, record, no_record)
     port = _open(robot, name, wait)
     bridge = Bridge()
     recorder = None
     try:
-        recorder = None if place is None else _recorder(place, robot, model)
+        recorder = None if place is None else _recorder(place, robot, model, content)
         out = sys.stderr if as_json else sys.stdout
         ended = _end_with(port)
         from edge_lstm.cli.live import LiveView
 
         say(f"{model.name} on {name}" + (f", recording to {place}" if place else ", recording nothing"), as_json)
-        with steady(), LiveView(controller, bridge, port, name, out, lambda: recorder.failed if recorder else ""):
+        if port.waiting:
+            say(port.waiting, as_json)
+
+        def trouble() -> str:
+            return (recorder.failed if recorder else "") or port.waiting
+
+        with steady(), LiveView(controller, bridge, port, name, out, trouble):
             summary = run(port, bridge, controller, recorder, seconds=seconds)
     finally:
         port.close()  # first: it lets the STOP frame leave
@@ -88,10 +97,12 @@ def command(
     if failed:
         raise Failure(4, failed)
     if bridge.dictionary is None and not ended():
+        if port.waiting:
+            raise Failure(3, f"{name}: the robot never answered; at the end still {port.waiting}")
         raise Failure(3, f"{name}: the robot never answered; is it this port, this baud rate, the right firmware?")
 
 
-def _open(robot: RobotConfig, name: str, wait: bool) -> SerialPort:
+def _open(robot: RobotConfig, name: str, wait: bool | None) -> SerialPort:
     from firmware_bridge.ports import SerialPort
 
     port = robot.port
@@ -101,7 +112,7 @@ def _open(robot: RobotConfig, name: str, wait: bool) -> SerialPort:
         dtr=port.dtr,
         exclusive=port.exclusive,
         low_latency=port.low_latency,
-        wait=wait or port.wait,
+        wait=port.wait if wait is None else wait,
     )
 
 
@@ -124,7 +135,7 @@ def _end_with(port: SerialPort) -> Callable[[], bool]:
 
 
 def _recording_path(robot: RobotConfig, model: Model, record: Path | None, no_record: bool) -> Path | None:
-    """Where to record, or None. The folder is made where it is missing; a file in the way is an error."""
+    """Where to record, or None. Only the folder that robot.toml declares is made where it is missing."""
     if record is not None and no_record:
         raise Failure(2, "--record and --no-record contradict each other")
     if no_record:
@@ -142,23 +153,34 @@ def _recording_path(robot: RobotConfig, model: Model, record: Path | None, no_re
             count += 1
     else:
         return None
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise Failure(4, f"{path.parent}: the folder for the recording cannot be made: {error.strerror}") from None
+    if record is not None or robot.recording_directory is None:
+        check_writable(path)
     return path
 
 
-def _recorder(path: Path, robot: RobotConfig, model: Model) -> Recorder:
-    """Everything a replay needs travels in the recording: the model file and robot.toml, as they are now."""
+def _content(path: Path) -> bytes:
+    """The model file, read once: what runs is what the recording keeps, whatever is written there meanwhile."""
+    from edge_lstm.errors import ModelFileError
+
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise ModelFileError(f"{path}: cannot be read: {error.strerror or error}") from None
+
+
+def _recorder(path: Path, robot: RobotConfig, model: Model, content: bytes) -> Recorder:
+    """Everything a replay needs travels in the recording: the model file and robot.toml, as they were read."""
     from importlib.metadata import version
 
     from firmware_bridge.errors import RecordingError
     from firmware_bridge.recording import Recorder
 
     metadata = {"program": f"edge-lstm {version('edge-lstm')}", "model": model.name, "digest": model.digest}
-    attachments = {"model.npz": robot.model_path.read_bytes(), "robot.toml": robot.text.encode()}
+    attachments = {"model.npz": content, "robot.toml": robot.text.encode()}
     try:
+        if not path.parent.is_dir():  # the one that robot.toml declares; others were refused
+            path.parent.mkdir(parents=True)
+            print(f"edge-lstm: note: made the folder {path.parent} for recordings", file=sys.stderr)
         return Recorder(path, metadata, attachments)
     except OSError as error:
         raise Failure(4, f"{path}: the recording cannot be written: {error.strerror or error}") from None
@@ -170,6 +192,9 @@ def _recording_trouble(recorder: Recorder | None, notes: list[str]) -> str:
     """A sentence where the recording is not whole."""
     if recorder is None:
         return ""
+    why = recorder.failed
     if recorder.dropped:
-        notes.append(f"the recording lacks {recorder.dropped} messages: the disk was too slow")
-    return f"the recording is not whole: {recorder.failed}" if recorder.failed else ""
+        lacks = f"it lacks {recorder.dropped} messages: {recorder.odd or recorder.failed or 'the disk was too slow'}"
+        notes.append(f"the recording is not whole: {lacks}")
+        why = why or lacks
+    return f"the recording is not whole: {why}" if why else ""

@@ -9,7 +9,7 @@ from types import FrameType
 
 import click
 
-from edge_lstm.cli.common import Failure, json_option, print_json, say, writing
+from edge_lstm.cli.common import Failure, check_writable, json_option, print_json, say, writing
 
 
 @click.command(name="simulate", short_help="A simulated robot behind a real pseudo-terminal.")
@@ -48,7 +48,9 @@ def command(
     robot = Robot(seed, rate_hz)
     damage = Faults(fault_seed, Rates.parse(faults))
     if not link.absolute().parent.is_dir():
-        raise Failure(2, f"{link}: there is no folder {link.absolute().parent} to put the link in")
+        raise Failure(4, f"{link}: there is no folder {link.absolute().parent} to put the link in; make it")
+    if truth is not None:
+        check_writable(truth)
     stopped = False
 
     def stop(number: int, frame: FrameType | None) -> None:

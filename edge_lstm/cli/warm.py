@@ -6,7 +6,7 @@ import time
 
 import click
 
-from edge_lstm.cli.common import json_option, print_json
+from edge_lstm.cli.common import announce_compiling, json_option, print_json
 
 
 @click.command(name="warm", short_help="Compile now, so that the first run starts quickly.")
@@ -15,6 +15,7 @@ def command(as_json: bool) -> None:
     """Fill the compile cache of this device (once per installation), and say where it is and how long it took."""
     from edge_lstm.kernels import door
 
+    announce_compiling()
     start = time.perf_counter()
     warmed = door.warm()
     seconds = time.perf_counter() - start

@@ -118,8 +118,6 @@ def lookup(V1, weights, w, arena, x, y, n, width, rows):
             if not (wanted > -1.0 and wanted < rows):
                 return False
             number = int(wanted)
-            if number != wanted:
-                return False
             for d in range(width):
                 write(values, y + k * width + d, read(weights, w + number * width + d))
     return True

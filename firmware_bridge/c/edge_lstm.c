@@ -338,7 +338,7 @@ static bool lookup(const edge_lstm_row *r, const float *table, float *arena)
 {
     for (uint32_t k = 0; k < r->n; k++) {
         float wanted = arena[r->a + k];
-        if (!(wanted > -1.0f && wanted < (float)r->f) || (float)(uint32_t)wanted != wanted) return false;
+        if (!(wanted > -1.0f && wanted < (float)r->f)) return false;
         memcpy(arena + r->y + k * r->m, table + (uint32_t)wanted * r->m, r->m * sizeof *arena);
     }
     return true;

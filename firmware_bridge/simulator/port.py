@@ -59,17 +59,22 @@ class SimulatedPort:
                     gone, self._gone_us = True, robot.now_us + event.duration_us
                     yield Chunk(self._t_ns(), b"the simulated robot was unplugged", "lost")
 
-    def write(self, data: bytes) -> None:
+    def write(self, data: bytes) -> bool:
         """Arrives at the robot at once; answers come with the next chunk."""
         if self.robot.now_us < self._gone_us:
             self.stats.dropped(len(data))
-            return
+            return False
         self.stats.wrote(len(data), None)
         if self.robot.now_us < self._silent_us:
             self.faults.to_device.swallow(data)
         else:
             self.robot.receive(self.faults.to_device.pass_on(data))
             self._answers.append(self.robot.outgoing())
+        return True
+
+    def write_last(self, data: bytes) -> bool:
+        """There is always room here."""
+        return self.write(data)
 
     def stop(self) -> None:
         """End `chunks` after the present one."""

@@ -134,7 +134,13 @@ def test_warm_tells_where_and_how_long(tmp_path: Path):
         (["import", "log.csv"], 2, ["log.csv", "is not one to import", ".onnx and .npz"]),
         (["import", "junk.onnx"], 2, ["junk.onnx"]),
         (["import", "model.npz"], 2, ["over its source", "-o"]),
-        (["simulate", "--link", "no/robot"], 2, ["no folder"]),
+        (["simulate", "--link", "no/robot"], 4, ["no folder", "make it"]),
+        (["run", "robot.toml", "--port", "/dev/null", "--record", "no/x.mcap"], 4, ["no folder", "make it"]),
+        (["replay", "log.csv", "--model", "model.npz", "-o", "log.csv"], 2, ["-o log.csv", "overwritten"]),
+        (["replay", "log.csv", "--model", "model.npz", "-o", "model.npz"], 2, ["model.npz", "overwritten"]),
+        (["replay", "log.csv", "--model", "model.npz", "--plot", "a.png", "-o", "a.png"], 2, ["-o writes there"]),
+        (["import", "model.npz", "-o", "q.onnx"], 2, ["q.onnx", "q.npz"]),
+        (["fields", "/dev/no-such-port"], 3, ["/dev/no-such-port"]),
         (["simulate", "--link", "robot", "--faults", "flop=1"], 2, ["'flop'", "flip"]),
         (["simulate", "--link", "log.csv", "--seconds", "1"], 3, ["log.csv"]),
         (["simulate", "--link", "robot", "--rate", "9000"], 2, ["9000", "5000"]),
@@ -198,7 +204,7 @@ def test_replay_of_a_table_writes_time_readings_and_outputs(place: Path):
     assert lines[0].split(",")[:2] == ["time (s)", "wheel_speed_left"]
     rows = np.array([line.split(",") for line in lines[1:]], np.float64)
     expected = small_robot.model().stream().run(rows[:, 1:5].astype(np.float32))
-    assert rows[:, 5:].astype(np.float32).tobytes() == expected.tobytes()
+    assert rows[:, 5:9].astype(np.float32).tobytes() == expected.tobytes()
     text = edge_lstm("replay", place / "log.csv", "--model", place / "model.npz").stdout
     assert "200 readings over 1.0 s, 200 steps" in text
     assert "200 Hz" in text

@@ -57,7 +57,9 @@ def all_shapes() -> Model:
         **{f"{f} truths": b.binary(f, signs, truths) for f in ("and", "or", "less_or_equal", "equal")},
         "where": b.where(signs, x, last),
         "rows": b.dense(x, W=np.arange(20).reshape(5, 4) / 7, b=np.ones(5), rows=3),
-        "looked up": b.lookup(b.map("clip", x.part(0, 3), alpha=-0.5, beta=4.5), np.arange(15).reshape(5, 3) / 3),
+        "looked up": b.lookup(
+            b.map("round", b.map("clip", x.part(0, 3), alpha=-0.5, beta=4.5)), np.arange(15).reshape(5, 3) / 3
+        ),
         "softmax": b.softmax(x, rows=3),
         "log_softmax": b.softmax(x, rows=3, log=True),
         **{f"row_{f}": b.reduce(f, moved, rows=4) for f in REDUCTIONS},

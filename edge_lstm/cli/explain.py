@@ -1,0 +1,136 @@
+"""`edge-lstm explain LOG --model M -o DIR`: every gate over time, as a picture and as numbers."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from edge_lstm.cli.common import Failure, json_option, print_json, say, writing
+
+if TYPE_CHECKING:
+    from edge_lstm.explain import Explained
+    from edge_lstm.model import Model
+
+_SHOWN = 5
+_WIDEST = 20_000  # columns of a picture
+
+_OPTIONS = [
+    click.argument("log", type=click.Path(path_type=Path)),
+    click.option("--model", type=click.Path(path_type=Path), required=True, help="The model (.npz)."),
+    click.option("-o", "--output", type=click.Path(path_type=Path), required=True, help="A folder; made if missing."),
+    click.option("--from", "begin_s", type=float, help="Show from here on: seconds since the first reading."),
+    click.option("--to", "end_s", type=float, help="Show up to here."),
+    click.option("--channels", help='CSV: the columns in the model\'s order "a,b,c", or "channel=column,…".'),
+    click.option("--time", "time_column", help="CSV: the time column, where it cannot be found."),
+    click.option("--time-unit", type=click.Choice(["s", "ms", "us", "ns"]), help="CSV: the time column's unit."),
+    json_option,
+]
+
+
+@click.command(name="explain", short_help="A network's gates over a log: pictures, memory spans, influences, numbers.")
+def command(log: Path, output: Path, begin_s: float | None, end_s: float | None, as_json: bool, **options: Any) -> None:
+    """Run the model over LOG and write what its gates did: a picture of each layer, units.csv (who remembers longest),
+    influence.csv (which input moves which gate), gates.csv (every number)."""
+    from edge_lstm.explain import explain
+    from edge_lstm.plot import check_plot
+    from edge_lstm.series import read
+    from edge_lstm.storage import load
+
+    check_plot(Path("gates.png"))
+    model = load(options["model"])
+    asked = [name.strip() for name in (options["channels"] or "").split(",") if name.strip()]
+    series = read(log, model, channels=asked, time_column=options["time_column"], time_unit=options["time_unit"])
+    infinity = float("inf")
+    begin, end = -infinity if begin_s is None else begin_s, infinity if end_s is None else end_s
+    found = explain(model, series, begin, end)
+    if len(found.t_s) > _WIDEST:
+        raise Failure(2, f"{log}: {len(found.t_s)} readings are too many for a picture; choose with --from and --to")
+    with writing(output):
+        output.mkdir(parents=True, exist_ok=True)
+        files = [*_pictures(model, found, series.name, output), *_tables(model, found, output)]
+    summary = _summary(model, found, series.period_s)
+    if as_json:
+        print_json(summary | {"log": str(log), "model": model.name, "files": [str(f) for f in files]})
+        return
+    _show(summary, files)
+
+
+for _option in _OPTIONS:
+    command = _option(command)
+
+
+def _pictures(model: Model, found: Explained, name: str, folder: Path) -> Iterator[Path]:
+    from edge_lstm.gates import layers
+    from edge_lstm.plot_gates import plot_gates
+
+    for layer in layers(model):
+        path = folder / f"gates-{''.join(c if c.isalnum() else '-' for c in layer)}.png"
+        plot_gates(model, found, layer, f"{name}: the gates of {model.name}", path)
+        yield path
+
+
+def _tables(model: Model, found: Explained, folder: Path) -> Iterator[Path]:
+    import numpy as np
+
+    from edge_lstm.channels import flat_names
+    from edge_lstm.gates import in_words
+    from edge_lstm.logs.csv_out import CsvWriter, texts
+
+    def write(name: str, header: Sequence[str], rows: Iterator[list[str]]) -> Path:
+        with CsvWriter(folder / name, header) as out:
+            out.rows(rows)
+        return folder / name
+
+    units = (
+        [u.layer, str(u.number), *("" if v is None else repr(v) for v in (u.kept, u.readings, u.strength))]
+        for u in found.units
+    )
+    yield write("units.csv", ["layer", "unit", "kept_per_reading", "time_constant_readings", "memory_mean_abs"], units)
+    influence = ([g, in_words(model, g), channel, repr(v)] for (g, channel), v in found.influence.items())
+    yield write("influence.csv", ["gate", "in_words", "channel", "mean_change"], influence)
+    columns = {f"{gate}[{k}]": values[:, k] for gate, values in found.gates.items() for k in range(values.shape[1])}
+    header = ["t_s", *flat_names(model.inputs), *columns, *flat_names(model.outputs)]
+    numbers = texts(np.column_stack([found.xs, *columns.values(), found.ys]).astype(np.float32))
+    rows = ([repr(t), *row] for t, row in zip(found.t_s.tolist(), numbers, strict=True))
+    yield write("gates.csv", header, rows)
+
+
+def _summary(model: Model, found: Explained, period_s: float) -> dict[str, Any]:
+    """The longest memories, and for each gate the inputs that move it most."""
+    from edge_lstm.gates import in_words
+
+    units = sorted((u for u in found.units if u.readings is not None), key=lambda u: -(u.readings or 0))
+    gates = dict.fromkeys(gate for gate, _ in found.influence)
+    return {
+        "readings": len(found.t_s),
+        "left_out": found.left_out,
+        "longest_memories": [
+            {"layer": u.layer, "unit": u.number, "readings": u.readings, "seconds": (u.readings or 0) * period_s}
+            for u in units[:_SHOWN]
+        ],
+        "shortest_memory_readings": units[-1].readings if units else None,
+        "influence": {
+            gate: {
+                "in_words": in_words(model, gate),
+                "channels": dict(
+                    sorted(((c, v) for (g, c), v in found.influence.items() if g == gate), key=lambda p: -p[1])
+                ),
+            }
+            for gate in gates
+        },
+    }
+
+
+def _show(summary: dict[str, Any], files: list[Path]) -> None:
+    left = f", {summary['left_out']} with a missing number left out" if summary["left_out"] else ""
+    say(f"{summary['readings']} readings{left}")
+    for unit in summary["longest_memories"]:
+        say(f"{unit['layer']} unit {unit['unit']}: remembers {unit['readings']:.1f} readings ({unit['seconds']:.3g} s)")
+    for gate, found in summary["influence"].items():
+        most = list(found["channels"].items())[:3]
+        say(f"{gate} ({found['in_words']}) moves with " + ", ".join(f"{channel} {v:.3f}" for channel, v in most))
+    for file in files:
+        say(f"written {file}")

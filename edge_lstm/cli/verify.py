@@ -1,0 +1,77 @@
+"""`edge-lstm verify MODEL.npz --against SRC.onnx`: the model against the graph it came from, in ONNX Runtime.
+
+Rule: exit code 1 where an output is further off than the tolerance.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from edge_lstm.cli.common import Failure, json_option, plain, print_json
+
+if TYPE_CHECKING:
+    import numpy as np
+    import numpy.typing as npt
+
+    from edge_lstm.model import Model
+    from edge_lstm.verify import Report
+
+
+@click.command(name="verify", short_help="Compare a model with the ONNX file it came from.")
+@click.argument("model", type=click.Path(path_type=Path))
+@click.option("--against", required=True, type=click.Path(path_type=Path), help="The ONNX file.")
+@click.option("--log", type=click.Path(path_type=Path), help="A CSV log whose readings are compared too.")
+@click.option("--tolerance", type=float, help="Of the output's range (default 1e-5).")
+@click.option("--seed", type=int, default=0, help="Of the random readings.")
+@json_option
+def command(model: Path, against: Path, log: Path | None, tolerance: float | None, seed: int, as_json: bool) -> None:
+    """Run MODEL and the ONNX file side by side: random readings, saturation, 10,000 steps, and a log where given."""
+    from edge_lstm.storage import load
+    from edge_lstm.verify import TOLERANCE, verify
+
+    if not against.is_file():
+        raise Failure(2, f"{against}: there is no such file")
+    loaded = load(model)
+    rows = None
+    if log is not None:
+        rows = _rows(log, loaded)
+    report = verify(loaded, against, log=rows, tolerance=tolerance or TOLERANCE, seed=seed)
+    if as_json:
+        print_json(report.as_json() | {"model": str(model), "against": str(against)})
+    else:
+        click.echo(plain("\n".join(lines(report))))
+    if not report.ok:
+        raise Failure(1, f"{model}: differs from {against} by more than {report.tolerance:g} of the output's range")
+
+
+def _rows(path: Path, model: Model) -> npt.NDArray[np.float32]:
+    """The readings of a log, by the names of the model's channels. Failure(2) where a value is missing."""
+    import numpy as np
+
+    from edge_lstm.channels import Encoder
+    from edge_lstm.logs.csv_log import CsvLog
+    from edge_lstm.replay_table import match
+
+    log = CsvLog(path)
+    columns, _ = match(log, model)
+    words = {k: c.vocabulary for k, c in enumerate(model.inputs) if c.vocabulary}
+    encoder = Encoder(model.inputs)
+    rows = np.concatenate([encoder.rows(block.values) for block in log.blocks(columns, words)])
+    if not np.isfinite(rows).all():
+        raise Failure(2, f"{path}: row {int(np.argmin(np.isfinite(rows).all(axis=1))) + 2} has no value for an input")
+    return rows
+
+
+def lines(report: Report) -> list[str]:
+    """A line for each run and output."""
+    found = []
+    for run in report.runs:
+        beyond = f", beyond {report.tolerance:g} from step {run.first_step} on" if run.first_step >= 0 else ""
+        found.append(
+            f"{run.name:12} {run.output:16} {run.compared:6} of {run.steps} steps compared, largest error"
+            f" {run.error:.1e} of the range at step {run.worst_step}{beyond}"
+        )
+    return found

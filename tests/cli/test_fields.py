@@ -1,0 +1,34 @@
+"""`edge-lstm fields PORT`: the names that robot.toml needs, from the robot itself."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+
+from edge_lstm.cli import main
+from tests.cli.test_live import simulated
+
+
+def test_a_robot_tells_its_fields(tmp_path: Path, capsys):
+    """Field, type, unit, limits and rate of every declared message, for people and as JSON."""
+    with simulated(tmp_path / "port"):
+        assert main(["fields", str(tmp_path / "port"), "--json"]) == 0
+        found = json.loads(capsys.readouterr().out)
+        assert main(["fields", str(tmp_path / "port")]) == 0
+        text = capsys.readouterr().out
+    reading, action = sorted(found["formats"], key=lambda form: form["direction"], reverse=True)
+    assert (reading["name"], reading["rate_hz"], action["name"]) == ("imu_wheels", 200.0, "motor_limits")
+    assert {"name", "type", "unit"} <= set(reading["fields"][0])
+    assert action["fields"][0]["maximum"] == 1.0
+    for word in ('[readings] format = "imu_wheels"', "rad/s", '[action] format = "motor_limits"', "0 to 1"):
+        assert word in text
+
+
+def test_a_port_that_does_not_answer_is_told_so(capsys):
+    """A pseudo-terminal with nobody behind it: code 3 and a sentence after three seconds."""
+    ours, theirs = os.openpty()
+    assert main(["fields", os.ttyname(theirs)]) == 3
+    assert "nobody answered" in capsys.readouterr().err
+    os.close(ours)
+    os.close(theirs)

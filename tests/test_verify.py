@@ -1,0 +1,96 @@
+"""verify: a model equal to its graph passes in every meaning in time; one changed weight is found, with its step."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import edge_lstm
+from edge_lstm.cli import main
+from edge_lstm.errors import ImportModelError
+from edge_lstm.importers import import_onnx
+from edge_lstm.model import Channel, Model
+from edge_lstm.verify import verify
+
+FOLDER = Path(__file__).parent / "vectors" / "onnx"
+MEANINGS = {
+    "step": "lstm_step_legacy11",
+    "open sequence": "gru_seq_legacy11",
+    "newest output only": "lstm_seq_legacy14_last_perceptron",
+    "window": "lstm_window_dynamo18",
+    "rolled up": "rnn_window_dynamo18",
+}
+
+
+def spoilt(model: Model) -> Model:
+    """The model with one weight of its first dense layer changed by a thousandth."""
+    operations = list(model.program.operations)
+    k = next(k for k, op in enumerate(operations) if op.kind == "dense")
+    weight = operations[k].weights["W"].copy()
+    weight.flat[0] += 1e-3
+    weight.flags.writeable = False
+    operations[k] = dataclasses.replace(operations[k], weights={**operations[k].weights, "W": weight})
+    return dataclasses.replace(model, program=dataclasses.replace(model.program, operations=tuple(operations)))
+
+
+@pytest.mark.parametrize("name", MEANINGS.values(), ids=MEANINGS)
+def test_a_model_equals_its_graph_in_every_meaning_in_time(name: str) -> None:
+    """Random readings, saturation, large steps and 10,000 steps are within 1e-5 of the output's range."""
+    path = FOLDER / f"{name}.onnx"
+    report = verify(import_onnx(path), path)
+    assert {run.name for run in report.runs} == {"random", "saturation", "large steps", "long"}
+    assert max(run.steps for run in report.runs) == 10_000
+    assert report.ok, report
+
+
+@pytest.mark.parametrize("name", MEANINGS.values(), ids=MEANINGS)
+def test_a_changed_weight_is_found(name: str) -> None:
+    """One weight off by a thousandth is beyond the tolerance, and the first such step is named."""
+    path = FOLDER / f"{name}.onnx"
+    report = verify(spoilt(import_onnx(path)), path, short=True)
+    assert not report.ok
+    assert any(run.first_step >= 0 for run in report.runs)
+
+
+def test_channels_in_physical_units_are_compared_in_the_networks(tmp_path: Path) -> None:
+    """Scale and offset of channels are no difference."""
+    path = FOLDER / "gru_step_legacy14.onnx"
+    model = import_onnx(path)
+    inputs = tuple(Channel(c.name, "V", 3.0, 1.0) for c in model.inputs)
+    outputs = tuple(Channel(c.name, "A", 0.5, -1.0) for c in model.outputs)
+    log = np.random.default_rng(0).normal(1, 3, (50, len(inputs)))
+    report = verify(dataclasses.replace(model, inputs=inputs, outputs=outputs), path, log=log, short=True)
+    assert report.ok
+    assert report.runs[-1].name == "log"
+
+
+def test_a_model_of_another_graph_is_refused(tmp_path: Path) -> None:
+    """A file that the model was not made from is an error, not a difference."""
+    model = import_onnx(FOLDER / "lstm_step_legacy11.onnx")
+    with pytest.raises(ImportModelError, match="was made from another file"):
+        verify(model, FOLDER / "rnn_seq_legacy11.onnx")
+    with pytest.raises(ImportModelError, match="not made from an ONNX file"):
+        verify(dataclasses.replace(model, provenance={}), FOLDER / "lstm_step_legacy11.onnx")
+
+
+def test_the_command(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Exit code 0 where they are equal, 1 where not; --json holds every run; a CSV log is compared too."""
+    path = FOLDER / "gru_step_legacy14.onnx"
+    model = import_onnx(path)
+    edge_lstm.save(model, tmp_path / "good.npz")
+    edge_lstm.save(spoilt(model), tmp_path / "bad.npz")
+    names = [c.name for c in model.inputs]
+    lines = [",".join(["t", *names]), *(",".join(map(str, [0.01 * k, *[0.1 * k] * len(names)])) for k in range(20))]
+    (tmp_path / "log.csv").write_text("\n".join(lines))
+    arguments = ["--against", str(path), "--log", str(tmp_path / "log.csv"), "--json"]
+    assert main(["verify", str(tmp_path / "good.npz"), *arguments]) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert found["ok"]
+    assert found["runs"][-1]["name"] == "log"
+    assert main(["verify", str(tmp_path / "bad.npz"), "--against", str(path)]) == 1
+    assert "from step" in capsys.readouterr().out
+    assert main(["verify", str(tmp_path / "good.npz"), "--against", str(tmp_path / "none.onnx")]) == 2
