@@ -42,7 +42,7 @@ def unnamed(channels: Sequence[Channel]) -> bool:
 
 
 def units_differ(one: str, other: str) -> bool:
-    """True where both say a unit and they are not the same text ("N m" is "Nm"; m/s² is m/s^2 is m/s2; µ is u; ° is deg)."""
+    """True where both say a unit and they are not the same text (Nm is N m; m/s² is m/s2; µ is u; ° is deg)."""
 
     def plain(unit: str) -> str:
         plain_powers = re.sub(r"[\s·*⋅^]+", "", unit).replace("²", "2").replace("³", "3")

@@ -60,8 +60,8 @@ class Bridge:
     """One link to one device. `every` asks for every n-th reading of a format only (0: none).
 
     Signs of life (HEARTBEAT, START again) stand for decisions: there are none while the link is silent (`silent_ns`
-    without an intact frame), nor once the last action is older than `action_ns`, or than what `send` was told if that is
-    longer. Then the device's own timeout makes it safe; it goes on sending readings, and the next action wakes it.
+    without an intact frame), nor once the last action is older than `action_ns`, or than what `send` was told if that
+    is longer. Then the device's own timeout makes it safe; it goes on sending readings, and the next action wakes it.
     """
 
     def __init__(

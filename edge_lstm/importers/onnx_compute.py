@@ -1,4 +1,4 @@
-"""Operators that compute, on tags: activations, dense layers, normalizations, reductions.
+"""Operators that compute, on tags: activations, arithmetic, dense layers.
 
 Its rule: an operator reads exactly the inputs and attributes that its specification has (onnx.ai, operators,
 operator sets 7 to 25), with the specification's defaults; whatever else stands at the node is refused by
@@ -12,10 +12,9 @@ from typing import Any
 
 import numpy as np
 
-from edge_lstm.importers.onnx_call import Call
-from edge_lstm.importers.onnx_fold import reduced_axes
+from edge_lstm.importers.onnx_call import Call, sized
 from edge_lstm.importers.onnx_lower import Lowering, Operand
-from edge_lstm.importers.onnx_parts import at_end, binary, dense, over_rows, reduce, swapped, unary
+from edge_lstm.importers.onnx_parts import binary, dense, reduce, swapped, unary
 from edge_lstm.importers.onnx_tags import Tagged
 
 LARGEST = float(np.finfo(np.float32).max)
@@ -50,22 +49,36 @@ def _many(function: str) -> Callable[[Call, Lowering], Tagged]:
     return lower
 
 
+def product(c: Call, low: Lowering, a: Tagged, b: Tagged) -> Tagged:
+    """The matrix product of two computed arrays, element by element (attention within one reading)."""
+    if a.ndim < 2 or b.ndim < 2 or a.shape[-1] != b.shape[-2]:
+        raise c.fail(f"shapes {list(a.shape)} and {list(b.shape)} do not go together")
+    left = Tagged(a.tags[..., :, None, :], a.kind)
+    right = Tagged(np.swapaxes(b.tags, -1, -2)[..., None, :, :], b.kind)
+    sized(c, np.broadcast_shapes(left.shape, right.shape))
+    pairs = binary(c, low, "mul", left, right)
+    return reduce(c, low, "sum", pairs, [pairs.ndim - 1], False)
+
+
 def _matmul(c: Call, low: Lowering) -> Tagged:
     c.arity(2)
     a, b = c.array(0), c.array(1)
-    if isinstance(a, Tagged) and isinstance(b, Tagged):
-        raise c.fail("multiplies two computed matrices; only products with constant weights are supported")
-    if isinstance(a, Tagged):
+    if a.ndim == 0 or b.ndim == 0:
+        raise c.fail("multiplies a number; matrices are needed")
+    if isinstance(a, Tagged) and not isinstance(b, Tagged):
         while b.ndim > 2 and b.shape[0] == 1 and a.ndim >= b.ndim:
             b = b[0]
         if b.ndim == 1:
             return Tagged(dense(c, low, a, b[None]).tags[..., 0])
-        if b.ndim != 2:
-            raise c.fail(f"weights of shape {list(b.shape)}: only one matrix for all rows is supported")
-        return dense(c, low, a, b.T)
-    if a.ndim != 2 or b.ndim < 2:
-        raise c.fail(f"weights of shape {list(a.shape)} from the left: only one matrix for all rows is supported")
-    return swapped(dense(c, low, swapped(b), a))
+        if b.ndim == 2:
+            return dense(c, low, a, b.T)
+    elif isinstance(b, Tagged) and not isinstance(a, Tagged) and a.ndim == 2 and b.ndim >= 2:
+        return swapped(dense(c, low, swapped(b), a))
+    x, y = low.tagged(c, a), low.tagged(c, b)
+    left, right = Tagged(x.tags[None]) if a.ndim == 1 else x, Tagged(y.tags[:, None]) if b.ndim == 1 else y
+    result = product(c, low, left, right).tags
+    result = result[..., 0, :] if a.ndim == 1 else result
+    return Tagged(result[..., 0] if b.ndim == 1 else result)
 
 
 def _gemm(c: Call, low: Lowering) -> Tagged:
@@ -86,9 +99,11 @@ def _gemm(c: Call, low: Lowering) -> Tagged:
     elif offset is not None and beta != 1:
         offset = binary(c, low, "mul", offset, np.float32(beta))
     bias = None
+    y: Tagged
     if isinstance(left, Tagged) and isinstance(right, Tagged):
-        raise c.fail("multiplies two computed matrices; only products with constant weights are supported")
-    if isinstance(left, Tagged):
+        y = product(c, low, left, right)
+        y = y if alpha == 1 else binary(c, low, "mul", y, np.float32(alpha))
+    elif isinstance(left, Tagged):
         if isinstance(offset, np.ndarray):
             rows = np.broadcast_to(offset, (left.shape[0], right.shape[1]))
             if (rows == rows[:1]).all():
@@ -112,6 +127,35 @@ def _clip(c: Call, low: Lowering) -> Tagged:
     return unary(c, low, "clip", c.array(0), *limits)
 
 
+def _div(c: Call, low: Lowering) -> Tagged:
+    c.arity(2)
+    y = binary(c, low, "div", c.array(0), c.array(1))
+    return y if y.kind == "f" else unary(c, low, "trunc", y)  # exact: whole numbers here are below 2^24
+
+
+def _mod(c: Call, low: Lowering) -> Tagged:
+    c.arity(2)
+    a, b = c.array(0), c.array(1)
+    quotient = binary(c, low, "div", a, b)
+    whole = unary(c, low, "trunc" if c.attribute("fmod", 0) else "floor", quotient)
+    if quotient.kind == "f" and not (
+        isinstance(b, np.ndarray) and b.size == 1 and float(b.reshape(-1)[0]).is_integer()
+    ):
+        raise c.fail("a remainder of floats is exact only for one constant whole divisor")
+    return binary(c, low, "sub", a, binary(c, low, "mul", whole, b))
+
+
+def _mean(c: Call, low: Lowering) -> Tagged:
+    return binary(c, low, "mul", _many("add")(c, low), np.float32(1 / len(c.inputs)))
+
+
+def _swish(c: Call, low: Lowering) -> Tagged:
+    c.arity(1)
+    x, alpha = c.array(0), c.attribute("alpha", 1.0)
+    inner = x if alpha == 1 else binary(c, low, "mul", x, np.float32(alpha))
+    return binary(c, low, "mul", x, unary(c, low, "sigmoid", inner))
+
+
 def _prelu(c: Call, low: Lowering) -> Tagged:
     c.arity(2)
     x, slope = c.array(0), c.constant(1, "slope")
@@ -124,16 +168,25 @@ def _prelu(c: Call, low: Lowering) -> Tagged:
 
 def _pow(c: Call, low: Lowering) -> Tagged:
     c.arity(2)
-    x, exponent = c.array(0), c.constant(1, "exponent")
-    value = float(exponent.reshape(-1)[0]) if exponent.size == 1 else float("nan")
-    if value in (2.0, 3.0):
-        square = binary(c, low, "mul", x, x)
-        return square if value == 2 else binary(c, low, "mul", square, x)
-    if value == 0.5:
-        return unary(c, low, "sqrt", x)
-    if value == 1.0:
-        return low.tagged(c, x)
-    raise c.fail(f"exponent {exponent.reshape(-1)[:4].tolist()} is not supported; known are 0.5, 1, 2, 3")
+    x, exponent = c.array(0), c.array(1)
+    if isinstance(x, np.ndarray):
+        if x.size != 1 or not x.reshape(-1)[0] > 0:
+            raise c.fail("a power of a constant needs one positive base")
+        scaled = binary(c, low, "mul", exponent, np.float32(np.log(float(x.reshape(-1)[0]))))
+        return unary(c, low, "exp", scaled)
+    value = float(exponent.reshape(-1)[0]) if isinstance(exponent, np.ndarray) and exponent.size == 1 else None
+    if value is None:
+        raise c.fail("its exponent must be one constant number")
+    size = abs(value)
+    if 2 * size != int(2 * size) or size > 16:
+        # Exact only for x > 0; for x < 0 the operator gives NaN, which no stream takes.
+        return unary(c, low, "exp", binary(c, low, "mul", unary(c, low, "log", x), np.float32(value)))
+    result: Tagged | None = unary(c, low, "sqrt", x) if size != int(size) else None
+    for _ in range(int(size)):
+        result = low.tagged(c, x) if result is None else binary(c, low, "mul", result, x)
+    if result is None:
+        raise c.fail("exponent 0 makes a constant of the readings")
+    return unary(c, low, "reciprocal", result) if value < 0 else result
 
 
 def _hard_swish(c: Call, low: Lowering) -> Tagged:
@@ -151,28 +204,21 @@ def _celu(c: Call, low: Lowering) -> Tagged:
 def _gelu(c: Call, low: Lowering) -> Tagged:
     c.arity(1)
     x = c.array(0)
-    if c.attribute("approximate", "none") != "tanh":
-        raise c.fail("attribute approximate = 'none' needs the error function; train with nn.GELU(approximate='tanh')")
-    cube = binary(c, low, "mul", binary(c, low, "mul", x, x), x)
-    inner = binary(c, low, "add", x, binary(c, low, "mul", cube, np.float32(0.044715)))
-    wave = unary(c, low, "tanh", binary(c, low, "mul", inner, np.float32(np.sqrt(2 / np.pi))))
-    return binary(c, low, "mul", binary(c, low, "mul", x, np.float32(0.5)), unary(c, low, "affine", wave, 1.0, 1.0))
+    half = binary(c, low, "mul", x, np.float32(0.5))
+    if c.attribute("approximate", "none") == "none":
+        wave = unary(c, low, "erf", binary(c, low, "mul", x, np.float32(np.sqrt(0.5))))
+    elif c.attribute("approximate") == "tanh":
+        cube = binary(c, low, "mul", binary(c, low, "mul", x, x), x)
+        inner = binary(c, low, "add", x, binary(c, low, "mul", cube, np.float32(0.044715)))
+        wave = unary(c, low, "tanh", binary(c, low, "mul", inner, np.float32(np.sqrt(2 / np.pi))))
+    else:
+        raise c.fail(f"attribute approximate = {c.attribute('approximate')!r}; known are none and tanh")
+    return binary(c, low, "mul", half, unary(c, low, "affine", wave, 1.0, 1.0))
 
 
 def _mish(c: Call, low: Lowering) -> Tagged:
     c.arity(1)
     return binary(c, low, "mul", c.array(0), unary(c, low, "tanh", unary(c, low, "softplus", c.array(0))))
-
-
-def _cast(c: Call, low: Lowering) -> Tagged:
-    c.arity(1)
-    c.attribute("saturate")
-    c.attribute("round_mode")
-    if c.attribute("to") != 1:
-        raise c.fail(
-            f"attribute to = {c.attribute('to')}: values of the network stay float32; export the model in float32"
-        )
-    return low.tagged(c, c.array(0))
 
 
 def _dropout(c: Call, low: Lowering) -> Tagged:
@@ -184,98 +230,44 @@ def _dropout(c: Call, low: Lowering) -> Tagged:
     return low.tagged(c, c.array(0))
 
 
-def _softmax(log: bool) -> Callable[[Call, Lowering], Tagged]:
-    def lower(c: Call, low: Lowering) -> Tagged:
-        c.arity(1)
-        x = c.array(0)
-        axis = c.axis(c.attribute("axis", 1 if c.opset < 13 else -1), x.ndim)
-        # Before operator set 13 the axis and all behind it were one row.
-        axes = list(range(axis, x.ndim)) if c.opset < 13 else [axis]
-        rows, shape = at_end(x, axes)
-        source, n = [str(c.node)], rows.shape[-1]
-        y = over_rows(c, low, rows, lambda row: low.plan.step("softmax", [row], [n], source=source, rows=1, log=log)[0])
-        back = np.argsort([*(k for k in range(x.ndim) if k not in axes), *axes])
-        return Tagged(np.transpose(y.tags.reshape(*shape, *(x.shape[k] for k in axes)), back))
-
-    return lower
-
-
-def _reduction(function: str) -> Callable[[Call, Lowering], Tagged]:
-    def lower(c: Call, low: Lowering) -> Tagged:
-        x = c.array(0)
-        axes = reduced_axes(c, x.ndim)
-        keep = bool(c.attribute("keepdims", 1))
-        return reduce(c, low, function, x, axes, keep) if axes else low.tagged(c, x)
-
-    return lower
-
-
-def _batch_norm(c: Call, low: Lowering) -> Tagged:
-    c.arity(5)
-    x = c.array(0)
-    c.attribute("momentum")  # of training; inference does not use it
-    if c.attribute("training_mode", 0) or not c.attribute("spatial", 1):
-        raise c.fail("only inference with one mean per channel is supported; export the model after model.eval()")
-    scale, bias, mean, variance = (c.constant(k, "statistics").astype(np.float64) for k in range(1, 5))
-    factor = scale / np.sqrt(variance + c.attribute("epsilon", 1e-5))
-    shape = [1] * x.ndim
-    shape[min(1, x.ndim - 1)] = -1
-    y = binary(c, low, "mul", x, factor.astype(np.float32).reshape(shape))
-    return binary(c, low, "add", y, (bias - mean * factor).astype(np.float32).reshape(shape))
-
-
-def _layer_norm(c: Call, low: Lowering) -> Tagged:
-    c.arity(3)
-    x = low.tagged(c, c.array(0))
-    if c.attribute("stash_type", 1) != 1:
-        raise c.fail(f"attribute stash_type = {c.attribute('stash_type')} is not supported; known is 1 (float32)")
-    axes = list(range(c.axis(c.attribute("axis", -1), x.ndim), x.ndim))
-    centred = binary(c, low, "sub", x, reduce(c, low, "mean", x, axes, True))
-    variance = reduce(c, low, "mean", binary(c, low, "mul", centred, centred), axes, True)
-    deviation = unary(c, low, "sqrt", binary(c, low, "add", variance, np.float32(c.attribute("epsilon", 1e-5))))
-    y = binary(c, low, "mul", binary(c, low, "div", centred, deviation), c.array(1))
-    return binary(c, low, "add", y, c.array(2)) if c.has(2) else y
-
-
 COMPUTE: dict[str, Callable[[Call, Lowering], Any]] = {
     "Abs": _map("abs"),
     "Add": _pair("add"),
-    "BatchNormalization": _batch_norm,
-    "Cast": _cast,
     "Celu": _celu,
     "Clip": _clip,
-    "Div": _pair("div"),
+    "Ceil": _map("ceil"),
+    "Div": _div,
     "Dropout": _dropout,
     "Elu": _map("elu", alpha=1.0),
+    "Erf": _map("erf"),
     "Exp": _map("exp"),
+    "Floor": _map("floor"),
     "Gelu": _gelu,
     "Gemm": _gemm,
     "HardSigmoid": _map("hard_sigmoid", alpha=0.2, beta=0.5),
     "HardSwish": _hard_swish,
-    "LayerNormalization": _layer_norm,
     "LeakyRelu": _map("leaky_relu", alpha=0.01),
     "Log": _map("log"),
-    "LogSoftmax": _softmax(True),
     "MatMul": _matmul,
     "Max": _many("max"),
     "Min": _many("min"),
+    "Mean": _mean,
     "Mish": _mish,
+    "Mod": _mod,
     "Mul": _pair("mul"),
     "Neg": _map("neg"),
     "PRelu": _prelu,
     "Pow": _pow,
     "Reciprocal": _map("reciprocal"),
-    "ReduceMax": _reduction("max"),
-    "ReduceMean": _reduction("mean"),
-    "ReduceMin": _reduction("min"),
-    "ReduceSum": _reduction("sum"),
     "Relu": _map("relu"),
+    "Round": _map("round"),
     "Selu": _map("selu", alpha=1.6732631921768188, gamma=1.0507010221481323),
     "Sigmoid": _map("sigmoid"),
-    "Softmax": _softmax(False),
+    "Sign": _map("sign"),
     "Softplus": _map("softplus"),
     "Softsign": _map("softsign"),
     "Sqrt": _map("sqrt"),
+    "Swish": _swish,
     "Sub": _pair("sub"),
     "Sum": _many("add"),
     "Tanh": _map("tanh"),

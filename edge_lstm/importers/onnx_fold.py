@@ -166,6 +166,48 @@ def _variadic(function: Callable[[Array, Array], Array]) -> Callable[[Call], Arr
     return variadic
 
 
+def _trilu(c: Call) -> Array:
+    c.arity(2)
+    k = int(c.array(1).reshape(-1)[0]) if c.has(1) else 0
+    return (np.triu if c.attribute("upper", 1) else np.tril)(c.array(0), k)
+
+
+def _cumsum(c: Call) -> Array:
+    c.arity(2)
+    if c.attribute("exclusive", 0) or c.attribute("reverse", 0):
+        raise c.fail("exclusive or reverse is not supported for constants")
+    return np.cumsum(c.array(0), axis=int(c.array(1).reshape(-1)[0]), dtype=c.array(0).dtype)
+
+
+def _softmax(c: Call) -> Array:
+    c.arity(1)
+    x = c.array(0)
+    axis = c.axis(c.attribute("axis", 1 if c.opset < 13 else -1), x.ndim)
+    axes = tuple(range(axis, x.ndim)) if c.opset < 13 else axis
+    powers = np.exp(x - x.max(axis=axes, keepdims=True))
+    return (powers / powers.sum(axis=axes, keepdims=True)).astype(x.dtype)  # type: ignore[no-any-return]
+
+
+def _non_zero(c: Call) -> Array:
+    c.arity(1)
+    return np.array(np.nonzero(c.array(0)), np.int64)
+
+
+def _einsum(c: Call) -> Array:
+    return np.asarray(np.einsum(c.attribute("equation"), *(c.array(k) for k in range(len(c.inputs)))))
+
+
+def _cast_like(c: Call) -> Array:
+    c.arity(2)
+    c.attribute("saturate")
+    c.attribute("round_mode")
+    return c.array(0).astype(c.array(1).dtype)  # type: ignore[no-any-return]
+
+
+def _erf(x: Array) -> Array:
+    return np.array([math.erf(v) for v in x.reshape(-1)]).reshape(x.shape)
+
+
 def _sigmoid(x: Array) -> Array:
     return 1 / (1 + np.exp(-x))
 
@@ -177,11 +219,16 @@ FUNCTIONS: dict[str, Callable[[Call], Result]] = {
     "And": _binary(np.logical_and),
     "Cast": _cast,
     "Ceil": _unary(np.ceil),
+    "CastLike": _cast_like,
     "Clip": _clip,
     "Constant": _constant,
     "ConstantOfShape": _constant_of_shape,
+    "Cos": _unary(np.cos),
+    "CumSum": _cumsum,
     "Div": _divide,
+    "Einsum": _einsum,
     "Equal": _binary(np.equal),
+    "Erf": _unary(_erf),
     "Exp": _unary(np.exp),
     "Floor": _unary(np.floor),
     "Gemm": _gemm,
@@ -196,6 +243,7 @@ FUNCTIONS: dict[str, Callable[[Call], Result]] = {
     "Mod": _mod,
     "Mul": _binary(np.multiply),
     "Neg": _unary(np.negative),
+    "NonZero": _non_zero,
     "Not": _unary(np.logical_not),
     "Or": _binary(np.logical_or),
     "Pow": _pow,
@@ -207,13 +255,17 @@ FUNCTIONS: dict[str, Callable[[Call], Result]] = {
     "ReduceProd": _reduction(np.prod),
     "ReduceSum": _reduction(np.sum),
     "Relu": _unary(lambda x: np.maximum(x, 0)),
+    "Round": _unary(np.rint),
     "Shape": shape_of,
     "Sigmoid": _unary(_sigmoid),
     "Sign": _unary(np.sign),
+    "Sin": _unary(np.sin),
     "Size": size_of,
+    "Softmax": _softmax,
     "Sqrt": _unary(np.sqrt),
     "Sub": _binary(np.subtract),
     "Sum": _variadic(np.add),
     "Tanh": _unary(np.tanh),
+    "Trilu": _trilu,
     "Xor": _binary(np.logical_xor),
 }

@@ -1,4 +1,4 @@
-"""From an ONNX file to a Model: axes, states, meaning in time, outputs.
+"""From an ONNX file to a Model: meaning in time, outputs, provenance.
 
 Its rule: what a graph means in time is a visible choice, written into the provenance with its reason. Open
 dimensions are lowered twice, with two pairs of witness sizes, and both drawings must be the same program.
@@ -6,37 +6,52 @@ dimensions are lowered twice, with two pairs of witness sizes, and both drawings
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from edge_lstm.errors import EdgeLstmError, ImportModelError
-from edge_lstm.importers.onnx_axes import Axes, assignments, witnesses
+from edge_lstm.importers.onnx_axes import Axes, witnesses
+from edge_lstm.importers.onnx_draw import (
+    Drawing,
+    NoWindowError,
+    Source,
+    draw,
+    draw_whole,
+    explore,
+    newest,
+    progress_of,
+    shown,
+)
 from edge_lstm.importers.onnx_graph import Graph, OnnxFile, Value, used_names
-from edge_lstm.importers.onnx_lower import Carry, Lag, Lowering, Operand
 from edge_lstm.importers.onnx_read import read_onnx
-from edge_lstm.importers.onnx_states import Pairs, pair_states
-from edge_lstm.importers.onnx_tags import MAX_BATCH, MAX_LENGTH, Misfit, Tagged, find_axis, first_unique
-from edge_lstm.importers.plan import Ids, Place
+from edge_lstm.importers.onnx_states import Pairs
+from edge_lstm.importers.onnx_tags import Misfit
+from edge_lstm.importers.plan import Plan
 from edge_lstm.model import Channel, Model, channels_for
 from edge_lstm.program import Program
 
 MODES = ("auto", "continuous", "window")
-MAX_CARRIES = 64
+READABLE = ("float32", "int8", "int16", "int32", "int64", "uint8", "uint16", "uint32", "bool")
+Sizes = tuple[int, int]
+# Of the outputs: name -> which of its axes are time and batch.
+_Shown = dict[str, dict[str, int | None]]
+_Imported = tuple[Program, int | None, int, dict[str, Any]]  # window, the first reading with an output, provenance
 
 
-@dataclass
-class Drawing:
-    """A graph lowered under one assignment of axes."""
+@dataclass(frozen=True)
+class _Wish:
+    """What the caller asks for."""
 
-    low: Lowering
-    inputs: dict[str, Tagged]
-    outputs: dict[str, Tagged]
-    pieces: list[tuple[Place, str, Ids]]  # state, output it is read from, positions in it
+    mode: str
+    window: int | None
+    states: Mapping[str, str | None] | None
+    constants: Mapping[str, npt.ArrayLike]
+    time_axis: int | str | None
 
 
 def import_onnx(
@@ -47,6 +62,8 @@ def import_onnx(
     states: Mapping[str, str | None] | None = None,
     rate_hz: float | None = None,
     window: int | None = None,
+    constants: Mapping[str, npt.ArrayLike] | None = None,
+    time_axis: int | str | None = None,
     inputs: Sequence[Channel] | None = None,
     outputs: Sequence[Channel] | None = None,
 ) -> Model:
@@ -57,86 +74,183 @@ def import_onnx(
     states: {input: output} of a step graph, all of them, where it is not clear by itself ({}: there are none); None as
     output: the input is zero.
     window: T, for mode "window" of a graph whose length is open. rate_hz: readings per second it was trained for.
+    constants: {input: value} for inputs that never change (a sample rate). time_axis: which axis of the inputs is time,
+    where a graph without recurrent layers does not show it; "none": one run of the graph is one reading of one stream.
     inputs, outputs: channels in the order of the graph's values, where names and units are known.
 
     Raises ImportModelError with node, operator, attribute and value for everything that is not understood.
     """
     if mode not in MODES:
         raise ImportModelError(f"mode {mode!r} is unknown; known are {', '.join(MODES)}")
+    if not (time_axis in (None, "none") or (isinstance(time_axis, int) and time_axis >= 0)):
+        raise ImportModelError(f'time_axis = {time_axis!r} must be a number from 0 on, or "none"')
     file = read_onnx(path)
+    wish = _Wish(mode, window, states, constants or {}, time_axis)
     try:
-        return _import(file, Path(path), mode, name, states, rate_hz, window, inputs, outputs)
+        with np.errstate(all="ignore"):  # what is not finite is refused where it would enter the program
+            program, meaning, ready, provenance = _import(file, wish)
+        return Model(
+            program,
+            tuple(inputs) if inputs is not None else channels_for(*_parts(program.inputs)),
+            tuple(outputs) if outputs is not None else channels_for(*_parts(program.outputs)),
+            rate_hz,
+            meaning,
+            provenance,
+            name or Path(path).stem,
+            ready=ready,
+        )
     except EdgeLstmError as error:
         raise ImportModelError(f"{path}: {error}") from None
 
 
-def _import(
-    file: OnnxFile,
-    path: Path,
-    mode: str,
-    name: str | None,
-    states: Mapping[str, str | None] | None,
-    rate_hz: float | None,
-    window: int | None,
-    inputs: Sequence[Channel] | None,
-    outputs: Sequence[Channel] | None,
-) -> Model:
-    graph = _checked(file.graph)
-    zero = {i for i, o in (states or {}).items() if o is None}
+def _import(file: OnnxFile, wish: _Wish) -> _Imported:
+    graph = _checked(_with_constants(file.graph, wish.constants))
+    zero = frozenset(i for i, o in (wish.states or {}).items() if o is None)
     if unknown := zero - {v.name for v in graph.inputs}:
         raise ImportModelError(f"states: {sorted(unknown)[0]!r} is no input of the graph")
-    said = {i: o for i, o in (states or {}).items() if o is not None}
-    asked = None if states is None or (zero and not said) else said
-    live = [v for v in graph.inputs if v.name not in zero]
-    if not live:
+    if all(v.name in zero for v in graph.inputs):
         raise ImportModelError("the graph has no inputs that carry readings")
+    source = Source(file.opset, graph, zero, wish.time_axis)
     sizes = {int(d) for a in graph.constants.values() for d in a.shape}
     sizes |= {d for v in graph.inputs for d in v.dims if isinstance(d, int)}
+    if wish.window is not None and wish.window < 1:
+        raise ImportModelError(f"window = {wish.window} must be at least 1")
+    if wish.window is not None and wish.mode == "continuous":
+        raise ImportModelError(f"window = {wish.window} contradicts mode 'continuous'")
     first, second = witnesses(sizes)
-    axes, pairs, traced = _explore(file.opset, graph, zero, asked, first)
-    drawing = _draw(file.opset, graph, axes, zero, first, pairs, traced)
+    try:
+        return _over_time(file, source, wish, first, second)
+    except ImportModelError as error:
+        if wish.mode == "continuous" or (wish.mode == "auto" and _no_window(error)):
+            raise
+        try:
+            return _whole(file, source, wish, first, str(error))
+        except NoWindowError:
+            raise error from None
+        except ImportModelError as other:
+            further = isinstance(error, Misfit) and progress_of(other) >= progress_of(error)
+            raise (other if further else error) from None
+
+
+def _no_window(error: ImportModelError) -> bool:
+    """Whether an error says that there is no sequence, so that a whole window would hide a lost state."""
+    return "no memory" in str(error)
+
+
+def _over_time(file: OnnxFile, source: Source, wish: _Wish, first: Sizes, second: Sizes) -> _Imported:
+    graph = source.graph
+    said = {i: o for i, o in (wish.states or {}).items() if o is not None}
+    asked = None if wish.states is None or (source.zero and not said) else said
+    axes, pairs, traced = explore(source, asked, first)
+    drawing = draw(source, axes, first, pairs, traced)
     if axes.length == 0 or axes.batch == 0:
-        other = _draw(file.opset, graph, axes, zero, second, pairs, traced)
+        other = draw(source, axes, second, pairs, traced)
         if other.low.plan.signature() != drawing.low.plan.signature():
-            raise ImportModelError(
-                "the network computes differently for sequences or batches of different size (a constant in it depends"
-                " on the open dimension); it cannot run on a stream. Export it with a fixed length for a window"
+            raise Misfit(
+                f"{_first_difference(drawing.low.plan, other.low.plan)}: works on different readings together, or"
+                " computes differently"
+                " for batches of different size (its result depends on how long the open dimension is); a"
+                " continuous stream cannot run it. Use mode='window', window=T: then each output belongs to the last T"
+                " readings"
             )
+    program, shown_axes = _program(drawing, graph, pairs)
+    alike = (f"{i} -> {o}" for i, x in drawing.inputs.items() for o, y in drawing.outputs.items() if x.shape == y.shape)
+    window, reason = _meaning(wish.mode, wish.window, axes, pairs, program, ", ".join(alike))
+    if window is not None and drawing.low.ready > window:
+        raise Misfit(
+            f"the network looks back, and has no output before reading {drawing.low.ready}, but a window has {window}."
+            " Pad in front (causal), or use a longer window"
+        )
+    provenance = _provenance(file, (window, reason), axes, pairs, drawing, program)
+    provenance["graph"] = _meaning_of(source, wish, axes, pairs, shown_axes)
+    return program, window, drawing.low.ready if window is None else 1, provenance
+
+
+def _whole(file: OnnxFile, source: Source, wish: _Wish, sizes: Sizes, why: str) -> _Imported:
+    """The whole window at each reading."""
+    axes, drawing = draw_whole(source, wish.window, 1 if wish.mode == "window" else 2, sizes)
+    window = axes.length or wish.window or 1
+    program, shown_axes = _program(drawing, source.graph, {})
+    reason = "asked for" if wish.mode == "window" else f"the sequence length {window} is baked into the graph"
+    provenance = _provenance(file, (window, reason), axes, {}, drawing, program)
+    provenance["graph"] = _meaning_of(source, wish, axes, {}, shown_axes)
+    provenance["cost"] = (
+        f"the whole window of {window} readings is computed anew at each reading: {program.multiply_adds:,}"
+        f" multiply-adds, because {why}"
+    )
+    return program, None, window, provenance
+
+
+def _meaning_of(source: Source, wish: _Wish, axes: Axes, pairs: Pairs, outputs: _Shown) -> dict[str, Any]:
+    """What `edge_lstm.engines` needs to run the graph itself in the same meaning."""
+    return {
+        "inputs": {n: {"time": t, "batch": b} for n, (t, b) in axes.of.items() if n not in source.zero},
+        "outputs": outputs,
+        "states": {i: o for i, (o, _) in pairs.items()},
+        "zero": sorted(source.zero),
+        "streams": axes.batch or 1,
+        "constants": {n: np.asarray(v).tolist() for n, v in wish.constants.items()},
+    }
+
+
+def _program(drawing: Drawing, graph: Graph, pairs: Pairs) -> tuple[Program, _Shown]:
     read_from = {o for o, _ in pairs.values()}
-    shown = [
-        (v.name, newest(v.name, drawing.outputs[v.name], drawing.low)) for v in graph.outputs if v.name not in read_from
-    ]
-    if not shown:
+    results = {
+        v.name: shown(v.name, drawing.outputs[v.name], drawing.low) for v in graph.outputs if v.name not in read_from
+    }
+    if not results:
         raise ImportModelError(
             "every output of the graph is a state; there is nothing to show. Export the network's output too"
         )
     for place, output, positions in drawing.pieces:
         place.next = newest(output, drawing.outputs[output], drawing.low)[positions]
-    program = drawing.low.plan.program(shown)
-    alike = (f"{i} -> {o}" for i, x in drawing.inputs.items() for o, y in drawing.outputs.items() if x.shape == y.shape)
-    meaning = _meaning(mode, window, axes, pairs, program, ", ".join(alike))
-    return Model(
-        program,
-        tuple(inputs) if inputs is not None else channels_for(*_parts(program.inputs)),
-        tuple(outputs) if outputs is not None else channels_for(*_parts(program.outputs)),
-        rate_hz,
-        meaning[0],
-        _provenance(file, meaning, axes, pairs, drawing, program),
-        name or path.stem,
-    )
+    program = drawing.low.plan.program([(name, ids) for name, (ids, _) in results.items()])
+    return program, {name: found for name, (_, found) in results.items()}
+
+
+def _first_difference(one: Plan, other: Plan) -> str:
+    """The node at which two drawings part."""
+    for a, b, step in zip(one.signature(), other.signature(), one.steps, strict=False):
+        if a != b:
+            return ", ".join(step.sources) or "the network"
+    return "the network"
 
 
 def _parts(named: Sequence[Any]) -> tuple[tuple[str, ...], tuple[int, ...]]:
     return tuple(n.name for n in named), tuple(n.slot.size for n in named)
 
 
+def _with_constants(graph: Graph, constants: Mapping[str, npt.ArrayLike]) -> Graph:
+    """Inputs with a fixed value are constants of the graph."""
+    fixed = {}
+    inputs = {v.name: v for v in graph.inputs}
+    for name, given in constants.items():
+        if name not in inputs:
+            known = ", ".join(map(repr, inputs))
+            raise ImportModelError(f"constants: {name!r} is no input of the graph; there are {known}")
+        value = inputs[name]
+        array = np.asarray(given)
+        if array.dtype.kind not in "fiub":
+            raise ImportModelError(f"constants: {name!r} must be numbers, is {given!r}")
+        if value.dtype not in READABLE and value.dtype not in ("float64", "float16"):
+            raise ImportModelError(f"constants: input {value} holds {value.dtype}")
+        shape = tuple(d if isinstance(d, int) else -1 for d in value.dims)
+        if array.size == 1 and -1 not in shape:
+            array = np.broadcast_to(array.reshape(()), shape)
+        if array.ndim != len(shape) or any(want not in (-1, got) for want, got in zip(shape, array.shape, strict=True)):
+            raise ImportModelError(f"constants: {name!r} has shape {list(array.shape)}, the input is {value}")
+        fixed[name] = np.array(array.astype(value.dtype))
+    kept = tuple(v for v in graph.inputs if v.name not in fixed)
+    return replace(graph, inputs=kept, constants={**graph.constants, **fixed}) if fixed else graph
+
+
 def _checked(graph: Graph) -> Graph:
     """Refuses graphs whose inputs are no readings, and weights that nothing uses."""
     for value in graph.inputs:
-        if value.dtype != "float32":
+        if value.dtype not in READABLE:
             raise ImportModelError(
-                f"input {value} holds {value.dtype}; only float32 readings are supported. Export with model.float(), or"
-                " take the conversion out of the exported part"
+                f"input {value} holds {value.dtype}; only float32 readings are supported, whole numbers and truths."
+                " Export with model.float(), or take the conversion out of the exported part"
             )
         if 0 in value.dims:
             raise ImportModelError(f"input {value} has an empty dimension")
@@ -147,176 +261,6 @@ def _checked(graph: Graph) -> Graph:
                 f"the weight {name!r} {list(array.shape)} is used by no node; the graph is incomplete"
             )
     return graph
-
-
-# --- drawing ----------------------------------------------------------------------------------------------------------
-
-
-def _explore(
-    opset: int, graph: Graph, zero: set[str], asked: Mapping[str, str] | None, sizes: tuple[int, int]
-) -> tuple[Axes, Pairs, Drawing]:
-    """The first assignment of axes under which the whole graph can be lowered and has a memory, and its states.
-
-    Without a memory anything fits as one wide reading; so that is taken only where nothing likelier has failed.
-    """
-    furthest: tuple[int, ImportModelError] | None = None
-    memoryless: tuple[Axes, Pairs, Drawing] | None = None
-    for axes in assignments(graph.inputs):
-        try:
-            drawing = _draw(opset, graph, axes, zero, sizes, {}, None)
-            for name, tags in drawing.outputs.items():
-                newest(name, tags, drawing.low)
-        except Misfit as error:
-            progress = getattr(error, "progress", len(graph.nodes))
-            if furthest is None or progress > furthest[0]:
-                furthest = (progress, error)
-            continue
-        pairs = pair_states(drawing.inputs, drawing.outputs, graph.inputs, drawing.low, asked)
-        if stray := [name for name, _ in drawing.low.once if name not in pairs]:
-            text = f"input {stray[0]!r} has no time axis and is no state; give it one value per reading"
-            furthest = furthest or (0, ImportModelError(text))
-        elif pairs or drawing.low.plan.states:
-            return axes, pairs, drawing
-        elif furthest is None and memoryless is None:
-            memoryless = axes, pairs, drawing
-    if memoryless is not None:
-        return memoryless
-    if furthest is not None:
-        raise furthest[1]
-    shapes = ", ".join(str(v) for v in graph.inputs)
-    raise ImportModelError(f"no axes of the inputs {shapes} can be time and batch; at most two dimensions may be open")
-
-
-def _draw(
-    opset: int,
-    graph: Graph,
-    axes: Axes,
-    zero: set[str],
-    sizes: tuple[int, int],
-    pairs: Pairs,
-    traced: Drawing | None,
-) -> Drawing:
-    """Lowers the graph; a loop written out in time is found by failing, and tried again with its state."""
-    carries: list[Carry] = []
-    while True:
-        low = Lowering(opset, axes.length or sizes[0], axes.batch or sizes[1])
-        low.carries = [replace(c, place=None, found={}) for c in carries]
-        try:
-            drawing = _run(low, graph, axes, zero, pairs, traced)
-            low.close()
-            return drawing
-        except Lag as lag:
-            newer, older = lag.operands[lag.newer], lag.operands[1 - lag.newer]
-            inner = first_unique(older.ids.reshape(-1))[1].reshape(older.shape)
-            carry = Carry(lag.node.op, lag.newer, newer.ids.tobytes(), newer.shape, inner, older.b)
-            known = any(
-                (c.op, c.newer, c.ids, c.shape) == (carry.op, carry.newer, carry.ids, carry.shape) for c in carries
-            )
-            if known or len(carries) >= MAX_CARRIES:
-                lag.progress = low.progress  # type: ignore[attr-defined]
-                raise
-            carries.append(carry)
-        except ImportModelError as error:
-            sizes_shown = [str(n) for n, size in zip(sizes, (axes.length, axes.batch), strict=True) if size == 0]
-            text = str(error)
-            if any(re.search(rf"\b{n}\b", text) for n in sizes_shown):
-                text += f" (open dimensions are tried with the sizes {' and '.join(sizes_shown)})"
-            told = Misfit(text) if isinstance(error, Misfit) else ImportModelError(text)
-            told.progress = low.progress  # type: ignore[attr-defined]
-            raise told from None
-
-
-def _run(low: Lowering, graph: Graph, axes: Axes, zero: set[str], pairs: Pairs, traced: Drawing | None) -> Drawing:
-    if low.length > MAX_LENGTH or low.batch > MAX_BATCH:
-        raise ImportModelError(f"a sequence of {low.length} or a batch of {low.batch} is too long")
-    values: dict[str, Operand] = {}
-    inputs: dict[str, Tagged] = {}
-    pieces: list[tuple[Place, str, Ids]] = []
-    for value in graph.inputs:
-        dims = axes.dims(value, low.length, low.batch)
-        if value.name in zero:
-            values[value.name] = np.zeros(dims, np.float32)
-            continue
-        time, stream = axes.of[value.name]
-        count = int(np.prod([d for k, d in enumerate(dims) if k not in (time, stream)], dtype=np.int64))
-        if value.name in pairs:
-            ids = np.empty(count, np.int64)
-            for label, positions in _pieces(value.name, count, traced):
-                place = low.plan.state(label, positions.size)
-                ids[positions] = place.ids
-                pieces.append((place, pairs[value.name][0], positions))
-            places = np.sort(ids)
-        else:
-            ids = places = low.plan.input(value.name, count)
-        if low.length > 1 and time is None:
-            low.once.append((value.name, places))
-        values[value.name] = inputs[value.name] = low.spread(ids, dims, time, stream)
-    low.keep = frozenset(v.name for v in graph.outputs)
-    low.run(graph, values)
-    outputs: dict[str, Tagged] = {}
-    for value in graph.outputs:
-        result = values[value.name]
-        if not isinstance(result, Tagged):
-            raise ImportModelError(f"output {value.name!r} is a constant; it does not depend on the readings")
-        for name, places in low.once:
-            if np.isin(result.ids, places).any():
-                raise Misfit(
-                    f"output {value.name!r} shows input {name!r}, which has no time axis, while the sequence has"
-                    f" {low.length} readings; a stream has no such value at every reading"
-                )
-        outputs[value.name] = result
-    return Drawing(low, inputs, outputs, pieces)
-
-
-def _pieces(name: str, count: int, traced: Drawing | None) -> list[tuple[str, Ids]]:
-    """A state input cut into the states of the layers that read it, by their names, where they share it out exactly."""
-    whole = [(name, np.arange(count))]
-    if traced is None:
-        return whole
-    start = next(p.start for p in traced.low.plan.inputs if p.name == name)
-    pieces = []
-    for port in traced.low.ports:
-        positions = port.before - start
-        if positions.size and ((positions >= 0) & (positions < count)).all():
-            pieces.append((port.name, positions))
-    covered = np.sort(np.concatenate([p for _, p in pieces])) if pieces else np.array([])
-    return pieces if np.array_equal(covered, np.arange(count)) else whole
-
-
-def newest(name: str, y: Tagged, low: Lowering) -> Ids:
-    """The ids of an output that belong to the newest reading of one stream, in the output's own order."""
-    tags = y.tags
-    if low.batch > 1 and y.b.any():
-        axis = find_axis(y.b, low.batch)
-        if axis is None:
-            raise Misfit(
-                f"output {name!r} [{_shape(y)}] mixes the streams of the batch; export with a batch of its own axis"
-            )
-        if (np.take(y.ids, [0], axis) != y.ids).any():
-            raise Misfit(f"output {name!r} [{_shape(y)}] is computed differently for different streams of the batch")
-        tags = np.take(tags, 0, axis)
-    y = Tagged(tags)
-    if low.length > 1:
-        axis = find_axis(y.t, low.length)
-        if axis is not None:
-            if (np.take(y.ids, [0], axis) != y.ids).any():
-                raise Misfit(
-                    f"output {name!r} [{_shape(y)}] is computed differently at different readings of the sequence"
-                )
-            tags = np.take(tags, -1, axis)
-        elif ((y.t != low.length) & (y.t != 0)).any():
-            raise Misfit(
-                f"output {name!r} [{_shape(y)}] holds readings {sorted(set(y.t.reshape(-1).tolist()))[:4]} … of a"
-                f" sequence of {low.length}; it must be the newest one, or all of them along one axis"
-            )
-    ids = Tagged(tags).ids.reshape(-1)
-    if not ids.size:
-        raise ImportModelError(f"output {name!r} is empty")
-    return ids
-
-
-def _shape(y: Tagged) -> str:
-    return ", ".join(map(str, y.shape))
 
 
 # --- meaning in time and provenance -----------------------------------------------------------------------------------
@@ -335,15 +279,11 @@ def _meaning(
             ' If it is meant to have no memory, say mode="continuous"'
         )
     if mode == "continuous":
-        if window is not None:
-            raise ImportModelError(f"window = {window} contradicts mode 'continuous'")
         return None, "asked for"
     if axes.length > 1 and not pairs:
         if window not in (None, axes.length):
             raise ImportModelError(f"window = {window}, but the graph is made for {axes.length} readings")
         return axes.length, f"the sequence length {axes.length} is baked into the graph"
-    if window is not None and window < 1:
-        raise ImportModelError(f"window = {window} must be at least 1")
     if mode == "window" or window is not None:
         if window is None:
             raise ImportModelError("mode 'window': the graph does not say how many readings; give window=T")
@@ -366,11 +306,12 @@ def _provenance(
         "opset": file.opset,
         "mode": "continuous" if meaning[0] is None else "window",
         "mode_reason": meaning[1],
+        "window": meaning[0],
         "axes": str(axes),
         "states": {i: {"output": o, "reason": why, "reset": "zero"} for i, (o, why) in pairs.items()},
-        "notes": list(drawing.low.notes),
-        "nodes_folded": drawing.low.folded,
-        "nodes_moved": drawing.low.moved,
+        "notes": list(dict.fromkeys(drawing.low.notes)),
+        "nodes_folded": list(dict.fromkeys(drawing.low.folded)),
+        "nodes_moved": list(dict.fromkeys(drawing.low.moved)),
         "nodes_dropped": sorted(made - kept),
     }
 

@@ -8,7 +8,7 @@ followed wrongly; what does not fit is an error that names the node. Which opera
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -23,6 +23,8 @@ from edge_lstm.importers.onnx_tags import Ints, Misfit, Tagged, tag
 from edge_lstm.importers.plan import Ids, Place, Plan
 
 Operand = Tagged | Array
+CHOICES = {"Gather": 1, "Where": 0}  # with this input computed they are no data movement
+EXACT = 1 << 24  # whole numbers up to here are exact in float32
 
 
 @dataclass(frozen=True)
@@ -75,10 +77,22 @@ class Lowering:
     once: list[tuple[str, Ids]] = field(default_factory=list)  # inputs that hold for the whole sequence
     notes: list[str] = field(default_factory=list)
     progress: int = 0
+    loops: bool = True  # whether what joins two readings may be a loop written out
+    whole: bool = False  # the whole window is one reading: its time axis is an axis like any other
+    ready: int = 1  # the reading with which the first output comes
+    past: dict[int, dict[int, tuple[Place, int]]] = field(default_factory=dict)  # lag -> value -> state, place in it
+    running: dict[tuple[str, bytes], Ids] = field(default_factory=dict)
+    counter: Place | None = None
+    layers: int = 0  # recurrent operators so far
+    proven: bool = False  # whether something showed that the time axis is time: a recurrent layer, a loop, a causal row
+    forgets: str = ""  # a recurrent operator that begins anew within every reading
+    weights: dict[str, Mapping[str, Array]] = field(default_factory=dict)
+    order: dict[int, int] = field(default_factory=dict)  # of a whole window: value -> its reading 1 … T
+    ordered: bool | None = None  # whether a recurrent layer has shown that this order is the time axis
 
     # --- inputs -----------------------------------------------------------------------------------------------------
 
-    def spread(self, ids: Ids, dims: Sequence[int], time: int | None, batch: int | None) -> Tagged:
+    def spread(self, ids: Ids, dims: Sequence[int], time: int | None, batch: int | None, kind: str = "f") -> Tagged:
         """The tags of a graph input whose values of one reading of one stream are `ids`."""
         axes = [1] * len(dims)
         t: Any = 0
@@ -92,7 +106,7 @@ class Lowering:
             b = np.arange(1, self.batch + 1).reshape(axes)
             axes[batch] = 1
         inner = [1 if k in (time, batch) else d for k, d in enumerate(dims)]
-        return Tagged(np.broadcast_to(tag(t, b, ids.reshape(inner)).tags, tuple(dims)))
+        return Tagged(np.broadcast_to(tag(t, b, ids.reshape(inner)).tags, tuple(dims)), kind)
 
     # --- running ----------------------------------------------------------------------------------------------------
 
@@ -134,7 +148,7 @@ class Lowering:
 
     def node(self, node: Node, inputs: Sequence[Operand | None], values: dict[str, Operand]) -> tuple[Any, ...]:
         """The outputs of one node."""
-        from edge_lstm.importers.onnx_compute import COMPUTE
+        from edge_lstm.importers.onnx_operators import COMPUTE
         from edge_lstm.importers.onnx_recurrent import RECURRENT
 
         call = Call(node, inputs, self.opset)
@@ -142,6 +156,10 @@ class Lowering:
             raise unsupported(call)
         if node.op == "If":
             return self.branch(call, values)
+        if node.op in ("Loop", "Scan"):
+            from edge_lstm.importers.onnx_loops import LOOPS
+
+            return LOOPS[node.op](call, self, values)
         if all(v is None or isinstance(v, np.ndarray) for v in inputs) and node.op not in RECURRENT:
             if node.op != "Constant":
                 self.folded.append(str(node))
@@ -149,7 +167,7 @@ class Lowering:
         if node.op in ("Shape", "Size"):
             self.folded.append(str(node))
             return guarded(call, shape_of if node.op == "Shape" else size_of)
-        if node.op in MOVES:
+        if node.op in MOVES and not (node.op in CHOICES and isinstance(inputs[CHOICES[node.op]], Tagged)):
             self.moved.append(str(node))
             return self.move(call)
         function = RECURRENT.get(node.op) or COMPUTE.get(node.op)
@@ -170,6 +188,7 @@ class Lowering:
             fill = call.inputs[2] if call.has(2) else np.float32(call.attribute("value", 0.0))
             call.inputs += [None] * (3 - len(call.inputs))
             call.inputs[2] = np.asarray(fill)
+        kind = next(v.kind for v in call.inputs if isinstance(v, Tagged))
         for k, value in enumerate(call.inputs):
             if value is None:
                 continue
@@ -177,20 +196,61 @@ class Lowering:
                 call.inputs[k] = self.tagged(call, value).tags
             elif isinstance(value, Tagged):
                 raise call.fail(f"its input {k} is computed from the readings; it must be a constant")
-        return tuple(Tagged(r) for r in guarded(call, function))
+        return tuple(Tagged(r, kind) for r in guarded(call, function))
 
     def branch(self, call: Call, values: dict[str, Operand]) -> tuple[Any, ...]:
-        """An If whose condition is known: only the branch that is taken exists."""
-        condition = call.constant(0, "condition; an If on the readings cannot be lowered")
+        """An If whose condition is known: only the branch that is taken exists. Else both, and a choice."""
+        condition = call.array(0)
+        if isinstance(condition, Tagged):
+            return self.both(call, condition, values)
         taken = "then_branch" if bool(condition.reshape(-1)[0]) else "else_branch"
         graph, _ = call.attribute(taken), call.attribute("else_branch" if taken[0] == "t" else "then_branch")
         call.finish()
-        inner = dict(values)
+        self.folded.append(f"{call.node}: {taken}")
+        return self.inside(call, graph, values, {})
+
+    def inside(
+        self, call: Call, graph: Graph, values: Mapping[str, Operand], given: Mapping[str, Operand]
+    ) -> tuple[Operand, ...]:
+        """The outputs of a subgraph, which sees the names around it, and its own inputs."""
+        inner = {**values, **given}
         kept, self.keep = self.keep, self.keep | frozenset(v.name for v in graph.outputs) | frozenset(values)
         self.run(graph, inner)
         self.keep = kept
-        self.folded.append(f"{call.node}: {taken}")
         return tuple(self.value(call.node, v.name, inner) for v in graph.outputs)
+
+    def both(self, call: Call, condition: Tagged, values: dict[str, Operand]) -> tuple[Any, ...]:
+        """An If on the readings: both branches are computed, and one of each pair of results is chosen."""
+        from edge_lstm.importers.onnx_operators import COMPUTE
+
+        if condition.size != 1:
+            raise call.fail(f"its condition has shape {list(condition.shape)}; one truth is needed")
+        then, other = (self.inside(call, call.attribute(f"{b}_branch"), values, {}) for b in ("then", "else"))
+        call.finish()
+        if any(a.shape != b.shape for a, b in zip(then, other, strict=True)):
+            raise call.fail("its branches give different shapes, and which one is taken depends on the readings")
+        where = COMPUTE["Where"]
+        one = Tagged(condition.tags.reshape(()), "b")
+        return tuple(where(Call(call.node, [one, a, b], self.opset), self) for a, b in zip(then, other, strict=True))
+
+    def shared(self, name: str, make: Callable[[], Mapping[str, Array]]) -> Mapping[str, Array]:
+        """The weights of a cell, made once: steps that share them share memory."""
+        if name not in self.weights:
+            self.weights[name] = make()
+        return self.weights[name]
+
+    def see_order(self, call: Call, values: Ints) -> None:
+        """Notes whether the places (L, I) of a sequence axis follow the readings of the window."""
+        if not self.order or self.ordered or len(values) < 2:
+            return
+        reached = self.plan.reached(values[0]), self.plan.reached(values[-1])
+        first, last = ({t for i, t in self.order.items() if mask[i]} for mask in reached)
+        if first and last and first != last:
+            self.ordered = min(first) < min(last) or max(first) < max(last)
+            if self.ordered:
+                return
+        if first == last and len(first) > 1 and self.ordered is None:
+            self.ordered = False
 
     # --- operands ---------------------------------------------------------------------------------------------------
 
@@ -198,11 +258,10 @@ class Lowering:
         """An operand as tags; a constant becomes values of the plan."""
         if isinstance(value, Tagged):
             return value
-        if value.dtype.kind != "f":
-            raise call.fail(
-                f"joins values of the network with a constant of type {value.dtype}; only floats are supported"
-            )
-        return tag(0, 0, self.plan.constant(value))
+        kind = {"u": "i"}.get(value.dtype.kind, value.dtype.kind)
+        if kind not in "fib" or (kind == "i" and (np.abs(value.astype(np.float64)) > EXACT).any()):
+            raise call.fail(f"a constant of type {value.dtype} is not exact in float32, in which the network computes")
+        return tag(0, 0, self.plan.constant(value), kind)
 
     def check_once(self, call: Call, ids: Ids) -> None:
         """An input without a time axis belongs to the start of the sequence: as an operand it would be read at every
@@ -215,19 +274,6 @@ class Lowering:
                     f" {self.length} readings. Give it a time axis, or export the network as one step with its states"
                     " as inputs and outputs"
                 )
-
-    def joined(self, call: Call, *parts: Ints, what: str) -> Ints:
-        """The common t (or b) of operands, 0 being neutral."""
-        result = np.zeros(np.broadcast_shapes(*(p.shape for p in parts)), np.int64)
-        for part in parts:
-            part = np.broadcast_to(part, result.shape)
-            if ((part != result) & (part != 0) & (result != 0)).any():
-                raise Misfit(
-                    f"{call.node}: joins different {what}; a stream computes them one at a time, and only recurrent"
-                    " layers may look back. Compute such differences before the model, as further channels"
-                )
-            result = np.maximum(result, part)
-        return result
 
     # --- loops written out in time ----------------------------------------------------------------------------------
 
@@ -289,5 +335,6 @@ class Lowering:
                         " loop that does the same at every reading can run on a stream. Export one step with states"
                         " instead"
                     )
+            self.proven = True
             self.notes.append(f"a loop of {self.length} steps written out in time was rolled up at {carry.node}")
             self.plan.recast(place)

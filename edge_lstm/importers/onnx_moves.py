@@ -160,17 +160,38 @@ def _pad(c: Call) -> Array:
     value = c.attribute("value")
     fill = c.array(2) if c.has(2) else np.zeros((), x.dtype) if value is None else np.asarray(value, x.dtype)
     axes = [c.axis(int(a), x.ndim) for a in c.constant(3, "axes")] if c.has(3) else list(range(x.ndim))
-    if pads is None or len(pads) != 2 * len(axes) or min(pads, default=0) < 0:
-        raise c.fail(f"pads = {pads} is not supported for {len(axes)} axes")
-    if mode not in ("constant", "reflect", "edge"):
-        raise c.fail(f"attribute mode = {mode!r} is not supported; known are constant, reflect, edge")
+    if pads is None or len(pads) != 2 * len(axes):
+        raise c.fail(f"pads = {pads} do not fit {len(axes)} axes")
+    if mode not in ("constant", "reflect", "edge", "wrap"):
+        raise c.fail(f"attribute mode = {mode!r} is not supported; known are constant, reflect, edge, wrap")
     around = [(0, 0)] * x.ndim
     for k, axis in enumerate(axes):
         around[axis] = (pads[k], pads[k + len(axes)])
+    cut = tuple(slice(max(-a, 0), max(d - max(-b, 0), 0)) for (a, b), d in zip(around, x.shape, strict=True))
+    x, around = x[cut], [(max(a, 0), max(b, 0)) for a, b in around]  # less than nothing is taken away
     sized(c, [d + sum(a) for d, a in zip(x.shape, around, strict=True)])
     if mode == "constant":
         return np.pad(x, around, constant_values=fill.reshape(()))
     return np.pad(x, around, mode=mode)
+
+
+def _depth_to_space(c: Call) -> Array:
+    c.arity(1)
+    x, size = c.array(0), c.attribute("blocksize")
+    n, d, h, w = x.shape
+    if c.attribute("mode", "DCR") == "DCR":
+        parts = x.reshape(n, size, size, d // size**2, h, w).transpose(0, 3, 4, 1, 5, 2)
+    else:
+        parts = x.reshape(n, d // size**2, size, size, h, w).transpose(0, 1, 4, 2, 5, 3)
+    return parts.reshape(n, d // size**2, h * size, w * size)  # type: ignore[no-any-return]
+
+
+def _space_to_depth(c: Call) -> Array:
+    c.arity(1)
+    x, size = c.array(0), c.attribute("blocksize")
+    n, d, h, w = x.shape
+    parts = x.reshape(n, d, h // size, size, w // size, size).transpose(0, 3, 5, 1, 2, 4)
+    return parts.reshape(n, d * size**2, h // size, w // size)  # type: ignore[no-any-return]
 
 
 def _where(c: Call) -> Array:
@@ -197,6 +218,7 @@ def _identity(c: Call) -> Array:
 MOVES: dict[str, tuple[Callable[[Call], Result], tuple[int, ...] | None]] = {
     # operator: its function, and which inputs are data (None: all); the others must be constants
     "Concat": (_concat, None),
+    "DepthToSpace": (_depth_to_space, (0,)),
     "Expand": (_expand, (0,)),
     "Flatten": (_flatten, (0,)),
     "Gather": (_gather, (0,)),
@@ -206,6 +228,7 @@ MOVES: dict[str, tuple[Callable[[Call], Result], tuple[int, ...] | None]] = {
     "Reshape": (_reshape, (0,)),
     "ScatterND": (_scatter_nd, (0, 2)),
     "Slice": (_slice, (0,)),
+    "SpaceToDepth": (_space_to_depth, (0,)),
     "Split": (_split, (0,)),
     "Squeeze": (_squeeze, (0,)),
     "Tile": (_tile, (0,)),

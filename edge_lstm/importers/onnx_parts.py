@@ -1,7 +1,8 @@
 """What computing operators are made of: maps, pairs, rows and dense layers, on tags.
 
-Its rule: an element is computed from elements of one reading and one stream, or it is refused; the same operation on
-the same values is one step of the plan, whichever reading and stream it is for.
+Its rule: an element is computed from elements of one reading and one stream, earlier ones of the same stream coming
+from a ring buffer (`onnx_past.py`), or it is refused; the same operation on the same values is one step of the plan,
+whichever reading and stream it is for.
 """
 
 from __future__ import annotations
@@ -13,10 +14,12 @@ import numpy as np
 from edge_lstm.importers.onnx_call import Call
 from edge_lstm.importers.onnx_graph import Array
 from edge_lstm.importers.onnx_lower import Lag, Lowering, Operand
-from edge_lstm.importers.onnx_tags import ID_MASK, Ints, Misfit, Tagged, first_unique, tag, unique_rows
+from edge_lstm.importers.onnx_past import accumulate, present
+from edge_lstm.importers.onnx_tags import Ints, Misfit, Tagged, first_unique, tag, unique_rows
 from edge_lstm.importers.plan import Ids
 
-MAX_ROWS = 4096  # different rows of one operator within one reading
+MAX_ROWS = 1 << 16  # different rows of one operator within one reading
+TRUTHS = ("less", "less_or_equal", "equal", "and", "or")
 
 
 def unary(c: Call, low: Lowering, function: str, x: Operand, alpha: float = 0.0, beta: float = 0.0) -> Tagged:
@@ -33,27 +36,37 @@ def unary(c: Call, low: Lowering, function: str, x: Operand, alpha: float = 0.0,
         alpha=float(alpha),
         beta=float(beta),
     )[0]
-    return tag(x.t, x.b, out[where].reshape(x.shape))
+    return tag(x.t, x.b, out[where].reshape(x.shape), "b" if function == "not" else x.kind)
 
 
 def binary(c: Call, low: Lowering, function: str, a: Operand, b: Operand) -> Tagged:
     """A binary function of `Builder` with NumPy's broadcasting, on every different pair once."""
     given = (a, b)
     shape = np.broadcast_shapes(a.shape, b.shape)
-    x, y = (Tagged(np.broadcast_to(low.tagged(c, v).tags, shape)) for v in given)
+    left, right = (low.tagged(c, v) for v in given)
+    if left.kind != right.kind:
+        other = next((v for v in given if not isinstance(v, Tagged)), np.zeros(0))
+        raise c.fail(
+            f"joins values of the network of different types (one is a constant of type {other.dtype}); the file is"
+            " damaged, ONNX would refuse it too"
+        )
+    x, y = (Tagged(np.broadcast_to(v.tags, shape), v.kind) for v in (left, right))
     x, y = low.carried(c, (x, y), given)
-    low.check_once(c, x.ids)
-    low.check_once(c, y.ids)
-    t = joined_readings(c, low, x, y)
-    streams = low.joined(c, x.b, y.b, what="streams of the batch")
-    pairs, where = first_unique(((x.ids << 32) | y.ids).reshape(-1))
-    operands = [pairs >> 32, pairs & ID_MASK]
+    if low.loops:
+        _loop_written_out(c, x, y)
+    rows = np.stack([x.tags.reshape(-1), y.tags.reshape(-1)], axis=1)
+    t, streams, ids = one_moment(c, low, rows)
+    pairs, where = first_unique((ids[:, 0] << 32) | ids[:, 1])
+    low.check_once(c, ids)
+    operands = [pairs >> 32, pairs & 0xFFFFFFFF]
     out = low.plan.step("binary", operands, [pairs.size], source=[str(c.node)], function=function)[0]
-    return tag(t, streams, out[where].reshape(shape))
+    return tag(
+        t.reshape(shape), streams.reshape(shape), out[where].reshape(shape), "b" if function in TRUTHS else x.kind
+    )
 
 
-def joined_readings(c: Call, low: Lowering, x: Tagged, y: Tagged) -> Ints:
-    """The common t of two operands; exactly one reading apart is a Lag, for it may be a loop written out."""
+def _loop_written_out(c: Call, x: Tagged, y: Tagged) -> None:
+    """Operands exactly one reading apart are a Lag, for it may be a loop written out."""
     s, t = x.t, y.t
     if s.size and s.min() == s.max() > 0 and t.min() == t.max() > 0 and abs(int(s.max()) - int(t.max())) == 1:
         raise Lag(
@@ -63,29 +76,33 @@ def joined_readings(c: Call, low: Lowering, x: Tagged, y: Tagged) -> Ints:
             int(t.max() > s.max()),
             (x, y),
         )
-    return low.joined(c, s, t, what="readings of the sequence")
 
 
-def over_rows(c: Call, low: Lowering, x: Tagged, make: Callable[[Ids], Ids]) -> Tagged:
-    """Applies `make` to every different row along the last axis; a row must lie within one reading of one stream."""
+def one_moment(c: Call, low: Lowering, rows: Ints) -> tuple[Ints, Ints, Ids]:
+    """t (N,), b (N,) and ids (N, K) of rows of tags; earlier readings come from ring buffers."""
+    tags = Tagged(rows)
+    b = tags.b
+    streams = b.max(axis=1)
+    if ((b != streams[:, None]) & (b != 0)).any():
+        raise Misfit(
+            f"{c.node}: works on different streams of the batch together (rows of {rows.shape[1]}), but each stream is"
+            " one robot. Export the model with a batch of its own axis"
+        )
+    t, ids = present(c, low, tags)
+    return t, streams, ids
+
+
+def over_rows(c: Call, low: Lowering, x: Tagged, make: Callable[[Ids, int], Ids], kind: str = "f") -> Tagged:
+    """Applies `make(values, rows)` to all different rows along the last axis; its result has as many equal rows."""
     size = x.shape[-1]
-    parts = []
-    for values, what in ((x.t, "readings of the sequence"), (x.b, "streams of the batch")):
-        rows = values.reshape(-1, size)
-        common = rows.max(axis=1)
-        if ((rows != common[:, None]) & (rows != 0)).any():
-            raise Misfit(
-                f"{c.node}: works on different {what} together (shape {list(x.shape)}), but a stream sees one at a"
-                " time. Only the recurrent layers may look back; export the part of the network that works on single"
-                " readings"
-            )
-        parts.append(common)
-    different, which = unique_rows(x.ids.reshape(-1, size))
+    t, b, ids = one_moment(c, low, x.tags.reshape(-1, size))
+    different, which = unique_rows(ids)
     if len(different) > MAX_ROWS:
         raise c.fail(f"works on {len(different)} different rows in one reading; {MAX_ROWS} are the most")
     low.check_once(c, different)
-    out = np.stack([make(row) for row in different])
-    return Tagged(tag(parts[0][:, None], parts[1][:, None], out[which]).tags.reshape(*x.shape[:-1], out.shape[1]))
+    out = make(different.reshape(-1), len(different)).reshape(len(different), -1)
+    tags = tag(t[:, None], b[:, None], out[which]).tags
+    return Tagged(tags.reshape(*x.shape[:-1], out.shape[1]), kind)
 
 
 def dense(c: Call, low: Lowering, x: Tagged, weight: Array, bias: Array | None = None) -> Tagged:
@@ -95,18 +112,17 @@ def dense(c: Call, low: Lowering, x: Tagged, weight: Array, bias: Array | None =
     weights = {"W": np.ascontiguousarray(weight, np.float32)}
     if bias is not None:
         weights["b"] = np.ascontiguousarray(bias, np.float32)
-    size, source = len(weight), [str(c.node)]
-    return over_rows(
-        c,
-        low,
-        x,
-        lambda row: low.plan.step("dense", [row], [size], weights=weights, source=source, name=c.node.name)[0],
-    )
+
+    def make(values: Ids, rows: int) -> Ids:
+        sizes, source = [rows * len(weight)], [str(c.node)]
+        return low.plan.step("dense", [values], sizes, weights=weights, source=source, name=c.node.name, rows=rows)[0]
+
+    return over_rows(c, low, x, make)
 
 
 def swapped(x: Tagged) -> Tagged:
     """The last two axes exchanged."""
-    return Tagged(np.swapaxes(x.tags, -1, -2))
+    return Tagged(np.swapaxes(x.tags, -1, -2), x.kind)
 
 
 def at_end(x: Tagged, axes: Sequence[int]) -> tuple[Tagged, tuple[int, ...]]:
@@ -114,17 +130,22 @@ def at_end(x: Tagged, axes: Sequence[int]) -> tuple[Tagged, tuple[int, ...]]:
     others = [k for k in range(x.ndim) if k not in axes]
     moved = np.transpose(x.tags, [*others, *axes])
     shape = tuple(x.shape[k] for k in others)
-    return Tagged(moved.reshape(*shape, -1)), shape
+    return Tagged(moved.reshape(*shape, -1), x.kind), shape
 
 
 def reduce(c: Call, low: Lowering, function: str, x: Tagged, axes: Sequence[int], keep: bool) -> Tagged:
-    """Sum, mean, max or min over the axes."""
+    """One of Builder's reductions over the axes; over time it is an accumulator where that is possible."""
     rows, shape = at_end(x, axes)
     if not rows.size:
         raise c.fail(f"reduces an empty array of shape {list(x.shape)}")
-    source = [str(c.node)]
-    y = over_rows(
-        c, low, rows, lambda row: low.plan.step("reduce", [row], [1], source=source, function=function, rows=1)[0]
-    )
+    y = accumulate(c, low, function, rows)
+    if y is None:
+        source = [str(c.node)]
+        kind = "i" if function.startswith("arg") else x.kind
+
+        def make(values: Ids, count: int) -> Ids:
+            return low.plan.step("reduce", [values], [count], source=source, function=function, rows=count)[0]
+
+        y = over_rows(c, low, rows, make, kind)
     kept = tuple(1 if k in axes else d for k, d in enumerate(x.shape)) if keep else shape
-    return Tagged(y.tags.reshape(kept))
+    return Tagged(y.tags.reshape(kept), y.kind)

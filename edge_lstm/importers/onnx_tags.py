@@ -28,11 +28,16 @@ class Misfit(ImportModelError):
     """The graph does not fit the assumed time and batch axes; another assumption may."""
 
 
+class ProvenMisfit(Misfit):
+    """The axes are right, but the graph cannot run on a stream: of several errors this is the one to tell."""
+
+
 @dataclass(frozen=True)
 class Tagged:
-    """An array of tags (int64)."""
+    """An array of tags (int64). `kind` is what the numbers mean: "f" floats, "i" whole numbers, "b" truths (1, 0)."""
 
     tags: Ints
+    kind: str = "f"
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -65,10 +70,10 @@ class Tagged:
         return self.tags & ID_MASK
 
 
-def tag(t: Any, b: Any, ids: Any) -> Tagged:
+def tag(t: Any, b: Any, ids: Any, kind: str = "f") -> Tagged:
     """Tags from their parts, broadcast."""
     return Tagged(
-        (np.asarray(t, np.int64) << T_SHIFT) | (np.asarray(b, np.int64) << B_SHIFT) | np.asarray(ids, np.int64)
+        (np.asarray(t, np.int64) << T_SHIFT) | (np.asarray(b, np.int64) << B_SHIFT) | np.asarray(ids, np.int64), kind
     )
 
 
@@ -87,9 +92,13 @@ def unique_rows(rows: Ints) -> tuple[Ints, Ints]:
     """The different rows (n, k) in the order of their first appearance, and which of them each row is."""
     if rows.shape[0] and (rows == rows[0]).all():  # nearly always: one row per reading and stream
         return rows[:1], np.zeros(rows.shape[0], np.int64)
+    if rows.shape[1] == 1:
+        different, which = first_unique(rows.reshape(-1))
+        return different[:, None], which
     _, numbers = np.unique(rows, axis=0, return_inverse=True)
     different, which = first_unique(numbers.reshape(-1))
-    first = np.array([int(np.argmax(numbers.reshape(-1) == d)) for d in different])
+    first = np.empty(different.size, np.int64)
+    first[which[::-1]] = np.arange(len(rows))[::-1]
     return rows[first], which
 
 

@@ -129,6 +129,22 @@ class Plan:
         known.sources.update(dict.fromkeys(source))
         return known.outputs
 
+    def reached(self, ids: Ids) -> npt.NDArray[np.bool_]:
+        """Which values these are computed from; within a step, element by element and row by row."""
+        mask = np.zeros(self.size, np.bool_)
+        mask[ids] = True
+        for step in reversed(self.steps):
+            chosen = mask[step.start : step.start + sum(step.sizes)]
+            if not chosen.any():
+                continue
+            for operand in step.operands:
+                if step.kind in ("lstm", "gru", "rnn") or operand.size == 1:
+                    mask[operand] = True
+                    continue
+                rows = operand.size if step.kind in ("map", "binary", "where", "lookup") else step.attributes["rows"]
+                mask[operand.reshape(rows, -1)[chosen.reshape(rows, -1).any(axis=1)]] = True
+        return mask
+
     def signature(self) -> tuple[Any, ...]:
         """What two drawings of the same network have in common."""
         return tuple(self._known)
@@ -152,6 +168,8 @@ class Plan:
                     bias, rows = np.broadcast_to(values[c], x.shape)[where], x[where]
                     layer = next((s for s in self.steps if rows[0] in s.outputs[0]), None)
         if layer is None or layer.kind != "dense" or not np.isin(rows, layer.outputs[0]).all():
+            return
+        if layer.attributes.get("rows", 1) != 1:
             return
         rows = rows - layer.start
         b = (bias if bias.size else np.zeros(rows.size)).astype(np.float32)
@@ -219,11 +237,12 @@ class Plan:
                 layer = dense.get(int(x[0]))
                 if layer is None or not np.array_equal(x, layer.outputs[0]) or (uses[x] != 1).any():
                     continue
-                if np.isnan(values[c]).any():
+                bias = np.broadcast_to(values[c], x.shape).reshape(layer.attributes.get("rows", 1), -1)
+                if np.isnan(bias).any() or (bias != bias[:1]).any():
                     continue
                 step.kind, step.operands = "dense", layer.operands
-                step.weights = {**layer.weights, "b": np.broadcast_to(values[c], x.shape).astype(np.float32)}
-                step.attributes, step.name = {}, layer.name
+                step.weights = {**layer.weights, "b": bias[0].astype(np.float32)}
+                step.attributes, step.name = layer.attributes, layer.name
                 step.sources = {**layer.sources, **step.sources}
                 needed[x] = False
                 break

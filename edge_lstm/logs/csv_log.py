@@ -19,9 +19,11 @@ import numpy as np
 import numpy.typing as npt
 
 from edge_lstm.errors import LogError
+from edge_lstm.logs.stamps import stamp_ns
 
 Doubles = npt.NDArray[np.float64]
 
+ISO = "ISO 8601"  # in the place of a unit, where the times are dates with a time of day
 SECONDS = {"s": 1.0, "ms": 1e-3, "us": 1e-6, "ns": 1e-9}
 _UNITS = {"sec": "s", "secs": "s", "second": "s", "seconds": "s", "msec": "ms", "milliseconds": "ms", "millis": "ms",
           "usec": "us", "µs": "us", "μs": "us", "micros": "us", "microseconds": "us", "nsec": "ns", "nanoseconds": "ns",
@@ -29,6 +31,7 @@ _UNITS = {"sec": "s", "secs": "s", "second": "s", "seconds": "s", "msec": "ms", 
 _TIME_NAMES = {"time", "t", "timestamp", "ts", "stamp", "elapsed", "elapsedtime", "unixtime", "epoch", "timesincestart"}
 _MISSING = {"", "nan", "+nan", "-nan", "na", "n/a", "null", "none"}
 _PROBE = 1000  # rows looked at when no column is called time
+_SAVE = "save it as UTF-8 (for example: iconv -f latin1 -t utf-8 LOG > NEW), if it is a CSV log at all"
 _BLOCK = 1 << 20  # characters per block
 
 
@@ -46,6 +49,7 @@ class Column:
 class Block:
     """Some rows: their times as the log writes them, in seconds since the first row of the log, and values."""
 
+    lines: list[int]  # number of each row's line in the file
     time_text: list[str]
     t_s: Doubles  # (T,)
     values: Doubles  # (T, columns asked for); NaN = missing
@@ -86,23 +90,27 @@ class CsvLog:
             raise LogError(f"{path}: is empty")
         if b"\0" in start:
             raise LogError(f"{path}: is not text (a zero byte at {start.index(0)}); is it really a CSV log?")
+        self._header_line = 1
         self.columns, self._delimiter = self._header()
         self.time = self._time_column(time)
-        unit = time_unit or self.time.unit
-        if unit and unit.lower() not in _UNITS:
+        self._zoned: bool | None = None  # whether the first ISO 8601 stamp says its zone
+        unit = self._unit(time_unit)
+        if unit and unit != ISO and unit.lower() not in _UNITS:
             raise LogError(f"{path}: time column {self.time.title!r}: unit {unit!r} is not one of {', '.join(SECONDS)}")
         if not unit:
             self.notes.append(
                 f"time column {self.time.title!r} has no unit: taken as seconds (--time-unit says otherwise)"
             )
-        self.time_unit = _UNITS[unit.lower()] if unit else "s"
+        self.time_unit = ISO if unit == ISO else _UNITS[unit.lower()] if unit else "s"
+        self._check_time()
 
     def find(self, name: str) -> Column | None:
         """The column of this title, or else of this name (without case, spaces and units). LogError where two fit."""
         exact = [c for c in self.columns if c.title == name]
         fits = exact or [c for c in self.columns if normal(name) in (normal(c.name), normal(c.title))]
         if len(fits) > 1:
-            raise LogError(f"{self.path}: {name!r} could be any of {_listed(fits)}")
+            places = " and ".join(f"column {c.index + 1} {c.title!r}" for c in fits)
+            raise LogError(f"{self.path}: {name!r} could be {places}; give them different names in the header")
         return fits[0] if fits else None
 
     def blocks(
@@ -122,24 +130,23 @@ class CsvLog:
             if times:
                 exact = [self._time(line, text) for line, text in times]
                 first = exact[0] if first is None else first
-                t_s = np.array([t - first for t in exact], np.float64) * SECONDS[self.time_unit]
-                yield Block([text for _, text in times], t_s, values, sum(map(len, lines)))
+                t_s = np.array([t - first for t in exact], np.float64) * self._second
+                yield Block([line for line, _ in times], [t for _, t in times], t_s, values, sum(map(len, lines)))
         if first is None:
             raise LogError(f"{self.path}: has a header and no rows")
 
     def _lines(self) -> Iterator[tuple[int, list[str]]]:
         """(number of the first line, lines) in blocks, without the header."""
-        number = 1
+        number = self._header_line
         try:
             with self.path.open(encoding="utf-8-sig") as file:
-                file.readline()
+                for _ in range(number):
+                    file.readline()
                 while lines := file.readlines(_BLOCK):
                     yield number + 1, lines
                     number += len(lines)
         except UnicodeDecodeError:
-            raise LogError(
-                f"{self.path}: is not text in UTF-8 (after line {number}); is it really a CSV log?"
-            ) from None
+            raise LogError(f"{self.path}: is not text in UTF-8 (after line {number}); {_SAVE}") from None
         except OSError as error:
             raise LogError(f"{self.path}: cannot be read: {error.strerror or error}") from None
 
@@ -147,17 +154,24 @@ class CsvLog:
         try:
             with self.path.open(encoding="utf-8-sig") as file:
                 line = file.readline(_BLOCK).rstrip("\n")
+                while line.startswith("#"):
+                    self._header_line += 1
+                    line = file.readline(_BLOCK).rstrip("\n")
         except UnicodeDecodeError:
-            raise LogError(f"{self.path}: is not text in UTF-8; is it really a CSV log?") from None
+            raise LogError(f"{self.path}: is not text in UTF-8; {_SAVE}") from None
+        number, hint = self._header_line, ""
+        if number > 1:
+            hint = f" (line {number - 1} begins with #; if it is the header, remove the #)"
+            self.notes.append(f"{number - 1} lines before the header begin with # and were skipped")
         delimiter = max(",;\t", key=line.count)
         titles = next(csv.reader([line], delimiter=delimiter), [])
         numbers = [title for title in titles if _number(title) is not None]
         if not any(title.strip() for title in titles):
-            raise LogError(f"{self.path}: line 1 is empty; a header with the columns' names is needed")
+            raise LogError(f"{self.path}: line {number} is empty; a header with the columns' names is needed{hint}")
         if numbers:
             raise LogError(
-                f"{self.path}: line 1 holds the number {numbers[0].strip()!r}, so it is data, not a header; "
-                "a header with the columns' names is needed"
+                f"{self.path}: line {number} holds the number {numbers[0].strip()!r}, so it is data, not a header; "
+                f"a header with the columns' names is needed{hint}"
             )
         return tuple(column(k, title) for k, title in enumerate(titles)), delimiter
 
@@ -180,17 +194,14 @@ class CsvLog:
 
     def _increasing(self) -> list[Column]:
         """The columns whose numbers strictly increase over the first rows."""
-        for start, lines in self._lines():
-            cells = self._slow(start, lines[:_PROBE])
-            table = [[_number(cell) for cell in row] for _, row in cells]
-            return [
-                c
-                for c in self.columns
-                if len(table) > 1
-                and all(row[c.index] is not None for row in table)
-                and all(b[c.index] > a[c.index] for a, b in zip(table, islice(table, 1, None), strict=False))  # type: ignore[operator]
-            ]
-        raise LogError(f"{self.path}: has a header and no rows")
+        table = [[_instant(cell) for cell in row] for _, row in self._first_rows()]
+        return [
+            c
+            for c in self.columns
+            if len(table) > 1
+            and all(row[c.index] is not None for row in table)
+            and all(b[c.index] > a[c.index] for a, b in zip(table, islice(table, 1, None), strict=False))  # type: ignore[operator]
+        ]
 
     def _fast(self, lines: list[str], columns: Sequence[Column]) -> Doubles | None:
         """The columns of a block in one call, or None where any line is out of the ordinary."""
@@ -239,7 +250,8 @@ class CsvLog:
                 value = indices[k].get(text) if k in indices else _number(text)
                 if value is None:
                     known = f"one of {', '.join(words[k])}" if k in indices else "a number"
-                    raise LogError(f"{self.path}: line {line}, column {where.title!r}: {text!r} is not {known}")
+                    why = f"{text!r} is not {known}{_comma(text)}"
+                    raise LogError(f"{self.path}: line {line}, column {where.title!r}: {why}")
                 if np.isfinite(value):
                     values[row, k] = value
         return values
@@ -249,10 +261,62 @@ class CsvLog:
         try:
             return int(text)
         except ValueError:
-            value = _number(text)
+            value = _number(text) if self.time_unit != ISO else self._stamp(line, text)
         if value is None or not np.isfinite(value):
-            raise LogError(f"{self.path}: line {line}, column {self.time.title!r}: {text!r} is not a time")
+            why = f"{text!r} is not a time{_comma(text)}"
+            raise LogError(f"{self.path}: line {line}, column {self.time.title!r}: {why}")
         return value
+
+    def _stamp(self, line: int, text: str) -> int | None:
+        """Nanoseconds of an ISO 8601 stamp. Stamps with and without a zone are not comparable."""
+        found = stamp_ns(text)
+        if found is None:
+            return None
+        t_ns, zoned = found
+        self._zoned = zoned if self._zoned is None else self._zoned
+        if zoned != self._zoned:
+            why = f"{text!r} {'says' if zoned else 'does not say'} its time zone, unlike the first time"
+            raise LogError(f"{self.path}: line {line}, column {self.time.title!r}: {why}")
+        return t_ns
+
+    @property
+    def _second(self) -> float:
+        """What one unit of the time column is, in seconds."""
+        return 1e-9 if self.time_unit == ISO else SECONDS[self.time_unit]
+
+    def _first_rows(self) -> list[tuple[int, list[str]]]:
+        for start, lines in self._lines():
+            return self._slow(start, lines[:_PROBE])
+        raise LogError(f"{self.path}: has a header and no rows")
+
+    def _unit(self, asked: str | None) -> str:
+        """The time's unit as asked or as the header says it, ISO where the times are dates; "" where nobody says."""
+        said, title = self.time.unit, self.time.title
+        rows = self._first_rows()
+        if rows and stamp_ns(rows[0][1][self.time.index]) is not None:
+            if asked:
+                raise LogError(
+                    f"{self.path}: time column {title!r} holds dates, which have no unit; remove --time-unit"
+                )
+            return ISO
+        if asked and said.lower() in _UNITS and _UNITS[said.lower()] != asked:
+            raise LogError(
+                f"{self.path}: time column {title!r} is in {said} by its header, --time-unit says {asked}; "
+                "leave --time-unit out, or correct the header"
+            )
+        return asked or said
+
+    def _check_time(self) -> None:
+        """LogError where the first rows show that this column is no time: it never increases, or goes back often."""
+        times = [self._time(line, row[self.time.index].strip()) for line, row in self._first_rows()]
+        steps = [b - a for a, b in zip(times, islice(times, 1, None), strict=False)]
+        back = sum(step < 0 for step in steps)
+        if (len(steps) > 1 and max(steps) <= 0) or back > max(1, len(steps) // 10):
+            what = f"goes back {back} times in {len(times)} rows" if back else "never increases"
+            raise LogError(
+                f"{self.path}: column {self.time.title!r} {what}, so it is no time; say which is with --time COLUMN "
+                f"(columns: {_listed(self.columns)})"
+            )
 
 
 def _number(text: str) -> float | None:
@@ -260,6 +324,22 @@ def _number(text: str) -> float | None:
         return None if "_" in text else float(text)
     except ValueError:
         return None
+
+
+def _instant(text: str) -> float | None:
+    """A number, or a date as nanoseconds, to compare by."""
+    number = _number(text)
+    if number is not None or ":" not in text:
+        return number
+    found = stamp_ns(text)
+    return None if found is None else float(found[0])
+
+
+def _comma(text: str) -> str:
+    """What to do about a decimal comma."""
+    if not re.fullmatch(r"[+-]?\d*,\d+([eE][+-]?\d+)?", text):
+        return ""
+    return "; it has a decimal comma: write a point instead (sed 's/,/./g' LOG > NEW, where commas do not part columns)"
 
 
 def _listed(columns: Sequence[Column]) -> str:

@@ -12,6 +12,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+LONG = 5  # medians: from here on a distance is a gap
+
 
 @dataclass(frozen=True)
 class Jitter:
@@ -34,8 +36,9 @@ class Jitter:
         """One line for people."""
         if self.rows < 2:
             return "fewer than two rows, so no rate"
+        rate = f" ({self.rate_hz:.4g} Hz)" if math.isfinite(self.rate_hz) else ""
         text = (
-            f"dt median {self.median_dt_s * 1e3:.4g} ms ({self.rate_hz:.4g} Hz), min {self.min_dt_s * 1e3:.4g} ms, "
+            f"dt median {self.median_dt_s * 1e3:.4g} ms{rate}, min {self.min_dt_s * 1e3:.4g} ms, "
             f"max {self.max_dt_s * 1e3:.4g} ms, {self.irregular:.2%} outside ±50 %"
         )
         return text + (f", {self.backwards} going back or standing still" if self.backwards else "")
@@ -57,3 +60,23 @@ def jitter(t_s: npt.NDArray[np.float64]) -> Jitter:
         irregular=float(np.mean(np.abs(dt - median) > 0.5 * abs(median))),
         backwards=int(np.sum(dt <= 0)),
     )
+
+
+def irregularities(t_s: npt.NDArray[np.float64], lines: npt.NDArray[np.int64]) -> list[str]:
+    """Sentences about what a recurrent network would feel: times that do not go on, and gaps. lines: of each row."""
+    dt = np.diff(t_s)
+    notes = []
+    back = np.flatnonzero(dt <= 0)
+    if len(back):
+        many = "once" if len(back) == 1 else f"{len(back)} times"
+        notes.append(f"the time goes back or stands still {many}, first at line {lines[back[0] + 1]}")
+    ahead = dt[dt > 0]
+    median = float(np.median(ahead)) if len(ahead) else math.inf
+    gaps = np.flatnonzero(dt > LONG * median)
+    if len(gaps):
+        longest = int(np.argmax(dt))
+        notes.append(
+            f"{len(gaps)} {'gap is' if len(gaps) == 1 else 'gaps are'} longer than {LONG} × the usual {median:.4g} s, "
+            f"the longest {dt[longest]:.4g} s before line {lines[longest + 1]}"
+        )
+    return notes

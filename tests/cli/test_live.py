@@ -282,7 +282,9 @@ def test_a_replay_that_is_stopped_leaves_nothing_half_done(robot: Path, tmp_path
     with start(tmp_path, robot, "--seconds", "1") as process:
         process.communicate(timeout=20)
     command = [*EDGE_LSTM, "replay", str(tmp_path / "run.mcap"), "--speed", "0.02", "-o", str(tmp_path / "out.csv")]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as slow:
+    # A shell's background job ignores SIGINT, and its children inherit that; a terminal's Ctrl-C is meant here.
+    heeding = {"preexec_fn": lambda: signal.signal(signal.SIGINT, signal.default_int_handler)}
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, **heeding) as slow:
         time.sleep(1.5)
         slow.send_signal(number)
         out, err = slow.communicate(timeout=20)

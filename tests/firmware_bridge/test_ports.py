@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import os
 import threading
@@ -12,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from firmware_bridge import ports, serial_names
+from firmware_bridge import framing, ports, serial_names
 from firmware_bridge.errors import PortError
 from firmware_bridge.messages import Chunk
 from firmware_bridge.ports import Pacer, SerialPort
@@ -372,3 +373,58 @@ def test_the_pacer_waits_for_its_turn_and_no_longer_after_stop() -> None:
     assert time.monotonic_ns() - begin >= 20_000_000
     stopped.set()
     pacer.wait_for(10**18)
+
+
+def test_stop_leaves_although_the_buffer_is_full(board: Board, open_port: OpenPort) -> None:
+    """A device that does not read: actions pile up, are dropped and said to be; the last word arrives all the same."""
+    port = open_port(board.link)
+    stop = framing.encode(framing.Frame(framing.STOP, 0, 0, 0, 0, b""))
+    action = framing.encode(framing.Frame(framing.ACTION, 2, 1, 0, 0, b"\1" * 200))
+    taken = [port.write(action) for _ in range(2000)]
+    assert taken[0] is True
+    assert taken[-1] is False
+    assert port.stats.writes_dropped == taken.count(False)
+    assert port.write_last(stop)
+    port.close()
+    got = b""
+    while True:
+        try:
+            data = os.read(board.master, 65536)
+        except OSError:
+            break
+        if not data:
+            break
+        got += data
+    frames = [item for item in framing.Deframer().feed(b"\0" + got) if isinstance(item, framing.Frame)]
+    assert frames[-1].type == framing.STOP
+
+
+def test_a_write_to_a_port_that_is_gone_says_so(board: Board, open_port: OpenPort) -> None:
+    """What is written, also as the last word, while the port is lost was not taken, and is counted."""
+    port = open_port(board.link)
+    chunks = port.chunks()
+    board.unplug()
+    until(chunks, "lost")
+    assert port.write(b"abc") is False
+    assert port.write_last(b"stop") is False
+    assert port.stats.writes_dropped == 2
+
+
+def test_stop_leaves_when_closing_at_the_latest(
+    board: Board, open_port: OpenPort, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """No room for the last word even after discarding: it is tried again when the port is closed."""
+    port = open_port(board.link)
+    stop = framing.encode(framing.Frame(framing.STOP, 0, 0, 0, 0, b""))
+    while port.write(b"\1" * 200):
+        pass
+    with monkeypatch.context() as patch:
+        patch.setattr(port, "_make_room", lambda: False)
+        assert not port.write_last(stop)
+    port._rest = b"\1"  # something that cannot leave
+    port.close()
+    got = b""
+    with contextlib.suppress(OSError):
+        while data := os.read(board.master, 65536):
+            got += data
+    assert got.endswith(b"\0" + stop)

@@ -90,6 +90,7 @@ def test_timings_and_limits() -> None:
     assert timings["heartbeat"] == f"{host._heartbeat_ns // 1_000_000} ms"
     assert timings["repetition of a request"] == f"{host._retry_ns // 1_000_000} ms"
     assert timings["device's silence until the host says so"] == f"{host._silent_ns // 1_000_000} ms"
+    assert timings["age of the last action until the host falls silent"] == f"{host._action_ns // 1_000_000} ms"
     assert timings["host's silence until the device is safe"] == f"{board.heartbeat_timeout_us // 1000} ms"
     assert device.HELLO_EVERY_US == device.STATUS_EVERY_US == 1_000_000
     assert timings["HELLO while idle, STATUS while not"] == "1000 ms"

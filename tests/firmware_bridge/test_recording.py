@@ -10,6 +10,7 @@ import signal
 import subprocess
 import sys
 import textwrap
+import threading
 from dataclasses import replace
 from pathlib import Path
 
@@ -17,6 +18,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from mcap.reader import make_reader
+from mcap.writer import Writer
 
 from firmware_bridge import recorder as recorder_module
 from firmware_bridge.bridge import Bridge
@@ -346,3 +348,119 @@ def test_a_replay_can_be_paced_and_stopped(tmp_path: Path) -> None:
     assert next(iterator) == chunks[0]
     port.stop()
     assert list(iterator) == []
+
+
+@pytest.mark.parametrize("values", [(math.inf, -math.inf, 1.0), (math.nan, 1.0, 2.0), (1e308, 1e308, 1.0)])
+def test_no_reading_ends_a_recording(tmp_path: Path, values: tuple[float, ...]) -> None:
+    """Infinities of both signs, NaN, sums beyond all floats: the reading and all that follows are in the file."""
+    recorder = Recorder(tmp_path / "run.mcap")
+    recorder.event(Hello(1, "robot", "1", 7, ROBOT))
+    recorder.event(Reading(2, "wheels", 0, 0, values))
+    recorder.received(Chunk(3, b"after"))
+    recorder.close()
+    recording = open_recording(tmp_path / "run.mcap")
+    ((_, row),) = recording.values("/readings/wheels")
+    assert list(row.values())[2:] == [value if math.isfinite(value) else None for value in values]
+    assert list(recording.chunks()) == [Chunk(3, b"after")]
+    assert (recorder.failed, recorder.dropped, recording.dropped) == ("", 0, 0)
+
+
+def test_an_item_that_cannot_be_encoded_is_counted_and_costs_nothing_else(tmp_path: Path) -> None:
+    """A text where a number belongs, a time before all time: left out, counted, said; all others are there."""
+    recorder = Recorder(tmp_path / "run.mcap")
+    recorder.values("/outputs", 1, {"slip": "much"})  # type: ignore[dict-item]
+    recorder.received(Chunk(-5, b"early"))
+    recorder.values("/outputs", 2, {"slip": 0.5})
+    recorder.received(Chunk(3, b"after"))
+    recorder.close()
+    recording = open_recording(tmp_path / "run.mcap")
+    assert list(recording.values("/outputs")) == [(2, {"slip": 0.5})]
+    assert list(recording.chunks()) == [Chunk(3, b"after")]
+    assert (recorder.failed, recorder.dropped, recording.dropped) == ("", 2, 2)
+    assert "much" in recorder.odd
+    assert [row["count"] for _, row in recording.values("/link")][-1] == 2
+
+
+def test_bytes_that_never_left_do_not_look_as_if_they_had(tmp_path: Path) -> None:
+    """What the port did not take is on a channel of its own, and in its place in the order of writes."""
+    recorder = Recorder(tmp_path / "run.mcap")
+    recorder.sent(1, b"a")
+    recorder.unsent(2, b"b")
+    recorder.sent(3, b"c")
+    recorder.close()
+    recording = open_recording(tmp_path / "run.mcap")
+    assert list(recording.sent()) == [(1, b"a"), (3, b"c")]
+    assert list(recording.writes()) == [(1, b"a", True), (2, b"b", False), (3, b"c", True)]
+
+
+def test_a_disk_that_hangs_does_not_hang_the_end(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Closing waits for the writer for a stated time only, and says that the file is not finished."""
+    free = threading.Event()
+    monkeypatch.setattr(recorder_module, "CLOSE_S", 0.05)
+    recorder = Recorder(tmp_path / "run.mcap")
+    monkeypatch.setattr(recorder, "_write_chunk", lambda chunk: free.wait(20))
+    recorder.received(Chunk(1, b"x"))
+    recorder.close()
+    assert "could not be finished" in recorder.failed
+    free.set()
+
+
+def made_by_hand(path: Path, link: bytes | None = None, dropped: str = "0") -> Path:
+    """A file as another program, or damage that no checksum sees, could leave it."""
+    with path.open("wb") as file:
+        writer = Writer(file)
+        writer.start()
+        writer.add_metadata("recording", {})
+        schema = writer.register_schema("link", "jsonschema", b"{}")
+        channel = writer.register_channel("/wire/link", "json", schema)
+        if link is not None:
+            writer.add_message(channel, log_time=1, data=link, publish_time=1)
+        writer.add_metadata("summary", {"dropped": dropped})
+        writer.finish()
+    return path
+
+
+@pytest.mark.parametrize(
+    "link",
+    [
+        b"{}",
+        b"nope",
+        b"[]",
+        b"\xff",
+        b"[" * 100_000,
+        b'{"link":"opened"}',
+        b'{"link":"up","description":""}',
+        b'{"link":"lost","description":5}',
+        b'{"link":"lost","description":"\\ud800"}',
+    ],
+)
+def test_a_link_message_that_says_nothing_is_a_recording_error(tmp_path: Path, link: bytes) -> None:
+    """Not JSON, no object, without link or description, or text that is none: refused by file, channel and time."""
+    recording = open_recording(made_by_hand(tmp_path / "x.mcap", link))
+    with pytest.raises(RecordingError, match="/wire/link at t_ns 1"):
+        list(recording.chunks())
+
+
+@pytest.mark.parametrize("dropped", ["many", "", "-1", "9" * 5000, "٣"])
+def test_a_count_that_is_no_number_is_a_recording_error(tmp_path: Path, dropped: str) -> None:
+    """What the file says is missing has to be a number."""
+    recording = open_recording(made_by_hand(tmp_path / "x.mcap", dropped=dropped))
+    with pytest.raises(RecordingError, match="are missing"):
+        _ = recording.dropped
+
+
+def test_a_message_of_an_unknown_channel_cuts_the_recording(tmp_path: Path) -> None:
+    """Nobody can say what such a message is: what is before it counts, and the recording is damaged."""
+    path = tmp_path / "x.mcap"
+    with path.open("wb") as file:
+        writer = Writer(file, use_chunking=False)
+        writer.start()
+        writer.add_metadata("recording", {})
+        channel = writer.register_channel("/wire/received", "firmware-bridge", 0)
+        writer.add_message(channel, log_time=1, data=b"a", publish_time=1)
+        file.write(b"\x05" + (22).to_bytes(8, "little") + (77).to_bytes(2, "little") + bytes(20))
+        writer.finish()
+    recording = open_recording(path)
+    assert list(recording.chunks()) == [Chunk(1, b"a")]
+    assert "does not declare" in recording.cut
+    assert recording.damaged

@@ -65,18 +65,13 @@ def test_a_graph_without_any_memory(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("nodes", "constants", "pattern"),
     [
-        (
-            [node("Conv", ["h", "k"], ["y"])],
-            {"k": np.ones((4, 4, 1), np.float32)},
-            r"'n_y' \(Conv\): the operator Conv is not",
-        ),
-        ([node("Erf", ["h"], ["y"])], {}, r"operator Erf is not supported.*before or after the model"),
+        ([node("Det", ["h"], ["y"])], {}, r"operator Det is not supported.*before or after the model"),
         ([node("Gelu", ["h"], ["y"], domain="com.microsoft")], {}, r"com\.microsoft\.Gelu"),
-        ([node("ReduceMean", ["h"], ["y"], axes=[1])], {}, r"'n_y' \(ReduceMean\): works on different readings"),
+        ([node("ReduceProd", ["h"], ["y"], axes=[1])], {}, r"'n_y' \(ReduceProd\): works on different readings"),
         ([node("Softmax", ["h"], ["y"], axis=1)], {}, r"\(Softmax\): works on different readings"),
         ([node("Softmax", ["h"], ["y"], axis=0)], {}, r"\(Softmax\): works on different streams of the batch"),
-        ([node("MatMul", ["h", "h"], ["y"])], {}, r"\(MatMul\): multiplies two computed matrices"),
-        ([node("Pow", ["h", "e"], ["y"])], {"e": np.float32(1.7)}, r"exponent \[1\.7"),
+        ([node("MatMul", ["h", "h"], ["y"])], {}, r"\(MatMul\): shapes .* do not go together"),
+        ([node("Pow", ["h", "e"], ["y"])], {"e": np.ones(4, np.float32)}, r"exponent must be one constant"),
         ([node("Cast", ["h"], ["y"], to=TensorProto.DOUBLE)], {}, r"attribute to = 11"),
         ([node("Tanh", ["h"], ["y"], surprise=3)], {}, r"attribute surprise = 3 is not supported"),
         ([node("Relu", ["h", "e"], ["y"])], {"e": np.float32(1)}, r"it has 2 inputs \('e'.*known are 1"),
@@ -120,20 +115,10 @@ def test_a_recurrent_attribute_that_is_not_understood(tmp_path: Path, op: str, o
     assert re.search(pattern, refusal(recurrent_file(tmp_path / "m.onnx", np.random.default_rng(0), op, **options)))
 
 
-def test_a_layer_over_something_that_is_not_time(tmp_path: Path) -> None:
-    """A recurrent layer over the features of one reading is refused, for its axis is not time."""
-    nodes = [node("LSTM", ["x", "W", "R"], ["Y"], hidden_size=4), node("Squeeze", ["Y", "axes"], ["s"])]
-    nodes += [node("Transpose", ["s"], ["t"], perm=[2, 0, 1]), node("GRU", ["t", "W2", "R2"], ["y"], hidden_size=4)]
-    constants = weights(4) | {f"{k}2": w for k, w in weights(3, width=1).items()} | {"axes": np.array([1])}
-    path = save(tmp_path / "m.onnx", nodes, constants, {"x": ["T", 1, 3]}, {"y": [4, 1, "T", 4]})
-    assert re.search(r"\(GRU\): its input .* sequence axis \(4\)", refusal(path))
-
-
-def test_integer_and_double_readings(tmp_path: Path) -> None:
-    """Inputs that are not float32 are refused with the way out."""
+def test_double_and_half_readings(tmp_path: Path) -> None:
+    """Inputs of another precision are refused with the way out."""
     for number, name in (
         (TensorProto.DOUBLE, "float64"),
-        (TensorProto.INT64, "int64"),
         (TensorProto.FLOAT16, "float16"),
     ):
         path = save(
@@ -167,7 +152,7 @@ def test_modes_that_contradict_the_graph(tmp_path: Path) -> None:
 
 
 def test_a_loop_that_does_not_do_the_same_at_every_reading(tmp_path: Path) -> None:
-    """A loop written out in time is rolled up only where its steps are proven equal."""
+    """A loop written out in time is rolled up only where its steps are proven equal; else time must be said."""
 
     def loop(*gains: float) -> Path:
         nodes, h, constants = [], "h0", {"h0": np.zeros((1, 3), np.float32)}
@@ -181,4 +166,5 @@ def test_a_loop_that_does_not_do_the_same_at_every_reading(tmp_path: Path) -> No
 
     model = import_onnx(loop(0.5, 0.5, 0.5, 0.5))
     assert (model.window, len(model.program.states)) == (4, 1)
-    assert "its steps differ at reading" in refusal(loop(0.5, 0.5, 0.7, 0.5))
+    assert "say time_axis=0 or 2" in refusal(loop(0.5, 0.5, 0.7, 0.5))
+    assert "its steps differ at reading" in refusal(loop(0.5, 0.5, 0.7, 0.5), mode="continuous")

@@ -1,0 +1,22 @@
+"""All computing operators by name: one table of the tables in `onnx_compute.py`, `onnx_rows.py`, `onnx_choices.py`,
+`onnx_spatial.py` and `onnx_einsum.py`.
+
+Its rule: an operator stands in exactly one of them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from edge_lstm.importers import onnx_choices, onnx_compute, onnx_einsum, onnx_rows, onnx_spatial
+from edge_lstm.importers.onnx_call import Call
+from edge_lstm.importers.onnx_lower import Lowering
+
+COMPUTE: dict[str, Callable[[Call, Lowering], Any]] = {
+    **onnx_compute.COMPUTE,
+    **onnx_rows.COMPUTE,
+    **onnx_choices.COMPUTE,
+    **onnx_spatial.COMPUTE,
+    "Einsum": onnx_einsum.einsum,
+}

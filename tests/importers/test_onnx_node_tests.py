@@ -1,0 +1,71 @@
+"""ONNX's own node tests for LSTM, GRU and RNN, made by the installed onnx package's case code."""
+
+from __future__ import annotations
+
+import warnings
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+import onnx.backend.test.case.node as cases
+import pytest
+
+from edge_lstm.importers import import_onnx
+from tests.reference import run_model
+
+Case = tuple[onnx.ModelProto, list[Any], list[Any]]
+
+
+def node_tests() -> dict[str, Case]:
+    """Name -> model, inputs, outputs."""
+    found: dict[str, Case] = {}
+    with warnings.catch_warnings(), np.errstate(all="ignore"):
+        warnings.simplefilter("ignore")  # the package computes the cases of all operators, some of which overflow
+        for case in cases.collect_testcases(None):
+            if case.model.graph.node[0].op_type in ("LSTM", "GRU", "RNN"):
+                ((inputs, outputs),) = case.data_sets
+                found[case.name] = (case.model, list(inputs), list(outputs))
+    return found
+
+
+CASES = node_tests()
+
+
+def test_there_are_eighteen() -> None:
+    """All of ONNX's cases for these operators are tried."""
+    assert len(CASES) >= 18
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_a_node_test_of_onnx(tmp_path: Path, name: str) -> None:
+    """Run over the whole sequence, every output is the expected one; weights and states are given as constants."""
+    model, inputs, outputs = CASES[name]
+    path = tmp_path / "m.onnx"
+    path.write_bytes(model.SerializeToString())
+    batch_first = any(a.name == "layout" and a.i for a in model.graph.node[0].attribute)
+    time = 1 if batch_first else 0
+    names = [v.name for v in model.graph.input]
+    x = inputs[names.index("X")]
+    constants = {n: v for n, v in zip(names, inputs, strict=True) if n != "X"}
+    length = x.shape[time]
+    options = {"time_axis": time} if length > 1 else {"time_axis": "none"}
+    brought = import_onnx(path, "window", window=length, constants=constants, **options)
+    streams = np.moveaxis(x, 1 - time, 0)  # (B, T, I)
+    alike = brought.program.input_size == x.shape[2]  # one program for each stream of the batch
+    results = [run_model(brought, s)[-1] for s in streams] if alike else None
+    whole = None if alike else run_model(brought, np.moveaxis(x, time, 0).reshape(length, -1))[-1]
+    start = 0
+    for expected in outputs:
+        if whole is not None:
+            y = whole[start : start + expected.size].reshape(expected.shape)
+            start += expected.size
+        else:
+            assert results is not None
+            axis = 0 if batch_first else expected.ndim - 2
+            shape = [1 if k == axis else d for k, d in enumerate(expected.shape)]
+            size = expected.size // len(results)
+            y = np.concatenate([r[start : start + size].reshape(shape) for r in results], axis)
+            start += size
+        assert np.allclose(y, expected, atol=1e-6)
+    assert start == (results[0].size if results else whole.size)  # type: ignore[union-attr]
