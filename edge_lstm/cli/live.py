@@ -59,14 +59,20 @@ class LiveView:
         self._thread.join(2)
 
     def _lines(self) -> None:
+        legend = ""
         try:
             while not self._ended.wait(_LINE_S):
-                try:
-                    print(self.line(), file=self._out, flush=True)
-                except UnicodeEncodeError:  # a terminal that knows fewer letters than the robot
-                    print(self.line().encode("ascii", "backslashreplace").decode(), file=self._out, flush=True)
+                if not legend and (legend := self.legend()):
+                    self._print(legend)
+                self._print(self.line())
         except (OSError, ValueError):  # nobody reads any more (| head); the robot runs on
             return
+
+    def _print(self, text: str) -> None:
+        try:
+            print(text, file=self._out, flush=True)
+        except UnicodeEncodeError:  # a terminal that knows fewer letters than the robot
+            print(text.encode("ascii", "backslashreplace").decode(), file=self._out, flush=True)
 
     def _draw(self) -> None:
         from rich.console import Console
@@ -80,21 +86,29 @@ class LiveView:
         except (OSError, ValueError):
             return
 
+    def legend(self) -> str:
+        """What the numbers of `line` are, in their order; empty while the robot has not said."""
+        kinds = zip(("readings", "outputs", "actions"), self._values(), strict=True)
+        names = ((kind, ", ".join(f"{name} {unit}".rstrip() for name, _, unit in values)) for kind, values in kinds)
+        return plain("\n".join(f"{kind:8}  {what}" for kind, what in names if what), "\n")
+
     def line(self) -> str:
-        """One plain line of about 120 characters: time, counters, actions, then outputs and readings that find room."""
+        """One plain line of about 120 characters: time, counters, then numbers as in the legend: the readings that find
+        room, all outputs, all actions."""
         parts = [f"{time.monotonic() - self._start_s:7.1f} s", *self._counters()]
         if self._bridge.state != "running":
             parts.append(f"link {self._bridge.state}")
         if trouble := self._trouble():
             parts.append(f"! {trouble}")
-        line = "  ".join(parts) + "  |"
-        readings, outputs, actions = self._values()
-        for name, value, unit in (*actions, *outputs, *readings):  # what matters most, as far as there is room
-            shown = f"  {name} {_number(value)} {unit}".rstrip()
-            if len(line) + len(shown) > _LINE_WIDTH:
-                break
-            line += shown
-        return plain(line.removesuffix("  |"), "")
+        readings, *others = ([_brief(value) for _, value, _ in values] for values in self._values())
+        line, rest = "  ".join(parts), "".join(f"  |  {' '.join(values)}" for values in others if values)
+        room = _LINE_WIDTH - len(line) - len("  |  ") - len(rest)
+        shown = readings
+        while shown and len(" ".join(shown)) + (2 if shown != readings else 0) > room:
+            shown = shown[:-1]
+        if shown:
+            line += f"  |  {' '.join(shown)}" + (" …" if shown != readings else "")
+        return plain(line + rest, "")
 
     def table(self, width: int = 100) -> RenderableType:
         """The same with all values, for `width` columns: names are shortened where they must be, values never."""
@@ -187,6 +201,11 @@ def _short(name: str, width: int) -> str:
 
 def _value(value: float, unit: str) -> str:
     return f"{_number(value):>8} {unit}".rstrip()
+
+
+def _brief(value: float) -> str:
+    """About three figures, for a line that holds many."""
+    return f"{value:.2f}" if abs(value) < 10 else f"{value:.1f}" if abs(value) < 1000 else f"{value:.3g}"
 
 
 def _number(value: float | None) -> str:

@@ -144,12 +144,15 @@ def test_a_second_ctrl_c_leaves_at_once(robot: Path, tmp_path: Path):
 
 
 def test_seconds_end_a_run_and_lines_are_shown(robot: Path, tmp_path: Path):
-    """--seconds ends by itself; a line per second on stdout, then the summary; the recording is named."""
+    """--seconds ends by itself; a legend, then a line per second with readings, outputs and actions on stdout, then the
+    summary; the recording is named."""
     config = small_robot.folder(tmp_path)
     command = [*EDGE_LSTM, "run", str(config), "--port", str(robot), "--seconds", "1.5"]
     done = subprocess.run(command, capture_output=True, text=True, timeout=30, check=False)
     assert done.returncode == 0, done.stderr
-    assert "torque_limit_left" in done.stdout
+    for kind, name in (("readings", "wheel_speed_left rad/s"), ("outputs", ""), ("actions", "torque_limit_left N m")):
+        assert any(line.startswith(kind) and name in line for line in done.stdout.splitlines()), kind
+    assert any(line.count("  |  ") == 3 for line in done.stdout.splitlines())
     assert max(len(line) for line in done.stdout.splitlines() if "  |  " in line) <= 120
     assert "steps" in done.stdout
     (recorded,) = (tmp_path / "recordings").glob("small-*.mcap")
