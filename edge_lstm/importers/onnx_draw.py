@@ -82,7 +82,8 @@ def unclear(graph: Graph, candidates: list[Axes]) -> ImportModelError:
 def explore(source: Source, asked: Mapping[str, str] | None, sizes: tuple[int, int]) -> tuple[Axes, Pairs, Drawing]:
     """The first assignment of axes under which the whole graph can be lowered and has a memory, and its states.
 
-    Without a memory anything fits as one wide reading; so that is taken only where nothing likelier has failed.
+    Without a memory anything fits as one wide reading; so that is taken only where nothing likelier has failed. It goes
+    before a look back that nothing proves: a dense layer over a vector could always be one over readings.
     """
     furthest: tuple[float, ImportModelError] | None = None
     memoryless: tuple[Axes, Pairs, Drawing] | None = None
@@ -111,6 +112,8 @@ def explore(source: Source, asked: Mapping[str, str] | None, sizes: tuple[int, i
             likely.append((axes, pairs, drawing))
         elif furthest is None and memoryless is None:
             memoryless = axes, pairs, drawing
+    if memoryless is not None and source.time_axis is None:
+        return memoryless
     if likely and not isinstance(furthest and furthest[1], ProvenMisfit):
         if len({str(time) for axes, _, _ in likely for time, _ in axes.of.values()} - {"None"}) == 1:
             return likely[0]
