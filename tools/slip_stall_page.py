@@ -19,9 +19,9 @@ MEANING = """
 tread and floor, for at least 20 ms. `stall`: the wheel turns slower than 0.5 rad/s though its motor gives more than
 0.06 N m, for at least 100 ms. A locked wheel that is dragged along does both.
 
-These definitions are not the first: with a stall of 50 ms and current noise of 0.10 A a memoryless network told stalls as
-well. Stalls became 100 ms, the noise 0.15 A, and inching legs came into the drives; the scored seeds were drawn after
-that. The gap in slip was there before.
+These definitions are not the first: with a stall of 50 ms and current noise of 0.10 A a memoryless network told
+stalls as well. Stalls became 100 ms, the noise 0.15 A, and inching legs came into the drives; the scored seeds were
+drawn after that. The gap in slip was there before.
 """
 
 TRIED = """
