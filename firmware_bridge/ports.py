@@ -146,7 +146,8 @@ class SerialPort:
         self._serial: serial.Serial | None = None
         self._fd = -1
         self._rest = b""  # what the device has not yet taken of the last write
-        self._last = b""  # the last word, until it has left
+        self._last = b""  # the last word
+        self._last_taken = True  # there is none, or the system has it
         self._broken = ""  # why the link was found lost by a write
         self._arrived_ns: int | None = None  # of the last chunk, if it held bytes
         self._stopping = False
@@ -227,9 +228,8 @@ class SerialPort:
         """See `Port.write_last`. What is in the way is older than a STOP, so nobody wants it any more; and a device
         that does not read, or a slow line, must not keep the robot driving until its own timeout."""
         self._last = data
-        if self.write(data) and not self._rest:
-            return True
-        return self._make_room()
+        self._last_taken = (self.write(data) and not self._rest) or self._make_room()
+        return self._last_taken
 
     def stop(self) -> None:
         """See `Port.stop`."""
@@ -242,7 +242,8 @@ class SerialPort:
         self._stopping = True
         if self._serial is not None:
             with contextlib.suppress(OSError, termios.error):
-                if not self._drained() and (not self._last or not self._make_room() or not self._drained()):
+                left = self._drained() and self._last_taken
+                if not left and (not self._last or not self._make_room() or not self._drained()):
                     termios.tcflush(self._fd, termios.TCOFLUSH)  # else the system's close waits, up to 30 s
             self._shut()
         for pipe_end in (self._wake_read, self._wake_write):
