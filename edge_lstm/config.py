@@ -31,6 +31,11 @@ Never: guess a value, convert a unit, or read anything but the text it is given.
     on_reset = "reset"                   # the robot restarted: "reset" the model's memory, or "keep" it
     missing = "predict"                  # what stands in for missing readings: "skip" nothing, "hold", "predict"
     longest_gap = 100                    # readings; a longer gap resets the memory. Left out: both as the model says
+    [realtime]
+    priority = 50                        # SCHED_FIFO, 1 to 99; see edge_lstm.realtime
+    cpu = 3                              # the only core of the loop
+    lock_memory = true
+    required = false                     # true: no run without all of it
 """
 
 from __future__ import annotations
@@ -45,7 +50,8 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, cast
 
-from edge_lstm.errors import ConfigError
+from edge_lstm.errors import ConfigError, RealtimeError
+from edge_lstm.realtime import AS_ANY, Realtime
 
 if sys.version_info >= (3, 11):
     import tomllib
@@ -106,6 +112,7 @@ class RobotConfig:
     on_reset: Literal["reset", "keep"] = "reset"
     missing: Missing | None = None  # None: the model's own
     longest_gap: int | None = None
+    realtime: Realtime = AS_ANY
 
     @property
     def model_path(self) -> Path:
@@ -255,6 +262,7 @@ def parse_config(text: str, source: str, folder: Path) -> RobotConfig:
         on_reset = policy.choice("on_reset", ("reset", "keep"), "reset")
         missing, longest_gap = _missing(policy)
         policy.done()
+    realtime = _realtime(root.table("realtime", required=False))
     root.done()
     return RobotConfig(
         source=source,
@@ -270,7 +278,24 @@ def parse_config(text: str, source: str, folder: Path) -> RobotConfig:
         on_reset=cast(Literal["reset", "keep"], on_reset),
         missing=missing,
         longest_gap=longest_gap,
+        realtime=realtime,
     )
+
+
+def _realtime(table: _Table | None) -> Realtime:
+    if table is None:
+        return AS_ANY
+    try:
+        made = Realtime(
+            priority=table.take("priority", int, None),
+            cpu=table.take("cpu", int, None),
+            lock_memory=table.take("lock_memory", bool, False),
+            required=table.take("required", bool, False),
+        )
+    except RealtimeError as error:
+        raise table.fail(str(error).split()[0], str(error)) from None
+    table.done()
+    return made
 
 
 def _missing(policy: _Table) -> tuple[Missing | None, int | None]:

@@ -4,11 +4,13 @@
     ├── ModelFileError      a model file is damaged, truncated, foreign or newer
     ├── ProgramError        a program contradicts itself (sizes, slots, unknown operation)
     ├── ImportModelError    a trained model cannot be brought in: node, operator, attribute and value are named
+    │   └── UnsupportedError    … because the machine cannot hold it (TooLargeError: for its size); ONNX Runtime may
     ├── ReadingError        a reading has the wrong length, type or layout, or holds NaN; the state is unchanged
     ├── FeedbackError       the model's own prediction is asked for, and it declares none, or none is there yet
     ├── StateError          a snapshot belongs to another model, or a step would have made the state infinite
     ├── ConfigError         robot.toml: file, table, key
     ├── LogError            a log cannot be read: file, line, column
+    ├── RealtimeError       a priority, core or locked memory that cannot be had, and is required or cannot exist
     └── CacheError          the compiled step cannot be made or loaded
 
 Wire faults are not here: they are values (`firmware_bridge.messages`), because a robot's day is full of them.
@@ -33,6 +35,14 @@ class ImportModelError(EdgeLstmError):
     """A trained model cannot be brought in; the message names node, operator, attribute and value."""
 
 
+class UnsupportedError(ImportModelError):
+    """The machine cannot hold a network: an operator, an attribute or a type is not there. ONNX Runtime may run it."""
+
+
+class TooLargeError(UnsupportedError, ProgramError):
+    """The machine cannot hold a network of this size. ONNX Runtime may run it."""
+
+
 class ReadingError(EdgeLstmError):
     """A reading has the wrong length, type or layout, or holds NaN or infinity; the stream's state is unchanged."""
 
@@ -51,6 +61,10 @@ class ConfigError(EdgeLstmError):
 
 class LogError(EdgeLstmError):
     """A log cannot be read; the message names file, line and column."""
+
+
+class RealtimeError(EdgeLstmError):
+    """The operating system does not give the priority, core or locked memory that was required."""
 
 
 class CacheError(EdgeLstmError):

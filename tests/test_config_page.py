@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+import configparser
 import re
+import shlex
+import shutil
+import subprocess
 from pathlib import Path
 
 import pytest
 
 from edge_lstm import config
+from edge_lstm.cli.run import command
+from edge_lstm.realtime import Realtime
 
 PAGE = (Path(config.__file__).parent / "CONFIG.md").read_text()
 
@@ -48,11 +54,34 @@ def test_every_key_of_the_code_is_on_the_page_and_the_reverse(monkeypatch: pytes
 
 
 def test_the_defaults_on_the_page_are_the_code_s():
-    """Every default of [port] that the page gives is that of PortConfig, and it gives all of them."""
-    port = config.PortConfig()
-    shown = {key: default for (table, key), default in on_the_page().items() if table == "port"}
-    for key, default in shown.items():
-        value = getattr(port, key)
-        text = "none" if value is None else f'`"{value}"`' if isinstance(value, str) else f"`{str(value).lower()}`"
-        assert default == text, key
-    assert set(shown) == set(vars(port))
+    """Every default of [port] and [realtime] that the page gives is the code's, and it gives all of them."""
+    for name, defaults in (("port", config.PortConfig()), ("realtime", Realtime())):
+        shown = {key: default for (table, key), default in on_the_page().items() if table == name}
+        for key, default in shown.items():
+            value = getattr(defaults, key)
+            text = "none" if value is None else f'`"{value}"`' if isinstance(value, str) else f"`{str(value).lower()}`"
+            assert default == text, key
+        assert set(shown) == set(vars(defaults))
+
+
+def test_the_service_on_the_page_is_a_valid_unit(tmp_path: Path):
+    """systemd finds nothing to say about the unit (where it is installed), the command line is one that `edge-lstm run`
+    takes, and the limits allow what it asks for."""
+    text = PAGE.split("## As a service")[1]
+    unit = "\n".join(line.removeprefix("    ") for line in text.splitlines() if line.startswith("    ") or not line)
+    unit = unit[unit.index("[Unit]") :]
+    parser = configparser.ConfigParser()
+    parser.optionxform = str  # type: ignore[assignment,method-assign]
+    parser.read_string(unit)
+    program, verb, *arguments = shlex.split(parser["Service"]["ExecStart"])
+    with command.make_context(verb, arguments) as context:
+        asked = context.params
+    assert (Path(program).name, verb, asked["lock_memory"]) == ("edge-lstm", "run", True)
+    assert int(parser["Service"]["LimitRTPRIO"]) == asked["priority"]
+    assert parser["Service"]["LimitMEMLOCK"] == "infinity"
+    if shutil.which("systemd-analyze"):
+        path = tmp_path / "edge-lstm.service"
+        path.write_text(unit.replace(program, "/bin/true"))
+        verify = ["systemd-analyze", "verify", "--man=no", str(path)]
+        done = subprocess.run(verify, capture_output=True, text=True, check=False, timeout=30)
+        assert (done.returncode, done.stderr) == (0, "")

@@ -34,6 +34,7 @@ COMMANDS = {
     "import": "edge_lstm.cli.import_model",
     "verify": "edge_lstm.cli.verify",
     "inspect": "edge_lstm.cli.inspect",
+    "bench": "edge_lstm.cli.bench",
     "firmware": "edge_lstm.cli.firmware",
     "example": "edge_lstm.cli.example",
     "fields": "edge_lstm.cli.fields",

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import sys
 import tempfile
 import unicodedata
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,8 +17,24 @@ import click
 
 if TYPE_CHECKING:
     from edge_lstm.model import Model
+    from edge_lstm.realtime import Realtime
 
 json_option = click.option("--json", "as_json", is_flag=True, help="Print the result as JSON on stdout, nothing else.")
+_REALTIME = [
+    click.option("--priority", type=click.IntRange(1, 99), help="Of the loop, SCHED_FIFO: 1 (lowest) to 99."),
+    click.option("--cpu", type=click.IntRange(min=0), help="The number of the only core that the loop may use."),
+    click.option("--lock-memory", is_flag=True, help="Memory stays resident: never swapped, never dropped."),
+]
+
+
+def realtime_options(command: Callable[..., None]) -> Callable[..., None]:
+    """The options --priority, --cpu and --lock-memory."""
+    return functools.reduce(lambda made, option: option(made), reversed(_REALTIME), command)
+
+
+def realtime_of(given: Realtime, asked: Mapping[str, Any]) -> Realtime:
+    """What robot.toml says, with what those options say in its place."""
+    return replace(given, **{key: value for key, value in asked.items() if value not in (None, False)})
 
 
 class Failure(Exception):

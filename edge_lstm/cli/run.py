@@ -12,11 +12,21 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 from types import FrameType
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
-from edge_lstm.cli.common import Failure, announce_compiling, check_writable, json_option, load_bytes, print_json, say
+from edge_lstm.cli.common import (
+    Failure,
+    announce_compiling,
+    check_writable,
+    json_option,
+    load_bytes,
+    print_json,
+    realtime_of,
+    realtime_options,
+    say,
+)
 from edge_lstm.config import RobotConfig, load_config
 
 if TYPE_CHECKING:
@@ -34,6 +44,7 @@ if TYPE_CHECKING:
 @click.option("--seconds", type=click.FloatRange(min=0, min_open=True), help="How long (default: until Ctrl-C).")
 @click.option("--record", type=click.Path(path_type=Path), help="The recording's file, instead of the file's.")
 @click.option("--no-record", is_flag=True, help="Record nothing.")
+@realtime_options
 @json_option
 def command(
     config: Path,
@@ -43,6 +54,7 @@ def command(
     record: Path | None,
     no_record: bool,
     as_json: bool,
+    **asked: Any,
 ) -> None:
     """Run the model of CONFIG (robot.toml) on the robot's readings and send its actions.
 
@@ -50,6 +62,7 @@ def command(
     Ctrl-C leaves at once (the robot then makes itself safe when the heartbeats stop).
     """
     from edge_lstm.controller import Controller
+    from edge_lstm.realtime import applied, warm_up
     from edge_lstm.runtime import run, steady
     from firmware_bridge.bridge import Bridge
 
@@ -61,6 +74,11 @@ def command(
     model = load_bytes(content, str(robot.model_path))
     announce_compiling()
     controller = Controller(model, robot)  # compiles, where that was never done: before the port is opened
+    warm_up(model)
+    realtime = realtime_of(robot.realtime, asked)
+    with applied(realtime) as refused:  # tried now, so that what is required and refused ends it before the robot moves
+        for sentence in refused:
+            say(f"note: {sentence}", True)
     place = _recording_path(robot, model, record, no_record)
     port = _open(robot, name, wait)
     bridge = Bridge()
@@ -78,12 +96,14 @@ def command(
         def trouble() -> str:
             return (recorder.failed if recorder else "") or port.waiting
 
-        with steady(), LiveView(controller, bridge, port, name, out, trouble):
+        # Last, when all other threads are there: they must inherit neither priority nor core.
+        with steady(), LiveView(controller, bridge, port, name, out, trouble), applied(realtime) as refused:
             summary = run(port, bridge, controller, recorder, seconds=seconds)
     finally:
         port.close()  # first: it lets the STOP frame leave
         if recorder is not None:
             recorder.close()
+    summary.notes += refused
     if place is not None:
         summary.recording = str(place)
     failed = _recording_trouble(recorder, summary.notes)

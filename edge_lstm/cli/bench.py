@@ -1,0 +1,198 @@
+"""`edge-lstm bench MODEL.npz`: how fast and how evenly a model runs on this machine.
+
+Rule: figures first, then one sentence that says what they mean for the robot; a machine that was busy is named.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from edge_lstm.cli.common import (
+    Failure,
+    announce_compiling,
+    json_option,
+    plain,
+    print_json,
+    realtime_of,
+    realtime_options,
+    say,
+)
+
+if TYPE_CHECKING:
+    from edge_lstm.bench import Tell, Values
+
+_PLENTY = 0.01  # of a period: less is not worth mentioning
+
+
+@click.command(name="bench", short_help="How fast and how evenly a model runs on this machine.")
+@click.argument("model", type=click.Path(path_type=Path))
+@click.option(
+    "--readings", type=click.IntRange(min=1), help="Time so many single steps (default: what --seconds allows)."
+)
+@click.option(
+    "--seconds",
+    type=click.FloatRange(min=0, min_open=True),
+    default=3.0,
+    show_default=True,
+    help="For each measurement.",
+)
+@click.option("--against", type=click.Path(path_type=Path), help="The ONNX file it came from: ONNX Runtime beside it.")
+@click.option("--compile", "compiling", is_flag=True, help="Also the very first start, which compiles (about 15 s).")
+@realtime_options
+@json_option
+def command(
+    model: Path,
+    readings: int | None,
+    seconds: float,
+    against: Path | None,
+    compiling: bool,
+    as_json: bool,
+    **asked: Any,
+) -> None:
+    """Measure MODEL (.npz) on this machine: single steps, at the model's own rate, what they allocate, a whole log,
+    many streams, a new process; with --against beside ONNX Runtime, after comparing the outputs.
+
+    --priority, --cpu and --lock-memory hold for the paced part: a loop that never sleeps is throttled by the kernel.
+
+    \b
+    jitter    p99.9 less the median
+    paced     from when a reading was due to when its output was there, at the model's rate
+    empty     the same loop without a step: what the machine alone does
+    """
+    from edge_lstm.bench import Plan, measure
+    from edge_lstm.realtime import AS_ANY, applied
+    from edge_lstm.storage import load
+
+    if against is not None and not against.is_file():
+        raise Failure(2, f"{against}: there is no such file")
+    loaded = load(model)
+    announce_compiling()
+    plan = Plan(seconds, readings, compile=compiling, realtime=realtime_of(AS_ANY, asked))
+    with applied(plan.realtime):  # what cannot be is said now, not after a minute
+        pass
+    with _progress() as tell:
+        found = measure(loaded, model, plan, against, tell)
+    for sentence in found["refused"]:
+        say(f"note: {sentence}", True)
+    found["verdict"] = verdict(found, loaded.rate_hz)
+    if as_json:
+        print_json(found)
+    else:
+        _show(found)
+
+
+@contextmanager
+def _progress() -> Iterator[Tell]:
+    """A bar on stderr, where that is a terminal."""
+    if not sys.stderr.isatty():
+        yield lambda what, share: None
+        return
+    from rich.console import Console
+    from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
+
+    columns = (TextColumn("{task.description:28}"), BarColumn(), TimeElapsedColumn())
+    # Drawn when told, between two blocks of steps: no thread that would disturb them.
+    with Progress(*columns, console=Console(stderr=True), transient=True, auto_refresh=False) as bar:
+        task = bar.add_task("", total=1.0)
+
+        def tell(what: str, share: float) -> None:
+            bar.update(task, description=what, completed=share, refresh=True)
+
+        yield tell
+
+
+def verdict(found: Values, rate_hz: float | None) -> str:
+    """One sentence."""
+    step, sustains = found["step_us"], found["sustains_hz"]
+    said = f"A reading takes {step['p50']:.3g} µs, and all but one in a thousand at most {step['p99.9']:.3g} µs: "
+    if rate_hz:
+        share = step["p99.9"] * rate_hz / 1e6
+        used = f"under {_PLENTY:.0%}" if share < _PLENTY else f"{share:.0%}"
+        if rate_hz <= sustains:
+            said += f"at its {rate_hz:g} Hz that is {used} of a core, and "
+        else:
+            said += f"too long for its {rate_hz:g} Hz, "
+            return said + f"for {sustains:,.0f} readings/s is what it sustains with half of each period to spare."
+    said += f"up to {_round(sustains):,} readings/s leave half of each period to spare"
+    if found["noise"]["why"]:
+        said += "; but the machine was not quiet (see above), so the slowest steps are its doing, not the model's"
+    return said + "."
+
+
+def _round(value: float) -> int:
+    """Down to two digits."""
+    scale = int(10 ** max(0, len(str(int(value))) - 2))
+    return int(value) // scale * scale
+
+
+def _show(found: Values) -> None:
+    from rich.console import Console
+    from rich.markup import escape
+    from rich.table import Table
+
+    console = Console(highlight=False)
+    machine, peer = found["machine"], found.get("onnxruntime")
+    console.print(f"[bold]{escape(plain(found['model'], ''))}[/]  {escape(plain(found['file'], ''))}")
+    cores = f"{machine['cores']} cores, {machine['lanes']} vector lanes"
+    console.print(f"{escape(machine['cpu'])}, {cores}, {machine['system']}, Python {machine['python']}", style="dim")
+    console.print(f"paced part scheduled {found['realtime']}\n", style="dim")
+
+    keys = ("p50", "p99", "p99.9", "max", "jitter")
+    table = Table("µs", *keys, box=None, header_style="dim")
+    for column in table.columns[1:]:
+        column.justify = "right"
+    rows = [("one step", found["step_us"]), (f"paced, {found['paced_us']['rate_hz']:g} Hz", found["paced_us"])]
+    rows.append(("empty loop", found["empty_us"]))
+    if peer and peer["step_us"]:
+        rows.append(("ONNX Runtime, one step", peer["step_us"]))
+    for name, values in rows:
+        table.add_row(name, *(f"{values[key]:,.2f}" if values[key] < 1000 else f"{values[key]:,.0f}" for key in keys))
+    console.print(table)
+    told = Table.grid(padding=(0, 2))
+    for label, text in lines(found):
+        told.add_row(label, escape(text))
+    for why in found["noise"]["why"]:
+        told.add_row("[yellow]noise", f"[yellow]{escape(why)}")
+    console.print(told)
+    console.print(f"\n{escape(found['verdict'])}", style="bold")
+
+
+def lines(found: Values) -> Iterator[tuple[str, str]]:
+    """Everything but the percentiles: what it is about, and the figures."""
+    memory, log, start, streams, paced = (found[key] for key in ("allocated", "log", "start", "streams_us", "paced_us"))
+    yield "steps", f"{found['step_us']['calls']:,} timed one by one, the clock's own time included"
+    yield "paced", f"{paced['late']:,} of {paced['calls']:,} outputs came after the next reading was due"
+    moment = f"({memory['momentary_bytes']} for a moment, NumPy's to show the reading)"
+    yield (
+        "memory",
+        f"{memory['kept_bytes']:g} bytes kept per step {moment}, {memory['collections']} collections of garbage",
+    )
+    yield "a log", f"{_round(log['per_s']):,} readings/s in one call of {log['readings']:,} ({log['us']:.3g} µs each)"
+    each = ", ".join(f"{count}: {us:.3g}" for count, us in streams.items() if count != "why")
+    yield "streams", streams.get("why") or f"stepping together, µs for each of them: {each}"
+    yield (
+        "start",
+        f"{start['seconds']:.2f} s from process start to the first output, {start['rss_mib']:.0f} MiB; "
+        f"first step {start['first_step_us']:,.0f} µs, later ones {start['later_step_us']:.3g} µs",
+    )
+    if "compiling_seconds" in start:
+        yield "compile", f"{start['compiling_seconds']:.1f} s to the first output of the very first start"
+    if peer := found.get("onnxruntime"):
+        yield from _peer_lines(peer)
+
+
+def _peer_lines(peer: Values) -> Iterator[tuple[str, str]]:
+    kind = "quantized; " if peer["quantized"] else ""
+    yield "ONNX", f"{kind}outputs compared first: largest difference {peer['error']:.1e} of their range"
+    if peer["step_us"]:
+        yield "ONNX", f"one reading takes ONNX Runtime {peer['step_us']['ratio']:.2f} × our time (median)"
+    else:
+        yield "ONNX", f"not one reading at a time: {peer['why']}"
+    if peer["log"]:
+        yield "ONNX", f"a log of {peer['log']['readings']:,} readings takes it {peer['log']['ratio']:.2f} × our time"
