@@ -14,8 +14,11 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from edge_lstm.errors import ProgramError
 from edge_lstm.kernels import layout
+from edge_lstm.kinds import SCHEMES, most
 from edge_lstm.model import Channel, Model
+from edge_lstm.packing import elements, inverses, pack_integers
 from edge_lstm.program import GRAIN, KINDS, RNN_ACTIVATIONS, Floats, Operation, Program, Slot, padded
 
 _ALIGNMENT = 64  # bytes: a cache line, and an AVX-512 vector
@@ -57,12 +60,16 @@ def _pack_sums(op: Operation, gates: int, lanes: int) -> Floats:
     return _blocks(np.concatenate(matrices, axis=1), gates, lanes).ravel()
 
 
-def _pack_gru(op: Operation, lanes: int) -> Floats:
-    """[block][r z n of b, n of b_R, then r z n per x and per h][lane]: `gru.py`."""
+def _gru_bias(op: Operation) -> Floats:
+    """r z n of b, n of b_R."""
     units = len(op.weights["b_W"]) // 3
     both = op.weights["b_W"] + op.weights["b_R"]
-    bias = np.concatenate([both[: 2 * units], op.weights["b_W"][2 * units :], op.weights["b_R"][2 * units :]])
-    first = _blocks(bias[:, None], 4, lanes)  # (blocks, 1, 4, lanes)
+    return np.concatenate([both[: 2 * units], op.weights["b_W"][2 * units :], op.weights["b_R"][2 * units :]])
+
+
+def _pack_gru(op: Operation, lanes: int) -> Floats:
+    """[block][r z n of b, n of b_R, then r z n per x and per h][lane]: `gru.py`."""
+    first = _blocks(_gru_bias(op)[:, None], 4, lanes)  # (blocks, 1, 4, lanes)
     rest = _blocks(np.concatenate([op.weights["W"], op.weights["R"]], axis=1), 3, lanes)  # (blocks, K, 3, lanes)
     blocks = len(first)
     return np.concatenate([first.reshape(blocks, -1), rest.reshape(blocks, -1)], axis=1).ravel()
@@ -95,12 +102,13 @@ class _Extension:
 
 
 class _Assembler:
-    def __init__(self, lanes: int) -> None:
-        self.lanes = lanes
+    def __init__(self, lanes: int, arena: _Extension) -> None:
+        self.lanes, self.arena = lanes, arena
         self.rows: list[list[int]] = []
         self.packed: list[Floats] = []
         self.packed_size = 0
         self._places: dict[tuple[object, ...], int] = {}
+        self._integers: dict[tuple[str, int], Slot] = {}
 
     def row(self, kind: int, **fields: int) -> None:
         row = [0] * layout.ROW
@@ -118,9 +126,9 @@ class _Assembler:
         self.packed_size += whole.size
         return offset
 
-    def pack_of(self, op: Operation, make: Callable[[], npt.NDArray[Any]]) -> int:
+    def pack_of(self, op: Operation, make: Callable[[], npt.NDArray[Any]], part: str = "") -> int:
         """The place of an operation's packed weights, made once for all that share them: the readings of a window."""
-        key = (op.kind, *sorted((name, id(w)) for name, w in op.weights.items()))
+        key = (op.kind, op.attributes.get("scheme"), part, *sorted((name, id(w)) for name, w in op.weights.items()))
         if key not in self._places:
             self._places[key] = self.pack(make())
         return self._places[key]
@@ -139,6 +147,11 @@ class _Assembler:
 
     def operation(self, op: Operation) -> None:
         _ASSEMBLE[op.kind](self, op, *(s.offset for s in (*op.inputs, *op.outputs)))
+
+    def onnx(self, op: Operation, *places: int) -> None:
+        raise ProgramError(
+            f"operation {op.name!r} is an ONNX graph: ONNX Runtime runs it, the machine has no such step"
+        )
 
     def lstm(self, op: Operation, x: int, h: int, c: int, h_next: int, c_next: int) -> None:
         w = self.pack_of(op, lambda: _pack_sums(op, 4, self.lanes))
@@ -188,6 +201,58 @@ class _Assembler:
     def take(self, op: Operation, y: int) -> None:
         self.row(layout.TAKE, W=self.pack_of(op, lambda: op.weights["indices"]), Y=y, N=op.outputs[0].size)
 
+    def quantized_lstm(self, op: Operation, x: int, h: int, c: int, h_next: int, c_next: int) -> None:
+        w, x, h = self._integer_weights(op, op.weights["b"], 4), self._quantize(op, "x", x), self._quantize(op, "h", h)
+        self._integer_row(layout.QUANTIZED_LSTM, op, W=w, A=x, B=h, C=c, Y=h_next, Z=c_next)
+
+    def quantized_gru(self, op: Operation, x: int, h: int, h_next: int) -> None:
+        w, x_, h_ = self._integer_weights(op, _gru_bias(op), 3), self._quantize(op, "x", x), self._quantize(op, "h", h)
+        self._integer_row(layout.QUANTIZED_GRU, op, W=w, A=x_, B=h_, C=h, Y=h_next)
+
+    def quantized_rnn(self, op: Operation, x: int, h: int, h_next: int) -> None:
+        w, x, h = self._integer_weights(op, op.weights["b"], 1), self._quantize(op, "x", x), self._quantize(op, "h", h)
+        function = RNN_ACTIVATIONS.index(str(op.attributes["activation"]))
+        self._integer_row(layout.QUANTIZED_RNN, op, W=w, A=x, B=h, Y=h_next, Z=function)
+
+    def quantized_dense(self, op: Operation, x: int, y: int) -> None:
+        w, rows = self._integer_weights(op, op.weights["b"], 1), int(op.attributes["rows"])
+        outputs, inputs = op.weights["W"].shape
+        x, stride = self._quantize(op, "x", x, rows), self._stride(op, inputs)
+        sizes = {"N": inputs, "M": outputs, "F": SCHEMES.index(_scheme(op))}
+        self.row(layout.QUANTIZED_DENSE, W=w, A=x, C=stride, Y=y, Z=rows, **sizes)
+
+    def _integer_row(self, kind: int, op: Operation, **fields: int) -> None:
+        sizes = {"N": op.inputs[0].size, "M": op.inputs[1].size, "F": SCHEMES.index(_scheme(op))}
+        self.row(kind, **fields, **sizes)
+
+    def _integer_weights(self, op: Operation, biases: Floats, gates: int) -> int:
+        matrices = [(op.weights[key], op.weights[f"{key}_scale"]) for key in "WR" if key in op.weights]
+        return self.pack_of(op, lambda: pack_integers(biases, matrices, _scheme(op), gates, self.lanes))
+
+    def _stride(self, op: Operation, inputs: int) -> int:
+        """Arena elements from one row's values to the next one's."""
+        return inputs if _scheme(op) == "int8-weights" else padded(elements(_scheme(op), inputs))
+
+    def _quantize(self, op: Operation, role: str, values: int, rows: int = 1) -> int:
+        """A row that makes integers of an operation's x or h; where they are. With int8-weights values stay as they
+        are. Rows run one after the other, so operations share the place."""
+        scheme, matrix = _scheme(op), {"x": "W", "h": "R"}[role]
+        if scheme == "int8-weights":
+            return values
+        inputs = op.weights[matrix].shape[1]
+        stride = self._stride(op, inputs)
+        if (role, rows * stride) not in self._integers:
+            self._integers[role, rows * stride] = self.arena.slot(rows * stride)
+        place = self._integers[role, rows * stride].offset
+        w = self.pack_of(op, lambda: inverses(op.weights[f"{role}_scale"], inputs), role)
+        sizes = {"N": inputs, "M": rows, "F": SCHEMES.index(scheme)}
+        self.row(layout.QUANTIZE, W=w, A=values, B=most(scheme, inputs), Y=place, C=stride, **sizes)
+        return place
+
+
+def _scheme(op: Operation) -> str:
+    return str(op.attributes["scheme"])
+
 
 _ASSEMBLE: dict[str, Callable[..., None]] = {kind: getattr(_Assembler, kind) for kind in KINDS}
 
@@ -229,7 +294,8 @@ def _assemble_outputs(model: Model, out: _Assembler, arena: _Extension) -> list[
 def assemble(model: Model, lanes: int) -> Assembled:
     """Lay a model out for a machine of so many lanes."""
     program = model.program
-    out, arena = _Assembler(lanes), _Extension(program)
+    arena = _Extension(program)
+    out = _Assembler(lanes, arena)
     _assemble_inputs(model, out, arena)
     for op in program.operations:
         out.operation(op)

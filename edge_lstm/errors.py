@@ -5,6 +5,7 @@
     ├── ProgramError        a program contradicts itself (sizes, slots, unknown operation)
     ├── ImportModelError    a trained model cannot be brought in: node, operator, attribute and value are named
     │   └── UnsupportedError    … because the machine cannot hold it (TooLargeError: for its size); ONNX Runtime may
+    ├── QuantizeError       a model cannot be quantized: layer, channel or log is named
     ├── ReadingError        a reading has the wrong length, type or layout, or holds NaN; the state is unchanged
     ├── FeedbackError       the model's own prediction is asked for, and it declares none, or none is there yet
     ├── StateError          a snapshot belongs to another model, or a step would have made the state infinite
@@ -41,6 +42,10 @@ class UnsupportedError(ImportModelError):
 
 class TooLargeError(UnsupportedError, ProgramError):
     """The machine cannot hold a network of this size. ONNX Runtime may run it."""
+
+
+class QuantizeError(EdgeLstmError):
+    """A model cannot be quantized; the message names layer, channel or log, and what to do."""
 
 
 class ReadingError(EdgeLstmError):

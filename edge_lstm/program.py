@@ -14,14 +14,37 @@ Weights stand here in PyTorch's layout: rows `i f g o` for LSTM, `r z n` for GRU
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from edge_lstm.errors import ProgramError
+from edge_lstm.errors import ProgramError, TooLargeError
+from edge_lstm.kinds import ATTRIBUTES, BINARY_FUNCTIONS, KINDS, MAP_FUNCTIONS, REDUCE_FUNCTIONS, RNN_ACTIVATIONS
+
+# What others build programs with, wherever it stands.
+__all__ = (
+    "BINARY_FUNCTIONS",
+    "GRAIN",
+    "KINDS",
+    "MAP_FUNCTIONS",
+    "MAX_ARENA",
+    "REDUCE_FUNCTIONS",
+    "RNN_ACTIVATIONS",
+    "Attribute",
+    "Builder",
+    "Constant",
+    "Floats",
+    "Indices",
+    "Named",
+    "Operation",
+    "Program",
+    "Slot",
+    "State",
+    "padded",
+)
 
 Floats = npt.NDArray[np.float32]
 Indices = npt.NDArray[np.int32]
@@ -30,40 +53,6 @@ Attribute = str | int | float
 # Every written slot starts at a multiple of this and is padded to one, so that whole vectors may be stored.
 GRAIN = 16
 MAX_ARENA = 1 << 26  # floats; 256 MiB. A larger arena in a file is an attack or a mistake, not a robot's network.
-
-# name -> how many of (alpha, beta) it uses; the meaning is ONNX's, operator set 20, unless said.
-MAP_FUNCTIONS: Mapping[str, int] = {
-    "identity": 0,
-    "tanh": 0,
-    "sigmoid": 0,
-    "relu": 0,
-    "leaky_relu": 1,
-    "elu": 1,
-    "selu": 2,  # beta is ONNX's gamma
-    "softplus": 0,
-    "softsign": 0,
-    "hard_sigmoid": 2,
-    "thresholded_relu": 1,
-    "clip": 2,  # alpha is the minimum, beta the maximum
-    "exp": 0,
-    "log": 0,
-    "sqrt": 0,
-    "abs": 0,
-    "neg": 0,
-    "reciprocal": 0,
-    "affine": 2,  # alpha * x + beta, rounded once
-    "floor": 0,
-    "ceil": 0,
-    "round": 0,  # ties to even
-    "trunc": 0,  # what ONNX's Cast to an integer does
-    "sign": 0,
-    "erf": 0,
-    "not": 0,  # 1 where x is zero, else 0
-}
-# Truth is 1 and falsehood 0; `and` and `or` take any other number than zero as true.
-BINARY_FUNCTIONS = ("add", "sub", "mul", "div", "min", "max", "less", "less_or_equal", "equal", "and", "or")
-REDUCE_FUNCTIONS = ("sum", "mean", "max", "min", "prod", "argmax", "argmin")  # of equals, the first is meant
-RNN_ACTIVATIONS = ("tanh", "relu")
 
 
 def padded(size: int) -> int:
@@ -174,8 +163,15 @@ class Program:
 
     @property
     def weight_count(self) -> int:
-        """Weights and biases read in one step."""
-        return sum(w.size for op in self.operations for w in op.weights.values())
+        """Weights and biases read in one step; not the scales of quantized ones."""
+        left_out = ("_scale", "graph")  # a graph says itself how many it holds
+        weights = (w for op in self.operations for key, w in op.weights.items() if not key.endswith(left_out))
+        return sum(w.size for w in weights) + sum(int(op.attributes.get("weights", 0)) for op in self.operations)
+
+    @property
+    def onnx(self) -> Operation | None:
+        """The only operation of a program that is an ONNX graph, for ONNX Runtime; None where the machine runs it."""
+        return self.operations[0] if self.operations and self.operations[0].kind == "onnx" else None
 
     def initial_arena(self) -> Floats:
         """The arena after a reset: float32 (arena_size + GRAIN,), the last GRAIN being slack for vector reads."""
@@ -185,122 +181,6 @@ class Program:
         for state in self.states:
             arena[state.slot.offset :][: state.slot.size] = state.reset
         return arena
-
-
-# --- what each kind of operation must look like
-# ------------------------------------------------------------------------
-
-Need = Callable[[bool, str], None]
-
-
-def _weights(op: Operation, need: Need, **shapes: tuple[int, ...]) -> None:
-    need(set(op.weights) == set(shapes), f"has weights {sorted(op.weights)}, needs {sorted(shapes)}")
-    for key, shape in shapes.items():
-        w = op.weights[key]
-        need(w.dtype == np.float32 and w.shape == shape, f"weight {key} is {w.dtype} {w.shape}, needs float32 {shape}")
-        need(bool(np.isfinite(w).all()), f"weight {key} holds NaN or infinity")
-
-
-def _sizes(op: Operation, need: Need, inputs: int, outputs: int) -> list[int]:
-    need(len(op.inputs) == inputs and len(op.outputs) == outputs, f"needs {inputs} inputs and {outputs} outputs")
-    return [s.size for s in (*op.inputs, *op.outputs)]
-
-
-def _lstm(op: Operation, need: Need) -> None:
-    x, h, c, h_next, c_next = _sizes(op, need, 3, 2)
-    need(h == c == h_next == c_next, f"h, c and their next values differ in size: {h}, {c}, {h_next}, {c_next}")
-    _weights(op, need, W=(4 * h, x), R=(4 * h, h), b=(4 * h,))
-
-
-def _gru(op: Operation, need: Need) -> None:
-    x, h, h_next = _sizes(op, need, 2, 1)
-    need(h == h_next, f"h and its next value differ in size: {h}, {h_next}")
-    _weights(op, need, W=(3 * h, x), R=(3 * h, h), b_W=(3 * h,), b_R=(3 * h,))
-
-
-def _rnn(op: Operation, need: Need) -> None:
-    x, h, h_next = _sizes(op, need, 2, 1)
-    need(h == h_next, f"h and its next value differ in size: {h}, {h_next}")
-    need(op.attributes.get("activation") in RNN_ACTIVATIONS, f"activation must be one of {RNN_ACTIVATIONS}")
-    _weights(op, need, W=(h, x), R=(h, h), b=(h,))
-
-
-def _rows(op: Operation, need: Need, size: int) -> int:
-    rows = op.attributes.get("rows")
-    if not isinstance(rows, int) or rows < 1 or size % rows:
-        need(False, f"{size} values do not make {rows!r} equal rows")
-        return 1
-    return rows
-
-
-def _dense(op: Operation, need: Need) -> None:
-    x, y = _sizes(op, need, 1, 1)
-    rows = _rows(op, need, x)
-    need(y % rows == 0, f"{y} outputs do not make {rows} equal rows")
-    _weights(op, need, W=(y // rows, x // rows), b=(y // rows,))
-
-
-def _where(op: Operation, need: Need) -> None:
-    *inputs, y = _sizes(op, need, 3, 1)
-    need(set(inputs) == {y}, f"its inputs have {inputs} values, its output {y}: they must be equal")
-
-
-def _lookup(op: Operation, need: Need) -> None:
-    n, y = _sizes(op, need, 1, 1)
-    table = op.weights.get("table")
-    rows = 0 if table is None or table.ndim != 2 else len(table)
-    need(rows > 0 and y % n == 0, "needs a table of rows, one of which each index takes")
-    _weights(op, need, table=(rows, y // n))
-
-
-def _map(op: Operation, need: Need) -> None:
-    x, y = _sizes(op, need, 1, 1)
-    need(x == y, f"input of {x} and output of {y} differ in size")
-    need(op.attributes.get("function") in MAP_FUNCTIONS, f"function {op.attributes.get('function')!r} is unknown")
-    for key in ("alpha", "beta"):
-        value = op.attributes.get(key)
-        need(isinstance(value, float) and not np.isnan(value), f"{key} must be a number, is {value!r}")
-
-
-def _binary(op: Operation, need: Need) -> None:
-    a, b, y = _sizes(op, need, 2, 1)
-    need(op.attributes.get("function") in BINARY_FUNCTIONS, f"function {op.attributes.get('function')!r} is unknown")
-    need(y == max(a, b) and {a, b} <= {1, y}, f"sizes {a} and {b} do not go together into {y}")
-
-
-def _softmax(op: Operation, need: Need) -> None:
-    x, y = _sizes(op, need, 1, 1)
-    need(x == y, f"input of {x} and output of {y} differ in size")
-    need(op.attributes.get("log") in (0, 1), "attribute log must be 0 or 1")
-    _rows(op, need, x)
-
-
-def _reduce(op: Operation, need: Need) -> None:
-    x, y = _sizes(op, need, 1, 1)
-    need(op.attributes.get("function") in REDUCE_FUNCTIONS, f"function {op.attributes.get('function')!r} is unknown")
-    need(_rows(op, need, x) == y, f"output of {y} does not match the number of rows")
-
-
-def _take(op: Operation, need: Need) -> None:
-    (y,) = _sizes(op, need, 0, 1)
-    indices = op.weights.get("indices")
-    need(set(op.weights) == {"indices"}, "needs exactly the array `indices`")
-    need(indices is not None and indices.dtype == np.int32 and indices.shape == (y,), f"indices must be int32 ({y},)")
-
-
-KINDS: Mapping[str, Callable[[Operation, Need], None]] = {
-    "lstm": _lstm,
-    "gru": _gru,
-    "rnn": _rnn,
-    "dense": _dense,
-    "map": _map,
-    "binary": _binary,
-    "softmax": _softmax,
-    "reduce": _reduce,
-    "take": _take,
-    "where": _where,
-    "lookup": _lookup,
-}
 
 
 class _Checker:
@@ -338,16 +218,6 @@ class _Checker:
             raise ProgramError(f"{what} holds NaN or infinity")
 
 
-_ATTRIBUTES: Mapping[str, set[str]] = {
-    "rnn": {"activation"},
-    "dense": {"rows"},
-    "map": {"function", "alpha", "beta"},
-    "binary": {"function"},
-    "softmax": {"rows", "log"},
-    "reduce": {"rows", "function"},
-}
-
-
 def _freeze(program: Program) -> None:
     """What was checked must stay so: nobody may change an array afterwards."""
     arrays = [w for op in program.operations for w in op.weights.values()]
@@ -380,7 +250,8 @@ def _check(program: Program) -> None:
                 raise ProgramError(f"{what}: {complaint}")
 
         need(op.kind in KINDS, f"unknown kind; known are {', '.join(KINDS)}")
-        foreign = set(op.attributes) - _ATTRIBUTES.get(op.kind, set())
+        need(op.kind != "onnx" or len(program.operations) == 1, "a graph for ONNX Runtime is a whole program")
+        foreign = set(op.attributes) - ATTRIBUTES.get(op.kind, set())
         need(not foreign, f"has attributes that mean nothing to it: {', '.join(sorted(foreign))}")
         for slot in op.inputs:
             checker.read(slot, what)
@@ -449,7 +320,7 @@ class Builder:
         slot = Slot(self._size, size)
         self._size += padded(size)
         if not 0 < self._size <= MAX_ARENA:
-            raise ProgramError(f"the arena would need {self._size} values; {MAX_ARENA} is the most")
+            raise TooLargeError(f"the arena would need {self._size} values; {MAX_ARENA} is the most")
         return slot
 
     def _add(
@@ -457,7 +328,6 @@ class Builder:
         kind: str,
         inputs: Iterable[Slot],
         sizes: Iterable[int],
-        *,
         weights: Mapping[str, npt.NDArray[Any]] | None = None,
         attributes: Mapping[str, Attribute] | None = None,
         name: str = "",
@@ -554,6 +424,91 @@ class Builder:
         sizes = (rows * outputs,)
         y = self._add("dense", (x,), sizes, weights=weights, attributes={"rows": rows}, name=name, source=source)[0]
         return y if activation == "identity" else self.map(activation, y, source=source)
+
+    def quantized_lstm(
+        self,
+        x: Slot,
+        h: Slot,
+        c: Slot,
+        *,
+        scheme: str,
+        weights: Mapping[str, npt.ArrayLike],
+        name: str = "",
+        source: Iterable[str] = (),
+    ) -> tuple[Slot, Slot]:
+        """As `lstm`, of integers: scheme one of SCHEMES; weights W int8 (4H, I), R int8 (4H, H), float32 W_scale (4H,),
+        R_scale (4H,), b (4H,), and but for int8-weights x_scale (I,), h_scale (1,)."""
+        whole, attributes = self._integers(weights), {"scheme": scheme}
+        sizes = (h.size, c.size)
+        h_next, c_next = self._add("quantized_lstm", (x, h, c), sizes, whole, attributes, name, source)
+        return h_next, c_next
+
+    def quantized_gru(
+        self,
+        x: Slot,
+        h: Slot,
+        *,
+        scheme: str,
+        weights: Mapping[str, npt.ArrayLike],
+        name: str = "",
+        source: Iterable[str] = (),
+    ) -> Slot:
+        """As `gru`, of integers: weights as for `quantized_lstm` with 3H rows, b_W (3H,) and b_R (3H,) for b."""
+        whole, attributes = self._integers(weights), {"scheme": scheme}
+        return self._add("quantized_gru", (x, h), (h.size,), whole, attributes, name, source)[0]
+
+    def quantized_rnn(
+        self,
+        x: Slot,
+        h: Slot,
+        *,
+        scheme: str,
+        weights: Mapping[str, npt.ArrayLike],
+        activation: str = "tanh",
+        name: str = "",
+        source: Iterable[str] = (),
+    ) -> Slot:
+        """As `rnn`, of integers: weights as for `quantized_lstm` with H rows."""
+        whole, attributes = self._integers(weights), {"scheme": scheme, "activation": activation}
+        return self._add("quantized_rnn", (x, h), (h.size,), whole, attributes, name, source)[0]
+
+    def quantized_dense(
+        self,
+        x: Slot,
+        *,
+        scheme: str,
+        weights: Mapping[str, npt.ArrayLike],
+        rows: int = 1,
+        name: str = "",
+        source: Iterable[str] = (),
+    ) -> Slot:
+        """As `dense`, of integers: weights W int8 (O, I), float32 W_scale (O,), b (O,), and but for int8-weights
+        x_scale (I,), the same for every row."""
+        whole = self._integers(weights)
+        attributes: dict[str, Attribute] = {"scheme": scheme, "rows": rows}
+        sizes = (rows * len(whole["W"]),)
+        return self._add("quantized_dense", (x,), sizes, whole, attributes, name, source)[0]
+
+    def _integers(self, weights: Mapping[str, npt.ArrayLike]) -> dict[str, npt.NDArray[Any]]:
+        """Frozen copies; matrices keep their type, so that what is not int8 is refused, not cut off."""
+        return {k: self._kept(w, np.asarray(w).dtype if k in ("W", "R") else np.float32) for k, w in weights.items()}
+
+    def onnx(
+        self,
+        inputs: Iterable[Slot],
+        sizes: Iterable[int],
+        *,
+        graph: bytes,
+        meaning: str,
+        weights: int,
+        name: str = "",
+        source: Iterable[str] = (),
+    ) -> tuple[Slot, ...]:
+        """A whole graph for ONNX Runtime (`engines/graph.py` says what its meaning is); `weights`: how many numbers it
+        holds. `sizes`: of the outputs and of the next states."""
+        content = {"graph": self._kept(np.frombuffer(graph, np.uint8), np.uint8)}
+        attributes: dict[str, Attribute] = {"meaning": meaning, "weights": weights}
+        return self._add("onnx", inputs, sizes, content, attributes, name, source)
 
     def map(self, function: str, x: Slot, *, alpha: float = 0.0, beta: float = 0.0, source: Iterable[str] = ()) -> Slot:
         """One of MAP_FUNCTIONS, element by element."""

@@ -10,14 +10,17 @@ writes the object:
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import llvmlite.binding as llvm
 import numba
+import numpy as np
 from numba import types
 
 from edge_lstm.errors import CacheError
 from edge_lstm.kernels import machine
+from edge_lstm.kernels.integers import Integers, family_for
 from edge_lstm.kernels.simd import Species
 
 _WRAPPER = """
@@ -59,18 +62,41 @@ GROUPS = {4: 4, 8: 2, 16: 4}
 EXPORTED = ("edge_lstm_run", "edge_lstm_step", "edge_lstm_log")
 
 
-def machine_code(lanes: int) -> str:
-    """Numba's LLVM code of the machine for this CPU, not yet optimized, with the three functions around it."""
-    group = GROUPS[lanes]
-    one, one_lane, many, many_lane = Species(lanes), Species(1), Species(lanes, group), Species(1, group)
+def host_family() -> str:
+    """The instructions for sums of integers that suit this CPU (integers.FAMILIES)."""
+    return family_for(dict(llvm.get_host_cpu_features()), llvm.get_process_triple())
 
+
+def _species(lanes: int, family: str) -> tuple[Species, Species, Species, Species, Integers]:
+    group = GROUPS[lanes]
+    return Species(lanes), Species(1), Species(lanes, group), Species(1, group), Integers(family)
+
+
+def machine_in_python(lanes: int) -> Callable[[int], int]:
+    """The machine as it is where NUMBA_DISABLE_JIT=1: frame's address to status, not compiled (`plain.py`)."""
+    species = _species(lanes, "plain")
+
+    def run(frame: int) -> int:
+        with np.errstate(all="ignore"):
+            status: int = machine.run(*species, frame)
+        return status
+
+    return run
+
+
+def machine_code(lanes: int, family: str | None = None) -> str:
+    """Numba's LLVM code of the machine for this CPU, not yet optimized, with the three functions around it.
+
+    family: one of integers.FAMILIES, for another CPU, or another way to the same bits.
+    """
+    one, one_lane, many, many_lane, integers = _species(lanes, family or host_family())
     level = numba.config.OPT
     numba.config.OPT = type(level)(0)  # LLVM optimizes it below, once, as a whole: 9 s in place of 15
     try:
 
         @numba.njit(types.int64(types.int64), error_model="numpy", boundscheck=False)
         def entry(frame: Any) -> Any:
-            return machine.run(one, one_lane, many, many_lane, frame)
+            return machine.run(one, one_lane, many, many_lane, integers, frame)
     finally:
         numba.config.OPT = level
 
@@ -101,11 +127,11 @@ def target_machine() -> Any:
     )
 
 
-def compile_object(lanes: int) -> bytes:
+def compile_object(lanes: int, family: str | None = None) -> bytes:
     """The object file of the machine for this CPU. Raises CacheError where Numba left something that the object would
     need from it (an exception, a reference count): the kernels must not contain such a thing."""
     described = target_machine()
-    module = llvm.parse_assembly(machine_code(lanes))
+    module = llvm.parse_assembly(machine_code(lanes, family))
     options = llvm.create_pipeline_tuning_options(speed_level=3)
     builder = llvm.create_pass_builder(described, options)
     builder.getModulePassManager().run(module, builder)

@@ -12,8 +12,9 @@ The cache is looked for in, and kept in the first writable of
     /var/cache/edge-lstm              for all users; for root before ~/.cache, so `edge-lstm warm` as root fills it
     the temporary folder              + /edge-lstm-UID, for a user without a home
 
-$EDGE_LSTM_LANES (4, 8, 16) overrides the number of lanes; the results are the same bits. Environment and file system
-are read here and nowhere else in the arithmetic.
+$EDGE_LSTM_LANES (4, 8, 16) overrides the number of lanes; the results are the same bits. $NUMBA_DISABLE_JIT=1 runs the
+kernels as ordinary Python (`plain.py`), the same bits ten thousand times slower. Environment and file system are read
+here and nowhere else in the arithmetic.
 """
 
 from __future__ import annotations
@@ -39,7 +40,8 @@ _SYSTEM = Path("/var/cache/edge-lstm")
 _DIGEST = hashlib.sha256().digest_size
 _METH_NOARGS = 0x0004
 # Source that decides the object: the kernels, and the tables of functions they number.
-_SOURCES = (*sorted(Path(__file__).parent.glob("*.py")), Path(__file__).parent.parent / "program.py")
+_KERNELS = Path(__file__).parent
+_SOURCES = (*sorted({*_KERNELS.glob("*.py")} - {_KERNELS / "plain.py"}), _KERNELS.parent / "kinds.py")
 
 Call = Callable[[], int]
 
@@ -200,18 +202,28 @@ def _bind(method: _MethodDef, frame_address: int) -> Call:
     return call
 
 
+def _in_python() -> bool:
+    """Whether kernels are to run as ordinary Python: Numba's own switch."""
+    return os.environ.get("NUMBA_DISABLE_JIT", "0") not in ("", "0")
+
+
 def bind(frame_address: int, lanes: int) -> tuple[Call, Call]:
     """Two ways into the machine with this frame, each returning a status: holding the GIL, and with the GIL released.
 
     The frame and all it points to must outlive them. Loads, or makes, the compiled step on first use.
     """
+    if _in_python():
+        from edge_lstm.kernels.compile import machine_in_python
+
+        call = functools.partial(machine_in_python(lanes), frame_address)
+        return call, call
     compiled = _compiled(lanes)
     return _bind(compiled.step, frame_address), _bind(compiled.log, frame_address)
 
 
 def is_warm() -> bool:
     """Whether the compiled step is in the cache, so that the first stream need not wait for the compiler."""
-    return _find(_file_name(default_lanes())) is not None
+    return _in_python() or _find(_file_name(default_lanes())) is not None
 
 
 def warm(lanes: int | None = None) -> Warmed:

@@ -26,6 +26,14 @@ def _three_sums(V, weights, w, arena, x, n, r, z, s):
 
 
 @kernel
+def gru_cell(V, arena, h, h_next, r, z, from_x, from_h):
+    """What follows from the four sums of V.lanes units."""
+    candidate = tanh(V, fma(sigmoid(V, r), from_h, from_x))
+    change = load(V, arena, h) - candidate
+    store(V, arena, h_next, forget_denormal(V, fma(sigmoid(V, z), change, candidate)))
+
+
+@kernel
 def gru(V, weights, w, arena, x, h, h_next, n_x, n_h):
     lanes = V.lanes
     for unit in range(0, n_h, lanes):
@@ -38,6 +46,4 @@ def gru(V, weights, w, arena, x, h, h_next, n_x, n_h):
         w += 3 * lanes * n_x
         r, z, from_h = _three_sums(V, weights, w, arena, h, n_h, r, z, from_h)
         w += 3 * lanes * n_h
-        candidate = tanh(V, fma(sigmoid(V, r), from_h, from_x))
-        change = load(V, arena, h + unit) - candidate
-        store(V, arena, h_next + unit, forget_denormal(V, fma(sigmoid(V, z), change, candidate)))
+        gru_cell(V, arena, h + unit, h_next + unit, r, z, from_x, from_h)

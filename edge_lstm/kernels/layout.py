@@ -1,7 +1,7 @@
 """What compiled code and Python agree on: numbers of operations, fields of a table row, fields of the frame.
 
-Its rule: constants only, so that Python can lay out a program without importing numba, and C can be given the same
-numbers.
+Its rule: hardly more than constants, so that Python can lay out a program without importing numba, and C can be given
+the same numbers.
 
 A **row** is ROW int64. Offsets count float32: A, B, C, Y, Z in the arena, W in the packed weights (`assembly.py`).
 A **frame** is FRAME int64, the only argument of the compiled function (`machine.py`).
@@ -28,11 +28,27 @@ from edge_lstm.program import BINARY_FUNCTIONS, MAP_FUNCTIONS, REDUCE_FUNCTIONS
     OUTPUT,  # y[Y : Y + N] = arena[A : A + N]
     WHERE,  # Y = B where A is not zero, else C; N values
     LOOKUP,  # Y[n] = row arena[A + n] of the table at W; N indices, F rows of M values; fails where there is none
-) = range(15)
+    # From here on F is the scheme, and integers lie in the arena, several in the place of one float32 (GROUPS).
+    QUANTIZE,  # Y = integers of A, at most B; M rows of N values, C from Y to the next; fails where one is not finite
+    QUANTIZED_LSTM,  # as LSTM, A, B = integers of x, h
+    QUANTIZED_GRU,  # as GRU, A, B = integers of x, h; C = h
+    QUANTIZED_RNN,  # as RNN, A, B = integers of x, h; Z = 0 tanh, 1 relu
+    QUANTIZED_DENSE,  # as DENSE, A = integers; Z rows, C from A to the next
+) = range(20)
 
 MAP_CODES = {name: code for code, name in enumerate(MAP_FUNCTIONS)}
 BINARY_CODES = {name: code for code, name in enumerate(BINARY_FUNCTIONS)}
 REDUCE_CODES = {name: code for code, name in enumerate(REDUCE_FUNCTIONS)}
+
+INT8, INT16, INT8_WEIGHTS = range(3)  # places in kinds.SCHEMES
+GROUPS = {"int8": 4, "int16": 2, "int8-weights": 1}  # values in the place of one float32
+
+
+def together(scheme: str, sums: int) -> int:
+    """Groups of inputs that a loop takes at once, so that enough sums are under way; packed weights are filled up to
+    whole passes. A sum of float32 values has its order, so there it is one."""
+    return 1 if scheme == "int8-weights" else 4 if sums == 1 else 2
+
 
 # --- fields of a row ---
 KIND, W, A, B, C, Y, Z, N, M, F = range(10)

@@ -28,6 +28,15 @@ def _four_sums(V, weights, w, arena, x, n, i, f, g, o):
 
 
 @kernel
+def lstm_cell(V, arena, c, h_next, c_next, i, f, g, o):
+    """What follows from the four sums of V.lanes units."""
+    kept = sigmoid(V, f) * load(V, arena, c)
+    memory = forget_denormal(V, fma(sigmoid(V, i), tanh(V, g), kept))
+    store(V, arena, c_next, memory)
+    store(V, arena, h_next, forget_denormal(V, sigmoid(V, o) * tanh(V, memory)))
+
+
+@kernel
 def lstm(V, weights, w, arena, x, h, c, h_next, c_next, n_x, n_h):
     lanes = V.lanes
     for unit in range(0, n_h, lanes):
@@ -40,7 +49,4 @@ def lstm(V, weights, w, arena, x, h, c, h_next, c_next, n_x, n_h):
         w += 4 * lanes * n_x
         i, f, g, o = _four_sums(V, weights, w, arena, h, n_h, i, f, g, o)
         w += 4 * lanes * n_h
-        kept = sigmoid(V, f) * load(V, arena, c + unit)
-        memory = forget_denormal(V, fma(sigmoid(V, i), tanh(V, g), kept))
-        store(V, arena, c_next + unit, memory)
-        store(V, arena, h_next + unit, forget_denormal(V, sigmoid(V, o) * tanh(V, memory)))
+        lstm_cell(V, arena, c + unit, h_next + unit, c_next + unit, i, f, g, o)

@@ -12,7 +12,7 @@ way, each begun one reading after the other, and at every reading one of them is
 
 from __future__ import annotations
 
-from edge_lstm.kernels import layout
+from edge_lstm.kernels import layout, quantized
 from edge_lstm.kernels.dense import dense
 from edge_lstm.kernels.elementwise import binary, copy, finite, lookup, map_values, take, where
 from edge_lstm.kernels.gru import gru
@@ -74,10 +74,17 @@ def _from(copy, a):
 
 
 @kernel
-def _execute_rows(V, V1, G, G1, table, first, last, weights, index, copies, arena, x, y):
-    """Each row for all copies, G.copies at a time and the rest one by one."""
+def _execute_rows(V, V1, G, G1, Q, table, first, last, weights, index, copies, arena, x, y):
+    """Each row for all copies, G.copies at a time and the rest one by one; rows of integers all one by one."""
     for number in range(first, last):
         row = number * ROW
+        kind = read(table, row + layout.KIND)
+        if kind >= layout.QUANTIZE:
+            for k in range(copies):
+                status = quantized.execute(V, V1, Q, table, row, kind, weights, _from(k, arena))
+                if status != OK:
+                    return status
+            continue
         done = 0
         while done + G.copies <= copies:
             at, xs, ys = _from(done, arena), _from(done, x), _from(done, y)
@@ -95,8 +102,8 @@ def _execute_rows(V, V1, G, G1, table, first, last, weights, index, copies, aren
 
 
 @kernel
-def run(V, V1, G, G1, frame_address):
-    """Take STEPS readings; V: one copy, G: a group of copies, V1 and G1: one lane of each."""
+def run(V, V1, G, G1, Q, frame_address):
+    """Take STEPS readings; V: one copy, G: a group of copies, V1 and G1: one lane of each; Q: sums of integers."""
     frame = integers(frame_address)
     computed = read(frame, layout.STEP_ROWS)
     committed = computed + read(frame, layout.COMMIT_ROWS)
@@ -116,19 +123,19 @@ def run(V, V1, G, G1, frame_address):
         x = arenas(x_address + 4 * t * read(frame, layout.X_STEP), read(frame, layout.X_COPY))
         y = arenas(y_address + 4 * t * read(frame, layout.Y_STEP), read(frame, layout.Y_COPY))
         begun = min(seen + 1, copies) if windowed else copies
-        status = _execute_rows(V, V1, G, G1, table, 0, computed, weights, index, begun, arena, x, y)
+        status = _execute_rows(V, V1, G, G1, Q, table, 0, computed, weights, index, begun, arena, x, y)
         if status != OK:
             return status
-        _execute_rows(V, V1, G, G1, table, computed, committed, weights, index, begun, arena, x, y)
+        _execute_rows(V, V1, G, G1, Q, table, computed, committed, weights, index, begun, arena, x, y)
         seen += 1
         write(frame, layout.SEEN, seen)
         status = NOT_YET
         if windowed:
             if seen >= copies:
                 old = _from(seen % copies, arena)  # the copy whose window ends with this reading ...
-                status = _execute_rows(V, V1, G, G1, table, committed, written, weights, index, 1, old, x, y)
+                status = _execute_rows(V, V1, G, G1, Q, table, committed, written, weights, index, 1, old, x, y)
                 copy(V, V1, initial, 0, old, 0, size)  # ... and whose next one begins with the next
         elif seen >= ready and (every == 1 or (seen - ready) % every == 0):
-            status = _execute_rows(V, V1, G, G1, table, committed, written, weights, index, begun, arena, x, y)
+            status = _execute_rows(V, V1, G, G1, Q, table, committed, written, weights, index, begun, arena, x, y)
         write(frame, layout.DONE, t + 1)
     return status

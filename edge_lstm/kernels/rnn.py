@@ -18,6 +18,13 @@ def _one_sum(V, weights, w, arena, x, n, total):
 
 
 @kernel
+def rnn_cell(V, arena, h_next, total, rectified):
+    """What follows from the sum of V.lanes units."""
+    y = maximum(fill(V, 0.0), total) if rectified else tanh(V, total)
+    store(V, arena, h_next, forget_denormal(V, y))
+
+
+@kernel
 def rnn(V, weights, w, arena, x, h, h_next, n_x, n_h, rectified):
     lanes = V.lanes
     for unit in range(0, n_h, lanes):
@@ -25,5 +32,4 @@ def rnn(V, weights, w, arena, x, h, h_next, n_x, n_h, rectified):
         total = _one_sum(V, weights, w + lanes, arena, x, n_x, total)
         total = _one_sum(V, weights, w + lanes * (1 + n_x), arena, h, n_h, total)
         w += lanes * (1 + n_x + n_h)
-        y = maximum(fill(V, 0.0), total) if rectified else tanh(V, total)
-        store(V, arena, h_next + unit, forget_denormal(V, y))
+        rnn_cell(V, arena, h_next + unit, total, rectified)

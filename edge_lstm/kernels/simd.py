@@ -35,8 +35,9 @@ from numba.extending import (
 _I32 = ir.IntType(32)
 _F32 = ir.FloatType()
 
-# Kernels never raise: division by zero gives infinity, indices are not checked (the program was, when it was made).
-kernel = numba.njit(error_model="numpy", boundscheck=False)
+# Kernels never raise: division by zero gives infinity, indices are not checked (the program was, when it was made). And
+# Python never calls them: without the wrappers for that the machine is compiled in two thirds of the time.
+kernel = numba.njit(error_model="numpy", boundscheck=False, no_cpython_wrapper=True, no_cfunc_wrapper=True)
 
 
 @dataclass(frozen=True)
@@ -449,3 +450,35 @@ def any_not_finite(typingctx, a):
         return builder.icmp_unsigned("!=", whole, ir.Constant(ir.IntType(a.lanes), 0))
 
     return types.boolean(a), codegen
+
+
+if numba.config.DISABLE_JIT:  # kernels are ordinary Python then, and so is what they call
+    from edge_lstm.kernels.plain import (  # type: ignore[assignment]  # noqa: F401
+        absolute,
+        any_not_finite,
+        arenas,
+        broadcast,
+        ceil,
+        equal,
+        exponent_above,
+        fill,
+        floats,
+        floor,
+        fma,
+        indices,
+        integers,
+        lane,
+        less,
+        load,
+        maximum,
+        minimum,
+        power_of_two,
+        read,
+        select,
+        sqrt,
+        store,
+        to_nearest,
+        truncate,
+        weight,
+        write,
+    )
