@@ -1,8 +1,7 @@
 """A model as a C header for `firmware_bridge/c/edge_lstm.c`: table, weights, sizes, digest, and a vector to test it.
 
 Its rule: the C side computes the bits that the machine in Python computes, so what it cannot do is refused here, by
-name, and never approximated. The weights are packed for one lane (`assembly.py`): the order of additions is the same
-for every number of lanes.
+name, and never approximated. `firmware_table.py` lays the model out, this file writes it down and says what it costs.
 """
 
 from __future__ import annotations
@@ -14,45 +13,14 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from edge_lstm.assembly import Assembled, assemble
+from edge_lstm import firmware_quantized
+from edge_lstm.assembly import assemble
 from edge_lstm.errors import ProgramError, ReadingError, StateError
-from edge_lstm.kernels import layout
+from edge_lstm.firmware_table import FUNCTIONS, ROWS, Table
 from edge_lstm.model import Channel, Model
-from edge_lstm.program import GRAIN, Floats, Operation, Program, Slot
+from edge_lstm.program import Floats, Operation, Program, Slot
 from edge_lstm.storage import describe
 
-# What edge_lstm.c has, in the order of its enums: C keeps its numbers whatever layout.py becomes.
-ROWS = (
-    *(
-        "INPUT",
-        "LSTM",
-        "GRU",
-        "RNN",
-        "DENSE",
-        "MAP",
-        "BINARY",
-        "SOFTMAX",
-        "REDUCE",
-        "TAKE",
-        "CHECK",
-        "COMMIT",
-        "OUTPUT",
-    ),
-    *("WHERE", "LOOKUP"),
-)
-FIELDS = ("KIND", "W", "A", "B", "C", "Y", "Z", "N", "M", "F")
-MAPS = (
-    *("identity", "tanh", "sigmoid", "relu", "leaky_relu", "elu", "selu", "softplus", "softsign", "hard_sigmoid"),
-    *("thresholded_relu", "clip", "exp", "log", "sqrt", "abs", "neg", "reciprocal", "affine"),
-    *("floor", "ceil", "round", "trunc", "sign", "erf", "not"),
-)
-BINARIES = ("add", "sub", "mul", "div", "min", "max", "less", "less_or_equal", "equal", "and", "or")
-REDUCTIONS = ("sum", "mean", "max", "min", "prod", "argmax", "argmin")
-FUNCTIONS = {
-    "map": (layout.MAP_CODES, MAPS),
-    "binary": (layout.BINARY_CODES, BINARIES),
-    "reduce": (layout.REDUCE_CODES, REDUCTIONS),
-}
 _BORDERS = ("INPUT", "CHECK", "COMMIT", "OUTPUT")  # of a step; no operation of a program
 # What decides the meaning of a model today; whatever is added to the file is refused until C has it. Feedback and
 # policy are for forecasts and for missing readings, which the board's step refuses: `Firmware.notes` says so.
@@ -62,7 +30,6 @@ _MODEL_KEYS = {
     *_ON_HOST,
 }
 _PROGRAM_KEYS = {"arena_size", "inputs", "outputs", "states", "constants", "operations"}
-ROW_BYTES = 4 * len(FIELDS)
 TEST_STEPS = 32  # of the self-test, after a window is full
 
 # An estimate, not a measurement: on a Cortex-M4F one multiply-add is a load (2 cycles), a VFMA (3) and its share of
@@ -83,12 +50,12 @@ class Firmware:
     flash_bytes: int
     arena_bytes: int
     multiply_adds: int
-    activations: int
+    cycles: int  # of a Cortex-M4F for one reading, flash without wait states: an estimate
     notes: tuple[str, ...] = ()
 
     def seconds(self, clock_hz: float) -> float:
-        """Estimated time of a step on a Cortex-M4F with this clock, flash without wait states."""
-        return (CYCLES_PER_MULTIPLY_ADD * self.multiply_adds + CYCLES_PER_ACTIVATION * self.activations) / clock_hz
+        """Estimated time of a step on a Cortex-M4F with this clock."""
+        return self.cycles / clock_hz
 
 
 def identifier(name: str) -> str:
@@ -102,21 +69,26 @@ def firmware(model: Model, name: str | None = None) -> Firmware:
     operation that C lacks."""
     on_host = _check(model)
     name = identifier(name or model.name)
-    table = _Table(assemble(model, 1))
+    table = Table(assemble(model, 1), model.program)
     copies = model.window or 1
-    arena = table.arena_size * copies
     text = "\n".join(_header(model, name, table, copies))
-    sizes = len(table.rows) * ROW_BYTES + 4 * (len(table.weights) + len(table.indices) + 2 * model.program.input_size)
-    activations = sum(_ACTIVATIONS.get(op.kind, 0) * op.outputs[0].size for op in model.program.operations)
     return Firmware(
         name,
         text,
-        sizes + sum(4 * len(values) + 12 for _, values in table.resets),
-        4 * arena,
+        table.flash_bytes + 4 * 2 * model.program.input_size,  # of the self-test's vector
+        4 * (table.arena_size * copies + table.scratch),
         model.program.multiply_adds * copies,
-        activations * copies,
+        round(sum(map(_cycles, model.program.operations)) * copies),
         tuple(f"the model's {key} stays with the host: on the board a reading is whole or refused" for key in on_host),
     )
+
+
+def _cycles(op: Operation) -> float:
+    """Estimated for one reading of one copy."""
+    quantized = op.kind in firmware_quantized.KINDS
+    sums = firmware_quantized.cycles(op) if quantized else CYCLES_PER_MULTIPLY_ADD * op.multiply_adds
+    activations = _ACTIVATIONS.get(op.kind.removeprefix("quantized_"), 0) * op.outputs[0].size
+    return sums + CYCLES_PER_ACTIVATION * activations
 
 
 def _check(model: Model) -> list[str]:
@@ -135,72 +107,6 @@ def _check(model: Model) -> list[str]:
         if op.kind in FUNCTIONS and function not in (names := FUNCTIONS[op.kind][1]):
             raise ProgramError(f"{what}: {function!r} is not in the C runtime, which has {', '.join(names)}")
     return [key for key in _ON_HOST if key in header]
-
-
-class _Table:
-    """The assembled program without padding: offsets of weights moved, indices of `take` in an array of their own."""
-
-    def __init__(self, assembled: Assembled) -> None:
-        self.step_rows = assembled.step_rows
-        self.commit_rows, self.output_rows = assembled.commit_rows, assembled.output_rows
-        self.arena_size = assembled.arena.size - GRAIN  # the slack is for vectors
-        self.resets = list(_runs(assembled.arena[: self.arena_size]))
-        self.rows: list[list[int]] = []
-        weights: list[Floats] = []
-        indices: list[int] = []
-        count = 0
-        moved: dict[tuple[int, int], int] = {}  # weights that several rows share stay one
-        for row in assembled.table.tolist():
-            size = _packed_size(row)
-            place = (row[layout.W], size)
-            packed = assembled.weights[row[layout.W] : row[layout.W] + size]
-            if row[layout.KIND] == layout.TAKE:
-                row[layout.W] = len(indices)
-                indices += packed.view(np.int32).tolist()
-            elif place in moved:
-                row[layout.W] = moved[place]
-            elif size:
-                row[layout.W] = moved[place] = count
-                weights.append(packed)
-                count += size
-            self.rows.append(_c_row(row))
-        self.weights = np.concatenate(weights) if weights else np.zeros(1, np.float32)
-        self.indices = indices or [0]
-
-
-def _c_row(row: Sequence[int]) -> list[int]:
-    """A row with C's numbers for kind and function."""
-    kind = next(name for name in ROWS if getattr(layout, name) == row[layout.KIND])
-    fields = {name: row[getattr(layout, name)] for name in FIELDS}
-    fields["KIND"] = ROWS.index(kind)
-    if kind.lower() in FUNCTIONS:
-        codes, names = FUNCTIONS[kind.lower()]
-        fields["F"] = names.index(next(name for name, code in codes.items() if code == fields["F"]))
-    return list(fields.values())
-
-
-def _packed_size(row: Sequence[int]) -> int:
-    """Floats that a row reads at W, for one lane."""
-    n, m = row[layout.N], row[layout.M]
-    sizes = {
-        layout.LSTM: 4 * m * (1 + n + m),
-        layout.GRU: m * (4 + 3 * (n + m)),
-        layout.RNN: m * (1 + n + m),
-        layout.DENSE: m * (1 + n),
-        layout.MAP: 2,
-        layout.TAKE: n,
-        layout.LOOKUP: m * row[layout.F],
-    }
-    return sizes.get(row[layout.KIND], 0)
-
-
-def _runs(arena: Floats) -> Iterator[tuple[int, Floats]]:
-    """(offset, values) of the parts that are not zero."""
-    filled = arena.view(np.uint32).reshape(-1, GRAIN).any(axis=1)
-    edges = np.flatnonzero(np.diff(np.concatenate([[False], filled, [False]]).astype(np.int8))) * GRAIN
-    for start, end in edges.reshape(-1, 2).tolist():
-        values = arena[start:end]
-        yield start, values[: int(np.flatnonzero(values.view(np.uint32))[-1]) + 1]
 
 
 # --- the self-test's vector
@@ -310,7 +216,7 @@ def _text(value: str) -> str:
     return '"' + "".join(chr(b) if 32 <= b < 127 and b not in b'"\\?' else f"\\{b:03o}" for b in value.encode()) + '"'
 
 
-def _header(model: Model, name: str, table: _Table, copies: int) -> Iterator[str]:
+def _header(model: Model, name: str, table: Table, copies: int) -> Iterator[str]:
     low = name.lower()
     steps = max(model.window or 1, model.ready) - 1 + TEST_STEPS * model.every
     expected = fingerprint(vector_outputs(model, steps))
@@ -327,11 +233,12 @@ def _header(model: Model, name: str, table: _Table, copies: int) -> Iterator[str
     yield f"#define {name}_H"
     yield '#include "edge_lstm.h"'
     yield "#include <math.h>"
-    yield f"#define {name}_ARENA {table.arena_size * copies} /* floats */"
+    yield f"#define {name}_ARENA {table.arena_size * copies + table.scratch} /* floats */"
     yield f"#define {name}_INPUTS {program.input_size}"
     yield f"#define {name}_OUTPUTS {program.output_size}"
     yield from _floats(f"{low}_weights", table.weights)
     yield from _array("uint32_t", f"{low}_indices", [f"{index}u" for index in table.indices], 12)
+    yield from _array("int8_t", f"{low}_integers", [str(value) for value in table.integers.tolist()], 28)
     rows = ["{" + ", ".join(f"{field}u" for field in row) + "}" for row in table.rows]
     yield from _array("edge_lstm_row", f"{low}_rows", rows, 1)
     for number, (_, values) in enumerate(table.resets):
@@ -343,7 +250,7 @@ def _header(model: Model, name: str, table: _Table, copies: int) -> Iterator[str
     yield f"static const edge_lstm_model {name} = {{"
     yield f"    {_text(model.name)}, {_text(model.digest)},"
     yield f"    {low}_rows, {table.step_rows}u, {table.commit_rows}u, {table.output_rows}u,"
-    yield f"    {low}_weights, {low}_indices, {low}_resets, {len(table.resets)}u,"
+    yield f"    {low}_weights, {low}_indices, {low}_integers, {low}_resets, {len(table.resets)}u,"
     windowed = "true" if model.window is not None else "false"
     yield f"    {table.arena_size}u, {copies}u, {windowed}, {model.ready}u, {model.every}u,"
     yield f"    {program.input_size}u, {program.output_size}u,"

@@ -13,6 +13,14 @@
 #include <math.h>
 #include <string.h>
 
+/* Cortex-M4, M7, M33 and others add two products of 16-bit integers with one instruction: the same sums, sooner. */
+#if defined(__ARM_FEATURE_SIMD32) && !defined(__ARM_BIG_ENDIAN)
+#include <arm_acle.h>
+#define TWO_PRODUCTS 1
+#else
+#define TWO_PRODUCTS 0
+#endif
+
 #if defined(__FAST_MATH__)
 #error "edge_lstm.c must not be compiled with -ffast-math: it would give other bits than Python"
 #endif
@@ -220,18 +228,31 @@ static float one_sum(const float *w, const float *x, uint32_t n, float sum)
     return sum;
 }
 
+/* One unit's gates, from its sums i f g o. */
+static void lstm_unit(const edge_lstm_row *r, uint32_t unit, const float s[4], float *arena)
+{
+    float kept = sigmoid(s[1]) * arena[r->c + unit];
+    float memory = forget_denormal(fmaf(sigmoid(s[0]), tanh_(s[2]), kept));
+    arena[r->z + unit] = memory;
+    arena[r->y + unit] = forget_denormal(sigmoid(s[3]) * tanh_(memory));
+}
+
 static void lstm(const edge_lstm_row *r, const float *w, float *arena)
 {
     for (uint32_t unit = 0; unit < r->m; unit++) {
-        float s[4]; /* i f g o */
+        float s[4];
         memcpy(s, w, sizeof s);
         w = four_sums(w + 4, arena + r->a, r->n, s);
         w = four_sums(w, arena + r->b, r->m, s);
-        float kept = sigmoid(s[1]) * arena[r->c + unit];
-        float memory = forget_denormal(fmaf(sigmoid(s[0]), tanh_(s[2]), kept));
-        arena[r->z + unit] = memory;
-        arena[r->y + unit] = forget_denormal(sigmoid(s[3]) * tanh_(memory));
+        lstm_unit(r, unit, s, arena);
     }
+}
+
+static void gru_unit(const edge_lstm_row *row, uint32_t unit, float r, float z, float from_x, float from_h, float *arena)
+{
+    float candidate = tanh_(fmaf(sigmoid(r), from_h, from_x));
+    float change = arena[row->b + unit] - candidate;
+    arena[row->y + unit] = forget_denormal(fmaf(sigmoid(z), change, candidate));
 }
 
 static void gru(const edge_lstm_row *row, const float *w, float *arena)
@@ -240,10 +261,13 @@ static void gru(const edge_lstm_row *row, const float *w, float *arena)
         float r = w[0], z = w[1], from_x = w[2], from_h = w[3];
         w = three_sums(w + 4, arena + row->a, row->n, &r, &z, &from_x);
         w = three_sums(w, arena + row->b, row->m, &r, &z, &from_h);
-        float candidate = tanh_(fmaf(sigmoid(r), from_h, from_x));
-        float change = arena[row->b + unit] - candidate;
-        arena[row->y + unit] = forget_denormal(fmaf(sigmoid(z), change, candidate));
+        gru_unit(row, unit, r, z, from_x, from_h, arena);
     }
+}
+
+static void rnn_unit(const edge_lstm_row *r, uint32_t unit, float sum, float *arena)
+{
+    arena[r->y + unit] = forget_denormal(r->f ? maximum(0.0f, sum) : tanh_(sum));
 }
 
 static void rnn(const edge_lstm_row *r, const float *w, float *arena)
@@ -252,7 +276,7 @@ static void rnn(const edge_lstm_row *r, const float *w, float *arena)
         float sum = one_sum(w + 1, arena + r->a, r->n, *w);
         sum = one_sum(w + 1 + r->n, arena + r->b, r->m, sum);
         w += 1 + r->n + r->m;
-        arena[r->y + unit] = forget_denormal(r->f ? maximum(0.0f, sum) : tanh_(sum));
+        rnn_unit(r, unit, sum, arena);
     }
 }
 
@@ -272,6 +296,148 @@ static void dense_row(const float *w, const float *inputs, float *outputs, uint3
         for (uint32_t k = 0; k < n - whole; k++) s[k] = fmaf(*x++, *w++, s[k]);
         *outputs++ = (s[0] + s[1]) + (s[2] + s[3]);
     }
+}
+
+/* --- layers with integer weights (kernels/quantized.py) ---------------------------------------------------------- */
+
+/* What a row of integer weights meets: n activations as they are, or as integers (16 bits each, so many as fill `stride`,
+ * in the scratch behind the arenas). Rows of weights are padded to `stride`, a multiple of four. */
+typedef struct {
+    const float *values;
+    const unsigned char *integers; /* NULL: the weights alone are integers */
+    uint32_t n, stride;
+} operand;
+
+static uint32_t fours(uint32_t n) { return (n + 3) & ~3u; }
+
+/* Where activation k stands: of four, the pairs that one instruction takes are those that it makes of four weights. */
+static uint32_t place_of(uint32_t k) { return TWO_PRODUCTS ? (k & ~3u) | (k & 1) << 1 | (k >> 1 & 1) : k; }
+
+static void put_integer(unsigned char *integers, uint32_t k, float value)
+{
+    int16_t integer = (int16_t)value;
+    memcpy(integers + 2 * place_of(k), &integer, sizeof integer);
+}
+
+/* Fills o->integers with x times inverse, to nearest, ties to even, bounded; false where a value is not finite. Inverses
+ * are one for each value, or one for all. */
+static bool quantize(operand *o, unsigned char *to, uint32_t scheme, const float *inverse, bool one_for_all)
+{
+    uint32_t fits = 0x7FFFFFFFu / 127 / o->n; /* the largest integer with which no sum overflows */
+    float most = scheme == EDGE_LSTM_INT8 ? 127.0f : fits < 32767 ? (float)fits : 32767.0f;
+    o->integers = to;
+    for (uint32_t k = 0; k < o->n; k++) {
+        if (not_finite(o->values[k])) return false;
+        float scaled = o->values[k] * inverse[one_for_all ? 0 : k];
+        put_integer(to, k, to_nearest(maximum(minimum(scaled, most), 0.0f - most)));
+    }
+    for (uint32_t k = o->n; k < o->stride; k++) put_integer(to, k, 0.0f);
+    return true;
+}
+
+static int32_t integer_sum(const int8_t *w, const unsigned char *x, uint32_t count)
+{
+    int32_t total = 0;
+#if TWO_PRODUCTS
+    for (; count; count -= 4, w += 4, x += 8) {
+        uint32_t four;
+        int16x2_t even, odd;
+        memcpy(&four, w, 4);
+        memcpy(&even, x, 4);
+        memcpy(&odd, x + 4, 4);
+        total = __smlad(__sxtb16((int8x4_t)four), even, total);
+        total = __smlad(__sxtb16((int8x4_t)(four >> 8)), odd, total);
+    }
+#else
+    for (uint32_t k = 0; k < count; k++) {
+        int16_t integer;
+        memcpy(&integer, x + 2 * k, sizeof integer);
+        total += w[k] * integer;
+    }
+#endif
+    return total;
+}
+
+/* base + scale * (the row at *w times the operand), rounded once; *w becomes the next row. */
+static float quantized_sum(const int8_t **w, const operand *o, float scale, float base)
+{
+    const int8_t *row = *w;
+    *w += o->stride;
+    if (o->integers) return fmaf((float)integer_sum(row, o->integers, o->stride), scale, base);
+    float total = 0.0f;
+    for (uint32_t k = 0; k < o->n; k++) total = fmaf(o->values[k], (float)row[k], total);
+    return fmaf(total, scale, base);
+}
+
+/* The operands x and h of a cell; the floats at *w begin with their inverse scales, which are passed over. */
+static bool operands(const edge_lstm_row *r, const float **w, const float *arena, unsigned char *scratch, operand o[2])
+{
+    const float *inverse = *w;
+    o[0] = (operand){arena + r->a, NULL, r->n, fours(r->n)};
+    o[1] = (operand){arena + r->b, NULL, r->m, fours(r->m)};
+    if (r->s == EDGE_LSTM_INT8_WEIGHTS) return true;
+    *w += r->n + 1;
+    return quantize(&o[0], scratch, r->s, inverse, false) &&
+           quantize(&o[1], scratch + 2 * o[0].stride, r->s, inverse + r->n, true);
+}
+
+/* Floats of a unit: biases, scales over x, scales over h; integers: for each gate its row over x, its row over h. */
+static bool quantized_lstm(const edge_lstm_row *r, const float *w, const int8_t *q, float *arena, unsigned char *scratch)
+{
+    operand o[2];
+    if (!operands(r, &w, arena, scratch, o)) return false;
+    for (uint32_t unit = 0; unit < r->m; unit++, w += 12) {
+        float s[4];
+        for (uint32_t gate = 0; gate < 4; gate++) {
+            float over_x = quantized_sum(&q, &o[0], w[4 + gate], w[gate]);
+            s[gate] = quantized_sum(&q, &o[1], w[8 + gate], over_x);
+        }
+        lstm_unit(r, unit, s, arena);
+    }
+    return true;
+}
+
+static bool quantized_gru(const edge_lstm_row *r, const float *w, const int8_t *q, float *arena, unsigned char *scratch)
+{
+    operand o[2];
+    if (!operands(r, &w, arena, scratch, o)) return false;
+    for (uint32_t unit = 0; unit < r->m; unit++, w += 10) {
+        float gates[2];
+        for (uint32_t gate = 0; gate < 2; gate++) {
+            float over_x = quantized_sum(&q, &o[0], w[4 + gate], w[gate]);
+            gates[gate] = quantized_sum(&q, &o[1], w[7 + gate], over_x);
+        }
+        float from_x = quantized_sum(&q, &o[0], w[6], w[2]);
+        float from_h = quantized_sum(&q, &o[1], w[9], w[3]);
+        gru_unit(r, unit, gates[0], gates[1], from_x, from_h, arena);
+    }
+    return true;
+}
+
+static bool quantized_rnn(const edge_lstm_row *r, const float *w, const int8_t *q, float *arena, unsigned char *scratch)
+{
+    operand o[2];
+    if (!operands(r, &w, arena, scratch, o)) return false;
+    for (uint32_t unit = 0; unit < r->m; unit++, w += 3) {
+        float over_x = quantized_sum(&q, &o[0], w[1], w[0]);
+        rnn_unit(r, unit, quantized_sum(&q, &o[1], w[2], over_x), arena);
+    }
+    return true;
+}
+
+/* Floats: inverse scales, then of each output bias and scale. */
+static bool quantized_dense(const edge_lstm_row *r, const float *w, const int8_t *q, float *arena, unsigned char *scratch)
+{
+    bool integers = r->s != EDGE_LSTM_INT8_WEIGHTS;
+    for (uint32_t row = 0; row < r->f; row++) {
+        operand x = {arena + r->a + row * r->n, NULL, r->n, fours(r->n)};
+        if (integers && !quantize(&x, scratch, r->s, w, false)) return false;
+        const float *of_output = w + (integers ? r->n : 0);
+        const int8_t *next = q;
+        for (uint32_t k = 0; k < r->m; k++, of_output += 2)
+            arena[r->y + row * r->m + k] = quantized_sum(&next, &x, of_output[1], of_output[0]);
+    }
+    return true;
 }
 
 /* --- element by element, and rows (kernels/elementwise.py, rows.py) ---------------------------------------------- */
@@ -367,8 +533,24 @@ static bool all_finite(const float *x, uint32_t n)
     return true;
 }
 
-static edge_lstm_status execute(const edge_lstm_model *m, const edge_lstm_row *r, float *arena, const float *x, float *y)
+/* A layer with integer weights; false where an activation is not finite. */
+static bool quantized(const edge_lstm_stream *s, const edge_lstm_row *r, float *arena)
 {
+    const edge_lstm_model *m = s->model;
+    const float *w = m->weights + r->w;
+    const int8_t *q = m->integers + r->q;
+    unsigned char *scratch = (unsigned char *)(s->arena + m->arena_size * m->copies);
+    switch (r->kind) {
+    case EDGE_LSTM_QUANTIZED_LSTM: return quantized_lstm(r, w, q, arena, scratch);
+    case EDGE_LSTM_QUANTIZED_GRU: return quantized_gru(r, w, q, arena, scratch);
+    case EDGE_LSTM_QUANTIZED_RNN: return quantized_rnn(r, w, q, arena, scratch);
+    default: return quantized_dense(r, w, q, arena, scratch);
+    }
+}
+
+static edge_lstm_status execute(const edge_lstm_stream *s, const edge_lstm_row *r, float *arena, const float *x, float *y)
+{
+    const edge_lstm_model *m = s->model;
     const float *w = m->weights + (r->kind == EDGE_LSTM_TAKE ? 0 : r->w);
     switch (r->kind) {
     case EDGE_LSTM_INPUT:
@@ -398,16 +580,17 @@ static edge_lstm_status execute(const edge_lstm_model *m, const edge_lstm_row *r
         break;
     case EDGE_LSTM_CHECK: return all_finite(arena + r->a, r->n) ? EDGE_LSTM_OK : EDGE_LSTM_BAD_STATE;
     case EDGE_LSTM_COMMIT: move(arena + r->a, arena + r->y, r->n); break;
-    default: move(arena + r->a, y + r->y, r->n); /* output */
+    case EDGE_LSTM_OUTPUT: move(arena + r->a, y + r->y, r->n); break;
+    default: return quantized(s, r, arena) ? EDGE_LSTM_OK : EDGE_LSTM_BAD_STATE;
     }
     return EDGE_LSTM_OK;
 }
 
-static edge_lstm_status execute_rows(const edge_lstm_model *m, uint32_t first, uint32_t count, float *arena, const float *x,
+static edge_lstm_status execute_rows(const edge_lstm_stream *s, uint32_t first, uint32_t count, float *arena, const float *x,
                                      float *y)
 {
     for (uint32_t k = first; k < first + count; k++) {
-        edge_lstm_status status = execute(m, &m->rows[k], arena, x, y);
+        edge_lstm_status status = execute(s, &s->model->rows[k], arena, x, y);
         if (status != EDGE_LSTM_OK) return status;
     }
     return EDGE_LSTM_OK;
@@ -437,13 +620,13 @@ edge_lstm_status edge_lstm_step(edge_lstm_stream *s, const float *x, float *y)
     const edge_lstm_model *m = s->model;
     uint32_t begun = m->windowed && s->seen < m->copies ? s->seen + 1 : m->copies, size = m->arena_size;
     for (uint32_t c = 0; c < begun; c++) { /* all compute before any commits, so a failure changes nothing */
-        edge_lstm_status status = execute_rows(m, 0, m->step_rows, s->arena + c * size, x, y);
+        edge_lstm_status status = execute_rows(s, 0, m->step_rows, s->arena + c * size, x, y);
         if (status != EDGE_LSTM_OK) return status;
     }
-    for (uint32_t c = 0; c < begun; c++) execute_rows(m, m->step_rows, m->commit_rows, s->arena + c * size, x, y);
+    for (uint32_t c = 0; c < begun; c++) execute_rows(s, m->step_rows, m->commit_rows, s->arena + c * size, x, y);
     float *speaking = next_to_speak(s);
     if (!speaking) return EDGE_LSTM_NOT_YET;
-    execute_rows(m, m->step_rows + m->commit_rows, m->output_rows, speaking, x, y);
+    execute_rows(s, m->step_rows + m->commit_rows, m->output_rows, speaking, x, y);
     if (m->windowed) reset_copy(m, speaking); /* its next window begins with the next reading */
     return EDGE_LSTM_OK;
 }

@@ -42,8 +42,15 @@ typedef enum {
     EDGE_LSTM_COMMIT,  /* arena[y : y + n] = arena[a : a + n]: a state takes its next value */
     EDGE_LSTM_OUTPUT,  /* out[y : y + n] = arena[a : a + n] */
     EDGE_LSTM_WHERE,   /* y = b where a is not zero, else c; n values */
-    EDGE_LSTM_LOOKUP   /* y[k] = row arena[a + k] of the table at w; n indices, f rows of m values */
+    EDGE_LSTM_LOOKUP,  /* y[k] = row arena[a + k] of the table at w; n indices, f rows of m values */
+    EDGE_LSTM_QUANTIZED_LSTM, /* as those without "quantized", with weights as integers at q and scheme s; */
+    EDGE_LSTM_QUANTIZED_GRU,  /* fail where a value to be made an integer is not finite */
+    EDGE_LSTM_QUANTIZED_RNN,
+    EDGE_LSTM_QUANTIZED_DENSE
 } edge_lstm_kind;
+
+/* What is an integer in a quantized layer: weights of 8 bits, and activations of so many bits or none. */
+typedef enum { EDGE_LSTM_INT8, EDGE_LSTM_INT16, EDGE_LSTM_INT8_WEIGHTS } edge_lstm_scheme;
 
 typedef enum {
     EDGE_LSTM_IDENTITY,
@@ -98,9 +105,10 @@ typedef enum {
     EDGE_LSTM_ROW_ARGMIN
 } edge_lstm_reduce;
 
-/* One operation; offsets count floats: a, b, c, y, z in the arena, w in the weights (of take: in the indices). */
+/* One operation; offsets count floats: a, b, c, y, z in the arena, w in the weights (of take: in the indices); and q counts
+ * the integers. */
 typedef struct {
-    uint32_t kind, w, a, b, c, y, z, n, m, f;
+    uint32_t kind, w, a, b, c, y, z, n, m, f, q, s;
 } edge_lstm_row;
 
 /* Values that stand in the arena after a reset, where they are not zero. */
@@ -123,9 +131,10 @@ typedef struct {
     uint32_t step_rows, commit_rows, output_rows;
     const float *weights;
     const uint32_t *indices;
+    const int8_t *integers; /* weights of quantized layers */
     const edge_lstm_reset_value *resets;
     uint32_t reset_count;
-    uint32_t arena_size; /* floats of one copy */
+    uint32_t arena_size; /* floats of one copy; behind the last copy is room for activations as integers */
     uint32_t copies;     /* 1, or the T windows under way of a model in window meaning */
     bool windowed;
     uint32_t ready, every; /* without windows: outputs come with reading `ready`, then with each `every`-th */
@@ -147,7 +156,7 @@ typedef enum {
     EDGE_LSTM_BAD_INDEX    /* a lookup's index is no number of a row; the state is unchanged */
 } edge_lstm_status;
 
-/* A stream in the reset state; `arena` is arena_size * copies floats (the header's ..._ARENA) of the caller's. */
+/* A stream in the reset state; `arena` is the caller's, floats as many as the header's ..._ARENA says. */
 void edge_lstm_begin(edge_lstm_stream *stream, const edge_lstm_model *model, float *arena);
 void edge_lstm_reset(edge_lstm_stream *stream);
 

@@ -8,7 +8,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from edge_lstm.firmware import BINARIES, MAPS, REDUCTIONS
+from edge_lstm.firmware_table import BINARIES, MAPS, REDUCTIONS
 from edge_lstm.model import Channel, Model, channels_for
 from edge_lstm.program import Builder
 from tests.nets import Weights, cell, network

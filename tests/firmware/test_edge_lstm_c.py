@@ -14,7 +14,8 @@ from click.testing import CliRunner
 
 from edge_lstm import firmware
 from edge_lstm.errors import ProgramError
-from edge_lstm.firmware import BINARIES, FIELDS, MAPS, REDUCTIONS, ROWS, vector_readings
+from edge_lstm.firmware import vector_readings
+from edge_lstm.firmware_table import BINARIES, FIELDS, MAPS, REDUCTIONS, ROWS
 from edge_lstm.kernels import layout
 from edge_lstm.model import Model, Policy, channels_for
 from edge_lstm.program import Builder
