@@ -136,6 +136,8 @@ def with_gates(model: Model) -> tuple[Model, dict[str, slice]]:
     program, beside = model.program, _Beside(model.program)
     found = layers(model)
     if not found:
+        if program.onnx:
+            raise StateError(f"model {model.name!r} runs with ONNX Runtime, which does not show the gates of its layers")
         quantized = " (its layers are quantized: read the gates of the model it was made from)"
         raise StateError(
             f"model {model.name!r} has no recurrent layer whose gates could be read"

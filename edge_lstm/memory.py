@@ -10,8 +10,9 @@ from __future__ import annotations
 import math
 import zlib
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from types import MappingProxyType
-from typing import TYPE_CHECKING, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn
 
 import numpy as np
 import numpy.typing as npt
@@ -19,6 +20,7 @@ import numpy.typing as npt
 from edge_lstm.assembly import aligned
 from edge_lstm.errors import ReadingError, StateError
 from edge_lstm.kernels import door, layout
+from edge_lstm.model import Policy, channels_for
 
 if TYPE_CHECKING:
     from edge_lstm.model import Model
@@ -44,6 +46,9 @@ class Memory:
         self._arenas = aligned(copies * self._initial.size).reshape(copies, -1)
         states = [s.slot.elements for s in model.program.states]
         self._elements = np.concatenate([*states, np.empty(0, np.int64)])
+        # Where zeros stand in for the readings before the first, all windows are under way from the beginning.
+        self._begun = copies if model.window is not None and model.before_window == "zeros" else 0
+        self._start = self._windows_of_zeros(lanes) if self._begun else self._initial
         self._frame = np.zeros(layout.FRAME, np.int64)
         for field, value in (
             (layout.TABLE, self._assembled.table.ctypes.data),
@@ -65,6 +70,22 @@ class Memory:
         long = model.program.multiply_adds * copies > _WORTH_RELEASING
         self.advance = self.advance_many if long else advance
         self.reset()
+
+    def _windows_of_zeros(self, lanes: int) -> Floats:
+        """The copies before the first reading: the window of copy k ends with reading k, so it has taken T - k zeros,
+        and copy 0 begins with the first reading. Zeros of the network, whatever the channels' scaling."""
+        model, size = self.model, self.model.program.input_size
+        inputs = channels_for(("zero",), (size,))
+        continuous: dict[str, Any] = {"window": None, "before_window": "wait", "feedback": (), "policy": Policy()}
+        network = Memory(replace(model, inputs=inputs, **continuous), 1, lanes, self._digest.hex())
+        x, y = aligned(size), aligned(model.program.output_size)
+        network.point_at(x, y, 1)
+        start = np.repeat(self._initial[None], len(self._arenas), axis=0)
+        for copy in range(len(start) - 1, 0, -1):
+            if status := network.advance():
+                self.fail(status, x, "a reading of zeros before the first window")
+            start[copy, self._elements] = network._arenas[0, self._elements]
+        return start
 
     def point_at(self, xs: Floats, ys: Floats, steps: int, *, x_copy: int = 0, y_copy: int = 0) -> None:
         """The next calls take `steps` readings from xs and write to ys, C-contiguous arrays that the caller keeps
@@ -99,8 +120,8 @@ class Memory:
 
     def reset(self) -> None:
         """Every copy as it began."""
-        self._arenas[:] = self._initial
-        self._frame[layout.SEEN] = 0
+        self._arenas[:] = self._start
+        self._frame[layout.SEEN] = self._begun
 
     def state(self, copies: int | slice) -> Mapping[str, Floats]:
         """What one copy remembers, or several, by name: float32 (units,) or (copies, units), read-only copies."""
@@ -176,3 +197,12 @@ class Memory:
         place = next(k for k, value in enumerate(x) if not math.isfinite(value))
         owner = [c.name for c in self.model.inputs for _ in range(c.width)][place]
         raise ReadingError(f"{what} holds {x[place]} in channel {owner!r}; it was not taken")
+
+
+def memory_of(model: Model, copies: int, lanes: int | None = None, digest: str | None = None) -> Memory:
+    """What remembers for this model, and advances it: the machine, or ONNX Runtime where it holds a graph."""
+    if model.program.onnx is None:
+        return Memory(model, copies, lanes, digest)
+    from edge_lstm.engines.memory import GraphMemory
+
+    return GraphMemory(model, copies, digest)

@@ -21,15 +21,18 @@ if TYPE_CHECKING:
 
     from edge_lstm.assembly import Assembled
     from edge_lstm.channels import Word
+    from edge_lstm.engines.graph import OnnxGraph
     from edge_lstm.gates import GateStream
     from edge_lstm.program import Floats
     from edge_lstm.stream import Stream, Streams
 
 Choose = Literal["value", "best", "sample"]
 Missing = Literal["skip", "hold", "predict"]
+BeforeWindow = Literal["wait", "zeros"]
 _LARGEST = 3.4028235e38  # float32
 CHOICES: tuple[Choose, ...] = ("value", "best", "sample")
 MISSING: tuple[Missing, ...] = ("skip", "hold", "predict")
+BEFORE_WINDOW: tuple[BeforeWindow, ...] = ("wait", "zeros")
 
 
 @dataclass(frozen=True)
@@ -127,6 +130,8 @@ class Model:
     window: None means continuous (the state goes on for ever); T means that an output belongs to the last T readings,
     computed from the reset state, as the network was trained.
     ready, every: outputs come with reading number `ready` after a reset and with every `every`-th from there on.
+    before_window: "wait" means no output before there are T readings; "zeros" means that the network's inputs are zero
+    in place of the readings before the first (a channel's zero in physical units is its offset).
     feedback: which outputs predict which inputs of the next reading. policy: what stands in for missing readings, where
     nobody says otherwise.
     """
@@ -142,6 +147,7 @@ class Model:
     policy: Policy = Policy()
     ready: int = 1
     every: int = 1
+    before_window: BeforeWindow = "wait"
     _assembled: dict[int, Assembled] = field(default_factory=dict, init=False, repr=False, compare=False)
 
     def __repr__(self) -> str:
@@ -178,6 +184,12 @@ class Model:
             raise ModelFileError(f"model {self.name!r}: ready {self.ready} and every {self.every} are out of range")
         if self.window is not None and (self.ready, self.every) != (1, 1):
             raise ModelFileError(f"model {self.name!r}: has a window, so ready and every are the window's")
+        if self.before_window not in BEFORE_WINDOW:
+            raise ModelFileError(
+                f"model {self.name!r}: before_window must be one of {BEFORE_WINDOW}, not {self.before_window!r}"
+            )
+        if self.before_window == "zeros" and self.window is None and self.ready != 1:
+            raise ModelFileError(f"model {self.name!r}: its first output comes with reading {self.ready}, not before")
         self._check_feedback()
 
     def _check_feedback(self) -> None:
@@ -214,6 +226,11 @@ class Model:
         if self.policy.missing == "predict" and not self.feedback:
             raise ModelFileError(f"model {self.name!r}: its policy is to predict, but it declares no feedback")
 
+    @property
+    def first(self) -> int:
+        """The number of the reading, counted from 1 after a reset, with which the first output comes."""
+        return 1 if self.before_window == "zeros" else self.window or self.ready
+
     @cached_property
     def digest(self) -> str:
         """SHA-256 (hex) over everything that decides what it computes; not over name and provenance."""
@@ -226,6 +243,14 @@ class Model:
             digest.update(str((array.dtype.str, array.shape)).encode())
             digest.update(array.tobytes())
         return digest.hexdigest()
+
+    @cached_property
+    def graph(self) -> OnnxGraph:
+        """The session of a model that ONNX Runtime runs (`program.onnx`), shared by all streams. Raises ModelFileError
+        where the graph is damaged."""
+        from edge_lstm.engines.memory import graph_of
+
+        return graph_of(self)
 
     def assembled(self, lanes: int) -> Assembled:
         """Laid out for a machine of so many lanes; made once, shared by all streams."""

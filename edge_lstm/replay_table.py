@@ -203,7 +203,7 @@ def replay_table(
     if unread:
         more = ", …" if summary.missing > len(unread) else ""
         summary.notes.append(f"rows skipped for a missing number: line {', '.join(map(str, unread))}{more}")
-    needed = model.window or model.ready
+    needed = model.first
     if rows and not answered and rows < needed:
         summary.notes.append(f"no output: the log has {rows} readings, the window needs {needed}")
     if model.rate_hz and abs(timing.rate_hz - model.rate_hz) > 0.05 * model.rate_hz:

@@ -106,6 +106,8 @@ def describe(model: Model) -> tuple[dict[str, Any], Arrays]:
         header["policy"] = asdict(model.policy)
     if (model.ready, model.every) != (1, 1):
         header["ready"], header["every"] = model.ready, model.every
+    if model.before_window != "wait":
+        header["before_window"] = model.before_window
     return header, arrays
 
 
@@ -130,15 +132,20 @@ def write_whole(path: Path, content: bytes) -> None:
         raise
 
 
-def save(model: Model, path: str | os.PathLike[str]) -> None:
-    """Write a model file, whole or not at all. Raises ModelFileError where the file cannot be written."""
+def content(model: Model) -> bytes:
+    """A model file as bytes."""
     header, arrays = describe(model)
     header["digest"] = model.digest
     text = np.frombuffer(json.dumps(header).encode(), np.uint8)
-    content = io.BytesIO()
-    np.savez(content, **{_HEADER: text, **{str(k): a for k, a in enumerate(arrays)}})  # type: ignore[arg-type]
+    file = io.BytesIO()
+    np.savez(file, **{_HEADER: text, **{str(k): a for k, a in enumerate(arrays)}})  # type: ignore[arg-type]
+    return file.getvalue()
+
+
+def save(model: Model, path: str | os.PathLike[str]) -> None:
+    """Write a model file, whole or not at all. Raises ModelFileError where the file cannot be written."""
     try:
-        write_whole(Path(path), content.getvalue())
+        write_whole(Path(path), content(model))
     except OSError as error:
         raise ModelFileError(f"{path}: cannot be written: {error.strerror}") from error
 
@@ -264,6 +271,7 @@ def _model(header: dict[str, Any], arrays: Arrays) -> Model:
         Policy(**header.get("policy", {})),
         header.get("ready", 1),
         header.get("every", 1),
+        header.get("before_window", "wait"),
     )
 
 

@@ -21,7 +21,7 @@ from edge_lstm.assembly import aligned
 from edge_lstm.errors import FeedbackError, ReadingError, StateError
 from edge_lstm.feedback import Forecast, Loop, roll
 from edge_lstm.kernels import layout
-from edge_lstm.memory import Memory
+from edge_lstm.memory import memory_of
 
 if TYPE_CHECKING:
     from edge_lstm.model import Choose, Model
@@ -37,7 +37,7 @@ class Stream:
         """digest: of the model whose snapshots these are, where this one stands for it (`gates.py`)."""
         self.model = model
         self._lanes, self._digest = lanes, digest
-        self._memory = Memory(model, model.window or 1, lanes, digest)
+        self._memory = memory_of(model, model.window or 1, lanes, digest)
         self._x: Floats = aligned(model.program.input_size)
         self._y: Floats = aligned(model.program.output_size)
         self._result: Floats = self._y.view()
@@ -168,7 +168,7 @@ class Streams:
         if (model.ready, model.every) != (1, 1):
             raise ReadingError(f"model {model.name!r} does not speak at every reading; use a Stream for each")
         self.model, self.count = model, count
-        self._memory = Memory(model, count, lanes)
+        self._memory = memory_of(model, count, lanes)
         inputs, outputs = model.program.input_size, model.program.output_size
         self._x: Floats = aligned(count * inputs).reshape(count, inputs)
         self._y: Floats = aligned(count * outputs).reshape(count, outputs)

@@ -15,6 +15,7 @@ import numpy.typing as npt
 
 from edge_lstm.engines.graph import OnnxGraph, open_session
 from edge_lstm.errors import ImportModelError
+from edge_lstm.importers.onnx_gru import patched
 
 if TYPE_CHECKING:
     from edge_lstm.model import Channel, Model
@@ -83,7 +84,8 @@ def verify(
         raise ImportModelError(
             f"model {model.name!r} was not made from an ONNX file; there is nothing to compare it with"
         )
-    graph = OnnxGraph(open_session(onnx_path), meaning)
+    reset = meaning.get("linear_before_reset")
+    graph = OnnxGraph(open_session(onnx_path if reset is None else patched(onnx_path, reset)), meaning)
     rng = np.random.default_rng(seed)
     draw = _Readings(model, graph, rng)
     window = _window(model)
@@ -109,7 +111,7 @@ class _Readings:
 
     def __init__(self, model: Model, graph: OnnxGraph, rng: np.random.Generator) -> None:
         self.rng = rng
-        self.scale, self.offset = _scaling(model.inputs)
+        self.scale, self.offset = scaling(model.inputs)
         sizes = [(n.name, n.slot.size) for n in model.program.inputs]
         self.kinds = np.repeat([np.dtype(graph.types[n]).kind for n, _ in sizes], [s for _, s in sizes])
         tables = [len(op.weights["table"]) for op in model.program.operations if op.kind == "lookup"]
@@ -131,15 +133,16 @@ class _Readings:
         return rows
 
 
-def _scaling(channels: tuple[Channel, ...]) -> tuple[Array, Array]:
+def scaling(channels: tuple[Channel, ...]) -> tuple[Array, Array]:
+    """Scale and offset of each number of a reading or an output: physical = network * scale + offset."""
     widths = [c.width for c in channels]
     return np.repeat([c.scale for c in channels], widths), np.repeat([c.offset for c in channels], widths)
 
 
 def _compare(name: str, model: Model, graph: OnnxGraph, rows: Array, tolerance: float) -> list[Run]:
-    scale, offset = _scaling(model.inputs)
+    scale, offset = scaling(model.inputs)
     ours = np.asarray(model.stream().run((rows * scale + offset).astype(np.float32)), np.float64)
-    scale, offset = _scaling(model.outputs)
+    scale, offset = scaling(model.outputs)
     ours = (ours - offset) / scale
     steps, theirs = _oracle(model, graph, rows)
     if not steps.size:
@@ -176,13 +179,15 @@ def _oracle(model: Model, graph: OnnxGraph, rows: Array) -> tuple[npt.NDArray[np
     window = _window(model)
     states = graph.first_states()
     if window:
+        zeros = window - 1 if model.before_window == "zeros" else 0
+        rows = np.concatenate([np.zeros((zeros, rows.shape[1]), rows.dtype), rows])
         last = np.arange(window - 1, len(rows))
         last = (
             last[np.unique(np.linspace(0, len(last) - 1, min(len(last), MAX_WINDOWS)).astype(int))]
             if last.size
             else last
         )
-        return last, np.array([graph.newest(rows[t + 1 - window : t + 1], states)[0] for t in last])
+        return last - zeros, np.array([graph.newest(rows[t + 1 - window : t + 1], states)[0] for t in last])
     if not graph.has_time:
         results = []
         for t in range(len(rows)):

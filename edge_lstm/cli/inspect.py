@@ -48,20 +48,24 @@ def describe(model: Model) -> dict[str, Any]:
         "feedback": [asdict(f) for f in model.feedback],
         "policy": asdict(model.policy),
         "states": [{"name": s.name, "size": s.slot.size, "reset": _reset(s.reset.tolist())} for s in program.states],
-        "operations": [_operation(op) for op in program.operations],
+        "engine": "onnxruntime" if program.onnx else "machine",
+        "operations": [] if program.onnx else [_operation(op) for op in program.operations],
         "provenance": dict(model.provenance),
     }
 
 
 def time_meaning(model: Model) -> str:
     """The model's meaning in time, in words."""
+    zeros = "; before there are so many, the network's inputs are zero in their place"
+    before = zeros if model.before_window == "zeros" else ""
     if model.window is None and model.provenance.get("mode") == "window":
-        return f"window: each output belongs to the last {model.ready} readings, all computed anew at each reading"
+        window = model.provenance.get("window", model.ready)
+        return f"window: each output belongs to the last {window} readings, all computed anew at each reading{before}"
     if model.window is None:
         first = f"; the first output comes with reading {model.ready}" if model.ready > 1 else ""
         more = f"; an output every {model.every} readings" if model.every > 1 else ""
         return f"continuous: the memory goes on from reading to reading{first}{more}"
-    return f"window: each output belongs to the last {model.window} readings, from the reset state"
+    return f"window: each output belongs to the last {model.window} readings, from the reset state{before}"
 
 
 def _channel(c: Channel) -> dict[str, Any]:
@@ -118,7 +122,11 @@ def _show(model: Model, found: dict[str, Any]) -> None:
     console.print(f"[bold]{escape(model.name)}[/]  {escape(found['file'])} ({found['bytes']:,} bytes)")
     console.print(f"digest   {model.digest}")
     console.print(f"time     {found['time']}{rate}")
-    console.print(f"size     {found['weights']:,} weights, {found['multiply_adds']:,} multiply-adds per reading")
+    if model.program.onnx:
+        size = model.program.onnx.weights["graph"].size
+        console.print(f"size     {found['weights']:,} weights in a graph of {size:,} bytes, which ONNX Runtime runs")
+    else:
+        console.print(f"size     {found['weights']:,} weights, {found['multiply_adds']:,} multiply-adds per reading")
 
     channels = Table(
         "", "channel", "unit", "physical = network * scale + offset", "width", box=None, header_style="dim"
@@ -132,12 +140,13 @@ def _show(model: Model, found: dict[str, Any]) -> None:
     console.print(_filled(channels, "1"))
 
     operations = Table("", "operation", "name", "sizes", "weights", "multiply-adds", box=None, header_style="dim")
-    for number, op in enumerate(model.program.operations):
+    for number, op in enumerate(() if model.program.onnx else model.program.operations):
         sizes = " ".join(str(s.size) for s in op.inputs) + " → " + " ".join(str(s.size) for s in op.outputs)
         shapes = " ".join(f"{key} {'×'.join(map(str, w.shape))}" for key, w in op.weights.items())
         kind = f"{op.kind} {op.attributes['function']}" if "function" in op.attributes else op.kind
         operations.add_row(str(number), kind, escape(op.name), sizes, shapes, f"{op.multiply_adds:,}")
-    console.print(_filled(operations, ""))
+    if operations.row_count:
+        console.print(_filled(operations, ""))
 
     states = ", ".join(f"{s['name']} ({s['size']})" for s in found["states"])
     console.print(f"states   {escape(states) or 'none: this network has no memory'}")

@@ -1,12 +1,23 @@
 """An ONNX graph run by ONNX Runtime in the meaning that its import gave it: readings in, outputs of readings out.
 
-Its rule: the same rows as a Stream of the imported model, in network units. What an axis means is not guessed again; it
-stands in the model's provenance ("graph"). One thread, no spinning: nothing else on the robot is disturbed.
+Its rule: what an axis means is not guessed here; it stands in the meaning, JSON values in the order of the values:
+
+    inputs     {name: {"time": axis or null, "batch": axis or null}}, states too
+    outputs    the same; an output without a time axis is the newest
+    states     {input: output}, what is carried from call to call
+    zero       inputs that are always zero
+    constants  {input: value}
+    streams    how many the batch axis holds, 1 where it is open; all of them get the same readings
+    window     0, or how many readings each call gets (in the meaning of a model's graph)
+
+One thread, no spinning: nothing else on the robot is disturbed. A session reads no file but the one it is given: a
+graph in memory has no data outside of it.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -36,12 +47,46 @@ def open_session(source: str | Path | bytes) -> Any:
     options.log_severity_level = 4
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
     options.add_session_config_entry("session.inter_op.allow_spinning", "0")
+    if isinstance(source, bytes):  # else data outside of it would be looked for in the current folder
+        options.add_session_config_entry("session.model_external_initializers_file_folder_path", "/dev/null/nowhere")
     try:
         given = source if isinstance(source, bytes) else str(source)
         return ort.InferenceSession(given, options, providers=["CPUExecutionProvider"])
     except Exception as error:  # onnxruntime raises classes of its own, without a common base
         name = "the graph" if isinstance(source, bytes) else source
-        raise ImportModelError(f"{name}: ONNX Runtime does not load it: {error}") from None
+        raise ImportModelError(f"{name}: ONNX Runtime does not load it: {one_line(error)}") from None
+
+
+def version() -> str:
+    """Of ONNX Runtime: another one need not give the same bits."""
+    import onnxruntime
+
+    return str(onnxruntime.__version__)
+
+
+def one_line(error: Exception) -> str:
+    """What ONNX Runtime says, without its address in the source and its line breaks."""
+    text = " ".join(str(error).split())
+    return text if len(text) < 300 else text[:300] + " …"
+
+
+@dataclass(frozen=True)
+class _Feed:
+    """How an input of the graph is made of the columns of readings (T, n)."""
+
+    columns: slice
+    inner: tuple[int, ...]
+    has_time: bool
+    streams: int | None  # the size of the batch axis
+    order: tuple[int, ...]  # from (time, inner …, batch) to the input's own
+    dtype: str
+
+    def __call__(self, rows: Array) -> Array:
+        part = rows[:, self.columns] if self.has_time else rows[-1, self.columns]
+        values = part.reshape(*part.shape[:-1], *self.inner)
+        if self.streams is not None:
+            values = np.broadcast_to(values[..., None], (*values.shape, self.streams))
+        return np.ascontiguousarray(values.transpose(self.order), self.dtype)
 
 
 class OnnxGraph:
@@ -54,15 +99,39 @@ class OnnxGraph:
         self.outputs: Mapping[str, Any] = meaning["outputs"]
         self.types = {v.name: TYPES[v.type] for v in session.get_inputs() if v.type in TYPES}
         self.shapes: dict[str, list[Any]] = {v.name: list(v.shape) for v in session.get_inputs()}
-        missing = [n for n in (*self.axes, *meaning["constants"]) if n not in self.shapes]
-        if missing:
-            raise ImportModelError(f"the graph has no input {missing[0]!r}; the model was made from another file")
-        # Exporters leave a fixed length in the outputs of graphs with an open one; ONNX Runtime then relies on it.
         declared = {v.name: list(v.shape) for v in session.get_outputs()}
+        needed = (*self.axes, *meaning["constants"], *meaning["zero"])
+        missing = [n for n in needed if n not in self.types]
+        missing += [n for n in (*self.outputs, *self.states.values()) if n not in declared]
+        if missing:
+            raise ImportModelError(f"the graph has no input or output {missing[0]!r}; the model was made from another")
+        # Exporters leave a fixed length in the outputs of graphs with an open one; ONNX Runtime then relies on it.
         lengths = [self.shapes[n][a["time"]] for n, a in self.axes.items() if a["time"] is not None]
         lengths += [declared[n][a["time"]] for n, a in self.outputs.items() if a["time"] is not None]
         self.length: int | None = min((d for d in lengths if isinstance(d, int)), default=None)
         self.has_time = any(a["time"] is not None for a in self.axes.values())
+        self._wanted = [*self.outputs, *self.states.values()]
+        self._constants = {n: np.asarray(v, self.types[n]) for n, v in meaning["constants"].items()}
+        self._feeds, start = {}, 0
+        for name in self.axes:
+            if name not in self.states:
+                self._feeds[name] = self._feed(name, start)
+                start = self._feeds[name].columns.stop
+
+    def _feed(self, name: str, start: int) -> _Feed:
+        dims = self._dims(name, 1)
+        time, batch = self.axes[name]["time"], self.axes[name]["batch"]
+        own = [k for k in range(len(dims)) if k not in (time, batch)]
+        inner = tuple(dims[k] for k in own)
+        order = [*([time] if time is not None else []), *own, *([batch] if batch is not None else [])]
+        return _Feed(
+            slice(start, start + int(np.prod(inner, dtype=np.int64))),
+            inner,
+            time is not None,
+            None if batch is None else dims[batch],
+            tuple(np.argsort(order).tolist()),
+            self.types[name],
+        )
 
     def _dims(self, name: str, length: int) -> list[int]:
         axes = self.axes.get(name, {"time": None, "batch": None})
@@ -72,6 +141,19 @@ class OnnxGraph:
                 dims[axis] = size
         return dims
 
+    @property
+    def reading_size(self) -> int:
+        """How many numbers a reading has."""
+        return max((feed.columns.stop for feed in self._feeds.values()), default=0)
+
+    def columns(self, name: str) -> slice:
+        """Where an input's numbers stand in a reading."""
+        return self._feeds[name].columns
+
+    def state_shapes(self) -> dict[str, tuple[int, ...]]:
+        """The shape of each input that is carried on, by name."""
+        return {n: tuple(self._dims(n, 1)) for n in self.states}
+
     def first_states(self, length: int = 1) -> dict[str, Array]:
         """The states before the first reading: zero."""
         names = [*self.states, *self.meaning["zero"]]
@@ -79,35 +161,15 @@ class OnnxGraph:
 
     def feeds(self, rows: Array) -> dict[str, Array]:
         """Readings (T, n) as the graph's inputs. All streams of a fixed batch get the same."""
-        found, start = {}, 0
-        for name, axes in self.axes.items():
-            if name in self.states:
-                continue
-            dims = self._dims(name, len(rows))
-            time, batch = axes["time"], axes["batch"]
-            inner = [d for k, d in enumerate(dims) if k not in (time, batch)]
-            size = int(np.prod(inner, dtype=np.int64))
-            part = rows[:, start : start + size]
-            start += size
-            values = part.reshape(len(rows), *inner) if time is not None else part[-1].reshape(inner)
-            order = [k for k in range(len(dims)) if k not in (time, batch)]
-            if time is not None:
-                order.insert(0, time)
-            if batch is not None:
-                values = np.broadcast_to(values[..., None], (*values.shape, dims[batch]))
-                order.append(batch)
-            found[name] = np.ascontiguousarray(np.transpose(values, np.argsort(order)).astype(self.types[name]))
-        for name, value in self.meaning["constants"].items():
-            found[name] = np.asarray(value, self.types[name])
-        return found
+        return {name: feed(rows) for name, feed in self._feeds.items()} | self._constants
 
     def run(self, rows: Array, states: Mapping[str, Array]) -> tuple[list[Array], dict[str, Array]]:
         """Outputs in the model's order, each (T or 1, n) of the first stream, and the states after the readings."""
-        wanted = [*self.outputs, *self.states.values()]
         try:
-            results = self.session.run(wanted, {**self.feeds(rows), **states})
+            results = self.session.run(self._wanted, {**self.feeds(rows), **states})
         except Exception as error:  # of classes of onnxruntime's own
-            raise ImportModelError(f"ONNX Runtime does not run the graph on {len(rows)} readings: {error}") from None
+            text = one_line(error)
+            raise ImportModelError(f"ONNX Runtime does not run the graph on {len(rows)} readings: {text}") from None
         shown = []
         for (_, axes), value in zip(self.outputs.items(), results, strict=False):
             time, batch = axes["time"], axes["batch"]

@@ -23,7 +23,7 @@ import numpy.typing as npt
 
 from edge_lstm.errors import ImportModelError
 from edge_lstm.importers.array_layers import Arrays, Dense, Layer, Recurrent, find_layers
-from edge_lstm.model import Channel, Model, channels_for
+from edge_lstm.model import BeforeWindow, Channel, Model, channels_for
 from edge_lstm.program import MAP_FUNCTIONS, Builder, Program, Slot
 
 MAX_BYTES = 1 << 30
@@ -39,6 +39,7 @@ def from_arrays(
     nonlinearity: str = "tanh",
     reset_after: bool | None = None,
     window: int | None = None,
+    before_window: BeforeWindow = "wait",
     name: str | None = None,
     rate_hz: float | None = None,
     inputs: Sequence[Channel] | None = None,
@@ -50,11 +51,14 @@ def from_arrays(
     last (default: the order in the file, which must fit). activations: one per dense layer, in order (default for a
     single dense layer: "identity"; for several it must be said). nonlinearity: "tanh" (default) or "relu", of a
     plain RNN. reset_after: of a Keras GRU without bias. window: None (default) is continuous; T means each output
-    belongs to the last T readings.
+    belongs to the last T readings. before_window: "wait" (no output before T readings) or "zeros" (the network's inputs
+    are zero in place of the readings before the first).
 
     Raises ImportModelError naming the array for everything left over, missing, ambiguous or of a wrong shape.
     """
     arrays = _read(source)
+    if before_window != "wait" and window is None:
+        raise arrays.fail(f"before_window = {before_window!r} has no meaning without window=T")
     layers = find_layers(arrays, cell, reset_after)
     layers = _ordered(arrays, layers, order)
     if arrays.left:
@@ -89,6 +93,7 @@ def from_arrays(
         window,
         provenance,
         name or (Path(source).stem if isinstance(source, str | Path) else "model"),
+        before_window=before_window,
     )
 
 

@@ -7,41 +7,16 @@ element comes from; an open dimension that is neither time nor batch is not trie
 from __future__ import annotations
 
 import itertools
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
+from edge_lstm.errors import ImportModelError
 from edge_lstm.importers.onnx_graph import Value
 
 MOST = 64
-PRIMES = (
-    7,
-    11,
-    13,
-    17,
-    19,
-    23,
-    29,
-    31,
-    37,
-    41,
-    43,
-    47,
-    53,
-    59,
-    61,
-    67,
-    71,
-    73,
-    79,
-    83,
-    89,
-    97,
-    101,
-    103,
-    107,
-    109,
-    113,
-)
+NAMES_OF = {"batch": ("batch",), "time": ("time", "seq", "frame", "steps")}
+LEAST = 7  # readings of the shortest drawing of an open length
 
 
 @dataclass(frozen=True)
@@ -65,11 +40,30 @@ class Axes:
         return "; ".join(words)
 
 
-def witnesses(sizes: set[int]) -> tuple[tuple[int, int], tuple[int, int]]:
-    """Two pairs (length, batch) of primes that divide no dimension of the graph, so that nothing fits by accident."""
-    free = [p for p in PRIMES if not any(d and d % p == 0 for d in sizes)]
-    free += [127, 131, 137, 139] if len(free) < 4 else []
-    return (free[0], free[1]), (free[3], free[2])
+def witness(dims: set[int], least: int) -> int:
+    """A size for an open dimension: the first prime from `least` on that divides none of these, so that nothing fits by
+    accident."""
+    return next(
+        p
+        for p in itertools.count(least)
+        if all(p % k for k in range(2, math.isqrt(p) + 1)) and not any(d and d % p == 0 for d in dims)
+    )
+
+
+def check_names(axes: Axes, inputs: Sequence[Value]) -> None:
+    """Refuses an open dimension whose name says that it is the batch where the graph makes it time, or the other way
+    round: a network exported without its batch_first=True runs, over the wrong axis."""
+    for value in inputs:
+        said = axes.of[value.name][0] if axes.length != 1 else "none"
+        for role, axis in enumerate(axes.of[value.name]):
+            name = value.dims[axis] if axis is not None else ""
+            other = ("batch", "time")[role]
+            if isinstance(name, str) and any(word in name.lower() for word in NAMES_OF[other]):
+                raise ImportModelError(
+                    f"input {value}: the recurrent layers take axis {axis}, named {name!r}, as the"
+                    f" {('time', 'batch')[role]}. Was batch_first=True forgotten at export? If the graph means it, say"
+                    f" time_axis={said!r} (--time-axis)"
+                )
 
 
 def assignments(inputs: Sequence[Value]) -> Iterator[Axes]:

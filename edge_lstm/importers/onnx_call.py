@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from edge_lstm.errors import ImportModelError
+from edge_lstm.errors import ImportModelError, UnsupportedError
 from edge_lstm.importers.onnx_graph import Array, Node
 from edge_lstm.importers.onnx_tags import Misfit
 
@@ -30,7 +30,7 @@ class Call:
 
     def fail(self, text: str) -> ImportModelError:
         """An error that names the node."""
-        return ImportModelError(f"{self.node}: {text}")
+        return UnsupportedError(f"{self.node}: {text}")
 
     def attribute(self, name: str, default: Any = None) -> Any:
         """The attribute's value, or its default."""
@@ -115,5 +115,6 @@ def guarded(call: Call, function: Callable[[Call], Result]) -> tuple[Array, ...]
 def sized(call: Call, shape: Sequence[int]) -> tuple[int, ...]:
     """A shape that is about to take memory."""
     if any(d < 0 for d in shape) or math.prod(shape) > MAX_ELEMENTS:
-        raise call.fail(f"would make an array of shape {list(shape)}; {MAX_ELEMENTS} elements are the most")
+        most = f"{MAX_ELEMENTS} elements are the most"  # for ONNX Runtime too, so it is not asked
+        raise ImportModelError(f"{call.node}: would make an array of shape {list(shape)}; {most}")
     return tuple(int(d) for d in shape)

@@ -7,16 +7,15 @@ time has one step per reading; a whole drawing keeps the last T readings as stat
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 import numpy as np
 
-from edge_lstm.errors import ImportModelError
+from edge_lstm.errors import ImportModelError, TooLargeError, UnsupportedError
 from edge_lstm.importers.onnx_axes import Axes, assignments
 from edge_lstm.importers.onnx_graph import Graph, Value
 from edge_lstm.importers.onnx_lower import Carry, Lag, Lowering, Operand
-from edge_lstm.importers.onnx_states import Pairs, pair_states
+from edge_lstm.importers.onnx_states import Pairs
 from edge_lstm.importers.onnx_tags import (
     MAX_BATCH,
     MAX_LENGTH,
@@ -68,62 +67,20 @@ def progress_of(error: ImportModelError) -> float:
     return float(getattr(error, "progress", 0.0))
 
 
-def unclear(graph: Graph, candidates: list[Axes]) -> ImportModelError:
+class UnclearError(ImportModelError):
+    """More than one axis could be time; the caller must say which."""
+
+
+def unclear(graph: Graph, candidates: list[Axes]) -> UnclearError:
     """The refusal where more than one axis could be time."""
     ways = sorted({time for axes in candidates for time, _ in axes.of.values() if time is not None})
-    error = ImportModelError(
+    said = [str(a) for a in ways] + ['"none"'] * any(axes.length == 1 for axes in candidates)
+    error = UnclearError(
         f"which axis of the inputs {', '.join(map(str, graph.inputs))} is time is not clear: say"
-        f" time_axis={' or '.join(map(str, ways))} (--time-axis)"
+        f" time_axis={' or '.join(said)} (--time-axis)"
     )
     error.progress = float(len(graph.nodes))  # type: ignore[attr-defined]
     return error
-
-
-def explore(source: Source, asked: Mapping[str, str] | None, sizes: tuple[int, int]) -> tuple[Axes, Pairs, Drawing]:
-    """The first assignment of axes under which the whole graph can be lowered and has a memory, and its states.
-
-    Without a memory anything fits as one wide reading; so that is taken only where nothing likelier has failed. It goes
-    before a look back that nothing proves: a dense layer over a vector could always be one over readings.
-    """
-    furthest: tuple[float, ImportModelError] | None = None
-    memoryless: tuple[Axes, Pairs, Drawing] | None = None
-    likely: list[tuple[Axes, Pairs, Drawing]] = []  # look back, but nothing proves that it is along time
-    graph = source.graph
-    for axes in filter(source.allowed, assignments(graph.inputs)):
-        try:
-            drawing = draw(source, axes, sizes, {}, None)
-            for name, tags in drawing.outputs.items():
-                newest(name, tags, drawing.low)
-        except Misfit as error:
-            progress = float(getattr(error, "progress", len(graph.nodes)))
-            if furthest is None or progress > furthest[0]:
-                furthest = (progress, error)
-            continue
-        pairs = pair_states(drawing.inputs, drawing.outputs, graph.inputs, drawing.low, asked)
-        if stray := [name for name, _ in drawing.low.once if name not in pairs]:
-            text = f"input {stray[0]!r} has no time axis and is no state; give it one value per reading"
-            furthest = furthest or (0, ImportModelError(text))
-        elif pairs or (drawing.low.plan.states and drawing.low.proven):
-            return axes, pairs, drawing
-        elif drawing.low.forgets:
-            text = f"{drawing.low.forgets}: its sequence axis is not the time axis, and nothing else remembers"
-            furthest = furthest or (0, Misfit(text))
-        elif drawing.low.plan.states:
-            likely.append((axes, pairs, drawing))
-        elif furthest is None and memoryless is None:
-            memoryless = axes, pairs, drawing
-    if memoryless is not None and source.time_axis is None:
-        return memoryless
-    if likely and not isinstance(furthest and furthest[1], ProvenMisfit):
-        if len({str(time) for axes, _, _ in likely for time, _ in axes.of.values()} - {"None"}) == 1:
-            return likely[0]
-        raise unclear(graph, [axes for axes, _, _ in likely])
-    if memoryless is not None:
-        return memoryless
-    if furthest is not None:
-        raise furthest[1]
-    shapes = ", ".join(str(v) for v in graph.inputs)
-    raise ImportModelError(f"no axes of the inputs {shapes} can be time and batch; at most two dimensions may be open")
 
 
 def draw(source: Source, axes: Axes, sizes: tuple[int, int], pairs: Pairs, traced: Drawing | None) -> Drawing:
@@ -145,7 +102,9 @@ def _draw(
 ) -> Drawing:
     carries: list[Carry] = []
     while True:
-        low = Lowering(source.opset, axes.length or sizes[0], axes.batch or sizes[1], loops=loops)
+        low = Lowering(
+            source.opset, axes.length or sizes[0], axes.batch or sizes[1], loops=loops, endless=axes.length == 0
+        )
         low.carries = [replace(c, place=None, found={}) for c in carries]
         try:
             drawing = _run(low, source, axes, pairs, traced)
@@ -159,7 +118,7 @@ def _draw(
                 (c.op, c.newer, c.ids, c.shape) == (carry.op, carry.newer, carry.ids, carry.shape) for c in carries
             )
             if known or len(carries) >= MAX_CARRIES:
-                lag.progress, lag.loop = low.progress, True  # type: ignore[attr-defined]
+                lag.progress, lag.loop = float(low.progress), True  # type: ignore[attr-defined]
                 raise
             carries.append(carry)
         except ImportModelError as error:
@@ -167,16 +126,17 @@ def _draw(
             text = str(error)
             if any(re.search(rf"\b{n}\b", text) for n in sizes_shown):
                 text += f" (open dimensions are tried with the sizes {' and '.join(sizes_shown)})"
-            told = type(error)(text) if isinstance(error, Misfit) else ImportModelError(text)
+            told = type(error)(text) if isinstance(error, (Misfit, UnsupportedError)) else ImportModelError(text)
             progress = low.progress + 0.5 * isinstance(error, ProvenMisfit)
             told.progress, told.loop = progress, bool(carries)  # type: ignore[attr-defined]
+            told.reach = sum(low.reaches.values()) + low.choice  # type: ignore[attr-defined]
             raise told from None
 
 
 def _run(low: Lowering, source: Source, axes: Axes, pairs: Pairs, traced: Drawing | None) -> Drawing:
     graph = source.graph
     if low.length > MAX_LENGTH or low.batch > MAX_BATCH:
-        raise ImportModelError(f"a sequence of {low.length} or a batch of {low.batch} is too long")
+        raise TooLargeError(f"a sequence of {low.length} or a batch of {low.batch} is too long")
     values: dict[str, Operand] = {}
     inputs: dict[str, Tagged] = {}
     pieces: list[tuple[Place, str, Ids]] = []
@@ -276,11 +236,11 @@ def draw_whole(source: Source, window: int | None, least: int, sizes: tuple[int,
 def _draw_window(source: Source, axes: Axes, length: int, sizes: tuple[int, int]) -> Drawing:
     graph = source.graph
     if length > MAX_LENGTH or (axes.batch or sizes[1]) > MAX_BATCH:
-        raise ImportModelError(f"a window of {length} readings is too long")
+        raise TooLargeError(f"a window of {length} readings is too long")
     low = Lowering(source.opset, 1, axes.batch or sizes[1], whole=True)
     values: dict[str, Operand] = {}
     inputs: dict[str, Tagged] = {}
-    states: dict[str, Ids] = {}
+    given: dict[str, Ids] = {}
     for value in graph.inputs:
         dims = axes.dims(value, length, low.batch)
         if value.name in source.zero:
@@ -291,14 +251,14 @@ def _draw_window(source: Source, axes: Axes, length: int, sizes: tuple[int, int]
         count = int(np.prod(one, dtype=np.int64))
         newest_ids = low.plan.input(value.name, count)
         ids = newest_ids.reshape(one)
-        if time is None:
-            states[value.name] = newest_ids
-        elif length > 1:
+        given[value.name] = newest_ids
+        if time is not None and length > 1:
             past = low.plan.state(f"{value.name}.past", (length - 1) * count)
             past.next = np.concatenate([past.ids[count:], newest_ids])
             ring = np.concatenate([past.ids, newest_ids]).reshape(length, *one)
             low.order.update({int(i): t for t, part in enumerate(ring, 1) for i in part.reshape(-1)})
             ids = np.concatenate(list(ring), axis=time)
+            given[value.name] = ids.reshape(-1)
         b = np.zeros([1] * len(dims), np.int64)
         if stream is not None and low.batch > 1:
             b = np.arange(1, low.batch + 1).reshape([-1 if k == stream else 1 for k in range(len(dims))])
@@ -309,7 +269,7 @@ def _draw_window(source: Source, axes: Axes, length: int, sizes: tuple[int, int]
     except ImportModelError as error:
         error.progress = low.progress  # type: ignore[attr-defined]
         raise
-    for name, ids in states.items():
+    for name, ids in given.items():
         if any(np.isin(port.before, ids).any() for port in low.ports):
             raise ImportModelError(
                 f"input {name!r} is the initial state of a recurrent layer; a window begins anew at each reading: say"

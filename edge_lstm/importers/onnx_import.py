@@ -1,11 +1,12 @@
 """From an ONNX file to a Model: meaning in time, outputs, provenance.
 
 Its rule: what a graph means in time is a visible choice, written into the provenance with its reason. Open
-dimensions are lowered twice, with two pairs of witness sizes, and both drawings must be the same program.
+dimensions are lowered more than once, with several witness sizes, and all drawings must be the same program.
 """
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -14,28 +15,30 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from edge_lstm.errors import EdgeLstmError, ImportModelError
-from edge_lstm.importers.onnx_axes import Axes, witnesses
+from edge_lstm.errors import EdgeLstmError, ImportModelError, UnsupportedError
+from edge_lstm.importers.onnx_axes import LEAST, Axes, check_names, witness
 from edge_lstm.importers.onnx_draw import (
     Drawing,
     NoWindowError,
     Source,
+    UnclearError,
     draw,
     draw_whole,
-    explore,
     newest,
     progress_of,
     shown,
 )
+from edge_lstm.importers.onnx_explore import prove_open, settle
 from edge_lstm.importers.onnx_graph import Graph, OnnxFile, Value, used_names
+from edge_lstm.importers.onnx_gru import doubtful, with_reset
 from edge_lstm.importers.onnx_read import read_onnx
 from edge_lstm.importers.onnx_states import Pairs
 from edge_lstm.importers.onnx_tags import Misfit
-from edge_lstm.importers.plan import Plan
-from edge_lstm.model import Channel, Model, channels_for
+from edge_lstm.model import BEFORE_WINDOW, BeforeWindow, Channel, Model, channels_for
 from edge_lstm.program import Program
 
 MODES = ("auto", "continuous", "window")
+ENGINES = ("auto", "machine", "onnxruntime")
 READABLE = ("float32", "int8", "int16", "int32", "int64", "uint8", "uint16", "uint32", "bool")
 Sizes = tuple[int, int]
 # Of the outputs: name -> which of its axes are time and batch.
@@ -52,18 +55,23 @@ class _Wish:
     states: Mapping[str, str | None] | None
     constants: Mapping[str, npt.ArrayLike]
     time_axis: int | str | None
+    before_window: BeforeWindow
+    linear_before_reset: int | None
 
 
 def import_onnx(
     path: str | Path,
     mode: str = "auto",
     *,
+    engine: str = "auto",
     name: str | None = None,
     states: Mapping[str, str | None] | None = None,
     rate_hz: float | None = None,
     window: int | None = None,
+    before_window: BeforeWindow = "wait",
     constants: Mapping[str, npt.ArrayLike] | None = None,
     time_axis: int | str | None = None,
+    linear_before_reset: int | None = None,
     inputs: Sequence[Channel] | None = None,
     outputs: Sequence[Channel] | None = None,
 ) -> Model:
@@ -71,25 +79,43 @@ def import_onnx(
 
     mode: "continuous" (the state goes on for ever), "window" (each output belongs to the last T readings), or
     "auto": window where T is baked into the graph, continuous where it is open or the graph is one step with states.
+    engine: "machine"; "onnxruntime" keeps the graph as it is, for ONNX Runtime; "auto": the machine, and ONNX Runtime
+    where the machine cannot hold the graph, with a warning (UserWarning) that names the node.
     states: {input: output} of a step graph, all of them, where it is not clear by itself ({}: there are none); None as
     output: the input is zero.
-    window: T, for mode "window" of a graph whose length is open. rate_hz: readings per second it was trained for.
+    rate_hz: readings per second it was trained for. window: T, for mode "window" of a graph whose length is open.
+    before_window: "wait" (no output before T readings) or "zeros" (the graph's inputs are zero in place of the readings
+    before the first).
     constants: {input: value} for inputs that never change (a sample rate). time_axis: which axis of the inputs is time,
     where a graph without recurrent layers does not show it; "none": one run of the graph is one reading of one stream.
+    linear_before_reset: of every GRU, whatever the file says; None believes the file, and warns (UserWarning) where its
+    exporter is known to have left it out.
     inputs, outputs: channels in the order of the graph's values, where names and units are known.
 
     Raises ImportModelError with node, operator, attribute and value for everything that is not understood.
     """
     if mode not in MODES:
         raise ImportModelError(f"mode {mode!r} is unknown; known are {', '.join(MODES)}")
+    if engine not in ENGINES:
+        raise ImportModelError(f"engine {engine!r} is unknown; known are {', '.join(ENGINES)}")
     if not (time_axis in (None, "none") or (isinstance(time_axis, int) and time_axis >= 0)):
         raise ImportModelError(f'time_axis = {time_axis!r} must be a number from 0 on, or "none"')
     file = read_onnx(path)
-    wish = _Wish(mode, window, states, constants or {}, time_axis)
+    if before_window not in BEFORE_WINDOW:
+        raise ImportModelError(f"before_window {before_window!r} is unknown; known are {', '.join(BEFORE_WINDOW)}")
+    wish = _Wish(mode, window, states, constants or {}, time_axis, before_window, linear_before_reset)
+    warning = doubtful(file) if linear_before_reset is None else ""
     try:
+        file = file if linear_before_reset is None else with_reset(file, linear_before_reset)
         with np.errstate(all="ignore"):  # what is not finite is refused where it would enter the program
-            program, meaning, ready, provenance = _import(file, wish)
-        return Model(
+            program, meaning, ready, provenance = _by_engine(path, file, wish, engine)
+        if before_window != "wait" and provenance["mode"] != "window":
+            raise ImportModelError(f"before_window = {before_window!r} has no meaning: {provenance['mode_reason']}")
+        provenance["warnings"] = [warning] if warning else []
+        if linear_before_reset is not None:
+            provenance["graph"]["linear_before_reset"] = linear_before_reset
+            provenance["notes"].append(f"linear_before_reset = {linear_before_reset} in every GRU, as asked")
+        model = Model(
             program,
             tuple(inputs) if inputs is not None else channels_for(*_parts(program.inputs)),
             tuple(outputs) if outputs is not None else channels_for(*_parts(program.outputs)),
@@ -98,33 +124,71 @@ def import_onnx(
             provenance,
             name or Path(path).stem,
             ready=ready,
+            before_window=before_window,
         )
     except EdgeLstmError as error:
         raise ImportModelError(f"{path}: {error}") from None
+    if warning:
+        warnings.warn(f"{path}: {warning}", stacklevel=2)
+    if engine == "auto" and provenance.get("engine"):
+        warnings.warn(f"{path}: runs with ONNX Runtime, because {provenance['engine_reason']}", stacklevel=2)
+    return model
+
+
+def _by_engine(path: str | Path, file: OnnxFile, wish: _Wish, engine: str) -> _Imported:
+    if engine == "onnxruntime":
+        _check_wish(_with_constants(file.graph, wish.constants), wish)
+        try:
+            return _kept(path, file, wish, "asked for", _import(file, wish)[3]["graph"])
+        except UnsupportedError as error:
+            return _kept(path, file, wish, str(error))
+    try:
+        return _import(file, wish)
+    except UnsupportedError as error:
+        if engine == "machine":
+            raise
+        try:
+            return _kept(path, file, wish, str(error))
+        except EdgeLstmError as other:
+            raise ImportModelError(f"{error}. ONNX Runtime cannot stand in: {other}") from None
+
+
+def _kept(
+    path: str | Path, file: OnnxFile, wish: _Wish, because: str, proven: Mapping[str, Any] | None = None
+) -> _Imported:
+    """The graph as it is, for ONNX Runtime. proven: its meaning, where the machine's import came so far."""
+    from edge_lstm.engines.graph import version
+    from edge_lstm.importers.onnx_kept import Asked, keep
+
+    graph = _checked(_with_constants(file.graph, wish.constants), (*READABLE, "float64", "float16"))
+    asked = Asked(wish.mode, wish.window, wish.states, wish.constants, wish.time_axis, wish.linear_before_reset)
+    kept = keep(path, graph.inputs, asked, proven)
+    provenance = _origin(file) | {
+        "mode": "window" if kept.window else "continuous",
+        "mode_reason": kept.reason,
+        "window": kept.window or None,
+        "axes": kept.axes,
+        "notes": [],
+        "engine": f"ONNX Runtime {version()}",
+        "engine_reason": because,
+        "graph": kept.meaning,
+    }
+    return kept.program, None, 1 if wish.before_window == "zeros" else max(kept.window, 1), provenance
 
 
 def _import(file: OnnxFile, wish: _Wish) -> _Imported:
     graph = _checked(_with_constants(file.graph, wish.constants))
-    zero = frozenset(i for i, o in (wish.states or {}).items() if o is None)
-    if unknown := zero - {v.name for v in graph.inputs}:
-        raise ImportModelError(f"states: {sorted(unknown)[0]!r} is no input of the graph")
-    if all(v.name in zero for v in graph.inputs):
-        raise ImportModelError("the graph has no inputs that carry readings")
+    zero = _check_wish(graph, wish)
     source = Source(file.opset, graph, zero, wish.time_axis)
     sizes = {int(d) for a in graph.constants.values() for d in a.shape}
     sizes |= {d for v in graph.inputs for d in v.dims if isinstance(d, int)}
-    if wish.window is not None and wish.window < 1:
-        raise ImportModelError(f"window = {wish.window} must be at least 1")
-    if wish.window is not None and wish.mode == "continuous":
-        raise ImportModelError(f"window = {wish.window} contradicts mode 'continuous'")
-    first, second = witnesses(sizes)
     try:
-        return _over_time(file, source, wish, first, second)
+        return _over_time(file, source, wish, sizes)
     except ImportModelError as error:
-        if wish.mode == "continuous" or (wish.mode == "auto" and _no_window(error)):
+        if wish.mode == "continuous" or isinstance(error, UnclearError) or (wish.mode == "auto" and _no_window(error)):
             raise
         try:
-            return _whole(file, source, wish, first, str(error))
+            return _whole(file, source, wish, (witness(sizes, LEAST), witness(sizes, LEAST + 4)), str(error))
         except NoWindowError:
             raise error from None
         except ImportModelError as other:
@@ -132,27 +196,35 @@ def _import(file: OnnxFile, wish: _Wish) -> _Imported:
             raise (other if further else error) from None
 
 
+def _check_wish(graph: Graph, wish: _Wish) -> frozenset[str]:
+    """Refuses wishes that cannot be met in any graph; the inputs that are to be zero."""
+    zero = frozenset(i for i, o in (wish.states or {}).items() if o is None)
+    if unknown := zero - {v.name for v in graph.inputs}:
+        raise ImportModelError(f"states: {sorted(unknown)[0]!r} is no input of the graph")
+    if all(v.name in zero for v in graph.inputs):
+        raise ImportModelError("the graph has no inputs that carry readings")
+    if wish.window is not None and wish.window < 1:
+        raise ImportModelError(f"window = {wish.window} must be at least 1")
+    if wish.window is not None and wish.mode == "continuous":
+        raise ImportModelError(f"window = {wish.window} contradicts mode 'continuous'")
+    return zero
+
+
 def _no_window(error: ImportModelError) -> bool:
     """Whether an error says that there is no sequence, so that a whole window would hide a lost state."""
     return "no memory" in str(error)
 
 
-def _over_time(file: OnnxFile, source: Source, wish: _Wish, first: Sizes, second: Sizes) -> _Imported:
+def _over_time(file: OnnxFile, source: Source, wish: _Wish, dims: set[int]) -> _Imported:
     graph = source.graph
     said = {i: o for i, o in (wish.states or {}).items() if o is not None}
     asked = None if wish.states is None or (source.zero and not said) else said
-    axes, pairs, traced = explore(source, asked, first)
-    drawing = draw(source, axes, first, pairs, traced)
-    if axes.length == 0 or axes.batch == 0:
-        other = draw(source, axes, second, pairs, traced)
-        if other.low.plan.signature() != drawing.low.plan.signature():
-            raise Misfit(
-                f"{_first_difference(drawing.low.plan, other.low.plan)}: works on different readings together, or"
-                " computes differently"
-                " for batches of different size (its result depends on how long the open dimension is); a"
-                " continuous stream cannot run it. Use mode='window', window=T: then each output belongs to the last T"
-                " readings"
-            )
+    found = settle(source, asked, dims)
+    axes, pairs, traced = found.axes, found.pairs, found.drawing
+    drawing = draw(source, axes, (traced.low.length, traced.low.batch), pairs, traced)
+    prove_open(source, found, drawing, dims)
+    if wish.time_axis is None:
+        check_names(axes, graph.inputs)
     program, shown_axes = _program(drawing, graph, pairs)
     alike = (f"{i} -> {o}" for i, x in drawing.inputs.items() for o, y in drawing.outputs.items() if x.shape == y.shape)
     window, reason = _meaning(wish.mode, wish.window, axes, pairs, program, ", ".join(alike))
@@ -178,7 +250,7 @@ def _whole(file: OnnxFile, source: Source, wish: _Wish, sizes: Sizes, why: str) 
         f"the whole window of {window} readings is computed anew at each reading: {program.multiply_adds:,}"
         f" multiply-adds, because {why}"
     )
-    return program, None, window, provenance
+    return program, None, 1 if wish.before_window == "zeros" else window, provenance
 
 
 def _meaning_of(source: Source, wish: _Wish, axes: Axes, pairs: Pairs, outputs: _Shown) -> dict[str, Any]:
@@ -206,14 +278,6 @@ def _program(drawing: Drawing, graph: Graph, pairs: Pairs) -> tuple[Program, _Sh
         place.next = newest(output, drawing.outputs[output], drawing.low)[positions]
     program = drawing.low.plan.program([(name, ids) for name, (ids, _) in results.items()])
     return program, {name: found for name, (_, found) in results.items()}
-
-
-def _first_difference(one: Plan, other: Plan) -> str:
-    """The node at which two drawings part."""
-    for a, b, step in zip(one.signature(), other.signature(), one.steps, strict=False):
-        if a != b:
-            return ", ".join(step.sources) or "the network"
-    return "the network"
 
 
 def _parts(named: Sequence[Any]) -> tuple[tuple[str, ...], tuple[int, ...]]:
@@ -244,11 +308,11 @@ def _with_constants(graph: Graph, constants: Mapping[str, npt.ArrayLike]) -> Gra
     return replace(graph, inputs=kept, constants={**graph.constants, **fixed}) if fixed else graph
 
 
-def _checked(graph: Graph) -> Graph:
+def _checked(graph: Graph, types: Sequence[str] = READABLE) -> Graph:
     """Refuses graphs whose inputs are no readings, and weights that nothing uses."""
     for value in graph.inputs:
-        if value.dtype not in READABLE:
-            raise ImportModelError(
+        if value.dtype not in types:
+            raise UnsupportedError(
                 f"input {value} holds {value.dtype}; only float32 readings are supported, whole numbers and truths."
                 " Export with model.float(), or take the conversion out of the exported part"
             )
@@ -293,17 +357,22 @@ def _meaning(
     return None, "the sequence length is open"
 
 
-def _provenance(
-    file: OnnxFile, meaning: tuple[int | None, str], axes: Axes, pairs: Pairs, drawing: Drawing, program: Program
-) -> dict[str, Any]:
-    kept = {s for op in program.operations for s in op.source}
-    made = {s for step in drawing.low.plan.steps for s in step.sources}
+def _origin(file: OnnxFile) -> dict[str, Any]:
     return {
         "source": file.file,
         "sha256": file.sha256,
         "format": "onnx",
         "producer": file.producer,
         "opset": file.opset,
+    }
+
+
+def _provenance(
+    file: OnnxFile, meaning: tuple[int | None, str], axes: Axes, pairs: Pairs, drawing: Drawing, program: Program
+) -> dict[str, Any]:
+    kept = {s for op in program.operations for s in op.source}
+    made = {s for step in drawing.low.plan.steps for s in step.sources}
+    return _origin(file) | {
         "mode": "continuous" if meaning[0] is None else "window",
         "mode_reason": meaning[1],
         "window": meaning[0],

@@ -18,12 +18,14 @@ from edge_lstm.errors import ImportModelError
 from edge_lstm.importers.onnx_call import MAX_ELEMENTS, Call, guarded, shapes, unsupported
 from edge_lstm.importers.onnx_fold import evaluate, shape_of, size_of
 from edge_lstm.importers.onnx_graph import Array, Graph, Node, needs
+from edge_lstm.importers.onnx_horizon import choice, reach
 from edge_lstm.importers.onnx_moves import MOVES
 from edge_lstm.importers.onnx_tags import Ints, Misfit, Tagged, tag
 from edge_lstm.importers.plan import Ids, Place, Plan
 
 Operand = Tagged | Array
 CHOICES = {"Gather": 1, "Where": 0}  # with this input computed they are no data movement
+SIZES = ("If", "Loop", "Scan", "Shape", "Size")  # constants that come out of these depend on sizes
 EXACT = 1 << 24  # whole numbers up to here are exact in float32
 
 
@@ -89,6 +91,12 @@ class Lowering:
     weights: dict[str, Mapping[str, Array]] = field(default_factory=dict)
     order: dict[int, int] = field(default_factory=dict)  # of a whole window: value -> its reading 1 … T
     ordered: bool | None = None  # whether a recurrent layer has shown that this order is the time axis
+    endless: bool = False  # whether the length is open, so that `reaches` and `choice` matter (`onnx_horizon.py`)
+    reaches: dict[tuple[str, ...], int] = field(default_factory=dict)  # by the outputs of a node
+    choice: int = 0
+    sizes: set[str] = field(default_factory=set)  # names of constants computed from the sizes of values
+    carried_on: bool = False  # whether a recurrent layer or a loop carries its state along the time axis
+    aside: str = ""  # an operator that joins readings only once, at the end: perhaps its axis is not time
 
     # --- inputs -----------------------------------------------------------------------------------------------------
 
@@ -117,6 +125,9 @@ class Lowering:
         for k, node in enumerate(graph.nodes):
             inputs = [self.value(node, name, values) if name else None for name in node.inputs]
             results = self.node(node, inputs, values)
+            if self.endless and (node.op in SIZES or not self.sizes.isdisjoint(node.inputs)):
+                found = zip(node.outputs, results, strict=False)
+                self.sizes.update(name for name, value in found if isinstance(value, np.ndarray))
             if len(results) < len(node.outputs):
                 results = (*results, *([None] * (len(node.outputs) - len(results))))
             for name, result in zip(node.outputs, results, strict=False):
@@ -154,6 +165,10 @@ class Lowering:
         call = Call(node, inputs, self.opset)
         if node.domain:
             raise unsupported(call)
+        if self.endless:
+            self.choice = max(self.choice, choice(call, self.sizes))
+            far = reach(call, self.length, self.sizes)
+            self.reaches[node.outputs] = max(far, self.reaches.get(node.outputs, 0))
         if node.op == "If":
             return self.branch(call, values)
         if node.op in ("Loop", "Scan"):
@@ -214,6 +229,7 @@ class Lowering:
     ) -> tuple[Operand, ...]:
         """The outputs of a subgraph, which sees the names around it, and its own inputs."""
         inner = {**values, **given}
+        self.sizes.update(given)
         kept, self.keep = self.keep, self.keep | frozenset(v.name for v in graph.outputs) | frozenset(values)
         self.run(graph, inner)
         self.keep = kept
@@ -335,6 +351,6 @@ class Lowering:
                         " loop that does the same at every reading can run on a stream. Export one step with states"
                         " instead"
                     )
-            self.proven = True
+            self.proven = self.carried_on = True
             self.notes.append(f"a loop of {self.length} steps written out in time was rolled up at {carry.node}")
             self.plan.recast(place)

@@ -194,6 +194,21 @@ def _space_to_depth(c: Call) -> Array:
     return parts.reshape(n, d * size**2, h // size, w // size)  # type: ignore[no-any-return]
 
 
+def _reverse_sequence(c: Call) -> Array:
+    """Each sequence of the batch reversed as far as it is long; the rest stays where it is."""
+    c.arity(2)
+    x, lengths = c.array(0), c.constant(1, "sequence_lens").reshape(-1)
+    batch, time = c.axis(c.attribute("batch_axis", 1), x.ndim), c.axis(c.attribute("time_axis", 0), x.ndim)
+    if {batch, time} != {0, 1} or len(lengths) != x.shape[batch]:
+        raise c.fail(f"batch_axis = {batch}, time_axis = {time}, {len(lengths)} lengths: not for {list(x.shape)}")
+    if lengths.dtype.kind not in "iu" or ((lengths < 0) | (lengths > x.shape[time])).any():
+        raise c.fail(f"sequence_lens = {lengths[:8].tolist()} do not fit {x.shape[time]} places")
+    result = np.array(np.moveaxis(x, batch, 0))
+    for row, length in zip(result, lengths.tolist(), strict=True):
+        row[:length] = row[:length][::-1].copy()
+    return np.moveaxis(result, 0, batch)
+
+
 def _where(c: Call) -> Array:
     c.arity(3)
     condition = c.constant(0, "condition")
@@ -226,6 +241,7 @@ MOVES: dict[str, tuple[Callable[[Call], Result], tuple[int, ...] | None]] = {
     "Identity": (_identity, (0,)),
     "Pad": (_pad, (0, 2)),
     "Reshape": (_reshape, (0,)),
+    "ReverseSequence": (_reverse_sequence, (0,)),
     "ScatterND": (_scatter_nd, (0, 2)),
     "Slice": (_slice, (0,)),
     "SpaceToDepth": (_space_to_depth, (0,)),

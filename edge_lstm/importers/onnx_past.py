@@ -51,6 +51,8 @@ def present(c: Call, low: Lowering, rows: Tagged) -> tuple[Ints, Ids]:
         raise _unequal(c, low)
     moments = len(set(now[which >= 0].tolist()))
     low.proven |= 1 < moments >= low.length - int(form_lags.max())
+    if moments == 1:
+        low.aside = low.aside or str(c.node)
     low.notes.append(f"{c.node}: looks back {int(form_lags.max())} readings; a ring buffer brings them along")
     delayed = _delays(c, low, form_lags, form_ids, before)
     result = np.where((which >= 0)[:, None], delayed[np.maximum(which, 0)], ids)

@@ -110,7 +110,7 @@ class _Reader:
             constants[name] = self.tensor(tensor, f"initializer {name!r}")
         inputs = tuple(self.value(v) for v in proto.input if v.name not in constants)
         for v in proto.input:
-            if v.name not in constants and not v.type.tensor_type.HasField("shape"):
+            if depth == 0 and v.name not in constants and not v.type.tensor_type.HasField("shape"):
                 raise self.fail(f"input {v.name!r} has no shape; export it again, or run onnx.shape_inference on it")
         known = outer | set(constants) | {v.name for v in inputs}
         visible = known | {o for n in proto.node for o in n.output}  # to subgraphs

@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+from edge_lstm.errors import ImportModelError
 from edge_lstm.importers.onnx_call import Call
 from edge_lstm.importers.onnx_cells import Cell, State, read_cells
 from edge_lstm.importers.onnx_lower import Lowering, Operand, Port
@@ -127,6 +128,7 @@ def _is_time(c: Call, low: Lowering, x: Tagged) -> bool:
 def _over_time(cell: Cell, x: Tagged, initial: list[Operand]) -> tuple[Tagged, ...]:
     low = cell.low
     low.proven |= low.length > 1
+    low.carried_on |= low.length > 1
     started = [_state(cell, k, value) for k, value in enumerate(initial)]
     after = cell.advance(x.ids[0, 0], tuple(before for before, _ in started))
     for (_, keep), ids in zip(started, after, strict=True):
@@ -144,7 +146,7 @@ def _state(cell: Cell, k: int, given: Operand) -> tuple[Ids, Callable[[Ids], Non
     if isinstance(given, np.ndarray):
         rows = given[0]
         if low.length == 1:
-            raise c.fail(LOST)
+            raise ImportModelError(f"{c.node}: {LOST}")  # for ONNX Runtime it is lost as well
         if (rows != rows[:1]).any():
             raise c.fail(
                 f"{what} differs from stream to stream of the batch; give one initial state for all, or export"

@@ -1,9 +1,10 @@
 """Which output of a graph is the next value of which input: the states of a network exported as one step.
 
 Its rule: proof before names. An output that is, element for element, what the recurrent layers make of an input is
-its next value. Where the arithmetic is written out there is no such proof; then the names must agree and be unique,
-or the caller says it with `states`. It must never pair by shape alone: a wrong pair would be a wrong number without
-a word.
+its next value. Where the arithmetic is written out there is no such proof; then the names must agree, be unique, and
+say that they mean a memory (`h_in`, `h_out`), or the caller says it with `states`. It must never pair by shape alone,
+and ask where the names agree but could mean readings as well (`audio_in`, `audio_out`; `state`, `next_state`): a wrong
+pair would be a wrong number without a word.
 """
 
 from __future__ import annotations
@@ -25,6 +26,10 @@ BEFORE = {"in", "input", "prev", "previous", "old", "last", "init", "initial", "
 AFTER = {"out", "output", "next", "new", "n", "1", "final", "present", "updated", "end"}
 Mask = npt.NDArray[np.bool_]
 NUMBERS = {"0", "1", "n"}
+# Words that mean a memory. A "state" alone may be the robot's, measured: then it is a reading.
+MEMORY = {"h", "c", "hx", "cx", "hid", "hidden", "cell", "mem", "memory", "cache", "carry", "buf", "buffer", "context"}
+MEMORY |= {"ctx", "rnn", "lstm", "gru", "recurrent", "fifo", "hs", "cs"}
+SHARED = -2  # in `following`: two layers begin from this value, and end apart
 Pairs = dict[str, tuple[str, str]]  # input -> output, reason
 
 
@@ -38,8 +43,9 @@ def pair_states(
     """Pairs of state inputs and outputs. ImportModelError where an input is a state but its output is not clear."""
     following = np.full(low.plan.size, -1, np.int64)
     for port in low.ports:
-        following[port.before] = port.after
-    fed = {n for n, tags in inputs.items() if (following[tags.ids] >= 0).any()}
+        apart = (following[port.before] != -1) & (following[port.before] != port.after)
+        following[port.before] = np.where(apart, SHARED, port.after)
+    fed = {n for n, tags in inputs.items() if (following[tags.ids] != -1).any()}
     proven = {
         (i, o)
         for i, before in inputs.items()
@@ -56,7 +62,7 @@ def pair_states(
             named = [o for o in candidates if stems(i, BEFORE) & stems(o, AFTER)]
             pairs[i] = ((named or candidates)[-1], "dataflow: it is what the recurrent layers make of it")
     if low.length == 1:
-        _by_name(inputs, outputs, pairs)
+        _by_name(inputs, outputs, declared, pairs)
     reached = _reached(low)
     near = {n for n, tags in inputs.items() if reached[tags.ids].any()}
     _leftovers(inputs, outputs, declared, pairs, fed, near)
@@ -132,7 +138,19 @@ def stems(name: str, own: set[str]) -> set[str]:
     return result | ({"_".join(kept)} if kept else set())
 
 
-def _by_name(inputs: Mapping[str, Tagged], outputs: Mapping[str, Tagged], pairs: Pairs) -> None:
+def remembers(before: str, after: str) -> bool:
+    """Whether these names, which agree, say that they mean a memory, not a reading and a result of the same kind."""
+    words = [set(re.split(r"[^a-z]+", re.sub(r"([a-z])([A-Z])", r"\1_\2", name).lower())) for name in (before, after)]
+    if any(own & (MEMORY | {f"{m}{w}" for m in ("h", "c") for w in BEFORE | AFTER}) for own in words):
+        return True
+    states = all(own & {"state", "states", "staten"} for own in words)
+    marks = words[0] & {"in", "prev", "previous", "init", "initial"} | words[1] & {"out", "n", "staten"}
+    return states and bool(marks)
+
+
+def _by_name(
+    inputs: Mapping[str, Tagged], outputs: Mapping[str, Tagged], declared: Sequence[Value], pairs: Pairs
+) -> None:
     taken = {o for o, _ in pairs.values()}
     free = [o for o in outputs if o not in taken]
     matches = {
@@ -146,7 +164,19 @@ def _by_name(inputs: Mapping[str, Tagged], outputs: Mapping[str, Tagged], pairs:
     }  # fmt: skip
     for i, found in matches.items():
         if len(found) == 1 and sum(found[0] in others for others in matches.values()) == 1:
+            if not remembers(i, found[0]):
+                raise _unclear(i, found, declared, pairs)
             pairs[i] = (found[0], "name and shape")
+
+
+def _unclear(name: str, candidates: Sequence[str], declared: Sequence[Value], pairs: Pairs) -> ImportModelError:
+    written = next(str(v) for v in declared if v.name == name)
+    sure = ", ".join(f"{k!r}: {o!r}" for k, (o, _) in pairs.items())
+    return ImportModelError(
+        f"input {written} may be a state: {', '.join(map(repr, candidates))} has its shape. If so, say all"
+        f" pairs, states={{{sure + ', ' if sure else ''}{name!r}: {candidates[0]!r}}}; if it is a reading, say the"
+        f" others, states={{{sure}}} (--state input=output, once for each)"
+    )
 
 
 def _leftovers(
@@ -166,12 +196,7 @@ def _leftovers(
         if i in pairs or not (i in fed or (candidates and (tags.shape in shapes or i in near))):
             continue
         if candidates:
-            sure = ", ".join(f"{k!r}: {o!r}" for k, (o, _) in pairs.items())
-            raise ImportModelError(
-                f"input {written[i]} may be a state: {', '.join(map(repr, candidates))} has its shape. If so, say all"
-                f" pairs, states={{{sure + ', ' if sure else ''}{i!r}: {candidates[0]!r}}}; if it is a reading, say the"
-                f" others, states={{{sure}}} (--state input=output, once for each)"
-            )
+            raise _unclear(i, candidates, declared, pairs)
         raise ImportModelError(
             f"input {written[i]} is the initial state of a recurrent layer, but no output of its shape gives the state"
             f" after the step. Export the new state as an output too, or say states={{{i!r}: None}} to start from zero"

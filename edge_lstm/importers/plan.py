@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from edge_lstm.errors import ImportModelError
+from edge_lstm.errors import ImportModelError, TooLargeError
 from edge_lstm.program import Builder, Program, Slot
 
 Ids = npt.NDArray[np.int64]
@@ -121,7 +121,7 @@ class Plan:
         known = self._known.get(mark)
         if known is None:
             if len(self.steps) >= MAX_STEPS:
-                raise ImportModelError(f"the network needs more than {MAX_STEPS} operations per reading")
+                raise TooLargeError(f"the network needs more than {MAX_STEPS} operations per reading")
             start = self._allocate(sum(sizes))
             known = Step(kind, tuple(operands), weights, attributes, tuple(sizes), start, name, {})
             self._known[mark] = known
@@ -146,8 +146,18 @@ class Plan:
         return mask
 
     def signature(self) -> tuple[Any, ...]:
-        """What two drawings of the same network have in common."""
-        return tuple(self._known)
+        """What two drawings of the same network have in common: steps, constants, states and what they become."""
+        states = (
+            (
+                s.name,
+                s.start,
+                s.size,
+                None if s.reset is None else s.reset.tobytes(),
+                None if s.next is None else s.next.tobytes(),
+            )
+            for s in self.states
+        )
+        return (*self._known, *sorted((number, bits) for bits, (number, _) in self.constants.items()), *states)
 
     def recast(self, state: Place) -> None:
         """Keeps what a state is computed from instead, where that says the same.

@@ -1,0 +1,231 @@
+"""What the axes of a graph mean where its operators cannot be followed: found by experiment with ONNX Runtime.
+
+Its rule: a reading is changed, and what changes with it is looked at. An axis is time where changing its places one
+after the other changes the places of a recurrent layer's sequence in the same order; nothing is concluded from names or
+sizes. Where no experiment tells, the caller must say it.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from edge_lstm.engines.graph import Array, OnnxGraph, one_line
+from edge_lstm.errors import ImportModelError
+from edge_lstm.importers.onnx_axes import Axes, assignments
+from edge_lstm.importers.onnx_graph import Value
+
+OPEN = 7  # readings in an experiment where the length is open
+LONG = 1024  # readings over which a continuous stream is compared with the whole sequence
+TOLERANCE = 1e-5  # of the range
+Meaning = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Bench:
+    """A session that also shows the sequences of the recurrent layers, and what is known of its values."""
+
+    session: Any
+    readings: tuple[Value, ...]
+    outputs: tuple[str, ...]  # that are no states
+    sequences: tuple[str, ...]  # the X of every recurrent layer [L, N, I]
+    known: Meaning  # "zero", "constants", "states"
+    troubles: list[str] = field(default_factory=list)  # what ONNX Runtime said when it could not run the graph
+
+    def meaning(self, axes: Mapping[str, int | None], window: int = 0) -> Meaning:
+        """The meaning of the graph where these are the time axes of its readings."""
+        inputs = {v.name: {"time": axes.get(v.name), "batch": None} for v in self.readings}
+        outputs: Meaning = {n: {"time": None, "batch": None} for n in self.outputs}
+        return {**self.known, "inputs": inputs, "outputs": outputs, "streams": 1, "window": window}
+
+    def graph(self, axes: Mapping[str, int | None]) -> OnnxGraph:
+        """The graph in this meaning."""
+        return OnnxGraph(self.session, self.meaning(axes))
+
+    def show(self, graph: OnnxGraph, rows: Array, names: Sequence[str]) -> list[Array] | None:
+        """These values for readings (T, n) and zero states; None where the graph cannot be run on them."""
+        if not names:  # to the session that would mean every output
+            return []
+        feeds = graph.feeds(rows) | graph.first_states(len(rows))
+        try:
+            return [np.asarray(v) for v in self.session.run(list(names), feeds)]
+        except Exception as error:  # of classes of onnxruntime's own
+            self.troubles.append(one_line(error))
+            return None
+
+    def kinds(self, graph: OnnxGraph) -> npt.NDArray[Any]:
+        """What each number of a reading is: "f", "i", "u" or "b"."""
+        kinds = np.empty(graph.reading_size, "U1")
+        for v in self.readings:
+            if v.name in graph.states:
+                continue
+            kinds[graph.columns(v.name)] = np.dtype(v.dtype).kind
+        return kinds
+
+    def random(self, graph: OnnxGraph, count: int, seed: int = 0) -> Array:
+        """Readings (count, n) that are what the graph takes: whole numbers are 0 … 3."""
+        rng, kinds = np.random.default_rng(seed), self.kinds(graph)
+        rows = rng.normal(0, 1, (count, kinds.size)).astype(np.float32)
+        whole = np.isin(kinds, ("i", "u"))
+        rows[:, whole] = rng.integers(0, 4, (count, int(whole.sum())))
+        rows[:, kinds == "b"] = rows[:, kinds == "b"] > 0
+        return rows
+
+    def changed(self, graph: OnnxGraph, rows: Array, at: int, columns: slice) -> Array:
+        """The readings with one of them changed, or a part of it."""
+        other, kinds = rows.copy(), self.kinds(graph)[columns]
+        part = other[at, columns]
+        other[at, columns] = np.where(kinds == "b", 1 - part, np.where(kinds == "f", part + 3, (part + 1) % 4))
+        return other
+
+
+def time_axes(bench: Bench, said: int | str | None) -> tuple[dict[str, int | None], int] | None:
+    """The time axis of each reading, and its length (0: open); None where the graph has none that shows."""
+    found: dict[tuple[tuple[str, int | None], ...], int] = {}
+    ran = False
+    for axes in assignments(bench.readings):
+        if axes.length == 1 or axes.batch > 1:
+            continue
+        times = {name: time for name, (time, _) in axes.of.items()}
+        if said is not None and not set(times.values()) <= {None, said}:
+            continue
+        there = len(bench.troubles)
+        fits = (said is not None and not bench.sequences) or _proven(bench, axes, times)
+        ran |= len(bench.troubles) == there
+        if fits:
+            found.setdefault(tuple(times.items()), axes.length)
+    if not found and bench.troubles and not ran:
+        raise ImportModelError(f"ONNX Runtime does not run the graph: {bench.troubles[-1]}")
+    if not found:
+        return None
+    most = max(sum(t is not None for _, t in way) for way in found)
+    best = [way for way in found if sum(t is not None for _, t in way) == most]
+    if len(best) > 1:
+        ways = " or ".join(sorted({str(t) for way in best for _, t in way if t is not None}))
+        raise ImportModelError(
+            f"which axis of the inputs {', '.join(map(str, bench.readings))} is time is not clear: say time_axis={ways}"
+            " (--time-axis)"
+        )
+    return dict(best[0]), found[best[0]]
+
+
+def _proven(bench: Bench, axes: Axes, times: Mapping[str, int | None]) -> bool:
+    """Whether every input moves a recurrent layer's sequence in the order of its time axis."""
+    length = axes.length or OPEN
+    graph = bench.graph(times)
+    rows = bench.random(graph, length)
+    before = bench.show(graph, rows, bench.sequences)
+    if before is None:
+        return False
+    for name in (n for n, time in times.items() if time is not None):
+        after = [
+            bench.show(graph, bench.changed(graph, rows, at, graph.columns(name)), bench.sequences)
+            for at in (0, length // 2, length - 1)
+        ]
+        if not any(_in_order([None if a is None else places(before[k], a[k]) for a in after])
+                   for k in range(len(bench.sequences))):  # fmt: skip
+            return False
+    return True
+
+
+def places(before: Array, after: Array, axis: int = 0) -> npt.NDArray[np.int64]:
+    """Where along an axis two arrays differ."""
+    if before.shape != after.shape:
+        return np.zeros(0, np.int64)
+    other = tuple(k for k in range(before.ndim) if k != axis)
+    same = (before == after) | ((before != before) & (after != after))
+    return np.flatnonzero(~same.all(axis=other))
+
+
+def _in_order(found: Sequence[npt.NDArray[np.int64] | None]) -> bool:
+    """Whether each change reaches later places than the one before: its first place or its last."""
+    if any(f is None or not f.size for f in found):
+        return False
+    ends = [[int(f[k]) for f in found if f is not None] for k in (0, -1)]
+    return any(all(a < b for a, b in itertools.pairwise(e)) for e in ends)
+
+
+def output_axes(bench: Bench, axes: Mapping[str, int | None], length: int, window: int) -> Meaning:
+    """Which axis of each output is time; none where it shows the newest, or everything at once.
+
+    With an open length it is the axis that grows with the readings, else the one along which the newest reading changes
+    the newest place only, and one in the middle nothing before it.
+    """
+    graph, wanted = bench.graph(axes), bench.outputs
+    rows = bench.random(graph, window + 1)
+    first = bench.show(graph, rows[:window], wanted)
+    if first is None:
+        raise ImportModelError(f"ONNX Runtime does not run the graph on {window} readings: {bench.troubles[-1]}")
+    found: dict[str, int | None] = dict.fromkeys(wanted)
+    if length == 0:
+        others = [bench.show(graph, rows, wanted)]
+    else:
+        every, middle = slice(0, graph.reading_size), window // 2
+        others = [bench.show(graph, bench.changed(graph, rows[:window], at, every), wanted) for at in (-1, middle)]
+    if any(other is None for other in others):
+        raise ImportModelError(f"ONNX Runtime does not run the graph on other readings than {window}")
+    for k, name in enumerate(wanted):
+        y, shapes = first[k], [other[k] for other in others if other is not None]
+        if length == 0:
+            grown = [a for a in range(y.ndim) if y.shape[a] != shapes[0].shape[a]]
+            fits = [a for a in grown if (y.shape[a], shapes[0].shape[a]) == (window, window + 1)]
+            fits = fits if len(grown) == 1 else []
+        else:
+            last, after = shapes
+            fits = [a for a in range(y.ndim) if y.shape[a] == window and _causal(y, last, after, a)]
+        found[name] = fits[0] if len(fits) == 1 else None
+    return {name: {"time": axis, "batch": None} for name, axis in found.items()}
+
+
+def _causal(y: Array, last: Array, middle: Array, axis: int) -> bool:
+    size = y.shape[axis]
+    newest, later = places(y, last, axis), places(y, middle, axis)
+    return newest.tolist() == [size - 1] and later.size > 0 and int(later[0]) == size // 2
+
+
+def check_sane(bench: Bench, graph: OnnxGraph, count: int) -> None:
+    """Refuses graphs that draw random numbers, and outputs that no reading changes."""
+    wanted = [*bench.outputs, *graph.states.values()]
+    rows = bench.random(graph, count)
+    every = slice(0, graph.reading_size)
+    one, again, other = (bench.show(graph, r, wanted) for r in (rows, rows, bench.changed(graph, rows, -1, every)))
+    if one is None or again is None or other is None:
+        raise ImportModelError(f"ONNX Runtime does not run the graph on {count} readings: {bench.troubles[-1]}")
+    if not all(np.isfinite(y).any() for y in one):
+        raise ImportModelError("the graph gives NaN or infinity for usual readings")
+    if any(places(a.reshape(-1), b.reshape(-1)).size for a, b in zip(one, again, strict=True)):
+        raise ImportModelError(
+            "the graph gives other numbers each time for the same readings (random numbers, dropout)"
+        )
+    if not any(places(a.reshape(-1), b.reshape(-1)).size or a.shape != b.shape
+               for a, b in zip(one, other, strict=True)):  # fmt: skip
+        raise ImportModelError("no output of the graph depends on the newest reading")
+
+
+def first_difference(whole: OnnxGraph, step: OnnxGraph, rows: Array, resets: Mapping[str, Array]) -> int | None:
+    """The first reading (from 1) at which a graph taken one reading at a time, its states carried, differs from the
+    graph over the whole sequence; None where there is none."""
+    states = {**step.first_states(), **resets}
+    found = []
+    for t in range(len(rows)):
+        y, states = step.newest(rows[t : t + 1], states)
+        found.append(y)
+    stepped = np.array(found)
+    shown, _ = whole.run(rows, whole.first_states(len(rows)))
+    columns = np.cumsum([0, *(y.shape[1] for y in shown)])
+    if stepped.shape[1] != columns[-1]:
+        return 1
+    worst = np.zeros(len(rows))
+    for y, start in zip(shown, columns, strict=False):
+        ours = stepped[:, start : start + y.shape[1]]
+        expected = y.astype(np.float64)
+        extent = max(float(np.ptp(expected)), 0.1 * float(np.abs(expected).max()), 1e-3)
+        part = slice(len(rows) - len(expected), None)  # only the newest is there, or all
+        worst[part] = np.maximum(worst[part], np.abs(ours[part] - expected).max(axis=1) / extent)
+    beyond = np.flatnonzero(~(worst <= TOLERANCE))
+    return int(beyond[0]) + 1 if beyond.size else None

@@ -1,0 +1,315 @@
+"""A graph that the machine does not hold, kept as it is and run by ONNX Runtime behind the same `Stream`.
+
+Its rule: the machine's refusal is passed on word for word, and the meaning in time must be as clear as for the machine.
+It is found by experiment (`onnx_experiments.py`), or it was proven before the machine gave up. States are carried from
+reading to reading: those that the graph shows, and those of its forward recurrent layers, which are opened for it; that
+this equals the whole sequence is tried over 1,024 readings. Everything else that looks at several readings needs a
+window. A state that was lost at export stays lost.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from edge_lstm.engines.graph import TYPES, Array, OnnxGraph, open_session
+from edge_lstm.engines.memory import PAST
+from edge_lstm.errors import ImportModelError
+from edge_lstm.importers.onnx_experiments import (
+    LONG,
+    OPEN,
+    Bench,
+    Meaning,
+    check_sane,
+    first_difference,
+    output_axes,
+    time_axes,
+)
+from edge_lstm.importers.onnx_graph import Value
+from edge_lstm.importers.onnx_states import AFTER, BEFORE, stems
+from edge_lstm.importers.onnx_surgery import Layer, layers, taken_in, weight_count, with_outputs, with_states
+from edge_lstm.program import Builder, Program
+
+LOST = (
+    "the state was lost when the model was exported: {} is one reading long, and no input carries its state. Export the"
+    " network with its states as inputs and outputs"
+)
+UNKNOWN = (
+    "which axis is time is not clear (no recurrent layer shows it): say time_axis=1 (--time-axis), or, where one run of"
+    ' the graph is one reading, time_axis="none" with mode="continuous"'
+)
+MIXED = (
+    "taken one reading at a time, its states carried, it differs from the whole sequence at reading {}: something beside"
+    " the states of its recurrent layers depends on several readings{}. Use mode='window', window=T"
+)
+
+
+@dataclass(frozen=True)
+class Kept:
+    """A program of one operation. window: 0, or over how many readings each output is computed."""
+
+    program: Program
+    window: int
+    reason: str
+    axes: str
+    meaning: Meaning  # of the file itself, for `verify`
+
+
+@dataclass(frozen=True)
+class Asked:
+    """What the caller says of the graph's meaning."""
+
+    mode: str
+    window: int | None
+    states: Mapping[str, str | None] | None
+    constants: Mapping[str, npt.ArrayLike]
+    time_axis: int | str | None
+    linear_before_reset: int | None
+
+
+def keep(path: str | Path, values: tuple[Value, ...], asked: Asked, proven: Mapping[str, Any] | None) -> Kept:
+    """The graph for ONNX Runtime. `values`: its inputs; `proven`: the meaning that the machine's import found, where it
+    came so far.
+
+    Raises ImportModelError where the graph does not run, or its meaning is not clear.
+    """
+    proto = taken_in(path, asked.linear_before_reset)
+    found = layers(proto)
+    sequences = dict.fromkeys(layer.x for layer in found)
+    initial = dict.fromkeys(n for layer in found for n in layer.initial if n)
+    session = open_session(with_outputs(proto, (*sequences, *initial)))
+    zero = sorted(i for i, o in (asked.states or {}).items() if o is None)
+    readings = tuple(v for v in values if v.name not in asked.constants and v.name not in zero)
+    _check_types(session)
+    if proven and proven["streams"] > 1:
+        proven = None  # streams that are exported side by side are one wide reading here
+    pairs = proven["states"] if proven else _pairs(asked, readings, proto, found)
+    outputs = tuple(v.name for v in proto.graph.output if v.name not in pairs.values())
+    if not outputs:
+        raise ImportModelError("every output of the graph is a state; there is nothing to show")
+    constants = {n: np.asarray(v).tolist() for n, v in asked.constants.items()}
+    known: Meaning = {"zero": zero, "constants": constants, "states": pairs}
+    bench = Bench(session, readings, outputs, tuple(sequences), known)
+    author = _Author(proto, bench, found, proven)
+    if pairs or asked.time_axis == "none":
+        return author.step(asked)
+    return author.sequence(asked)
+
+
+def _check_types(session: Any) -> None:
+    for value in (*session.get_inputs(), *session.get_outputs()):
+        if value.type not in TYPES:
+            raise ImportModelError(f"{value.name!r} holds {value.type}; a stream has numbers only")
+
+
+def _pairs(asked: Asked, readings: tuple[Value, ...], proto: Any, found: list[Layer]) -> dict[str, str]:
+    """The states of a step graph: as asked, or by name and shape where that is unique."""
+    inputs = {v.name: v for v in readings}
+    outputs = {v.name: _value(v) for v in proto.graph.output}
+    if asked.states is not None:
+        pairs = {i: o for i, o in asked.states.items() if o is not None}
+        for i, o in pairs.items():
+            for name, there, what in ((i, inputs, "input"), (o, outputs, "output")):
+                if name not in there:
+                    raise ImportModelError(f"states: {name!r} is no {what} of the graph")
+        if len(set(pairs.values())) != len(pairs):
+            raise ImportModelError("states: an output is named twice")
+    else:
+        pairs = _by_name(inputs, outputs)
+    for layer in found:
+        if left := sorted((frozenset().union(*layer.made_of) & set(inputs)) - set(pairs)):
+            raise ImportModelError(
+                f"input {inputs[left[0]]} is the initial state of layer {layer.name!r}; which output is its next value"
+                f" is not clear. Say states={{{left[0]!r}: OUTPUT}}, or None for zero (--state {left[0]}=OUTPUT)"
+            )
+    return pairs
+
+
+def _by_name(inputs: Mapping[str, Value], outputs: Mapping[str, Value]) -> dict[str, str]:
+    """Pairs whose names say before and after, of one shape, each the only one for the other."""
+
+    def fit(one: Value, other: Value) -> bool:
+        sizes = zip(one.dims, other.dims, strict=False)
+        alike = all(a == b or isinstance(a, str) or isinstance(b, str) for a, b in sizes)
+        named = one.name != other.name and stems(one.name, BEFORE) & stems(other.name, AFTER)
+        return len(one.dims) == len(other.dims) and alike and bool(named)
+
+    found = {i: [o for o in outputs if fit(inputs[i], outputs[o])] for i in inputs}
+    return {i: o[0] for i, o in found.items() if len(o) == 1 and sum(o[0] in others for others in found.values()) == 1}
+
+
+def _value(proto: Any) -> Value:
+    dims = proto.type.tensor_type.shape.dim
+    return Value(proto.name, "", tuple(int(d.dim_value) if d.HasField("dim_value") else d.dim_param for d in dims))
+
+
+class _Author:
+    """Writes the program of a graph, once its meaning is known."""
+
+    def __init__(self, proto: Any, bench: Bench, found: list[Layer], proven: Mapping[str, Any] | None) -> None:
+        self.proto, self.bench, self.layers, self.proven = proto, bench, found, proven
+
+    def step(self, asked: Asked) -> Kept:
+        """One run of the graph is one reading."""
+        bench, states = self.bench, self.bench.known["states"]
+        if asked.window is not None or asked.mode == "window":
+            raise ImportModelError("a window of a graph that is one step is not supported by ONNX Runtime's engine")
+        if not states and asked.mode != "continuous":
+            raise ImportModelError('the graph has no memory; if that is meant, say mode="continuous"')
+        meaning = bench.meaning({})
+        graph = OnnxGraph(bench.session, meaning)
+        check_sane(bench, graph, 1)
+        for layer, length in self._lengths(graph, 1):
+            if length == 1 and not all(made & set(states) for made in layer.made_of):
+                raise ImportModelError(LOST.format(f"the sequence of layer {layer.name!r}"))
+        reason = "the graph hands its state on from input to output" if states else "asked for"
+        return self._kept(with_outputs(self.proto, ()), meaning, {}, reason, meaning)
+
+    def sequence(self, asked: Asked) -> Kept:
+        """The graph is over a sequence: a window, or continuous with its layers' states opened."""
+        bench = self.bench
+        found = self._proven() or time_axes(bench, asked.time_axis)
+        if found is None:
+            if any(True for _ in self._lost()):
+                raise ImportModelError(LOST.format("its sequence"))
+            raise ImportModelError(UNKNOWN)
+        axes, length = found
+        window = asked.window or (length if asked.mode != "continuous" else 0)
+        if asked.mode == "window" and not window:
+            raise ImportModelError("mode 'window': the graph does not say how many readings; give window=T")
+        if length and window != length:
+            raise ImportModelError(f"the graph is made for {length} readings at once; mode='window' runs it so")
+        shown = self.proven["outputs"] if self.proven else output_axes(bench, axes, length, window or OPEN)
+        whole = {**bench.meaning(axes), "outputs": shown}
+        check_sane(bench, OnnxGraph(bench.session, whole), window or OPEN)
+        words = "; ".join(f"{n!r}: axis {a} is time" for n, a in axes.items() if a is not None)
+        if window:
+            reason = "asked for" if not length else f"the sequence length {length} is baked into the graph"
+            return self._kept(with_outputs(self.proto, ()), {**whole, "window": window}, {}, reason, whole, words)
+        return self._continuous(axes, whole, words, asked.mode)
+
+    def _continuous(self, axes: Mapping[str, int | None], whole: Meaning, words: str, mode: str) -> Kept:
+        bench = self.bench
+        graph = OnnxGraph(bench.session, whole)
+        short, longer = (dict(self._lengths(graph, n)) for n in (OPEN, OPEN + 1))
+        over_time = [layer for layer in self.layers if short.get(layer) != longer.get(layer)]
+        if not over_time and mode != "continuous":
+            raise ImportModelError('the graph has no memory over time; if that is meant, say mode="continuous"')
+        for layer in over_time:
+            if not layer.forward:
+                raise ImportModelError(
+                    f"layer {layer.name!r} reads the sequence from its end, which a continuous stream has not seen yet."
+                    " Use mode='window', window=T"
+                )
+        resets = {layer.index: self._resets(layer, graph) for layer in over_time}
+        if any(v.dtype == np.float16 for values in resets.values() for v in values):
+            raise ImportModelError(
+                "its states are float16: carried from reading to reading they are rounded, which a whole sequence does"
+                " not do. Use mode='window', window=T, or export the model in float32"
+            )
+        kinds = {k: (values[0].size, _element_type(values[0])) for k, values in resets.items()}
+        content, states = with_states(self.proto, over_time, kinds)
+        first = dict(zip(states, (v for values in resets.values() for v in values), strict=True))
+        meaning = {**bench.meaning(axes), "states": states}
+        step = OnnxGraph(open_session(content), meaning)
+        rows = bench.random(graph, LONG)
+        if reading := first_difference(OnnxGraph(bench.session, whole), step, rows, first):
+            quantized = any("DynamicQuantize" in node.op_type for node in self.proto.graph.node)
+            scales = " (dynamic quantization takes its scales from all readings of a call)" if quantized else ""
+            raise ImportModelError(MIXED.format(reading, scales))
+        reason = "the sequence length is open" if mode != "continuous" else "asked for"
+        return self._kept(content, meaning, first, reason, whole, words)
+
+    def _lengths(self, graph: OnnxGraph, count: int) -> Iterable[tuple[Layer, int]]:
+        """The length of each layer's sequence where the graph gets so many readings."""
+        names = [layer.x for layer in self.layers]
+        shown = self.bench.show(graph, self.bench.random(graph, count), names) or []
+        return zip(self.layers, (len(x) for x in shown), strict=False)
+
+    def _proven(self) -> tuple[dict[str, int | None], int] | None:
+        """As `time_axes`, from what the machine's import has proven."""
+        if self.proven is None:
+            return None
+        axes = {n: a["time"] for n, a in self.proven["inputs"].items()}
+        dims = {v.name: v.dims for v in self.bench.readings}
+        lengths = {dims[n][t] for n, t in axes.items() if t is not None}
+        fixed = [d for d in lengths if isinstance(d, int)]
+        return (axes, fixed[0] if fixed else 0) if lengths else None
+
+    def _lost(self) -> Iterable[Layer]:
+        """Layers whose sequence is one long where one reading is given."""
+        graph = OnnxGraph(self.bench.session, self.bench.meaning({}))
+        return (layer for layer, length in self._lengths(graph, 1) if length == 1)
+
+    def _resets(self, layer: Layer, graph: OnnxGraph) -> list[Array]:
+        """The states in which a layer begins [1, 1, units], which no reading may change."""
+        node = self.proto.graph.node[layer.index]
+        given = [n for n in layer.initial if n]
+        rows = [self.bench.random(graph, OPEN, seed) for seed in (1, 2)]
+        one, other = (self.bench.show(graph, r, given) for r in rows)
+        if one is None or other is None or any((a != b).any() for a, b in zip(one, other, strict=True)):
+            raise ImportModelError(f"layer {layer.name!r} begins from a state that is computed from the readings")
+        values = dict(zip(given, one, strict=True))
+        units = next(a.i for a in node.attribute if a.name == "hidden_size")
+        x = (self.bench.show(graph, rows[0], [layer.x]) or [np.zeros(0, np.float32)])[0]
+        found = [values.get(n, np.zeros((1, 1, units), x.dtype)) for n in layer.initial]
+        if any(v.shape != (1, 1, units) for v in found):
+            raise ImportModelError(
+                f"layer {layer.name!r} has a state of shape {list(found[0].shape)}, not one stream's"
+            )
+        return found
+
+    def _kept(
+        self, content: bytes, meaning: Meaning, resets: Mapping[str, Array], reason: str, whole: Meaning, axes: str = ""
+    ) -> Kept:
+        graph = OnnxGraph(open_session(content), meaning)
+        window, build = int(meaning["window"]), Builder()
+        rows = self.bench.random(graph, max(window, 1))
+        states = graph.first_states(len(rows)) | dict(resets)
+        shown, after = graph.run(rows, states)
+        inputs = [
+            build.input(v.name, _width(graph.columns(v.name)))
+            for v in self.bench.readings
+            if v.name not in graph.states
+        ]
+        shapes = graph.state_shapes()
+        for name, shape in shapes.items():
+            if after[name].shape != shape:
+                raise ImportModelError(
+                    f"state {name!r} is {list(shape)} before a step and {list(after[name].shape)} after"
+                )
+        places = [build.state(PAST, (window - 1) * graph.reading_size)] if window > 1 else []
+        places += [
+            build.state(n, int(np.prod(s)), np.asarray(states[n], np.float32).reshape(-1)) for n, s in shapes.items()
+        ]
+        sizes = [y.shape[1] for y in shown] + [p.size for p in places]
+        name = Path(str(self.proto.graph.name or "graph")).name
+        results = build.onnx(
+            [*inputs, *places],
+            sizes,
+            graph=content,
+            meaning=json.dumps(meaning),
+            weights=weight_count(self.proto),
+            name=name if name.isprintable() else "graph",
+        )
+        for output, slot in zip(graph.outputs, results, strict=False):
+            build.output(output, slot)
+        for place, slot in zip(places, results[len(graph.outputs) :], strict=True):
+            build.next(place, slot)
+        return Kept(build.build(), window, reason, axes or "one run of the graph is one reading", whole)
+
+
+def _width(columns: slice) -> int:
+    return int(columns.stop - columns.start)
+
+
+def _element_type(values: Array) -> int:
+    import onnx
+
+    return int(onnx.helper.np_dtype_to_tensor_dtype(values.dtype))
