@@ -228,4 +228,5 @@ def is_warm() -> bool:
 
 def warm(lanes: int | None = None) -> Warmed:
     """Make sure that the compiled step is in the cache."""
-    return _compiled(default_lanes() if lanes is None else lanes).warmed
+    lanes = default_lanes() if lanes is None else lanes
+    return Warmed(None, False, lanes) if _in_python() else _compiled(lanes).warmed

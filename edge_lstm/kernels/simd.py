@@ -453,7 +453,7 @@ def any_not_finite(typingctx, a):
 
 
 if numba.config.DISABLE_JIT:  # kernels are ordinary Python then, and so is what they call
-    from edge_lstm.kernels.plain import (  # type: ignore[assignment]  # noqa: F401
+    from edge_lstm.kernels.plain import (  # noqa: F401
         absolute,
         any_not_finite,
         arenas,
