@@ -10,13 +10,15 @@ padded with zeros to whole words of four, as a microcontroller reads them.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from edge_lstm.program import RNN_ACTIVATIONS, Floats, Operation
 
-KINDS = ("quantized_lstm", "quantized_gru", "quantized_rnn", "quantized_dense")  # in the order of C's enum, as is:
+# In the order of C's enums.
+KINDS = ("quantized_lstm", "quantized_gru", "quantized_rnn", "quantized_dense")
 SCHEMES = ("int8", "int16", "int8-weights")
 _GATES = dict(zip(KINDS, (4, 3, 1, 1), strict=True))
 _WORD = 4  # weights in it
@@ -57,16 +59,17 @@ def cycles(op: Operation) -> float:
     return _CYCLES_PER_MULTIPLY_ADD[str(op.attributes["scheme"])] * op.multiply_adds + _CYCLES_PER_INTEGER * activations
 
 
-def _by_unit(rows: npt.NDArray[np.generic], gates: int) -> npt.NDArray[np.generic]:
+def _by_unit(rows: npt.NDArray[Any], gates: int) -> npt.NDArray[Any]:
     """(gates * units, ...) -> (units, gates, ...)."""
-    return rows.reshape(gates, len(rows) // gates, *rows.shape[1:]).swapaxes(0, 1)
+    by_unit: npt.NDArray[Any] = rows.reshape(gates, len(rows) // gates, *rows.shape[1:]).swapaxes(0, 1)
+    return by_unit
 
 
 def _whole_words(matrix: npt.NDArray[np.int8]) -> npt.NDArray[np.int8]:
     return np.pad(matrix, ((0, 0), (0, -matrix.shape[1] % _WORD)))
 
 
-def _biases(op: Operation) -> npt.NDArray[np.generic]:
+def _biases(op: Operation) -> npt.NDArray[Any]:
     """(units, gates); of a GRU r, z, and n over x and over h, those of r and z being added as the float kind does."""
     if op.kind != "quantized_gru":
         return _by_unit(op.weights["b"], _GATES[op.kind])

@@ -55,6 +55,12 @@ def _matrix(weights: Integers, scale: Floats, scheme: str, gates: int, lanes: in
     return [*parts, grouped.transpose(0, 3, 1, 2, 4)]
 
 
+def _as_floats(rows: npt.NDArray[Any]) -> Floats:
+    """Rows of bytes in places of float32; one lane of int8 weights fills none."""
+    missing = -rows[0].nbytes % 4 // rows.itemsize
+    return np.pad(rows, ((0, 0), (0, missing))).view(np.float32)
+
+
 def pack_integers(
     biases: Floats, matrices: list[tuple[Integers, Floats]], scheme: str, gates: int, lanes: int
 ) -> Floats:
@@ -63,6 +69,6 @@ def pack_integers(
     parts = [_in_blocks(biases[:, None], len(biases) // units, lanes)]
     for weights, scale in matrices:
         parts += _matrix(weights, scale, scheme, gates, lanes)
-    flat = [np.ascontiguousarray(part).reshape(len(part), -1).view(np.float32) for part in parts]
+    flat = [_as_floats(np.ascontiguousarray(part).reshape(len(part), -1)) for part in parts]
     packed: Floats = np.concatenate(flat, axis=1).ravel()
     return packed

@@ -1,17 +1,19 @@
-"""Ten models that together use every kind of operation, every function and every way of advancing, for comparing bits.
+"""Ten models that together use every kind of operation, every function and every way of advancing, for comparing bits,
+and ten quantized ones: every layer in every scheme.
 
 A model that is added here is compared by every tool and test that compares bits.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
 from edge_lstm.model import Channel, Model, channels_for
 from edge_lstm.program import BINARY_FUNCTIONS, MAP_FUNCTIONS, REDUCE_FUNCTIONS, Builder
 from tests.nets import Weights, cell, network
+from tests.quantized_nets import Integers, quantized_network
 
 
 @dataclass(frozen=True)
@@ -88,4 +90,37 @@ def ten() -> list[Case]:
         Case("lstm with units of measure, 6 streams", scaled(), streams=6),
         Case("every function", every_function(), scale=30.0),
         Case("softmax and reductions, 5 streams", every_row_operation(), streams=5),
+    ]
+
+
+def heads() -> Model:
+    """Quantized heads behind a layer in float32: over four rows, of each scheme; and over so many inputs that int16 has
+    to leave bits."""
+    b, w = Builder(), Weights(8, 12)
+    h = cell(b, "gru", b.input("x", 4), 12, w, "gru")
+    parts = []
+    for seed, scheme in enumerate(("int8", "int16", "int8-weights")):
+        integers = Integers(scheme, seed, 12)
+        parts.append(b.quantized_dense(h, scheme=scheme, weights=integers(5, 3, None, "b"), rows=4, name=scheme))
+    wide = b.dense(h, W=w(700, 12), b=w(700), activation="tanh")
+    wide_weights = Integers("int16", 9, 700)(3, 700, None, "b")
+    parts.append(b.quantized_dense(wide, scheme="int16", weights=wide_weights, name="wide"))
+    for number, part in enumerate(parts):
+        b.output(f"y{number}", part)
+    return replace(_model(b, 4, sum(part.size for part in parts)), name="quantized heads")
+
+
+def quantized() -> list[Case]:
+    """The quantized models."""
+    return [
+        Case("int8 lstm", quantized_network("lstm", "int8", inputs=11, units=32)),
+        Case("int8 gru", quantized_network("gru", "int8", inputs=5, units=33, seed=1), scale=3.0),
+        Case("int8 rnn", quantized_network("rnn", "int8", inputs=3, units=17, seed=2)),
+        Case("int8, three lstm layers", quantized_network("lstm", inputs=7, units=24, layers=3, seed=3)),
+        Case("int8 lstm, window of 12", quantized_network("lstm", units=20, window=12, seed=6)),
+        Case("int16 gru, two layers", quantized_network("gru", "int16", inputs=2, units=20, layers=2, seed=4)),
+        Case("int16 lstm", quantized_network("lstm", "int16", inputs=1, units=1, outputs=1, seed=5), scale=3.0),
+        Case("int8-weights lstm, 6 streams", quantized_network("lstm", "int8-weights", units=16, seed=7), streams=6),
+        Case("int8-weights rnn", quantized_network("rnn", "int8-weights", inputs=3, units=9, seed=8)),
+        Case("quantized heads", heads()),
     ]

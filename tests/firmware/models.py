@@ -12,6 +12,7 @@ from edge_lstm.firmware_table import BINARIES, MAPS, REDUCTIONS
 from edge_lstm.model import Channel, Model, channels_for
 from edge_lstm.program import Builder
 from tests.nets import Weights, cell, network
+from tools.arm_models import quantized
 
 ALPHA_BETA = {
     "leaky_relu": (0.01, 0.0),
@@ -109,8 +110,13 @@ def scaled() -> Model:
     return network("gru", 4, 10, 2, seed=9, channels=channels)
 
 
+def quantized_models() -> list[Model]:
+    """Ten: every quantized layer in every scheme."""
+    return [replace(case.model, name=case.name) for case in quantized()]
+
+
 def models() -> list[Model]:
-    """Thirteen of them."""
+    """Thirteen in float32, ten quantized."""
     return [
         network("lstm", 8, 16, 4, seed=1),
         network("lstm", 1, 1, 1, seed=2),
@@ -125,4 +131,5 @@ def models() -> list[Model]:
         mixed(),
         shift_register(),
         replace(network("gru", 2, 4, 2, seed=8), ready=7, every=3, name="seldom"),
+        *quantized_models(),
     ]

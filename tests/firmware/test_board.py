@@ -34,7 +34,13 @@ def require() -> None:
     need("arm-none-eabi-gcc", "qemu-system-arm")
 
 
-@pytest.mark.parametrize("name", ["lstm-16", "gru-13", "rnn-33", "lstm-9", "all maps", "all shapes", "mixed", "seldom"])
+ON_BOARD = (
+    *("lstm-16", "gru-13", "rnn-33", "lstm-9", "all maps", "all shapes", "mixed", "seldom"),
+    *("int8 lstm", "int8 lstm, window of 12", "int16 gru, two layers", "int8-weights rnn", "quantized heads"),
+)
+
+
+@pytest.mark.parametrize("name", ON_BOARD)
 def test_the_board_computes_the_same_bits(tmp_path: Path, name: str) -> None:
     """The self-test passes on the Cortex-M4F and a thousand outputs have Python's fingerprint, for every operation."""
     require()
@@ -49,10 +55,10 @@ def test_the_files_take_no_more_than_the_readme_says() -> None:
     sizes = board_image.sizes()
     bridge, network = sizes["bridge.c"], sizes["edge_lstm.c"]
     assert bridge["flash"] < 6500
-    assert network["flash"] < 5000
+    assert network["flash"] < 6400
     assert bridge["ram"] == network["ram"] == 0
     assert max(size for what, size in bridge.items() if what.startswith("stack")) <= 400
-    assert network["stack of edge_lstm_step"] <= 220
+    assert network["stack of edge_lstm_step"] <= 260
 
 
 class Host:

@@ -13,7 +13,7 @@ import pytest
 from click.testing import CliRunner
 
 from edge_lstm import firmware
-from edge_lstm.errors import ProgramError
+from edge_lstm.errors import ProgramError, StateError
 from edge_lstm.firmware import vector_readings
 from edge_lstm.firmware_table import BINARIES, FIELDS, MAPS, REDUCTIONS, ROWS
 from edge_lstm.kernels import layout
@@ -23,6 +23,7 @@ from edge_lstm.storage import describe, save
 from tests.firmware.models import models
 from tests.firmware.toolchain import HERE, SANITIZE, SOURCES, compile_c, need, run
 from tests.nets import network, readings
+from tests.quantized_nets import Integers, cell, quantized_network
 
 STEPS = 10_000
 MODELS = models()
@@ -92,7 +93,8 @@ def expected() -> list[tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]]]:
 
 @pytest.mark.parametrize(("compiler", "level"), COMPILERS)
 def test_c_computes_the_same_bits(folder, expected, compiler, level):
-    """Ten thousand readings of each of thirteen models, among them every operation and function: equal bits."""
+    """Ten thousand readings of each of 23 models, among them every operation and function, and every quantized layer in
+    every scheme: equal bits."""
     library = build(folder, compiler, level)
     assert all(np.isfinite(ys).mean() > 0.3 and len(np.unique(ys)) > 100 for _, ys in expected)
     for number, (xs, ys) in enumerate(expected):
@@ -154,6 +156,35 @@ def test_an_index_without_a_row_is_refused(tmp_path):
     ys, statuses = c_run(library, 0, np.array([[0], [1.9], [2], [-1], [-0.5]], np.float32), outputs=2)
     assert statuses == [0, 0, 4, 4, 0]
     np.testing.assert_array_equal(ys[[0, 1, 4]], [[1, 2], [3, 4], [1, 2]])
+
+
+@pytest.mark.parametrize("scheme", ["int8", "int16"])
+def test_what_cannot_become_an_integer_is_refused(tmp_path, scheme):
+    """An activation that overflows before a quantized layer is status 3 in C, as it is an error in Python, and what
+    comes afterwards is as if the reading had never come."""
+    b, w = Builder(), Integers(scheme, 1, 6)
+    x = b.input("x", 6)
+    y = cell(b, "lstm", b.map("exp", x), 6, w, "lstm")
+    b.output("y", b.quantized_dense(y, scheme=scheme, weights=w(2, 6, None, "b")))
+    model = Model(b.build(), channels_for(("x",), (6,)), channels_for(("y",), (2,)), name="overflows")
+    write_models(tmp_path, [model])
+    xs = readings(9, 6, seed=4)
+    xs[3, 5] = 89.0  # exp is beyond float32
+    ys, statuses = c_run(build(tmp_path, "gcc", "-O2"), 0, xs, outputs=2)
+    assert statuses == [0, 0, 0, 3, 0, 0, 0, 0, 0]
+    stream = model.stream()
+    with pytest.raises(StateError):
+        stream.run(xs)
+    assert bits(np.delete(ys, 3, axis=0)) == bits(model.stream().run(np.delete(xs, 3, axis=0)))
+
+
+def test_int8_takes_a_quarter_of_the_flash():
+    """Of 64 units, weights as int8 with their scales take little more than a quarter; the arena, little more."""
+    whole = firmware.firmware(network("lstm", 11, 64, 4))
+    small = firmware.firmware(quantized_network("lstm", "int8", 11, 64, 4))
+    assert small.flash_bytes < 0.3 * whole.flash_bytes
+    assert small.arena_bytes < whole.arena_bytes + 500
+    assert small.cycles < 0.6 * whole.cycles
 
 
 def test_feedback_and_policy_are_noted():
