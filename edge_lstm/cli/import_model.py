@@ -118,6 +118,8 @@ def command(source: Path, output: Path | None, as_json: bool, **options: Any) ->
     )
     reason = model.provenance.get("mode_reason")
     click.echo(time_meaning(model) + (f" ({reason})" if reason else ""))
+    for layer, why in model.provenance.get("quantized", {}).get("held_as_float32", {}).items():
+        click.echo(plain(f"layer {layer} came as integers and is held as float32, with the same values: {why}"))
     if program.onnx:
         click.echo(plain(f"runs with {model.provenance['engine']}, because {model.provenance['engine_reason']}"))
         click.echo(model.provenance["cost"])

@@ -49,7 +49,7 @@ def _check(program: Program, graph: OnnxGraph) -> None:
         ("outputs", [o.name for o in program.outputs], list(graph.outputs)),
     ):
         if said != found:
-            raise ModelFileError(f"its {what} are {said}, the graph's {found}")
+            raise ValueError(f"its {what} are {said}, the graph's {found}")
 
 
 class GraphMemory(Memory):

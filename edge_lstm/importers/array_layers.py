@@ -14,6 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from edge_lstm.errors import ImportModelError
+from edge_lstm.importers.array_integers import Weight, activation_scale, dequantized, weight
 
 Array = npt.NDArray[Any]
 Floats = npt.NDArray[np.float32]
@@ -29,21 +30,37 @@ DENSE = re.compile(r"^(?:(?P<layer>.*)\.)?(?P<part>weight|bias)$")
 @dataclass
 class Recurrent:
     """One recurrent layer, weights in PyTorch's layout. GRU: b_R None means reset before the product (Keras,
-    reset_after=False).
+    reset_after=False). x_scale, h_scale: of activations that are integers.
     """
 
     name: str
     cell: str
-    W: Floats
-    R: Floats
+    W: Weight
+    R: Weight
     b_W: Floats
     b_R: Floats | None
     arrays: tuple[str, ...]
+    x_scale: float | None = None
+    h_scale: float | None = None
 
     @property
     def width(self) -> tuple[int, int]:
         """(inputs, outputs)."""
         return self.W.shape[1], self.R.shape[1]
+
+    @property
+    def whole(self) -> bool:
+        """Whether it is computed in integers."""
+        return self.b_R is not None and self.W.integers is not None and self.R.integers is not None
+
+    @property
+    def held_because(self) -> str:
+        """Why it is float32 though integers came; "" where none came, or they stay."""
+        if self.whole or not (self.W.came or self.R.came):
+            return ""
+        if self.b_R is None:
+            return "a GRU that resets before the product has no form in integers here"
+        return self.W.why or self.R.why or "only one of its matrices came as integers"
 
 
 @dataclass
@@ -51,14 +68,25 @@ class Dense:
     """One dense layer."""
 
     name: str
-    W: Floats
+    W: Weight
     b: Floats | None
     arrays: tuple[str, ...]
+    x_scale: float | None = None
 
     @property
     def width(self) -> tuple[int, int]:
         """(inputs, outputs)."""
         return self.W.shape[1], self.W.shape[0]
+
+    @property
+    def whole(self) -> bool:
+        """Whether it is computed in integers."""
+        return self.W.integers is not None
+
+    @property
+    def held_because(self) -> str:
+        """Why it is float32 though integers came; "" where none came, or they stay."""
+        return self.W.why
 
 
 Layer = Recurrent | Dense
@@ -75,8 +103,8 @@ class Arrays:
     def fail(self, text: str) -> ImportModelError:
         return ImportModelError(f"{self.source}: {text}")
 
-    def take(self, name: str, shape: tuple[int | None, ...]) -> Floats:
-        """One array as float32; None in the shape is any size."""
+    def check(self, name: str, shape: tuple[int | None, ...]) -> Array:
+        """One array of this shape; None in it is any size."""
         array = self.arrays[name]
         self.left.pop(name, None)
         fits = array.ndim == len(shape) and all(s in (None, d) for s, d in zip(shape, array.shape, strict=True))
@@ -84,6 +112,13 @@ class Arrays:
             raise self.fail(
                 f"array {name!r} has shape {list(array.shape)}, must be {['any' if s is None else s for s in shape]}"
             )
+        return array
+
+    def take(self, name: str, shape: tuple[int | None, ...]) -> Floats:
+        """One array of this shape as float32; integers with a scale are numbers too."""
+        array = self.check(name, shape)
+        if array.dtype.kind in "iu":
+            return dequantized(self, name)
         if array.dtype.kind != "f":
             raise self.fail(f"array {name!r} holds {array.dtype}; weights must be floating-point numbers")
         result = array.astype(np.float32)
@@ -120,9 +155,10 @@ def find_layers(a: Arrays, cell: str | None, reset_after: bool | None) -> list[L
         elif kind == "keras":
             layers.append(_keras(a, layer, parts, cell, reset_after))
         elif "weight" in parts and a.arrays[parts["weight"]].ndim == 2:
-            weight = a.take(parts["weight"], (None, None))
-            bias = a.take(parts["bias"], (len(weight),)) if "bias" in parts else None
-            layers.append(Dense(layer or "dense", weight, bias, tuple(parts.values())))
+            W = weight(a, parts["weight"])
+            bias = a.take(parts["bias"], W.shape[:1]) if "bias" in parts else None
+            x_scale = activation_scale(a, parts["weight"], "weight", "input_scale")
+            layers.append(Dense(layer or "dense", W, bias, tuple(parts.values()), x_scale))
     if not any(isinstance(layer, Recurrent) for layer in layers):
         raise a.fail(
             f"no recurrent layer found among {', '.join(map(repr, list(a.arrays)[:6]))}; names must end in"
@@ -163,7 +199,7 @@ def _torch(a: Arrays, layer: str, number: int, parts: Mapping[str, str], cell: s
             )
     if ("bias_ih" in parts) != ("bias_hh" in parts):
         raise a.fail(f"layer {layer!r} has only one of bias_ih_l{number} and bias_hh_l{number}")
-    W, R = a.take(parts["weight_ih"], (None, None)), a.take(parts["weight_hh"], (None, None))
+    W, R = weight(a, parts["weight_ih"]), weight(a, parts["weight_hh"])
     rows, units = R.shape
     if W.shape[0] != rows:
         raise a.fail(
@@ -175,7 +211,15 @@ def _torch(a: Arrays, layer: str, number: int, parts: Mapping[str, str], cell: s
         sum(TORCH.match(key) is not None and key.endswith(f"weight_hh_l{n}") for key in a.arrays for n in range(2)) > 1
     )
     name = f"{layer or kind}_{number}" if several else layer or kind
-    return Recurrent(name, kind, W, R, b_W, b_R, tuple(parts.values()))
+    return Recurrent(name, kind, W, R, b_W, b_R, tuple(parts.values()), *_scales(a, parts["weight_ih"], "weight_ih"))
+
+
+def _scales(a: Arrays, key: str, part: str) -> tuple[float | None, float | None]:
+    """What a recurrent layer's activations are worth in integers. ImportModelError where only one is told."""
+    found = tuple(activation_scale(a, key, part, kind) for kind in ("input_scale", "hidden_scale"))
+    if (found[0] is None) != (found[1] is None):
+        raise a.fail(f"the layer of array {key!r} has only one of input_scale and hidden_scale; both or none are meant")
+    return found
 
 
 def _keras(a: Arrays, layer: str, parts: Mapping[str, str], cell: str | None, reset_after: bool | None) -> Layer:
@@ -187,22 +231,24 @@ def _keras(a: Arrays, layer: str, parts: Mapping[str, str], cell: str | None, re
         raise a.fail(
             f"array {next(iter(parts.values()))!r} stands alone; the kernel or weight of the same layer is missing"
         )
-    W = np.ascontiguousarray(a.take(parts["kernel"], (None, None)).T)
+    W = weight(a, parts["kernel"], across=True)
     keys = tuple(parts.values())
     if "recurrent_kernel" not in parts:
-        bias = a.take(parts["bias"], (len(W),)) if "bias" in parts else None
-        return Dense(layer or "dense", W, bias, keys)
-    R = np.ascontiguousarray(a.take(parts["recurrent_kernel"], (None, None)).T)
+        bias = a.take(parts["bias"], W.shape[:1]) if "bias" in parts else None
+        x_scale = activation_scale(a, parts["kernel"], "kernel", "input_scale")
+        return Dense(layer or "dense", W, bias, keys, x_scale)
+    R = weight(a, parts["recurrent_kernel"], across=True)
     rows, units = R.shape
     if W.shape[0] != rows:
         raise a.fail(
-            f"arrays {parts['kernel']!r} and {parts['recurrent_kernel']!r} differ in columns: {len(W)} and {rows}"
+            f"arrays {parts['kernel']!r} and {parts['recurrent_kernel']!r} differ in columns: {W.shape[0]} and {rows}"
         )
+    scales = _scales(a, parts["kernel"], "kernel")
     kind = _cell(a, parts["recurrent_kernel"], rows, units, cell, layer)
     name = layer or kind
     if kind != "gru":
         bias = a.take(parts["bias"], (rows,)) if "bias" in parts else np.zeros(rows, np.float32)
-        return Recurrent(name, kind, W, R, bias, np.zeros(rows, np.float32), keys)
+        return Recurrent(name, kind, W, R, bias, np.zeros(rows, np.float32), keys, *scales)
     swap = np.r_[units : 2 * units, :units, 2 * units : 3 * units]  # z r h to r z n
     if "bias" not in parts:
         if reset_after is None:
@@ -219,4 +265,4 @@ def _keras(a: Arrays, layer: str, parts: Mapping[str, str], cell: str | None, re
         raise a.fail(
             f"array {parts['bias']!r} has the shape of reset_after={after}, but reset_after={reset_after} is asked for"
         )
-    return Recurrent(name, kind, W[swap], R[swap], b_W[swap], b_R[swap] if after else None, keys)
+    return Recurrent(name, kind, W[swap], R[swap], b_W[swap], b_R[swap] if after else None, keys, *scales)

@@ -7,6 +7,8 @@ is an argument with a stated default, and stands in the provenance under "assume
 PyTorch: `NAME.weight_ih_l0 (gH, I)`, `weight_hh_l0 (gH, H)`, `bias_ih_l0`, `bias_hh_l0`; gates i f g o, r z n
 (torch.nn.LSTM, torch.nn.GRU). Keras: `NAME/kernel (I, gH)`, `recurrent_kernel (H, gH)`, `bias`; gates i f c o, z r
 h; the bias of a GRU with reset_after is (2, 3H) (keras.layers.LSTM, keras.layers.GRU).
+
+Weights may be integers with scales and zero points (`array_integers.py`).
 """
 
 from __future__ import annotations
@@ -85,6 +87,8 @@ def from_arrays(
         "layers": {layer.name: list(layer.arrays) for layer in layers},
         "assumed": assumed,
     }
+    if said := _said_of_integers(arrays, layers):
+        provenance["quantized"] = said
     return Model(
         program,
         tuple(inputs) if inputs is not None else channels_for(("x",), (program.input_size,)),
@@ -94,6 +98,22 @@ def from_arrays(
         provenance,
         name or (Path(source).stem if isinstance(source, str | Path) else "model"),
         before_window=before_window,
+    )
+
+
+def _said_of_integers(a: Arrays, layers: Sequence[Layer]) -> dict[str, Any]:
+    """Which layers are computed in integers, and which came as integers and are not, with the reason."""
+    whole = [layer for layer in layers if layer.whole]
+    held = {layer.name: layer.held_because for layer in layers if layer.held_because}
+    for layer in layers:
+        if layer.x_scale is not None and not (layer.whole or layer.name in held):
+            raise a.fail(f"layer {layer.name!r} has an input_scale, but its weights are no integers")
+    schemes = sorted({"int8-weights" if layer.x_scale is None else "int8" for layer in whole})
+    said: dict[str, Any] = {"scheme": ", ".join(schemes)} if schemes else {}
+    return (
+        said
+        | ({"layers": [layer.name for layer in whole]} if whole else {})
+        | ({"held_as_float32": held} if held else {})
     )
 
 
@@ -179,7 +199,7 @@ def _program(layers: Sequence[Layer], heads: Sequence[str], nonlinearity: str) -
         if isinstance(layer, Recurrent):
             x = _recurrent(builder, layer, x, nonlinearity)
             continue
-        x = builder.dense(x, W=layer.W, b=layer.b, name=layer.name, source=layer.arrays)
+        x = _dense(builder, layer, x)
         activation = next(activations)
         if activation in ("softmax", "log_softmax"):
             x = builder.softmax(x, log=activation != "softmax", source=layer.arrays)
@@ -189,35 +209,61 @@ def _program(layers: Sequence[Layer], heads: Sequence[str], nonlinearity: str) -
     return builder.build()
 
 
+def _dense(builder: Builder, layer: Dense, x: Slot) -> Slot:
+    named: dict[str, Any] = {"name": layer.name, "source": layer.arrays}
+    b = np.zeros(layer.width[1], np.float32) if layer.b is None else layer.b
+    if not layer.whole:
+        return builder.dense(x, W=layer.W.values, b=b, **named)
+    return builder.quantized_dense(x, **_integers(layer, b=b), **named)
+
+
 def _recurrent(builder: Builder, layer: Recurrent, x: Slot, nonlinearity: str) -> Slot:
-    units, source, W, R = layer.width[1], layer.arrays, layer.W, layer.R
-    h = builder.state(f"{layer.name}.h", units)
-    if layer.cell == "lstm":
-        c = builder.state(f"{layer.name}.c", units)
-        assert layer.b_R is not None
-        after, c_next = builder.lstm(x, h, c, W=W, R=R, b=layer.b_W + layer.b_R, name=layer.name, source=source)
-        builder.next(c, c_next)
-    elif layer.cell == "rnn":
-        assert layer.b_R is not None
-        b = layer.b_W + layer.b_R
-        after = builder.rnn(x, h, W=W, R=R, b=b, activation=nonlinearity, name=layer.name, source=source)
-    elif layer.b_R is not None:
-        after = builder.gru(x, h, W=W, R=R, b_W=layer.b_W, b_R=layer.b_R, name=layer.name, source=source)
-    else:
+    h = builder.state(f"{layer.name}.h", layer.width[1])
+    named: dict[str, Any] = {"name": layer.name, "source": layer.arrays}
+    if layer.b_R is None:
         after = _gru_reset_before(builder, layer, x, h)
+        builder.next(h, after)
+        return after
+    b = {"b_W": layer.b_W, "b_R": layer.b_R} if layer.cell == "gru" else {"b": layer.b_W + layer.b_R}
+    floats = {"W": layer.W.values, "R": layer.R.values, **b}
+    given: dict[str, Any] = (_integers(layer, **b) if layer.whole else floats) | named
+    if layer.cell == "lstm":
+        c = builder.state(f"{layer.name}.c", layer.width[1])
+        after, c_next = (builder.quantized_lstm if layer.whole else builder.lstm)(x, h, c, **given)
+        builder.next(c, c_next)
+    elif layer.cell == "gru":
+        after = (builder.quantized_gru if layer.whole else builder.gru)(x, h, **given)
+    else:
+        after = (builder.quantized_rnn if layer.whole else builder.rnn)(x, h, activation=nonlinearity, **given)
     builder.next(h, after)
     return after
+
+
+def _integers(layer: Layer, **floats: npt.NDArray[np.float32]) -> dict[str, Any]:
+    """Scheme and weights of the quantized kind: what one unit of a row's sum is worth is what one of its weights is
+    worth, times what one of its inputs is."""
+    matrices = {"W": (layer.W, layer.x_scale)}
+    if isinstance(layer, Recurrent):
+        matrices["R"] = layer.R, layer.h_scale
+    weights: dict[str, Any] = dict(floats)
+    for key, (matrix, scale) in matrices.items():
+        assert matrix.step is not None
+        weights[key] = matrix.integers
+        weights[f"{key}_scale"] = matrix.step * np.float32(1 if scale is None else scale)
+        if scale is not None:
+            weights |= {"x_scale": np.full(layer.width[0], scale)} if key == "W" else {"h_scale": [scale]}
+    return {"scheme": "int8-weights" if layer.x_scale is None else "int8", "weights": weights}
 
 
 def _gru_reset_before(builder: Builder, layer: Recurrent, x: Slot, h: Slot) -> Slot:
     """A GRU that resets h before the product (Cho et al. 2014; Keras with reset_after=False)."""
     n, source = layer.width[1], layer.arrays
-    given = builder.dense(x, W=layer.W, b=layer.b_W, name=layer.name, source=source)
-    gates = builder.dense(h, W=layer.R[: 2 * n], name=layer.name, source=source)
+    given = builder.dense(x, W=layer.W.values, b=layer.b_W, name=layer.name, source=source)
+    gates = builder.dense(h, W=layer.R.values[: 2 * n], name=layer.name, source=source)
     gates = builder.map("sigmoid", builder.binary("add", given.part(0, 2 * n), gates, source=source), source=source)
     r, z = gates.part(0, n), gates.part(n, n)
     hidden = builder.dense(
-        builder.binary("mul", r, h, source=source), W=layer.R[2 * n :], name=layer.name, source=source
+        builder.binary("mul", r, h, source=source), W=layer.R.values[2 * n :], name=layer.name, source=source
     )
     new = builder.map("tanh", builder.binary("add", given.part(2 * n, n), hidden, source=source), source=source)
     change = builder.binary("mul", z, builder.binary("sub", h, new, source=source), source=source)

@@ -129,7 +129,7 @@ def _draw(
             told = type(error)(text) if isinstance(error, (Misfit, UnsupportedError)) else ImportModelError(text)
             progress = low.progress + 0.5 * isinstance(error, ProvenMisfit)
             told.progress, told.loop = progress, bool(carries)  # type: ignore[attr-defined]
-            told.reach = sum(low.reaches.values()) + low.choice  # type: ignore[attr-defined]
+            told.reach = low.horizon  # type: ignore[attr-defined]
             raise told from None
 
 

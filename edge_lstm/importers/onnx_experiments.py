@@ -34,14 +34,15 @@ class Bench:
     readings: tuple[Value, ...]
     outputs: tuple[str, ...]  # that are no states
     sequences: tuple[str, ...]  # the X of every recurrent layer [L, N, I]
-    known: Meaning  # "zero", "constants", "states"
+    known: Meaning  # "zero", "constants", "states", "streams"
+    batch: Mapping[str, int | None]  # the batch axis of inputs and outputs, where there are several streams
     troubles: list[str] = field(default_factory=list)  # what ONNX Runtime said when it could not run the graph
 
     def meaning(self, axes: Mapping[str, int | None], window: int = 0) -> Meaning:
         """The meaning of the graph where these are the time axes of its readings."""
-        inputs = {v.name: {"time": axes.get(v.name), "batch": None} for v in self.readings}
-        outputs: Meaning = {n: {"time": None, "batch": None} for n in self.outputs}
-        return {**self.known, "inputs": inputs, "outputs": outputs, "streams": 1, "window": window}
+        inputs = {v.name: {"time": axes.get(v.name), "batch": self.batch.get(v.name)} for v in self.readings}
+        outputs = {n: {"time": None, "batch": self.batch.get(n)} for n in self.outputs}
+        return {**self.known, "inputs": inputs, "outputs": outputs, "window": window}
 
     def graph(self, axes: Mapping[str, int | None]) -> OnnxGraph:
         """The graph in this meaning."""
@@ -76,8 +77,8 @@ class Bench:
         rows[:, kinds == "b"] = rows[:, kinds == "b"] > 0
         return rows
 
-    def changed(self, graph: OnnxGraph, rows: Array, at: int, columns: slice) -> Array:
-        """The readings with one of them changed, or a part of it."""
+    def changed(self, graph: OnnxGraph, rows: Array, at: int | slice, columns: slice) -> Array:
+        """The readings with one or several of them changed, or a part of each."""
         other, kinds = rows.copy(), self.kinds(graph)[columns]
         part = other[at, columns]
         other[at, columns] = np.where(kinds == "b", 1 - part, np.where(kinds == "f", part + 3, (part + 1) % 4))
@@ -193,7 +194,9 @@ def check_sane(bench: Bench, graph: OnnxGraph, count: int) -> None:
     wanted = [*bench.outputs, *graph.states.values()]
     rows = bench.random(graph, count)
     every = slice(0, graph.reading_size)
-    one, again, other = (bench.show(graph, r, wanted) for r in (rows, rows, bench.changed(graph, rows, -1, every)))
+    one, again, other = (
+        bench.show(graph, r, wanted) for r in (rows, rows, bench.changed(graph, rows, slice(None), every))
+    )
     if one is None or again is None or other is None:
         raise ImportModelError(f"ONNX Runtime does not run the graph on {count} readings: {bench.troubles[-1]}")
     if not all(np.isfinite(y).any() for y in one):
@@ -204,7 +207,7 @@ def check_sane(bench: Bench, graph: OnnxGraph, count: int) -> None:
         )
     if not any(places(a.reshape(-1), b.reshape(-1)).size or a.shape != b.shape
                for a, b in zip(one, other, strict=True)):  # fmt: skip
-        raise ImportModelError("no output of the graph depends on the newest reading")
+        raise ImportModelError("no output of the graph depends on the readings")
 
 
 def first_difference(whole: OnnxGraph, step: OnnxGraph, rows: Array, resets: Mapping[str, Array]) -> int | None:

@@ -23,6 +23,7 @@ from edge_lstm.importers.onnx_tags import Misfit, ProvenMisfit
 from edge_lstm.importers.plan import Plan
 
 LONG = 64  # readings of a drawing from which on its batch is kept small
+MOST_SIDES = 32
 MOST_REACH = 4000  # readings that a graph of open length may join
 
 
@@ -164,8 +165,7 @@ def settle(source: Source, asked: Mapping[str, str] | None, dims: set[int]) -> F
         found = None
         try:
             found = explore(source, asked, (length, witness(dims, length + 1 if length < LONG else LEAST)))
-            low = found.drawing.low
-            far = sum(low.reaches.values()) + low.choice
+            far = found.drawing.low.horizon
         except ImportModelError as error:
             first, far = first or error, int(getattr(error, "reach", 0))
         if found is not None and far < length:
@@ -188,8 +188,13 @@ def prove_open(source: Source, found: Found, drawing: Drawing, dims: set[int]) -
         return
     low = drawing.low
     sizes = [(witness(dims, low.length + 1), 1)]
-    if not axes.length and low.choice >= LEAST and low.ready <= low.choice:
-        sizes.append((witness(dims, LEAST), 1))  # what it does with few readings
+    if not axes.length and low.choices:  # what it does with fewer readings, on each side of every limit
+        sides = sorted({2, *low.choices, *(n + 1 for n in low.choices)})
+        if len(sides) > MOST_SIDES:
+            raise Misfit(
+                f"the graph compares its length with {len(low.choices)} numbers; export it with a fixed length"
+            )
+        sizes += [(n, 1) for n in sides if n >= low.ready]
     for other in (draw(source, axes, size, found.pairs, found.drawing) for size in sizes):
         if _alike(drawing, other):
             continue

@@ -2,14 +2,13 @@
 
 Its rule: upper bounds, from the numbers that stand at the nodes. `reach` is how far an operator moves or looks along
 the time axis (a pad, a slice from the end, a dilated kernel): a drawing shorter than their sum would take what is out
-of its sight for padding. `choice` is the largest number that a size is compared or computed with (`T > 100`): a drawing
-shorter than that shows one side only.
+of its sight for padding. `choices` are the numbers that a size is compared or computed with (`T > 100`): a
+drawing on one side of them does not show the other.
 """
 
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Sequence
-from typing import Any
 
 import numpy as np
 
@@ -22,13 +21,15 @@ CHOOSING |= {"Mod", "Range", "Sub", "Where"}
 SPATIAL = ("AveragePool", "Conv", "ConvTranspose", "LpPool", "MaxPool")
 
 
-def choice(c: Call, sizes: Collection[str]) -> int:
-    """The largest number that this node joins with a size of the graph (`sizes`: their names); 0 if none."""
+def choices(c: Call, sizes: Collection[str]) -> set[int]:
+    """The whole numbers from 2 on that this node joins with a size of the graph (`sizes`: their names)."""
     if c.node.op not in CHOOSING or not any(name in sizes for name in c.node.inputs):
-        return 0
+        return set()
     others = [v for name, v in zip(c.node.inputs, c.inputs, strict=True) if name not in sizes]
     limits = [c.node.attributes.get(k) for k in ("min", "max")]
-    return max((_largest(v) for v in (*others, *limits) if not isinstance(v, Tagged)), default=0)
+    given = [np.reshape(v, -1) for v in (*others, *limits) if v is not None and not isinstance(v, Tagged)]
+    numbers = np.ceil(np.abs(np.concatenate([np.zeros(0), *given]).astype(np.float64)))
+    return {int(n) for n in numbers.tolist() if 2 <= n < ENDLESS}
 
 
 def reach(c: Call, length: int, sizes: Collection[str]) -> int:
@@ -40,7 +41,8 @@ def reach(c: Call, length: int, sizes: Collection[str]) -> int:
         axis = int(c.node.attributes.get("axis", 0))
         if not -x.ndim <= axis < x.ndim or not any(isinstance(v, Tagged) and along_time(v, axis) for v in c.inputs):
             return 0
-        return max(sum(v.shape[axis] for v in c.inputs if v is not None and v.ndim == x.ndim) - length, 0)
+        total = sum(int(v.shape[axis]) for v in c.inputs if v is not None and v.ndim == x.ndim)
+        return max(total - length, 0)
     if c.node.op in SPATIAL:
         return sum(
             max((kernel - 1) * dilation + sum(pads), 0)
@@ -56,14 +58,6 @@ def along_time(x: Tagged, axis: int) -> bool:
         return False
     t = x.t
     return bool((np.take(t, [0], axis) != t).any())
-
-
-def _largest(value: Any) -> int:
-    if value is None:
-        return 0
-    numbers = np.abs(np.asarray(value, np.float64))
-    numbers = numbers[np.isfinite(numbers) & (numbers < ENDLESS)]
-    return int(np.ceil(numbers.max())) if numbers.size else 0
 
 
 def _kernels(c: Call, x: Tagged) -> Iterable[Sequence[int]]:

@@ -45,8 +45,8 @@ UNKNOWN = (
     ' the graph is one reading, time_axis="none" with mode="continuous"'
 )
 MIXED = (
-    "taken one reading at a time, its states carried, it differs from the whole sequence at reading {}: something beside"
-    " the states of its recurrent layers depends on several readings{}. Use mode='window', window=T"
+    "taken one reading at a time, its states carried, it differs from the whole sequence at reading {}: something"
+    " beside the states of its recurrent layers depends on several readings{}. Use mode='window', window=T"
 )
 
 
@@ -87,15 +87,16 @@ def keep(path: str | Path, values: tuple[Value, ...], asked: Asked, proven: Mapp
     zero = sorted(i for i, o in (asked.states or {}).items() if o is None)
     readings = tuple(v for v in values if v.name not in asked.constants and v.name not in zero)
     _check_types(session)
-    if proven and proven["streams"] > 1:
-        proven = None  # streams that are exported side by side are one wide reading here
     pairs = proven["states"] if proven else _pairs(asked, readings, proto, found)
     outputs = tuple(v.name for v in proto.graph.output if v.name not in pairs.values())
     if not outputs:
         raise ImportModelError("every output of the graph is a state; there is nothing to show")
     constants = {n: np.asarray(v).tolist() for n, v in asked.constants.items()}
-    known: Meaning = {"zero": zero, "constants": constants, "states": pairs}
-    bench = Bench(session, readings, outputs, tuple(sequences), known)
+    streams = proven["streams"] if proven else 1
+    sides = {**proven["inputs"], **proven["outputs"]} if proven and streams > 1 else {}
+    batch = {name: axes["batch"] for name, axes in sides.items()}
+    known: Meaning = {"zero": zero, "constants": constants, "states": pairs, "streams": streams}
+    bench = Bench(session, readings, outputs, tuple(sequences), known, batch)
     author = _Author(proto, bench, found, proven)
     if pairs or asked.time_axis == "none":
         return author.step(asked)
@@ -213,10 +214,11 @@ class _Author:
                 "its states are float16: carried from reading to reading they are rounded, which a whole sequence does"
                 " not do. Use mode='window', window=T, or export the model in float32"
             )
-        kinds = {k: (values[0].size, _element_type(values[0])) for k, values in resets.items()}
+        kinds = {k: (values[0].shape[-1], _element_type(values[0])) for k, values in resets.items()}
         content, states = with_states(self.proto, over_time, kinds)
         first = dict(zip(states, (v for values in resets.values() for v in values), strict=True))
         meaning = {**bench.meaning(axes), "states": states}
+        meaning["inputs"] |= {n: {"time": None, "batch": 1} for n in states}
         step = OnnxGraph(open_session(content), meaning)
         rows = bench.random(graph, LONG)
         if reading := first_difference(OnnxGraph(bench.session, whole), step, rows, first):
@@ -248,7 +250,7 @@ class _Author:
         return (layer for layer, length in self._lengths(graph, 1) if length == 1)
 
     def _resets(self, layer: Layer, graph: OnnxGraph) -> list[Array]:
-        """The states in which a layer begins [1, 1, units], which no reading may change."""
+        """The states in which a layer begins [1, streams, units], which no reading may change."""
         node = self.proto.graph.node[layer.index]
         given = [n for n in layer.initial if n]
         rows = [self.bench.random(graph, OPEN, seed) for seed in (1, 2)]
@@ -256,13 +258,12 @@ class _Author:
         if one is None or other is None or any((a != b).any() for a, b in zip(one, other, strict=True)):
             raise ImportModelError(f"layer {layer.name!r} begins from a state that is computed from the readings")
         values = dict(zip(given, one, strict=True))
-        units = next(a.i for a in node.attribute if a.name == "hidden_size")
+        units = next((a.i for a in node.attribute if a.name == "hidden_size"), 0)
+        shape = (1, self.bench.known["streams"], max([units, *(v.shape[-1] for v in one)]))
         x = (self.bench.show(graph, rows[0], [layer.x]) or [np.zeros(0, np.float32)])[0]
-        found = [values.get(n, np.zeros((1, 1, units), x.dtype)) for n in layer.initial]
-        if any(v.shape != (1, 1, units) for v in found):
-            raise ImportModelError(
-                f"layer {layer.name!r} has a state of shape {list(found[0].shape)}, not one stream's"
-            )
+        found = [values.get(n, np.zeros(shape, x.dtype)) for n in layer.initial]
+        if strange := [v.shape for v in found if v.shape != shape or not v.size]:
+            raise ImportModelError(f"layer {layer.name!r} has a state of shape {list(strange[0])}, not {list(shape)}")
         return found
 
     def _kept(

@@ -18,7 +18,7 @@ from edge_lstm.errors import ImportModelError
 from edge_lstm.importers.onnx_call import MAX_ELEMENTS, Call, guarded, shapes, unsupported
 from edge_lstm.importers.onnx_fold import evaluate, shape_of, size_of
 from edge_lstm.importers.onnx_graph import Array, Graph, Node, needs
-from edge_lstm.importers.onnx_horizon import choice, reach
+from edge_lstm.importers.onnx_horizon import choices, reach
 from edge_lstm.importers.onnx_moves import MOVES
 from edge_lstm.importers.onnx_tags import Ints, Misfit, Tagged, tag
 from edge_lstm.importers.plan import Ids, Place, Plan
@@ -91,9 +91,9 @@ class Lowering:
     weights: dict[str, Mapping[str, Array]] = field(default_factory=dict)
     order: dict[int, int] = field(default_factory=dict)  # of a whole window: value -> its reading 1 … T
     ordered: bool | None = None  # whether a recurrent layer has shown that this order is the time axis
-    endless: bool = False  # whether the length is open, so that `reaches` and `choice` matter (`onnx_horizon.py`)
+    endless: bool = False  # whether the length is open, so that `reaches` and `choices` matter (`onnx_horizon.py`)
     reaches: dict[tuple[str, ...], int] = field(default_factory=dict)  # by the outputs of a node
-    choice: int = 0
+    choices: set[int] = field(default_factory=set)
     sizes: set[str] = field(default_factory=set)  # names of constants computed from the sizes of values
     carried_on: bool = False  # whether a recurrent layer or a loop carries its state along the time axis
     aside: str = ""  # an operator that joins readings only once, at the end: perhaps its axis is not time
@@ -166,9 +166,7 @@ class Lowering:
         if node.domain:
             raise unsupported(call)
         if self.endless:
-            self.choice = max(self.choice, choice(call, self.sizes))
-            far = reach(call, self.length, self.sizes)
-            self.reaches[node.outputs] = max(far, self.reaches.get(node.outputs, 0))
+            self.see_horizon(call)
         if node.op == "If":
             return self.branch(call, values)
         if node.op in ("Loop", "Scan"):
@@ -254,6 +252,21 @@ class Lowering:
         if name not in self.weights:
             self.weights[name] = make()
         return self.weights[name]
+
+    @property
+    def horizon(self) -> int:
+        """A drawing of more readings than this shows everything."""
+        return sum(self.reaches.values()) + max(self.choices, default=0)
+
+    def see_horizon(self, call: Call) -> None:
+        """Notes how long a drawing must be to show what this node does; damaged attributes are refused elsewhere."""
+        node = call.node
+        try:
+            far = reach(call, self.length, self.sizes)
+            self.choices |= choices(call, self.sizes)
+        except (ValueError, IndexError, TypeError, OverflowError):
+            return
+        self.reaches[node.outputs] = max(far, self.reaches.get(node.outputs, 0))
 
     def see_order(self, call: Call, values: Ints) -> None:
         """Notes whether the places (L, I) of a sequence axis follow the readings of the window."""

@@ -62,7 +62,8 @@ def pair_states(
             named = [o for o in candidates if stems(i, BEFORE) & stems(o, AFTER)]
             pairs[i] = ((named or candidates)[-1], "dataflow: it is what the recurrent layers make of it")
     if low.length == 1:
-        _by_name(inputs, outputs, declared, pairs)
+        apart = {n for n, tags in inputs.items() if (following[tags.ids] == SHARED).any()}
+        _by_name({n: tags for n, tags in inputs.items() if n not in apart}, outputs, declared, pairs)
     reached = _reached(low)
     near = {n for n, tags in inputs.items() if reached[tags.ids].any()}
     _leftovers(inputs, outputs, declared, pairs, fed, near)

@@ -38,8 +38,9 @@ class Layer:
 
 
 def taken_in(path: str | Path, linear_before_reset: int | None = None) -> Any:
-    """The file as an onnx.ModelProto without external data, its GRUs changed where that is asked. ImportModelError where
-    it is too large."""
+    """The file as an onnx.ModelProto without external data, its GRUs changed where that is asked.
+
+    ImportModelError where it is too large."""
     import onnx
     import onnx.inliner
     from onnx.external_data_helper import load_external_data_for_model
