@@ -15,9 +15,10 @@ from dataclasses import dataclass
 from math import isfinite
 from operator import itemgetter
 
+from edge_lstm.both_sides import both_sides
 from edge_lstm.channels import Encoder, flat_names, flat_units, units_differ
 from edge_lstm.config import RobotConfig, nearest, toml_key
-from edge_lstm.errors import ReadingError, StateError
+from edge_lstm.errors import ConfigError, ReadingError, StateError
 from edge_lstm.gaps import Filler
 from edge_lstm.model import Model
 from firmware_bridge.dictionary import Dictionary, Field, Format
@@ -66,6 +67,8 @@ class Controller:
         self._encode = Encoder(model.inputs)
         self.output_names, self.output_units = flat_names(model.outputs), flat_units(model.outputs)
         config.check_model(model, self.output_names)
+        if model.whole_log:
+            raise ConfigError(f"model {model.name!r} takes whole logs, no single readings: a robot cannot run it")
         self.stream = model.stream()
         self.filler = Filler(self.stream, config.policy(model))
         self._fills = self.filler.policy.missing != "skip"
@@ -176,10 +179,13 @@ class Controller:
         """Check the configuration against what the robot declares, and work out every index."""
         if dictionary == self.dictionary:
             return
-        reading = self._declared(dictionary, "readings", self._format, "reading")
-        self._pick = _picker(self._places(reading))
-        if self.config.action is not None:
-            self._rules = self._make_rules(self._declared(dictionary, "action", self._action_format, "action"))
+        try:
+            reading = self._declared(dictionary, "readings", self._format, "reading")
+            self._pick = _picker(self._places(reading))
+            if self.config.action is not None:
+                self._rules = self._make_rules(self._declared(dictionary, "action", self._action_format, "action"))
+        except ConfigError as error:
+            raise ConfigError(f"{error}\n{both_sides(self.config, self.model, dictionary)}") from None
         self.dictionary, self.action = dictionary, None
         trained, sent = self.model.rate_hz, reading.rate_hz
         rate_hz = sent or trained

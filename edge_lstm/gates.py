@@ -137,7 +137,7 @@ def with_gates(model: Model) -> tuple[Model, dict[str, slice]]:
     found = layers(model)
     if not found:
         if program.onnx:
-            raise StateError(f"model {model.name!r} runs with ONNX Runtime, which does not show the gates of its layers")
+            raise StateError(f"model {model.name!r} runs with ONNX Runtime, which does not show the gates of a layer")
         quantized = " (its layers are quantized: read the gates of the model it was made from)"
         raise StateError(
             f"model {model.name!r} has no recurrent layer whose gates could be read"

@@ -11,6 +11,7 @@ one of integers; in int8-weights they stay float32. `kernels/README.md` says to 
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING
 
@@ -218,7 +219,11 @@ def _onnx(op: Operation, need: Need) -> None:
     graph = op.weights.get("graph")
     whole = graph is not None and graph.dtype == np.uint8 and graph.ndim == 1 and graph.size > 0
     need(set(op.weights) == {"graph"} and whole, "needs exactly the array `graph`, the bytes of an ONNX file")
-    need(isinstance(op.attributes.get("meaning"), str), "meaning must be JSON, what the graph's axes and states are")
+    try:
+        meaning = json.loads(str(op.attributes.get("meaning")))
+    except ValueError:
+        meaning = None
+    need(isinstance(meaning, dict), "meaning must be JSON, what the graph's axes and states are")
     need(type(op.attributes.get("weights")) is int, "weights must say how many numbers the graph holds")
 
 

@@ -245,6 +245,12 @@ class Model:
         return digest.hexdigest()
 
     @cached_property
+    def whole_log(self) -> bool:
+        """Whether it takes whole logs (`Stream.run`) and no single readings: something in it reads from the end."""
+        op = self.program.onnx
+        return op is not None and bool(json.loads(str(op.attributes["meaning"])).get("log"))
+
+    @cached_property
     def graph(self) -> OnnxGraph:
         """The session of a model that ONNX Runtime runs (`program.onnx`), shared by all streams. Raises ModelFileError
         where the graph is damaged."""

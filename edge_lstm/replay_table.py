@@ -150,7 +150,8 @@ def replay_table(
     kept: list[tuple[npt.NDArray[np.float64], Floats]] = []
     steps = refused = rows = answered = 0
     with np.errstate(all="ignore"):  # what overflows float32 becomes infinity: a missing reading, counted
-        for block in log.blocks(columns, words):
+        blocks = log.blocks(columns, words)
+        for block in _as_one(blocks) if model.whole_log else blocks:
             xs = encoder.rows(block.values)
             lost = holes(block.t_s)
             ys = np.full((len(xs), len(names)), np.nan, np.float32)
@@ -241,6 +242,18 @@ class _Holes:
         found: npt.NDArray[np.int64] = np.maximum(missing, 0)
         self.lost += int(found.sum())
         return found
+
+
+def _as_one(blocks: Iterator[Block]) -> Iterator[Block]:
+    """All rows of a log in one block, for a model that takes it whole."""
+    if found := list(blocks):
+        yield Block(
+            [line for b in found for line in b.lines],
+            [text for b in found for text in b.time_text],
+            np.concatenate([b.t_s for b in found]),
+            np.concatenate([b.values for b in found]),
+            sum(b.characters for b in found),
+        )
 
 
 def _parts(block: Block, pace: Callable[[float], None] | None, lost: npt.NDArray[np.int64]) -> Iterator[slice]:

@@ -1,12 +1,16 @@
 """A model against the ONNX file it came from: the same readings through both, and how far they are apart.
 
 Its rule: the oracle is ONNX Runtime, run in the model's meaning in time (continuous, window, step with states). An
-error is relative to the range of the expected output. What cannot be compared is said, never passed over.
+error is relative to the range of each number of the expected output by itself, so that a large one hides no small one.
+Where that range is so small that float32 cannot hold it to the tolerance, the error is relative to what rounding does
+to this network: how far the number moves when every weight is moved by its last bit (`jittered`). What cannot be
+compared is said, never passed over.
 """
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -23,13 +27,17 @@ if TYPE_CHECKING:
 Array = npt.NDArray[Any]
 TOLERANCE = 1e-5  # of the output's range
 LONG = 10_000  # steps of the long run
+LAST_BIT = 2.0**-23  # of a float32, relative
+ROUNDINGS = 8  # how many times the effect of one rounding of each weight two correct runtimes may be apart
 MAX_WINDOWS = 256  # of one run that are compared, spread over it
 
 
 @dataclass(frozen=True)
 class Run:
-    """One comparison. `error` is the largest difference, relative to the range of the expected output `output`;
-    `first_step` the first reading (from 0) beyond the tolerance, -1 where there is none."""
+    """One comparison of the output `output`. `error` is the largest difference, relative to the range of the number
+    that differs; `first_step` the first reading (from 0) beyond the tolerance, -1 where there is none; `rounding` how
+    far rounding alone moves any number, relative to its range (0 where nobody had to ask): near 1 the network is
+    chaotic, and nothing can be told from a comparison."""
 
     name: str
     output: str
@@ -38,6 +46,7 @@ class Run:
     error: float
     worst_step: int
     first_step: int
+    rounding: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -86,19 +95,26 @@ def verify(
         )
     reset = meaning.get("linear_before_reset")
     graph = OnnxGraph(open_session(onnx_path if reset is None else patched(onnx_path, reset)), meaning)
-    rng = np.random.default_rng(seed)
-    draw = _Readings(model, graph, rng)
-    window = _window(model)
-    few = max(32, 2 * window)
-    runs = [("random", draw.random(few, 1.0)), ("saturation", draw.random(few, 30.0))]
-    if not short:
-        runs += [("large steps", draw.steps(max(200, 3 * window))), ("long", draw.random(LONG, 1.0))]
+    draw = Readings(model, graph, np.random.default_rng(seed))
+    taken = list(runs(draw, short=short))
     if log is not None:
-        runs.append(("log", (np.asarray(log, np.float32) - draw.offset) / draw.scale))
+        taken.append(("log", (np.asarray(log, np.float32) - draw.offset) / draw.scale))
     found: list[Run] = []
-    for name, rows in runs:
+    for name, rows in taken:
         found += _compare(name, model, graph, rows.astype(np.float32), tolerance)
     return Report(tolerance, tuple(found))
+
+
+def runs(draw: Readings, *, short: bool) -> Iterator[tuple[str, Array]]:
+    """The readings (T, n_inputs) that are compared, each with its name."""
+    model = draw.model
+    window = _window(model)
+    few = max(32, 2 * window, model.ready + 32)
+    yield "random", draw.random(few, 1.0)
+    yield "saturation", draw.random(few, 30.0)
+    if not short:
+        yield "large steps", draw.steps(max(200, 3 * window, 2 * model.ready))
+        yield "long", draw.random(LONG, 1.0)
 
 
 def _window(model: Model) -> int:
@@ -106,11 +122,11 @@ def _window(model: Model) -> int:
     return int(model.provenance.get("window") or 0)
 
 
-class _Readings:
+class Readings:
     """Readings in the network's units: whole numbers where the graph wants them."""
 
     def __init__(self, model: Model, graph: OnnxGraph, rng: np.random.Generator) -> None:
-        self.rng = rng
+        self.model, self.rng = model, rng
         self.scale, self.offset = scaling(model.inputs)
         sizes = [(n.name, n.slot.size) for n in model.program.inputs]
         self.kinds = np.repeat([np.dtype(graph.types[n]).kind for n, _ in sizes], [s for _, s in sizes])
@@ -140,41 +156,95 @@ def scaling(channels: tuple[Channel, ...]) -> tuple[Array, Array]:
 
 
 def _compare(name: str, model: Model, graph: OnnxGraph, rows: Array, tolerance: float) -> list[Run]:
-    scale, offset = scaling(model.inputs)
-    ours = np.asarray(model.stream().run((rows * scale + offset).astype(np.float32)), np.float64)
-    scale, offset = scaling(model.outputs)
-    ours = (ours - offset) / scale
-    steps, theirs = _oracle(model, graph, rows)
+    ours = outputs(model, rows)
+    steps, theirs = oracle(model, graph, rows)
     if not steps.size:
         raise ImportModelError(f"run {name!r} of {len(rows)} readings is too short to compare anything")
-    found, start = [], 0
+    found, start, moved = [], 0, None
     for named in model.program.outputs:
         part = slice(start, start + named.slot.size)
         start += named.slot.size
         expected, y = theirs[:, part], ours[steps, part]
         difference, extent = _apart(y, expected)
-        each = difference.max(axis=1) / extent
+        rounding = 0.0
+        if (difference > tolerance * extent).any():
+            if moved is None:
+                moved = np.abs(outputs(jittered(model), rows) - ours)
+            noise = _largest(moved[steps, part]) + LAST_BIT * _largest(expected)
+            rounding = float((noise / np.maximum(extent, noise)).max())
+            extent = np.maximum(extent, ROUNDINGS / tolerance * noise)
+        each = (difference / extent).max(axis=1)
         beyond = np.flatnonzero(each > tolerance)
         first = int(steps[beyond[0]]) if beyond.size else -1
         worst = int(np.argmax(each))
-        found.append(Run(name, named.name, len(rows), len(steps), float(each[worst]), int(steps[worst]), first))
+        found.append(
+            Run(name, named.name, len(rows), len(steps), float(each[worst]), int(steps[worst]), first, rounding)
+        )
     return found
 
 
-def _apart(y: Array, expected: Array) -> tuple[Array, float]:
-    """The differences, infinite where only one is a number, and the range of what is expected.
+def outputs(model: Model, rows: Array) -> Array:
+    """The model's outputs (T, n_out) in network units."""
+    scale, offset = scaling(model.inputs)
+    ours = np.asarray(model.stream().run((rows * scale + offset).astype(np.float32)), np.float64)
+    scale, offset = scaling(model.outputs)
+    result: Array = (ours - offset) / scale
+    return result
 
-    A hardly changing output is measured by a tenth of its size: it is no more exact than float32 itself.
-    """
+
+def jittered(model: Model) -> Model:
+    """The model with every weight moved by its last bit, up or down, and every sum within the network by half the last
+    bit of one: what rounding does to any runtime, and how far this network amplifies it."""
+    rng, known = np.random.default_rng(0), dict[tuple[int, bool], Array]()
+    shown = {named.slot for named in model.program.outputs}
+
+    def moved(weight: Array, *, sums: bool) -> Array:
+        if weight.dtype.kind != "f":
+            return weight
+        if (key := (id(weight), sums)) not in known:
+            signs = rng.choice([-1.0, 1.0], (2, *weight.shape))
+            array = (weight * (1 + LAST_BIT * signs[0]) + sums * LAST_BIT / 2 * signs[1]).astype(np.float32)
+            array.flags.writeable = False
+            known[key] = array
+        return known[key]
+
+    operations = tuple(
+        replace(
+            op,
+            weights={k: moved(w, sums=k[0] == "b" and shown.isdisjoint(op.outputs)) for k, w in op.weights.items()},
+        )
+        for op in model.program.operations
+    )
+    return replace(model, program=replace(model.program, operations=operations))
+
+
+def _largest(values: Array) -> Array:
+    """The largest size of each number (n_out,) over the steps, 0 where none is a number."""
+    largest: Array = np.where(np.isfinite(values), np.abs(values), 0.0).max(axis=0)
+    return largest
+
+
+def _apart(y: Array, expected: Array) -> tuple[Array, Array]:
+    """The differences (steps, n_out), infinite where only one is a number, and the range of each number (n_out,)."""
     there, known = np.isfinite(y), np.isfinite(expected)
     difference = np.where(there & known, np.abs(np.where(there, y, 0) - np.where(known, expected, 0)), 0.0)
     difference[there != known] = np.inf
-    values = expected[known]
-    extent = max(float(np.ptp(values)), float(np.abs(values).max()) * 1e-1, 1e-3) if values.size else 1e-3
-    return difference, extent
+    ends = np.where(known, expected, -np.inf).max(axis=0) - np.where(known, expected, np.inf).min(axis=0)
+    return difference, np.maximum(np.where(np.isfinite(ends), ends, 0.0), np.finfo(np.float32).tiny)
 
 
-def _oracle(model: Model, graph: OnnxGraph, rows: Array) -> tuple[npt.NDArray[np.int64], Array]:
+def _chunks(graph: OnnxGraph, rows: Array, length: int) -> tuple[npt.NDArray[np.int64], Array]:
+    """A graph for chunks of `length` readings that hands its states on: one chunk after the other."""
+    steps, results, states = [], [], graph.first_states()
+    every = all(a["time"] is not None for a in graph.outputs.values())
+    for start in range(0, len(rows) - length + 1, length):
+        shown, states = graph.run(rows[start : start + length], states)
+        results.append(np.concatenate([y if every else y[-1:] for y in shown], axis=1).astype(np.float64))
+        steps.append(np.arange(start if every else start + length - 1, start + length))
+    return np.concatenate(steps), np.concatenate(results)
+
+
+def oracle(model: Model, graph: OnnxGraph, rows: Array) -> tuple[npt.NDArray[np.int64], Array]:
     """Which steps are compared, and what ONNX Runtime gives for them (steps, n_out)."""
     window = _window(model)
     states = graph.first_states()
@@ -194,11 +264,13 @@ def _oracle(model: Model, graph: OnnxGraph, rows: Array) -> tuple[npt.NDArray[np
             y, states = graph.newest(rows[t : t + 1], states)
             results.append(y)
         return np.arange(len(rows)), np.array(results)
+    if graph.length and graph.states:
+        return _chunks(graph, rows, graph.length)
     length = min(graph.length or len(rows), len(rows))
     if all(a["time"] is not None for a in graph.outputs.values()):
         shown, _ = graph.run(rows[:length], states)
         return np.arange(length), np.concatenate(shown, axis=1).astype(np.float64)
     # Only the newest output is there: the graph is run on growing beginnings of the readings.
-    spread = np.unique(np.geomspace(model.ready, length, 24).astype(int))
+    spread = np.unique(np.geomspace(length if model.whole_log else model.ready, length, 24).astype(int))
     ends = spread[spread >= model.ready] if length == len(rows) else np.array([length])
     return ends - 1, np.array([graph.newest(rows[:n], states)[0] for n in ends])

@@ -192,6 +192,27 @@ def test_what_does_not_fit_the_model_is_named_before_there_is_a_robot(old: str, 
         assert word in str(caught.value)
 
 
+def test_a_refused_robot_is_told_with_both_sides_fields():
+    """Below the sentence stand what is needed and what the robot declares, field by field with units: what is missing
+    on either side, another unit, limits, and the robot's other messages."""
+    odd = (Channel("wheel_speed_left", "rpm"), Channel("ghost", "K"), *small_robot.INPUTS[2:])
+    text = small_robot.CONFIG.split("[action.torque_limit_right]")[0]
+    with pytest.raises(ConfigError) as caught:
+        make(text, inputs=odd).handle(hello())
+    sentence, *table = str(caught.value).splitlines()
+    assert "wheel_speed_left: the model expects 'rpm'" in sentence
+    rows = [[cell.strip() for cell in line.split("|")] for line in table]
+    assert ["reading imu_wheels", "reading imu_wheels"] in rows
+    assert ["wheel_speed_left [rpm]", "wheel_speed_left [rad/s] (ANOTHER UNIT)"] in rows
+    assert ["ghost [K]", "MISSING"] in rows
+    assert ["torque_limit_left [N m]", "torque_limit_left [N m], 0 to 1"] in rows
+    assert ["MISSING", "torque_limit_right [N m], 0 to 1"] in rows
+    declared = " ".join(row[1] for row in rows)
+    assert all(field.name in declared for form in robot_dictionary().formats for field in form.fields)
+    with pytest.raises(ConfigError, match=r"reading imu_wheel +\| MISSING\n(.*\n)*.*\| +reading imu_wheels: "):
+        make(small_robot.CONFIG.replace('"imu_wheels"', '"imu_wheel"')).handle(hello())
+
+
 def test_another_rate_is_said():
     """A model made for 200 Hz on a robot of 1 kHz runs, and the note says so; within 5 % there is nothing to say."""
     for rate, said in ((200.0, False), (205.0, False), (1000.0, True)):

@@ -15,6 +15,8 @@ from edge_lstm.errors import ImportModelError
 from edge_lstm.importers import import_onnx
 from edge_lstm.model import Channel, Model
 from edge_lstm.verify import verify
+from tests.importers.heads import head_file
+from tests.importers.onnx_files import node
 
 FOLDER = Path(__file__).parent / "vectors" / "onnx"
 MEANINGS = {
@@ -54,6 +56,46 @@ def test_a_changed_weight_is_found(name: str) -> None:
     report = verify(spoilt(import_onnx(path)), path, short=True)
     assert not report.ok
     assert any(run.first_step >= 0 for run in report.runs)
+
+
+def off_by(model: Model, row: int, amount: float) -> Model:
+    """The model with one weight of this row of its dense layer changed."""
+    operations = list(model.program.operations)
+    k = next(k for k, op in enumerate(operations) if op.kind == "dense")
+    weight = operations[k].weights["W"].copy()
+    weight[row, 0] += amount
+    weight.flags.writeable = False
+    operations[k] = dataclasses.replace(operations[k], weights={**operations[k].weights, "W": weight})
+    return dataclasses.replace(model, program=dataclasses.replace(model.program, operations=tuple(operations)))
+
+
+@pytest.mark.parametrize(
+    ("gain", "offset", "wrong"),
+    [(1, 0, 1e-3), (1e-3, 1, 1e-5), (1e-3, -50, 1e-3), (1e-6, 0, 1e-8), (1e3, 0, 1), (1e3, 1e5, 1)],
+)
+def test_a_changed_weight_is_found_in_an_output_that_hardly_changes(
+    tmp_path: Path, gain: float, offset: float, wrong: float
+) -> None:
+    """One wrong weight is found though the output is nearly constant or tiny, as soon as the output's own float32 can
+    hold the difference, and though a thousand times larger one stands beside it."""
+    rng = np.random.default_rng(3)
+    M = (rng.normal(0, 1, (4, 2)) * [gain, 1000 * gain]).astype(np.float32)
+    nodes = [node("MatMul", ["h", "M"], ["m"]), node("Add", ["m", "b"], ["y"])]
+    path = head_file(tmp_path / "m.onnx", nodes, {"M": M, "b": np.array([offset, 0], np.float32)}, width=2)
+    model = import_onnx(path)
+    assert verify(model, path, short=True).ok
+    assert not verify(off_by(model, 0, wrong), path, short=True).ok
+
+
+def test_rounding_alone_is_no_difference(tmp_path: Path) -> None:
+    """An output that is a hundred thousandth of the sum it is left over from passes; and the report says how far
+    rounding moves it."""
+    nodes = [node("MatMul", ["h", "M"], ["m"]), node("Add", ["m", "b"], ["a"]), node("Sub", ["a", "b"], ["y"])]
+    constants = {"M": np.full((4, 1), 0.01, np.float32), "b": np.array([1000], np.float32)}
+    path = head_file(tmp_path / "m.onnx", nodes, constants, width=1)
+    report = verify(import_onnx(path), path, short=True)
+    assert report.ok
+    assert max(run.rounding for run in report.runs) > 1e-3
 
 
 def test_channels_in_physical_units_are_compared_in_the_networks(tmp_path: Path) -> None:

@@ -72,7 +72,7 @@ def command(
     if against is not None and not against.is_file():
         raise Failure(2, f"{against}: there is no such file")
     loaded = load(model)
-    announce_compiling()
+    announce_compiling(loaded)
     plan = Plan(seconds, readings, compile=compiling, realtime=realtime_of(AS_ANY, asked))
     with applied(plan.realtime):  # what cannot be is said now, not after a minute
         pass

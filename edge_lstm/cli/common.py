@@ -55,11 +55,12 @@ def say(text: str, quiet_stdout: bool = False) -> None:
     print(plain(text), file=sys.stderr if quiet_stdout else sys.stdout, flush=True)
 
 
-def announce_compiling() -> None:
-    """A line on stderr before the one long wait of a new machine; nothing where it is behind us."""
+def announce_compiling(model: Model | None = None) -> None:
+    """A line on stderr before the one long wait of a new machine; nothing where it is behind us, or where ONNX Runtime
+    runs the model."""
     from edge_lstm.kernels import door
 
-    if not door.is_warm():
+    if not (door.is_warm() or (model and model.program.onnx)):
         print(
             "compiling the step for this machine once, about 15 s (edge-lstm warm does it beforehand) …",
             file=sys.stderr,

@@ -58,6 +58,8 @@ def time_meaning(model: Model) -> str:
     """The model's meaning in time, in words."""
     zeros = "; before there are so many, the network's inputs are zero in their place"
     before = zeros if model.before_window == "zeros" else ""
+    if model.whole_log:
+        return "log: whole logs at once (run, replay of a table), no single readings"
     if model.window is None and model.provenance.get("mode") == "window":
         window = model.provenance.get("window", model.ready)
         return f"window: each output belongs to the last {window} readings, all computed anew at each reading{before}"

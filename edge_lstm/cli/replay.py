@@ -114,7 +114,7 @@ def _table(log: Path, speed: float | None, as_json: bool, options: dict[str, Any
     model = load(options["model"])
     asked = [name.strip() for name in (options["channels"] or "").split(",") if name.strip()]
     columns, notes = match(table, model, asked)
-    announce_compiling()
+    announce_compiling(model)
     output, plot = options["output"], options["plot"]
     with ExitStack() as stack:
         advance = stack.enter_context(_Progress(table.size))
@@ -162,7 +162,7 @@ def _recording(log: Path, speed: float | None, as_json: bool, options: dict[str,
 
     port = RecordingPort(log, speed)
     config, model = _own(port.recording, options["config"], options["model"])
-    announce_compiling()
+    announce_compiling(model)
     output, plot = options["output"], options["plot"]
     kept: list[replay.Rows] = []
     with ExitStack() as stack:

@@ -72,7 +72,7 @@ def command(
         raise Failure(2, f"{config}: [port] device is missing, and there is no --port")
     content = _content(robot.model_path)
     model = load_bytes(content, str(robot.model_path))
-    announce_compiling()
+    announce_compiling(model)
     controller = Controller(model, robot)  # compiles, where that was never done: before the port is opened
     warm_up(model)
     realtime = realtime_of(robot.realtime, asked)

@@ -106,8 +106,9 @@ class OnnxGraph:
         if missing:
             raise ImportModelError(f"the graph has no input or output {missing[0]!r}; the model was made from another")
         # Exporters leave a fixed length in the outputs of graphs with an open one; ONNX Runtime then relies on it.
-        lengths = [self.shapes[n][a["time"]] for n, a in self.axes.items() if a["time"] is not None]
-        lengths += [declared[n][a["time"]] for n, a in self.outputs.items() if a["time"] is not None]
+        timed = [(self.shapes[n], a["time"]) for n, a in self.axes.items()]
+        timed += [(declared[n], a["time"]) for n, a in self.outputs.items()]
+        lengths = [shape[time] for shape, time in timed if time is not None and time < len(shape)]
         self.length: int | None = min((d for d in lengths if isinstance(d, int)), default=None)
         self.has_time = any(a["time"] is not None for a in self.axes.values())
         self._wanted = [*self.outputs, *self.states.values()]

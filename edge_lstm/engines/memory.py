@@ -74,6 +74,10 @@ class GraphMemory(Memory):
         self._y_scale, self._y_offset = _scaling(model, "outputs")
         self._why = ""
         self.advance = self.advance_many = self._advance
+        if model.whole_log:
+            if copies != 1:
+                raise ReadingError(f"model {model.name!r} takes whole logs; use a Stream for each")
+            self.advance, self.advance_many = self._no_reading, self._whole_log
         self.reset()
 
     def point_at(self, xs: Floats, ys: Floats, steps: int, *, x_copy: int = 0, y_copy: int = 0) -> None:
@@ -113,6 +117,33 @@ class GraphMemory(Memory):
             status = layout.OK if speaks else layout.NOT_YET
         return status
 
+    def _no_reading(self) -> int:
+        self._why = "the model reads logs from the end as well: it takes whole ones, with `run`"
+        return layout.BAD_INDEX
+
+    def _whole_log(self) -> int:
+        """Takes the readings that were pointed at as one log."""
+        frame, xs = self._frame, self._xs[0]
+        frame[layout.DONE] = 0
+        if not (whole := np.isfinite(xs).all(axis=1)).all():
+            frame[layout.DONE] = int(np.argmin(whole))
+            return layout.BAD_READING
+        if frame[layout.SEEN] or not len(xs):
+            self._why = "the model takes a whole log at once: reset it before the next (a missing reading cuts one in two)"
+            return layout.BAD_INDEX if len(xs) else layout.OK
+        try:
+            shown, _ = self._graph.run((xs - self._offset) / self._scale, self._zero)
+        except ImportModelError as error:
+            self._why = str(error)
+            return layout.BAD_INDEX
+        start = 0
+        for y in shown:  # of every reading, or of the newest only
+            part = slice(start, start + y.shape[1])
+            self._ys[0, len(xs) - len(y) :, part] = y * self._y_scale[part] + self._y_offset[part]
+            start = part.stop
+        frame[layout.SEEN] = frame[layout.DONE] = len(xs)
+        return layout.OK
+
     def _step(self, x: Floats, arena: Floats, speaks: bool) -> tuple[Floats, Floats] | int:
         """The output and the states after a reading in network units; or the status that refuses it."""
         rows, states = x[None], self._zero
@@ -123,7 +154,7 @@ class GraphMemory(Memory):
             if not speaks:
                 return x, rows[1:].reshape(-1)
         if self._shapes:
-            states = states | self._carried(arena)
+            states = {**states, **self._carried(arena)}
         try:
             with np.errstate(all="ignore"):
                 y, after = self._graph.newest(rows, states)
@@ -158,4 +189,4 @@ def _scaling(model: Model, side: str) -> tuple[Floats, Floats]:
     channels = model.inputs if side == "inputs" else model.outputs
     widths = [c.width for c in channels]
     scale, offset = ([getattr(c, key) for c in channels] for key in ("scale", "offset"))
-    return np.repeat(np.float32(scale), widths), np.repeat(np.float32(offset), widths)
+    return np.repeat(np.array(scale, np.float32), widths), np.repeat(np.array(offset, np.float32), widths)

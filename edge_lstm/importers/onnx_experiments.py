@@ -71,7 +71,7 @@ class Bench:
     def random(self, graph: OnnxGraph, count: int, seed: int = 0) -> Array:
         """Readings (count, n) that are what the graph takes: whole numbers are 0 … 3."""
         rng, kinds = np.random.default_rng(seed), self.kinds(graph)
-        rows = rng.normal(0, 1, (count, kinds.size)).astype(np.float32)
+        rows: Array = rng.normal(0, 1, (count, kinds.size)).astype(np.float32)
         whole = np.isin(kinds, ("i", "u"))
         rows[:, whole] = rng.integers(0, 4, (count, int(whole.sum())))
         rows[:, kinds == "b"] = rows[:, kinds == "b"] > 0
@@ -79,7 +79,8 @@ class Bench:
 
     def changed(self, graph: OnnxGraph, rows: Array, at: int | slice, columns: slice) -> Array:
         """The readings with one or several of them changed, or a part of each."""
-        other, kinds = rows.copy(), self.kinds(graph)[columns]
+        other: Array = rows.copy()
+        kinds = self.kinds(graph)[columns]
         part = other[at, columns]
         other[at, columns] = np.where(kinds == "b", 1 - part, np.where(kinds == "f", part + 3, (part + 1) % 4))
         return other
@@ -193,10 +194,8 @@ def check_sane(bench: Bench, graph: OnnxGraph, count: int) -> None:
     """Refuses graphs that draw random numbers, and outputs that no reading changes."""
     wanted = [*bench.outputs, *graph.states.values()]
     rows = bench.random(graph, count)
-    every = slice(0, graph.reading_size)
-    one, again, other = (
-        bench.show(graph, r, wanted) for r in (rows, rows, bench.changed(graph, rows, slice(None), every))
-    )
+    changed = bench.changed(graph, rows, slice(None), slice(0, graph.reading_size))
+    one, again, other = (bench.show(graph, r, wanted) for r in (rows, rows, changed))
     if one is None or again is None or other is None:
         raise ImportModelError(f"ONNX Runtime does not run the graph on {count} readings: {bench.troubles[-1]}")
     if not all(np.isfinite(y).any() for y in one):

@@ -80,13 +80,14 @@ def _dequantize_linear(c: Call) -> Array:
     """(x - zero point) * scale, one of each or one per slice of an axis (onnx.ai, DequantizeLinear, versions 10 to 25):
     weights stored as integers, which are float32 from here on."""
     c.arity(3)
-    x, scale = c.array(0), c.array(1)
-    axis = c.axis(c.attribute("axis", 1), x.ndim) if scale.ndim and scale.size > 1 else c.attribute("axis") and 0
+    x, scale, axis = c.array(0), c.array(1), c.attribute("axis", 1)
     if c.attribute("block_size", 0):
         raise c.fail("scales for blocks are not supported; quantize with one scale, or one for each row")
     if DTYPES.get(c.attribute("output_dtype", 0) or 1) != "float32" or scale.dtype != np.float32:
         raise c.fail(f"its scale is {scale.dtype}; only float32 is supported")
-    along = [-1 if k == axis and scale.size > 1 else 1 for k in range(x.ndim)]
+    along = [1] * x.ndim
+    if scale.size > 1:
+        along[c.axis(axis, x.ndim)] = -1
     zero = c.array(2).reshape(along).astype(np.int64) if c.has(2) else 0
     return ((x.astype(np.int64) - zero).astype(np.float32) * scale.reshape(along)).astype(np.float32)  # type: ignore[no-any-return]
 

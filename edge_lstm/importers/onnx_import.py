@@ -37,7 +37,7 @@ from edge_lstm.importers.onnx_tags import Misfit
 from edge_lstm.model import BEFORE_WINDOW, BeforeWindow, Channel, Model, channels_for
 from edge_lstm.program import Program
 
-MODES = ("auto", "continuous", "window")
+MODES = ("auto", "continuous", "window", "log")
 ENGINES = ("auto", "machine", "onnxruntime")
 READABLE = ("float32", "int8", "int16", "int32", "int64", "uint8", "uint16", "uint32", "bool")
 Sizes = tuple[int, int]
@@ -77,7 +77,8 @@ def import_onnx(
 ) -> Model:
     """Brings in a recurrent network from an ONNX file.
 
-    mode: "continuous" (the state goes on for ever), "window" (each output belongs to the last T readings), or
+    mode: "continuous" (the state goes on for ever), "window" (each output belongs to the last T readings), "log" (whole
+    logs of any length at once, with `Stream.run` only: for layers that read backwards; ONNX Runtime runs it), or
     "auto": window where T is baked into the graph, continuous where it is open or the graph is one step with states.
     engine: "machine"; "onnxruntime" keeps the graph as it is, for ONNX Runtime; "auto": the machine, and ONNX Runtime
     where the machine cannot hold the graph, with a warning (UserWarning) that names the node.
@@ -130,12 +131,18 @@ def import_onnx(
         raise ImportModelError(f"{path}: {error}") from None
     if warning:
         warnings.warn(f"{path}: {warning}", stacklevel=2)
-    if engine == "auto" and provenance.get("engine"):
+    if engine == "auto" and mode != "log" and provenance.get("engine"):
         warnings.warn(f"{path}: runs with ONNX Runtime, because {provenance['engine_reason']}", stacklevel=2)
     return model
 
 
 def _by_engine(path: str | Path, file: OnnxFile, wish: _Wish, engine: str) -> _Imported:
+    if wish.mode == "log":
+        because = "it is to take whole logs, and the machine takes one reading at a time"
+        if engine == "machine":
+            raise ImportModelError(f"mode 'log' needs engine='onnxruntime': {because}")
+        _check_wish(_with_constants(file.graph, wish.constants), wish)
+        return _kept(path, file, wish, because)
     if engine == "onnxruntime":
         _check_wish(_with_constants(file.graph, wish.constants), wish)
         try:
@@ -159,18 +166,20 @@ def _kept(
     """The graph as it is, for ONNX Runtime. proven: its meaning, where the machine's import came so far."""
     from edge_lstm.engines.graph import version
     from edge_lstm.importers.onnx_kept import Asked, keep
+    from edge_lstm.importers.onnx_operators import foreign
 
     graph = _checked(_with_constants(file.graph, wish.constants), (*READABLE, "float64", "float16"))
     asked = Asked(wish.mode, wish.window, wish.states, wish.constants, wish.time_axis, wish.linear_before_reset)
     kept = keep(path, graph.inputs, asked, proven)
     provenance = _origin(file) | {
-        "mode": "window" if kept.window else "continuous",
+        "mode": "log" if wish.mode == "log" else "window" if kept.window else "continuous",
         "mode_reason": kept.reason,
         "window": kept.window or None,
         "axes": kept.axes,
         "notes": [],
         "engine": f"ONNX Runtime {version()}",
         "engine_reason": because,
+        "engine_forced_by": foreign(graph),
         "graph": kept.meaning,
     }
     return kept.program, None, 1 if wish.before_window == "zeros" else max(kept.window, 1), provenance

@@ -159,6 +159,8 @@ class _Author:
     def step(self, asked: Asked) -> Kept:
         """One run of the graph is one reading."""
         bench, states = self.bench, self.bench.known["states"]
+        if asked.mode == "log":
+            raise ImportModelError("the graph is one step, not for whole logs; its states carry a log as it is")
         if asked.window is not None or asked.mode == "window":
             raise ImportModelError("a window of a graph that is one step is not supported by ONNX Runtime's engine")
         if not states and asked.mode != "continuous":
@@ -181,7 +183,11 @@ class _Author:
                 raise ImportModelError(LOST.format("its sequence"))
             raise ImportModelError(UNKNOWN)
         axes, length = found
+        if asked.mode == "log" and length:
+            raise ImportModelError(f"the graph is made for {length} readings, not for whole logs; use mode='window'")
         window = asked.window or (length if asked.mode != "continuous" else 0)
+        if asked.mode == "log" and asked.window:
+            raise ImportModelError(f"window = {asked.window} contradicts mode 'log'")
         if asked.mode == "window" and not window:
             raise ImportModelError("mode 'window': the graph does not say how many readings; give window=T")
         if length and window != length:
@@ -190,6 +196,8 @@ class _Author:
         whole = {**bench.meaning(axes), "outputs": shown}
         check_sane(bench, OnnxGraph(bench.session, whole), window or OPEN)
         words = "; ".join(f"{n!r}: axis {a} is time" for n, a in axes.items() if a is not None)
+        if asked.mode == "log":
+            return self._kept(with_outputs(self.proto, ()), {**whole, "log": True}, {}, "asked for", whole, words)
         if window:
             reason = "asked for" if not length else f"the sequence length {length} is baked into the graph"
             return self._kept(with_outputs(self.proto, ()), {**whole, "window": window}, {}, reason, whole, words)

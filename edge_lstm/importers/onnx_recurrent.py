@@ -54,8 +54,8 @@ def recurrent(c: Call, low: Lowering) -> tuple[Tagged, ...]:
         if direction != "forward":
             raise ProvenMisfit(
                 f"{c.node}: attribute direction = {direction!r}: it reads the sequence from its end, which a continuous"
-                " stream has not seen yet. Use mode='window' (the whole window is computed at each reading), or train a"
-                " forward network"
+                " stream has not seen yet. Use mode='window' (the whole window is computed at each reading), mode='log'"
+                " (whole logs, no stream), or train a forward network"
             )
         if (lengths != x.shape[0]).any():
             raise c.fail(

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 import onnx
-from onnx import TensorProto, helper, numpy_helper
+from onnx import TensorProto, helper
 
 from tests.importers.onnx_files import Array, node, onnxruntime_run, save
 
@@ -146,6 +146,16 @@ def both_directions(path: Path) -> Path:
     return save(path, nodes, weights(4, directions=2), {"x": ["T", 1, 3]}, {"y": [2, 1, UNITS]})
 
 
+def robot_graph(path: Path) -> Path:
+    """Four readings to four outputs, for `tests.small_robot`."""
+    nodes = [
+        node("LSTM", ["x", "W", "R"], ["Y"], hidden_size=4),
+        node("Squeeze", ["Y", "one"], ["s"]),
+        node("Sin", ["s"], ["y"]),
+    ]
+    return save(path, nodes, {**weights(4, 4, 4), "one": np.array([1])}, {"x": ["T", 1, 4]}, {"y": ["T", 1, 4]})
+
+
 def attention(path: Path) -> Path:
     """No recurrent layer: every reading of a window with every other."""
     nodes = [
@@ -230,6 +240,3 @@ def readings(case: Case, count: int, seed: int = 0) -> Array:
     if case.whole_numbers:
         return rng.integers(0, 6, (count, 1)).astype(np.float32)
     return rng.normal(0, 1, (count, WIDTH)).astype(np.float32)
-
-
-__all__ = ["CASES", "Case", "numpy_helper", "readings", "weights"]

@@ -1,0 +1,104 @@
+"""What becomes of a damaged model file: one clear error, or a model; and a model from a graph equals the graph.
+
+Its rule: only EdgeLstmError is an error; everything else that is raised is a defect. Run as a program it is a worker,
+`python -m tests.importers.mutation_run MIB`: it reads seeds from its input, one on each line, and writes what became
+of each as a line of JSON, under a cap on its memory.
+"""
+
+from __future__ import annotations
+
+import json
+import resource
+import sys
+import tempfile
+import warnings
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+
+import edge_lstm
+from edge_lstm.errors import EdgeLstmError
+from edge_lstm.importers import from_arrays, import_onnx
+from edge_lstm.model import Model
+from edge_lstm.verify import verify
+from tests.importers.mutations import Mutation
+
+LOUD = 20_000  # characters of an error: more is no sentence
+
+
+def outcome(seed: int, folder: Path, stage: Callable[[str], None] = lambda _: None) -> tuple[str, str]:
+    """(kind, text) for the file of this seed. Kinds: refused, equal, unlike, no oracle, runs, defect."""
+    stage("write")
+    mutation = Mutation(seed)
+    try:
+        path = mutation.write(folder)
+    except (ValueError, UnicodeError) as error:  # protobuf itself does not write it
+        return "not written", str(error)
+    stage("read")
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            model = _read(mutation.kind, path)
+        stage("run")
+        _takes_readings(model)
+    except EdgeLstmError as error:
+        text = str(error)
+        clear = text.strip() and len(text) < LOUD and "internal" not in text
+        return ("refused" if clear else "defect"), text[:300]
+    except BaseException as error:
+        return "defect", f"{mutation.story}: {type(error).__name__}: {error}"[:600]
+    if not mutation.kind.startswith("onnx"):
+        return "runs", ""
+    stage("oracle")
+    return _compared(model, path, mutation.story)
+
+
+def _read(kind: str, path: Path) -> Model:
+    if kind.startswith("onnx"):
+        return import_onnx(path, engine="machine")
+    return from_arrays(path) if kind == "weights" else edge_lstm.load(path)
+
+
+def _takes_readings(model: Model) -> None:
+    """A few readings through the machine: whatever the file says, it must not reach beyond its memory."""
+    stream = model.stream()
+    for value in (0.0, 1.0, -3.0):
+        stream.step(np.full(model.program.input_size, value, np.float32))
+
+
+def _compared(model: Model, path: Path, story: list[str]) -> tuple[str, str]:
+    try:
+        report = verify(model, path, short=True)
+    except EdgeLstmError as error:
+        return "no oracle", f"{story}: {error}"[:600]
+    except Exception as error:
+        return "defect", f"{story}: in verify: {type(error).__name__}: {error}"[:600]
+    if report.ok:
+        return "equal", ""
+    worst = max(report.runs, key=lambda run: run.error)
+    return "unlike", f"{story}: {worst}"
+
+
+def worker() -> None:
+    """Seeds from standard input, answers to standard output."""
+    mebibytes = int(sys.argv[1])
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        outcome(0, folder)  # everything is loaded before the cap is set
+        used = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
+        limit = used + (mebibytes << 20)
+        resource.setrlimit(resource.RLIMIT_AS, (limit, limit))
+        for line in sys.stdin:
+            seed = int(line)
+
+            def stage(what: str, seed: int = seed) -> None:
+                print(json.dumps({"seed": seed, "stage": what}), flush=True)
+
+            kind, text = outcome(seed, folder, stage)
+            peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024
+            print(json.dumps({"seed": seed, "kind": kind, "text": text, "MiB": peak}), flush=True)
+
+
+if __name__ == "__main__":
+    worker()
