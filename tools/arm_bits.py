@@ -116,9 +116,9 @@ class Run:
 class Emulated:
     """The machine for one Arm CPU and number of lanes, linked in a folder."""
 
-    def __init__(self, code: str, cpu: str, folder: Path) -> None:
+    def __init__(self, cpu: str, lanes: int, folder: Path) -> None:
         self._cpu, self._folder, self._program = cpu, folder, folder / "machine"
-        (folder / "machine.o").write_bytes(arm_machine.object_for(code, cpu))
+        (folder / "machine.o").write_bytes(arm_machine.object_for(cpu, lanes))
         fields = [f"-D{name}={getattr(layout, name)}" for name in ADDRESSES]
         source = Path(__file__).with_name("arm_driver.c")
         command = [COMPILER, "-O1", "-Wall", "-static", *fields, f"-DADDRESSES={','.join(ADDRESSES)}"]
@@ -132,33 +132,33 @@ class Emulated:
         return run.read(result.read_bytes())
 
 
-def show(code: str) -> Iterator[str]:
-    """The loops over inputs for each CPU; yields a complaint for each that lacks its vector instruction."""
-    for cpu in arm_machine.CPUS:
-        assembly = arm_machine.assembly_for(code, cpu)
+def show(cpus: tuple[str, ...] = arm_machine.CPUS, lanes: int = 4) -> Iterator[str]:
+    """The loops over inputs for each of these CPUs; yields a complaint for each that lacks its vector instruction."""
+    for cpu in cpus:
+        assembly = arm_machine.assembly_for(cpu, lanes)
         for look in arm_machine.LOOKS:
             if cpu not in look.cpus:
                 continue
-            for copies in (1, 4):
-                loops = arm_machine.inner_loops(assembly, look.layer, copies)
+            for copies in (1,) if look.scheme else (1, 4):
+                loops = arm_machine.inner_loops(assembly, look.layer, copies, look.scheme)
                 most = max(loops, key=lambda loop: arm_machine.vectors(loop, look.instruction), default=[])
                 count = arm_machine.vectors(most, look.instruction)
-                print(f"{cpu}, {look.kernel}, {copies} at once: {count} {look.instruction} in {len(most)} instructions")
+                print(f"{cpu}, {look.what}, {copies} at once: {count} {look.instruction} in {len(most)} instructions")
                 if not count:
-                    yield f"{look.kernel} for {cpu} has no loop with {look.instruction} on vectors"
-                if look.kernel == "lstm" and copies == 1:
+                    yield f"{look.what} for {cpu} has no loop with {look.instruction} on vectors"
+                if look.what in ("lstm", "int8 lstm") and copies == 1:
                     print("\n".join(f"    {line}" for line in most))
 
 
 def compare(
-    cases: list[Case], lanes: int, code: str, readings: int, cpus: tuple[str, ...]
+    cases: list[Case], lanes: int, readings: int, cpus: tuple[str, ...]
 ) -> Iterator[tuple[str, Result, dict[str, Result]]]:
     """Name, this machine's result, and each emulated CPU's, model by model."""
     with tempfile.TemporaryDirectory() as name:
         machines = {}
         for cpu in cpus:
             (folder := Path(name) / cpu).mkdir()
-            machines[cpu] = Emulated(code, cpu, folder)
+            machines[cpu] = Emulated(cpu, lanes, folder)
         for case in cases:
             there = {cpu: machine.run(Run(case, lanes, readings)) for cpu, machine in machines.items()}
             yield case.name, Run(case, lanes, readings).here(), there
@@ -169,20 +169,17 @@ def main() -> None:
     parser.add_argument("--readings", type=int, default=bit_hashes.MANY, help="of each model (default %(default)s)")
     parser.add_argument("--lanes", type=int, choices=bit_hashes.LANES, action="append", help="only so many lanes")
     arguments = parser.parse_args()
-    from edge_lstm.kernels.compile import machine_code
-
     if complaint := missing():
         sys.exit(complaint)
     cases = bit_hashes.all_cases()
     complaints: list[str] = []
     digests: dict[str, str] = {}
     for lanes in arguments.lanes or bit_hashes.LANES:
-        code = machine_code(lanes)
         if lanes == 4:
-            complaints += show(code)
+            complaints += show()
             print()
         print(f"{lanes} lanes | readings | status | outputs and states | " + " | ".join(arm_machine.CPUS))
-        for name, here, there in compare(cases, lanes, code, arguments.readings, arm_machine.CPUS):
+        for name, here, there in compare(cases, lanes, arguments.readings, arm_machine.CPUS):
             verdicts = ["same" if result.digest == here.digest else "DIFFERENT" for result in there.values()]
             if not here.is_as_kept(name):
                 complaints.append(f"{name}: {lanes} lanes give other bits than tests/vectors/hashes.json")

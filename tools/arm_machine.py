@@ -6,14 +6,22 @@ nothing: `arm_bits.py` does.
 
 from __future__ import annotations
 
+import functools
 import re
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
 import llvmlite.binding as llvm
+from numba.core.codegen import JITCPUCodegen
 
-CPUS = ("cortex-a72", "cortex-a76")  # Raspberry Pi 4; Raspberry Pi 5 and Jetson Orin (its A78AE is an A76's heir)
+from edge_lstm.kernels.compile import machine_code
+
+# Raspberry Pi 4; Raspberry Pi 5 and Jetson Orin (its A78AE is an A76's heir); with the instructions that each has for
+# sums of integers (`kernels/integers.py`).
+FAMILIES = {"cortex-a72": "neon", "cortex-a76": "dotprod"}
+CPUS = tuple(FAMILIES)
 TRIPLE = "aarch64-unknown-linux-gnu"
 Loop = list[str]
 
@@ -26,6 +34,12 @@ class Look:
     instruction: str
     cpus: tuple[str, ...] = CPUS
     function: str = ""
+    scheme: str = ""  # of a quantized kernel
+
+    @property
+    def what(self) -> str:
+        """In words."""
+        return f"{self.scheme} {self.function.strip('_')}" if self.scheme else self.kernel
 
     @property
     def layer(self) -> str:
@@ -34,7 +48,40 @@ class Look:
         return f"{len(self.kernel)}{self.kernel}{len(function)}{function}"
 
 
-LOOKS = (Look("lstm", "fmla"), Look("gru", "fmla"), Look("dense", "fmla"))
+_QUANTIZED = ("_lstm", "_gru", "_dense")
+LOOKS = (
+    *(Look(kernel, "fmla") for kernel in ("lstm", "gru", "dense")),
+    *(Look("quantized", "smull", ("cortex-a72",), function, "int8") for function in _QUANTIZED),
+    *(Look("quantized", "sdot", ("cortex-a76",), function, "int8") for function in _QUANTIZED),
+    *(Look("quantized", "smull", CPUS, function, "int16") for function in _QUANTIZED),
+    *(Look("quantized", "fmla", CPUS, function, "int8-weights") for function in _QUANTIZED),
+)
+
+
+@contextmanager
+def _foreign_intrinsics() -> Iterator[None]:
+    """Numba also makes code for this computer of whatever it compiles, which fails on instructions of another. There,
+    and only there, they become calls of functions that nobody defines and nobody calls."""
+    add = JITCPUCodegen._add_module
+
+    def add_without(self: Any, module: Any) -> Any:
+        text = str(module)
+        for name in set(re.findall(r"@(llvm\.aarch64[\w.]+)", text)):
+            llvm.add_symbol(name.replace("llvm.", "absent."), 1)
+        return add(self, llvm.parse_assembly(text.replace("@llvm.aarch64", "@absent.aarch64")))
+
+    JITCPUCodegen._add_module = add_without
+    try:
+        yield
+    finally:
+        JITCPUCodegen._add_module = add
+
+
+@functools.cache
+def code_for(cpu: str, lanes: int) -> str:
+    """The machine as LLVM code with the instructions of this CPU."""
+    with _foreign_intrinsics():
+        return machine_code(lanes, FAMILIES[cpu])
 
 
 def _target_machine(cpu: str) -> Any:
@@ -58,16 +105,17 @@ def _optimized(code: str, described: Any, apart: tuple[str, ...] = ()) -> Any:
     return module
 
 
-def object_for(code: str, cpu: str) -> bytes:
-    """An object file of the machine for this CPU, from what `compile.machine_code` gave."""
+def object_for(cpu: str, lanes: int) -> bytes:
+    """An object file of the machine for this CPU."""
     described = _target_machine(cpu)
-    return bytes(described.emit_object(_optimized(code, described)))
+    return bytes(described.emit_object(_optimized(code_for(cpu, lanes), described)))
 
 
-def assembly_for(code: str, cpu: str) -> str:
+def assembly_for(cpu: str, lanes: int) -> str:
     """The same as text, each layer being a function of its own."""
     described = _target_machine(cpu)
-    return str(described.emit_assembly(_optimized(code, described, tuple(look.layer for look in LOOKS))))
+    apart = tuple(look.layer for look in LOOKS)
+    return str(described.emit_assembly(_optimized(code_for(cpu, lanes), described, apart)))
 
 
 def _functions(assembly: str) -> Iterator[tuple[str, list[str]]]:
@@ -76,13 +124,16 @@ def _functions(assembly: str) -> Iterator[tuple[str, list[str]]]:
         yield name.split(":")[0], lines
 
 
-def inner_loops(assembly: str, layer: str, copies: int = 1) -> list[Loop]:
+def inner_loops(assembly: str, layer: str, copies: int = 1, scheme: str = "") -> list[Loop]:
     """The loops over inputs of a layer, for one copy of the arena or for a group: blocks that branch back to their own
-    beginning and hold a vector multiply-add but no division (that one is the activation)."""
+    beginning and hold no division (that one is the activation)."""
+    # Numba writes types into the name: Species(lanes, copies), "_28" being "(", "_2c_20" ", " and "_2d" "-".
+    wanted = [rf"Species_28\d+_2c_20{copies}_29"]
+    if scheme:
+        wanted.append(f"Scheme_28{scheme.replace('-', '_2d')}_2c")
     loops: list[Loop] = []
     for name, lines in _functions(assembly):
-        # Numba writes the species into the name: Species(lanes, copies), "_28" being "(" and "_2c_20" ", ".
-        if layer not in name or not re.search(rf"Species_28\d+_2c_20{copies}_29", name):
+        if layer not in name or not all(re.search(part, name) for part in wanted):
             continue
         label, block = "", Loop()
         for line in lines:
@@ -96,5 +147,5 @@ def inner_loops(assembly: str, layer: str, copies: int = 1) -> list[Loop]:
 
 
 def vectors(loop: Loop, instruction: str) -> int:
-    """How often a loop has this instruction on whole vectors."""
-    return sum(bool(re.match(rf"{instruction} v\d+\.4s,", line)) for line in loop)
+    """How often a loop has this instruction on whole vectors (smull makes twice as wide ones of half of each)."""
+    return sum(bool(re.match(rf"{instruction}2? v\d+\.(4s|8h),", line)) for line in loop)

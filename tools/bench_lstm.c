@@ -174,4 +174,20 @@ void lstm_avx512_step(Lstm *n, const float *x, float *y) {
 void lstm_avx512_run(Lstm *n, const float *x, float *y, long readings) {
     for (long t = 0; t < readings; t++) lstm_avx512_step(n, x + t * n->inputs, y + t * n->outputs);
 }
+
+/* through the door that edge_lstm's machine has: a METH_NOARGS function whose self is the address of all it needs */
+typedef struct {
+    Lstm *network;
+    const float *x;
+    float *y;
+} Frame;
+void *PyLong_AsVoidPtr(void *);
+void *PyLong_FromLong(long);
+
+void *lstm_avx512_method(void *self, void *nothing) {
+    const Frame *f = PyLong_AsVoidPtr(self);
+    (void)nothing;
+    lstm_avx512_step(f->network, f->x, f->y);
+    return PyLong_FromLong(0);
+}
 #endif

@@ -9,17 +9,20 @@ import ctypes
 import statistics
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 import edge_lstm
-from tools.bench_network import INPUTS, Floats, Network
-from tools.bench_peers import GENERAL, OURS, Contender, c_library
+from edge_lstm.bench import allocated, block
+from tools.bench_hand import c_library
+from tools.bench_network import INPUTS, Contender, Floats, Network
+from tools.bench_peers import GENERAL, OURS, OURS_INT8, SAME_DOOR, contenders
 
 Work = Callable[[], object]
+LOGS = 16  # at once
 Figures = dict[str, dict[str, float]]  # name -> {"us": ..., "ratio": their time / ours}
 
 
@@ -31,7 +34,7 @@ def seconds(work: Work, calls: int) -> float:
     return (time.perf_counter() - start) / calls
 
 
-def compare(works: dict[str, Work], rounds: int, block_s: float = 5e-4, base: str = OURS) -> Figures:
+def compare(works: Mapping[str, Work], rounds: int, block_s: float = 5e-4, base: str = OURS) -> Figures:
     """Medians over rounds of each one's µs per call, and of its time in terms of `base`'s in the same round."""
     calls = {name: max(1, int(block_s / max(seconds(work, 1), seconds(work, 3)))) for name, work in works.items()}
     times: dict[str, list[float]] = {name: [] for name in works}
@@ -57,17 +60,24 @@ def readings(count: int) -> Floats:
     return np.random.default_rng(1).normal(0, 1, (count, INPUTS)).astype(np.float32)
 
 
-def step(found: dict[str, Contender], rounds: int) -> Figures:
+def step(found: dict[str, Contender], rounds: int, base: str = OURS) -> Figures:
     """One reading, one call from Python."""
     x = readings(1)[0]
-    return compare({name: lambda c=c: c.step(x) for name, c in found.items()}, rounds)  # type: ignore[misc]
+    return compare({name: lambda c=c: c.step(x) for name, c in found.items()}, rounds, base=base)  # type: ignore[misc]
 
 
-def log(found: dict[str, Contender], rounds: int, count: int) -> Figures:
+def log(found: dict[str, Contender], rounds: int, count: int, base: str = OURS) -> Figures:
     """Many readings in one call, µs per reading."""
     xs = readings(count)
-    works = {name: lambda c=c: c.log(xs) for name, c in found.items() if c.log}  # type: ignore[misc]
-    return per_reading(compare(works, rounds), count)
+    works = {name: lambda c=c: c.log(xs) for name, c in found.items() if c.log}
+    return per_reading(compare(works, rounds, base=base), count)
+
+
+def logs(found: dict[str, Contender], rounds: int, count: int, streams: int) -> Figures:
+    """As many logs at once, µs per reading of one of them."""
+    xs = readings(count * streams).reshape(count, streams, INPUTS)
+    works = {name: lambda c=c: c.logs(xs) for name, c in found.items() if c.logs}
+    return per_reading(compare(works, rounds), count * streams)
 
 
 def kernel(network: Network, found: dict[str, Contender], folder: Path, rounds: int) -> Figures:
@@ -81,7 +91,7 @@ def kernel(network: Network, found: dict[str, Contender], folder: Path, rounds: 
     def floor() -> None:
         library.read_pass(ctypes.c_void_p(weights.ctypes.data), ctypes.c_long(weights.size), times)
 
-    names = [OURS, *(name for name in found if name.startswith("C,"))]
+    names = [OURS, *(name for name in found if name.startswith("C,") and name != SAME_DOOR)]
     works: dict[str, Work] = {name: lambda c=found[name]: c.log(xs) for name in names}  # type: ignore[misc]
     return per_reading(compare({**works, "floor: one pass over the weights": floor}, rounds), count)
 
@@ -105,25 +115,25 @@ def window(network: Network, found: dict[str, Contender], rounds: int, length: i
 
 
 def latency(found: dict[str, Contender], steps: int) -> dict[str, dict[str, float]]:
-    """µs of single steps, timed one by one in turns of 1,000: percentiles, and the blocks of memory that stay."""
-    x = readings(1)[0]
-    clock = time.perf_counter_ns
-    times = {name: np.zeros(steps, np.int64) for name in found}
-    kept = dict.fromkeys(found, 0)
-    for first in range(0, steps, 1000):
+    """µs of single steps, timed one by one in turns of 1,000, and the bytes that a step allocates. As many steps as
+    asked for of ours and of C; a fiftieth of the others."""
+    xs = [readings(1)[0]] * 1000
+    counts = {name: steps if name.startswith((OURS, "C,")) else steps // 50 for name in found}
+    times: dict[str, list[Any]] = {name: [] for name in found}
+    for first in range(0, steps, len(xs)):
         for name, contender in found.items():
-            work, own = contender.step, times[name]
-            work(x)
-            blocks = sys.getallocatedblocks()
-            for k in range(first, min(first + 1000, steps)):
-                start = clock()
-                work(x)
-                own[k] = clock() - start
-            kept[name] = max(kept[name], sys.getallocatedblocks() - blocks)
+            if first < max(counts[name], len(xs)):
+                times[name].append(block(contender.step, xs))
     result = {}
-    for name, own in times.items():
-        p50, p99, p999 = (float(np.percentile(own, q)) / 1e3 for q in (50, 99, 99.9))
-        result[name] = {"p50": p50, "p99": p99, "p99.9": p999, "p99.9 / p50": p999 / p50, "blocks kept": kept[name]}
+    for name, parts in times.items():
+        own = np.concatenate(parts)
+        percents = (50, 99, 99.9, 99.99, 100)
+        p50, p99, p999, p9999, most = (float(np.percentile(own, q)) / 1e3 for q in percents)
+        memory = allocated(found[name].step, xs)
+        result[name] = {
+            "steps": len(own), "p50": p50, "p99": p99, "p99.9": p999, "p99.99": p9999, "max": most,
+            "p99.9 / p50": p999 / p50, "bytes kept": memory["kept_bytes"], "for a moment": memory["momentary_bytes"],
+        }  # fmt: skip
     return result
 
 
@@ -179,28 +189,38 @@ def start(network: Network, names: list[str], folder: Path, rounds: int) -> dict
     return {n: {"seconds": statistics.median(t), "MiB": memory[n]} for n, t in times.items()}
 
 
+def quantized(network: Network, folder: Path, rounds: int, rows: dict[str, Any]) -> None:
+    """int8 beside int8: steps, logs, and how far everybody is from float64."""
+    found, _ = contenders(network, folder, quantized=True)
+    rows["int8"][network.units] = step(found, rounds, OURS_INT8)
+    rows["int8 log"][network.units] = log(found, max(3, rounds // 5), 10_000, OURS_INT8)
+    rows["int8 error"][network.units] = {name: {"us": c.error} for name, c in found.items()}
+
+
 def everything(
     sizes: tuple[int, ...], counts: tuple[int, ...], rounds: int, folder: Path, steps: int
 ) -> dict[str, Any]:
     """All rows, as JSON can hold them."""
-    from tools.bench_peers import contenders
-
-    rows: dict[str, Any] = {"step": {}, "kernel": {}, "log": {}, "streams": {}}
+    names = ("step", "kernel", "log", "logs", "streams", "int8", "int8 log", "int8 error")
+    rows: dict[str, Any] = {name: {} for name in names}
     absent: dict[str, str] = {}
     for units in sizes:
         print(f"{units} units ...", file=sys.stderr, flush=True)
         network = Network.random(units)
-        found, absent = contenders(network, folder)
+        found, absent = contenders(network, folder, LOGS)
         rows["step"][units] = step(found, rounds)
         rows["kernel"][units] = kernel(network, found, folder, rounds)
         rows["log"][units] = log(found, max(3, rounds // 5), 10_000)
+        rows["logs"][units] = logs(found, max(3, rounds // 5), 1000, LOGS)
+        quantized(network, folder, rounds, rows)
     network = Network.random(64)
     for count in counts:
         print(f"{count} streams ...", file=sys.stderr, flush=True)
         rows["streams"][count] = streams(contenders(network, folder, count)[0], count, rounds)
+    print("single steps, new processes ...", file=sys.stderr, flush=True)
     found, _ = contenders(network, folder)
     rows["window"] = window(network, found, rounds)
-    chosen = [OURS, *(n for n in ("LiteRT, cell graph", "ONNX Runtime, run()", "C, AVX-512 intrinsics") if n in found)]
+    chosen = [name for name in (OURS, SAME_DOOR, "LiteRT, cell graph", "ONNX Runtime, run()") if name in found]
     rows["latency"] = latency({name: found[name] for name in chosen}, steps)
     rows["start"] = start(network, list(found), folder, max(3, rounds // 8))
     rows["absent"] = absent

@@ -1,11 +1,12 @@
 """The network that every contender runs: inputs → LSTM of H units → dense outputs, with the same weights everywhere.
 
-Holds the weights, what they should compute (NumPy, float64), and the graphs that peers load: ONNX (LSTM operator, or
-made of elementary operators) and TensorFlow Lite.
+Holds the weights, what they should compute (NumPy, float64), the ONNX graphs that peers load (LSTM operator, or made of
+elementary operators), and what a contender is.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,6 +19,19 @@ from edge_lstm.program import Builder
 
 Floats = npt.NDArray[np.float32]
 INPUTS, OUTPUTS = 8, 4
+
+
+@dataclass
+class Contender:
+    """step: (I,) to (O,). log: (T, I) to (T, O), from the reset state. logs: N of them, (T, N, I). batch: (N, I) to
+    (N, O), N streams' one step."""
+
+    step: Callable[[Floats], Any]
+    reset: Callable[[], object]
+    log: Callable[[Floats], Any] | None = None
+    logs: Callable[[Floats], Any] | None = None
+    batch: Callable[[Floats], Any] | None = None
+    error: float = 0.0  # the largest difference from float64 that was seen
 
 
 def sigmoid(v: npt.NDArray[Any]) -> npt.NDArray[Any]:
@@ -89,7 +103,7 @@ class Network:
             helper.make_node("MatMul", ["flat", "V"], ["product"]),
             helper.make_node("Add", ["product", "v"], ["y"]),
         ]
-        shapes = {
+        shapes: dict[str, tuple[str | int, ...]] = {
             "x": ("T", "N", INPUTS), "h": (1, "N", self.units), "c": (1, "N", self.units),
             "y": ("T", "N", OUTPUTS), "h1": (1, "N", self.units), "c1": (1, "N", self.units),
         }  # fmt: skip
@@ -109,7 +123,7 @@ class Network:
         from onnx import TensorProto, helper, numpy_helper, save
 
         constants = {"A": np.concatenate([self.W, self.R], axis=1).T, "b": self.b, "V": self.V.T, "v": self.v}
-        text = (
+        text: tuple[tuple[str, dict[str, int]], ...] = (
             ("Concat x h xh", {"axis": 1}), ("Gemm xh A b sums", {}), ("Split sums i f g o", {"axis": 1}),
             ("Sigmoid i si", {}), ("Sigmoid f sf", {}), ("Sigmoid o so", {}), ("Tanh g tg", {}),
             ("Mul sf c kept", {}), ("Mul si tg new", {}), ("Add kept new c1", {}), ("Tanh c1 tc", {}),

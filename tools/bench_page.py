@@ -14,17 +14,17 @@ from pathlib import Path
 from typing import Any
 
 from edge_lstm.kernels import door
-from tools import bench_measure
-from tools.bench_peers import GENERAL, OURS
+from tools import bench_aims, bench_measure
+from tools.bench_peers import GENERAL, OURS, OURS_INT8
 
 SIZES = (8, 16, 32, 64, 128, 256)
 COUNTS = (1, 4, 16, 64, 256)
 PACKAGES = ("numpy", "onnxruntime", "ai-edge-litert", "openvino", "ncnn", "tract", "torch", "numba", "llvmlite")
 INTRODUCTION = """
-Written by `tools/bench`; figures in `results.json`. 8 inputs → LSTM of H units → dense 4, float32, the same weights,
-outputs compared with float64 before timing, one thread. A NumPy array in, a NumPy array out, the states carried as the
-runtime wants it. Times are medians in µs and belong to this machine and hour; (n ×) is the median over rounds of their
-time in terms of ours in the same round.
+Written by `tools/bench`; figures in `results.json`. 8 inputs → LSTM of H units → dense 4, the same weights, outputs
+compared with float64 before timing, one thread. A NumPy array in, a NumPy array out, the states carried as the runtime
+wants it. Times are medians in µs and belong to this machine and hour; (n ×) is the median over rounds of their time in
+terms of ours in the same round.
 """.strip()
 FLOOR = "floor: one pass over the weights"
 C = "C, AVX-512 intrinsics"
@@ -33,6 +33,7 @@ LINES = (
     (OURS, "#c1121f", "step"), ("LiteRT, fused LSTM", "#2a6f97", "step"), ("LiteRT, cell graph", "#61a5c2", "step"),
     ("ONNX Runtime, IOBinding", "#2d6a4f", "step"), ("ONNX Runtime, run()", "#74c69d", "step"),
     ("NumPy by hand", "#9c6644", "step"), ("torch", "#7b2cbf", "step"), (C, "#6c757d", "step"),
+    (OURS_INT8, "#f4a261", "int8"), ("LiteRT, cell graph, int8", "#a9d6e5", "int8"),
     (OURS, "#c1121f", "kernel"), (C, "#6c757d", "kernel"), (FLOOR, "#000000", "kernel"),
 )  # fmt: skip
 
@@ -67,7 +68,7 @@ def number(value: float) -> str:
     return f"{value:.3g}" if value < 1000 else f"{value:,.0f}"
 
 
-def table(rows: dict[Any, dict[str, dict[str, float]]], unit: str) -> list[str]:
+def table(rows: dict[Any, dict[str, dict[str, float]]], unit: str, base: str = OURS) -> list[str]:
     """A Markdown table: contenders down, sizes across; each time, and in terms of ours."""
     sizes = list(rows)
     lines = [f"| {unit} | " + " | ".join(map(str, sizes)) + " |", "|---" * (len(sizes) + 1) + "|"]
@@ -78,8 +79,9 @@ def table(rows: dict[Any, dict[str, dict[str, float]]], unit: str) -> list[str]:
             if figures is None:
                 cells.append("")
             else:
-                cells.append(number(figures["us"]) + ("" if name == OURS else f" ({figures['ratio']:.2f} ×)"))
-        bold = "**" if name == OURS else ""
+                ratio = f" ({figures['ratio']:.2f} ×)" if "ratio" in figures and name != base else ""
+                cells.append(number(figures["us"]) + ratio)
+        bold = "**" if name == base else ""
         lines.append(f"| {bold}{name}{bold} | " + " | ".join(cells) + " |")
     return lines
 
@@ -96,7 +98,7 @@ def fastest(rows: dict[Any, dict[str, dict[str, float]]]) -> list[str]:
 def page(result: dict[str, Any]) -> str:
     """The Markdown."""
     rows = result["rows"]
-    fields = ("p50", "p99", "p99.9", "p99.9 / p50", "blocks kept")
+    fields = ("steps", "p50", "p99", "p99.9", "p99.99", "max", "p99.9 / p50", "bytes kept", "for a moment")
     parts = [
         "# Speed beside every peer",
         "",
@@ -105,6 +107,9 @@ def page(result: dict[str, Any]) -> str:
         *(f"- {key}: {value}" for key, value in result["machine"].items()),
         f"- load average of the machine before and after: {result['load']}",
         *(f"- not installed, left out: {name} ({why})" for name, why in rows["absent"].items()),
+        "",
+        "## What this project means to reach, and what was found here",
+        "", *bench_aims.table(rows),
         "",
         "## One reading, one call from Python",
         "", *table(rows["step"], "µs, H ="), *fastest(rows["step"]),
@@ -115,6 +120,21 @@ def page(result: dict[str, Any]) -> str:
         "",
         "## A log of 10,000 readings in one call, per reading",
         "", *table(rows["log"], "µs, H ="), *fastest(rows["log"]),
+        "",
+        f"## {bench_measure.LOGS} logs of 1,000 readings at once, per reading of one of them",
+        "", *table(rows["logs"], "µs, H ="),
+        "",
+        "## int8: one reading, one call from Python",
+        "", *table(rows["int8"], "µs, H =", OURS_INT8), *fastest(rows["int8"]),
+        "",
+        "LiteRT's files hold int8 matrices and quantize what they are multiplied by as they go, as does ONNX Runtime's",
+        "operator; ours has fixed scales, from a log.",
+        "",
+        "## int8: a log of 10,000 readings in one call, per reading",
+        "", *table(rows["int8 log"], "µs, H =", OURS_INT8),
+        "",
+        "## int8: the largest difference from float64 over 60 readings",
+        "", *table(rows["int8 error"], "of outputs of about ±1, H =", OURS_INT8),
         "",
         "## Many streams of one model, one step of all (H = 64)",
         "", *table(rows["streams"], "µs per call, streams ="),
@@ -128,7 +148,8 @@ def page(result: dict[str, Any]) -> str:
         "| | " + " | ".join(fields) + " |", "|---" * (len(fields) + 1) + "|",
         *(f"| {n} | " + " | ".join(number(f[k]) for k in fields) + " |" for n, f in rows["latency"].items()),
         "",
-        "µs. Blocks kept: the most blocks of Python memory that 1,000 steps left behind; the timing itself keeps some.",
+        "µs, timed one by one in turns of 1,000. Bytes: of Python's memory per step, kept after it, and at most taken",
+        "for a moment (ours: NumPy's note about the reading that it shows). [What disturbs a reading](JITTER.md).",
         "",
         "## Process start → first prediction → end, caches warm",
         "",
@@ -147,7 +168,7 @@ def plots(result: dict[str, Any], folder: Path) -> None:
     import matplotlib.pyplot as plt
 
     rows = result["rows"]
-    figure, axes = plt.subplots(figsize=(9, 6), layout="constrained")
+    figure, axes = plt.subplots(figsize=(11, 6), layout="constrained")
     for name, colour, row in LINES:
         sizes = [size for size in rows[row] if name in rows[row][size]]
         alone = row == "kernel" and name != FLOOR
@@ -155,10 +176,10 @@ def plots(result: dict[str, Any], folder: Path) -> None:
         times = [rows[row][size][name]["us"] for size in sizes]
         label = f"{name}, no Python per reading" if alone else name
         axes.plot(sizes, times, style, color=colour, marker=".", label=label)
-    _finish(axes, "One reading, float32, one core", "LSTM units", "µs per reading", list(rows["step"]))
+    _finish(axes, "One reading, one core", "LSTM units", "µs per reading", list(rows["step"]))
     figure.savefig(folder / "units.png", dpi=110)
 
-    figure, axes = plt.subplots(figsize=(9, 5), layout="constrained")
+    figure, axes = plt.subplots(figsize=(11, 5), layout="constrained")
     counts = list(rows["streams"])
     for name, colour, row in LINES:
         if row == "step" and all(name in rows["streams"][n] for n in counts):
@@ -177,7 +198,7 @@ def _finish(axes: Any, title: str, x: str, y: str, ticks: list[int]) -> None:
     axes.set_xticks(ticks, [str(tick) for tick in ticks])
     axes.minorticks_off()
     axes.grid(alpha=0.25)
-    axes.legend(loc="best", fontsize=8, frameon=False)
+    axes.legend(loc="center left", bbox_to_anchor=(1.01, 0.5), fontsize=8, frameon=False)
 
 
 def main() -> None:
@@ -186,7 +207,7 @@ def main() -> None:
     parser.add_argument("--output", type=Path, default=Path(__file__).with_name("bench_results"), help="the folder")
     parser.add_argument("--quick", action="store_true", help="two sizes, few rounds: to see that it works")
     parser.add_argument("--rounds", type=int, default=61)
-    parser.add_argument("--steps", type=int, default=200_000, help="single steps timed one by one")
+    parser.add_argument("--steps", type=int, default=10_000_000, help="single steps timed one by one")
     arguments = parser.parse_args()
     rounds, steps = (5, 2000) if arguments.quick else (arguments.rounds, arguments.steps)
     sizes, counts = ((16, 64), (1, 64)) if arguments.quick else (SIZES, COUNTS)

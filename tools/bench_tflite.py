@@ -1,7 +1,9 @@
 """The network as a TensorFlow Lite file, written with the schema that ai-edge-litert brings; no converter is needed.
 
 `cell` is one step of elementary operators with the states passed; `fused` is the sequence LSTM operator over one
-reading, which keeps its states itself.
+reading, which keeps its states itself. With int8 the matrices are int8 and the runtime quantizes what they are
+multiplied by as it goes (the converter's dynamic range quantization): one scale per row, or for the fused operator,
+whose kernel wants it so, per matrix.
 """
 
 from __future__ import annotations
@@ -18,7 +20,8 @@ from tools.bench_network import INPUTS, OUTPUTS, Floats, Network
 class _File:
     """One subgraph, written tensor by tensor and operator by operator."""
 
-    def __init__(self) -> None:
+    def __init__(self, int8: bool) -> None:
+        self.int8 = int8
         self.model = schema.ModelT()
         self.model.version, self.model.description = 3, b"lstm"
         self.model.buffers = [schema.BufferT()]
@@ -28,12 +31,12 @@ class _File:
         self.model.subgraphs = [self.graph]
 
     def tensor(self, *shape: int, values: Any = None, variable: bool = False) -> int:
-        """A float32 or int32 tensor; its number."""
+        """A float32, int32 or int8 tensor; its number."""
         tensor = schema.TensorT()
         tensor.name = f"t{len(self.graph.tensors)}".encode()
         tensor.shape, tensor.isVariable, tensor.buffer = list(shape), variable, 0
-        integer = values is not None and values.dtype == np.int32
-        tensor.type = schema.TensorType.INT32 if integer else schema.TensorType.FLOAT32
+        kind = "float32" if values is None else values.dtype.name
+        tensor.type = getattr(schema.TensorType, kind.upper())
         if values is not None:
             buffer = schema.BufferT()
             buffer.data = np.frombuffer(np.ascontiguousarray(values).tobytes(), np.uint8)
@@ -45,6 +48,20 @@ class _File:
     def constant(self, values: Any) -> int:
         """A tensor that never changes."""
         return self.tensor(*values.shape, values=values)
+
+    def matrix(self, values: Floats, by_row: bool = True) -> int:
+        """A matrix of weights (rows, inputs), quantized where this is an int8 file."""
+        if not self.int8:
+            return self.constant(values)
+        largest = np.abs(values).max(axis=1, keepdims=True) if by_row else np.abs(values).max(keepdims=True)
+        scale = largest / 127
+        number = self.constant(np.rint(values / scale).astype(np.int8))
+        quantization = schema.QuantizationParametersT()
+        quantization.scale = scale.ravel().astype(np.float32)
+        quantization.zeroPoint = np.zeros(scale.size, np.int64)
+        quantization.quantizedDimension = 0
+        self.graph.tensors[number].quantization = quantization
+        return number
 
     def operator(self, kind: str, inputs: list[int], outputs: list[int], options: Any = None) -> None:
         """One operator."""
@@ -67,15 +84,15 @@ class _File:
         return bytes(builder.Output())
 
 
-def cell(network: Network) -> bytes:
+def cell(network: Network, int8: bool = False) -> bytes:
     """Inputs x, h, c; outputs y, h', c'."""
-    file, units = _File(), network.units
+    file, units = _File(int8), network.units
     x, h, c = (file.tensor(1, n) for n in (INPUTS, units, units))
     joined, sums = file.tensor(1, INPUTS + units), file.tensor(1, 4 * units)
     concatenation, split = schema.ConcatenationOptionsT(), schema.SplitOptionsT()
     concatenation.axis, split.numSplits = 1, 4
     file.operator("CONCATENATION", [x, h], [joined], concatenation)
-    matrix = file.constant(np.concatenate([network.W, network.R], axis=1))
+    matrix = file.matrix(np.concatenate([network.W, network.R], axis=1))
     file.operator(
         "FULLY_CONNECTED", [joined, matrix, file.constant(network.b)], [sums], schema.FullyConnectedOptionsT()
     )
@@ -95,26 +112,27 @@ def cell(network: Network) -> bytes:
     memory = binary("ADD", kept, binary("MUL", unary("LOGISTIC", i), unary("TANH", g)))
     hidden = binary("MUL", unary("LOGISTIC", o), unary("TANH", memory))
     y = file.tensor(1, OUTPUTS)
-    head = [hidden, file.constant(network.V), file.constant(network.v)]
+    head = [hidden, file.matrix(network.V), file.constant(network.v)]
     file.operator("FULLY_CONNECTED", head, [y], schema.FullyConnectedOptionsT())
     return file.written([x, h, c], [y, hidden, memory])
 
 
-def fused(network: Network) -> bytes:
+def fused(network: Network, int8: bool = False) -> bytes:
     """Input x (1, 1, I); output y."""
-    file, units = _File(), network.units
+    file, units = _File(int8), network.units
 
-    def gates(array: Floats) -> list[int]:
-        return [file.constant(part) for part in np.split(network.rows("ifgo", array), 4)]
+    def gates(array: Floats) -> list[Floats]:
+        return np.split(network.rows("ifgo", array), 4)
 
     x = file.tensor(1, 1, INPUTS)
-    inputs = [x, *gates(network.W), *gates(network.R), -1, -1, -1, *gates(network.b), -1, -1]
+    matrices = [file.matrix(part, by_row=False) for array in (network.W, network.R) for part in gates(array)]
+    inputs = [x, *matrices, -1, -1, -1, *map(file.constant, gates(network.b)), -1, -1]
     inputs += [file.tensor(1, units, variable=True), file.tensor(1, units, variable=True), -1, -1, -1, -1]
     options = schema.UnidirectionalSequenceLSTMOptionsT()
     options.fusedActivationFunction = schema.ActivationFunctionType.TANH
     options.cellClip = options.projClip = 0.0
     sequence, y = file.tensor(1, 1, units), file.tensor(1, OUTPUTS)
     file.operator("UNIDIRECTIONAL_SEQUENCE_LSTM", inputs, [sequence], options)
-    head = [sequence, file.constant(network.V), file.constant(network.v)]
+    head = [sequence, file.matrix(network.V), file.constant(network.v)]
     file.operator("FULLY_CONNECTED", head, [y], schema.FullyConnectedOptionsT())
     return file.written([x], [y])

@@ -84,10 +84,10 @@ def machine_in_python(lanes: int) -> Callable[[int], int]:
     return run
 
 
-def machine_code(lanes: int, family: str | None = None) -> str:
+def machine_code(lanes: int, family: str | None = None, run: Any = machine.run) -> str:
     """Numba's LLVM code of the machine for this CPU, not yet optimized, with the three functions around it.
 
-    family: one of integers.FAMILIES, for another CPU, or another way to the same bits.
+    family: one of integers.FAMILIES, for another CPU, or another way to the same bits. run: a part of the machine.
     """
     one, one_lane, many, many_lane, integers = _species(lanes, family or host_family())
     level = numba.config.OPT
@@ -96,7 +96,7 @@ def machine_code(lanes: int, family: str | None = None) -> str:
 
         @numba.njit(types.int64(types.int64), error_model="numpy", boundscheck=False)
         def entry(frame: Any) -> Any:
-            return machine.run(one, one_lane, many, many_lane, integers, frame)
+            return run(one, one_lane, many, many_lane, integers, frame)
     finally:
         numba.config.OPT = level
 
@@ -127,11 +127,11 @@ def target_machine() -> Any:
     )
 
 
-def compile_object(lanes: int, family: str | None = None) -> bytes:
+def compile_object(lanes: int, family: str | None = None, run: Any = machine.run) -> bytes:
     """The object file of the machine for this CPU. Raises CacheError where Numba left something that the object would
     need from it (an exception, a reference count): the kernels must not contain such a thing."""
     described = target_machine()
-    module = llvm.parse_assembly(machine_code(lanes, family))
+    module = llvm.parse_assembly(machine_code(lanes, family, run))
     options = llvm.create_pipeline_tuning_options(speed_level=3)
     builder = llvm.create_pass_builder(described, options)
     builder.getModulePassManager().run(module, builder)

@@ -140,6 +140,19 @@ class Warmed:
     lanes: int
 
 
+def load(code: bytes) -> Any:
+    """An object file, ready to be called: an engine with `get_function_address`, which must outlive the calls."""
+    llvm.initialize_native_target()
+    llvm.initialize_native_asmprinter()
+    for symbol in ("PyLong_AsVoidPtr", "PyLong_FromLong", "PyEval_SaveThread", "PyEval_RestoreThread"):
+        llvm.add_symbol(symbol, ctypes.cast(getattr(ctypes.pythonapi, symbol), ctypes.c_void_p).value)
+    target = llvm.Target.from_default_triple().create_target_machine(codemodel="jitdefault")
+    engine = llvm.create_mcjit_compiler(llvm.parse_assembly(""), target)
+    engine.add_object_file(llvm.ObjectFileRef.from_data(code))
+    engine.finalize_object()
+    return engine
+
+
 class _Compiled:
     """The compiled step, loaded into this process for good."""
 
@@ -161,14 +174,7 @@ class _Compiled:
         else:
             path, code = found
             self.warmed = Warmed(path, False, lanes)
-        llvm.initialize_native_target()
-        llvm.initialize_native_asmprinter()
-        for symbol in ("PyLong_AsVoidPtr", "PyLong_FromLong", "PyEval_SaveThread", "PyEval_RestoreThread"):
-            llvm.add_symbol(symbol, ctypes.cast(getattr(ctypes.pythonapi, symbol), ctypes.c_void_p).value)
-        target = llvm.Target.from_default_triple().create_target_machine(codemodel="jitdefault")
-        self._engine = llvm.create_mcjit_compiler(llvm.parse_assembly(""), target)
-        self._engine.add_object_file(llvm.ObjectFileRef.from_data(code))
-        self._engine.finalize_object()
+        self._engine = load(code)
         self.step = _method(self._engine.get_function_address("edge_lstm_step"), b"step")
         self.log = _method(self._engine.get_function_address("edge_lstm_log"), b"log")
 

@@ -74,14 +74,15 @@ def _from(copy, a):
 
 
 @kernel
-def _execute_rows(V, V1, G, G1, Q, table, first, last, weights, index, copies, arena, x, y):
-    """Each row for all copies, G.copies at a time and the rest one by one; rows of integers all one by one."""
+def _execute_rows(V, V1, G, G1, Q, table, first, last, weights, index, copies, arena, x, y, turn):
+    """Each row for all copies, G.copies at a time and the rest one by one; rows of integers all one by one. turn: how
+    often weights have been read before."""
     for number in range(first, last):
         row = number * ROW
         kind = read(table, row + layout.KIND)
         if kind >= layout.QUANTIZE:
             for k in range(copies):
-                status = quantized.execute(V, V1, Q, table, row, kind, weights, _from(k, arena))
+                status = quantized.execute(V, V1, Q, table, row, kind, weights, _from(k, arena), (turn + k) & 1)
                 if status != OK:
                     return status
             continue
@@ -123,19 +124,20 @@ def run(V, V1, G, G1, Q, frame_address):
         x = arenas(x_address + 4 * t * read(frame, layout.X_STEP), read(frame, layout.X_COPY))
         y = arenas(y_address + 4 * t * read(frame, layout.Y_STEP), read(frame, layout.Y_COPY))
         begun = min(seen + 1, copies) if windowed else copies
-        status = _execute_rows(V, V1, G, G1, Q, table, 0, computed, weights, index, begun, arena, x, y)
+        turn = seen * begun
+        status = _execute_rows(V, V1, G, G1, Q, table, 0, computed, weights, index, begun, arena, x, y, turn)
         if status != OK:
             return status
-        _execute_rows(V, V1, G, G1, Q, table, computed, committed, weights, index, begun, arena, x, y)
+        _execute_rows(V, V1, G, G1, Q, table, computed, committed, weights, index, begun, arena, x, y, turn)
         seen += 1
         write(frame, layout.SEEN, seen)
         status = NOT_YET
         if windowed:
             if seen >= copies:
                 old = _from(seen % copies, arena)  # the copy whose window ends with this reading ...
-                status = _execute_rows(V, V1, G, G1, Q, table, committed, written, weights, index, 1, old, x, y)
+                status = _execute_rows(V, V1, G, G1, Q, table, committed, written, weights, index, 1, old, x, y, turn)
                 copy(V, V1, initial, 0, old, 0, size)  # ... and whose next one begins with the next
         elif seen >= ready and (every == 1 or (seen - ready) % every == 0):
-            status = _execute_rows(V, V1, G, G1, Q, table, committed, written, weights, index, begun, arena, x, y)
+            status = _execute_rows(V, V1, G, G1, Q, table, committed, written, weights, index, begun, arena, x, y, turn)
         write(frame, layout.DONE, t + 1)
     return status

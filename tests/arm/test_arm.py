@@ -4,20 +4,19 @@ from __future__ import annotations
 
 import pytest
 
-from edge_lstm.kernels.compile import machine_code
-from tools import arm_bits, arm_machine
-from tools.arm_models import ten
+from tools import arm_bits, arm_machine, bit_hashes
+
+CPU = "cortex-a76"  # tools/arm takes the other one, too
 
 
 @pytest.mark.skipif(bool(arm_bits.missing()), reason=arm_bits.missing())
-def test_ten_models_give_the_same_bits_on_an_emulated_arm_cpu():
-    """Outputs and states of every kind of operation are the same here and on a Cortex-A72, and the loops over inputs
-    are vector multiply-adds for both CPUs."""
-    code = machine_code(4)
-    assert not list(arm_bits.show(code))
-    for name, here, there in arm_bits.compare(ten(), 4, code, 50, ("cortex-a72",)):
+def test_twenty_models_give_the_same_bits_on_an_emulated_arm_cpu():
+    """Outputs and states of every kind of operation, float32 and quantized, are the same here and on a Cortex-A76, and
+    the loops over inputs are vector multiply-adds: fmla, and sdot for int8."""
+    assert not list(arm_bits.show((CPU,)))
+    for name, here, there in arm_bits.compare(bit_hashes.all_cases(), 4, 50, (CPU,)):
         assert here.outputs.size
-        assert there["cortex-a72"].digest == here.digest, name
+        assert there[CPU].digest == here.digest, name
 
 
 def test_a_loop_without_vector_instructions_would_be_found():
@@ -29,3 +28,15 @@ def test_a_loop_without_vector_instructions_would_be_found():
         for line in ("fmla\tv0.4s, v1.4s, v2.s[0]", "fmadd\ts0, s1, s2, s0")
     ]
     assert [arm_machine.vectors(loops[0], "fmla") for loops in found] == [1, 0]
+
+
+def test_the_loop_of_a_scheme_is_told_from_another_scheme_s():
+    """int8 has its own loop beside int8-weights, so that sdot is looked for where it belongs."""
+    loop = ".LBB0_1:\n\tsdot\tv0.4s, v1.16b, v2.16b\n\tb.hi\t.LBB0_1\n"
+    names = [
+        f"_ZN9quantized5_lstmSpecies_284_2c_201_29Scheme_28{scheme}_2c_20x_29" for scheme in ("int8", "int8_2dweights")
+    ]
+    for scheme, name in zip(("int8", "int8-weights"), names, strict=True):
+        for wanted in ("int8", "int8-weights"):
+            loops = arm_machine.inner_loops(f"{name}:\n{loop}", "9quantized5_lstm", 1, wanted)
+            assert [arm_machine.vectors(found, "sdot") for found in loops] == ([1] if wanted == scheme else [])

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -10,7 +12,8 @@ import numpy as np
 import pytest
 
 from edge_lstm.firmware import fingerprint, vector_outputs
-from edge_lstm.model import Model, channels_for
+from edge_lstm.model import Channel, Model, channels_for
+from edge_lstm.storage import save
 from firmware_bridge import framing
 from firmware_bridge.bridge import Bridge
 from firmware_bridge.dictionary import Dictionary
@@ -18,6 +21,7 @@ from firmware_bridge.framing import Deframer, Frame
 from firmware_bridge.messages import Action, DeviceStatus, Event, Hello, Reading, Reset
 from firmware_bridge.ports import SerialPort
 from firmware_bridge.simulator.robot import READING_FIELDS, robot_dictionary
+from tests import small_robot
 from tests.firmware.models import models
 from tests.firmware.toolchain import need
 from tests.firmware_bridge.robots import of
@@ -147,6 +151,19 @@ def test_the_board_speaks_the_protocol_obeys_and_makes_itself_safe(host) -> None
     host.until(lambda: len(host.readings()) > before + 50)
     assert of(Reset, host.events)[0].boot_id != hello.boot_id
     assert host.bridge.state == "running"
+
+
+def test_a_board_that_does_not_fit_is_refused_with_both_sides_fields(host, tmp_path: Path) -> None:
+    """`edge-lstm run` on the board with a model and a configuration made for another robot: exit code 2 at the handshake,
+    and what each side declares, field by field; nothing was recorded as sent to it but the handshake."""
+    host.port.close()
+    save(network("lstm", 2, 4, 2, channels=(Channel("wheel_speed_left", "rpm"), Channel("ghost"))), tmp_path / "m.npz")
+    config = small_robot.CONFIG.replace("slip_left", "y[0]").replace("slip_right", "y[1]")
+    (tmp_path / "robot.toml").write_text(config.replace("model.npz", "m.npz"))
+    command = ["run", str(tmp_path / "robot.toml"), "--port", host.port.name, "--seconds", "20"]
+    done = subprocess.run([sys.executable, "-m", "edge_lstm.cli", *command], capture_output=True, text=True, timeout=60)
+    print(done.stderr)
+    assert done.returncode == 2, done.stderr
 
 
 def test_a_board_with_other_formats_refuses_our_actions(host) -> None:

@@ -179,11 +179,11 @@ def test_what_cannot_become_an_integer_is_refused(tmp_path, scheme):
 
 
 def test_int8_takes_a_quarter_of_the_flash():
-    """Of 64 units, weights as int8 with their scales take little more than a quarter; the arena, little more."""
-    whole = firmware.firmware(network("lstm", 11, 64, 4))
-    small = firmware.firmware(quantized_network("lstm", "int8", 11, 64, 4))
-    assert small.flash_bytes < 0.3 * whole.flash_bytes
-    assert small.arena_bytes < whole.arena_bytes + 500
+    """Of 128 units, weights as int8 with their scales take little more than a quarter; the arena grows by less."""
+    whole = firmware.firmware(network("lstm", 11, 128, 4))
+    small = firmware.firmware(quantized_network("lstm", "int8", 11, 128, 4))
+    assert small.flash_bytes < 0.28 * whole.flash_bytes
+    assert small.arena_bytes < 1.3 * whole.arena_bytes
     assert small.cycles < 0.6 * whole.cycles
 
 
