@@ -42,6 +42,7 @@ class Assembled:
     output_rows: int
     weights: Floats
     arena: Floats
+    ahead: bool  # whether many readings may go through a row before the next row
 
 
 def _blocks(columns: Floats, gates: int, lanes: int) -> Floats:
@@ -107,6 +108,8 @@ class _Assembler:
         self.rows: list[list[int]] = []
         self.packed: list[Floats] = []
         self.packed_size = 0
+        self.states: set[Slot] = set()  # values that states take
+        self.sums = 0  # where recurrent layers may keep the inputs' share of their sums, one layer at a time
         self._places: dict[tuple[object, ...], int] = {}
         self._integers: dict[tuple[str, int], Slot] = {}
 
@@ -153,18 +156,22 @@ class _Assembler:
             f"operation {op.name!r} is an ONNX graph: ONNX Runtime runs it, the machine has no such step"
         )
 
+    def _sizes(self, op: Operation) -> dict[str, int]:
+        kept = bool(self.states.intersection(op.outputs))
+        return {"N": op.inputs[0].size, "M": op.inputs[1].size, "SUMS": self.sums, "KEPT": kept}
+
     def lstm(self, op: Operation, x: int, h: int, c: int, h_next: int, c_next: int) -> None:
         w = self.pack_of(op, lambda: _pack_sums(op, 4, self.lanes))
-        self.row(layout.LSTM, W=w, A=x, B=h, C=c, Y=h_next, Z=c_next, N=op.inputs[0].size, M=op.inputs[1].size)
+        self.row(layout.LSTM, W=w, A=x, B=h, C=c, Y=h_next, Z=c_next, **self._sizes(op))
 
     def gru(self, op: Operation, x: int, h: int, h_next: int) -> None:
         w = self.pack_of(op, lambda: _pack_gru(op, self.lanes))
-        self.row(layout.GRU, W=w, A=x, B=h, Y=h_next, N=op.inputs[0].size, M=op.inputs[1].size)
+        self.row(layout.GRU, W=w, A=x, B=h, Y=h_next, **self._sizes(op))
 
     def rnn(self, op: Operation, x: int, h: int, h_next: int) -> None:
         w = self.pack_of(op, lambda: _pack_sums(op, 1, self.lanes))
         function = RNN_ACTIVATIONS.index(str(op.attributes["activation"]))
-        self.row(layout.RNN, W=w, A=x, B=h, Y=h_next, N=op.inputs[0].size, M=op.inputs[1].size, F=function)
+        self.row(layout.RNN, W=w, A=x, B=h, Y=h_next, F=function, **self._sizes(op))
 
     def dense(self, op: Operation, x: int, y: int) -> None:
         w = self.pack_of(op, lambda: _pack_sums(op, 1, self.lanes))
@@ -276,6 +283,37 @@ def _assemble_inputs(model: Model, out: _Assembler, arena: _Extension) -> None:
         start += network.size
 
 
+def _states_of(op: Operation) -> tuple[Slot, ...]:
+    """The slots from which a recurrent operation of float32 takes h (and c) of the reading before; () for others."""
+    return op.inputs[1:] if op.kind in ("lstm", "gru", "rnn") else ()
+
+
+def _may_go_ahead(program: Program) -> bool:
+    """Whether each state is read only by the recurrent operation that makes its next value."""
+    pairs = {pair for op in program.operations for pair in zip(_states_of(op), op.outputs, strict=False)}
+    if pairs != {(s.slot, s.next) for s in program.states}:
+        return False
+    others = [s for op in program.operations for s in (op.inputs[:1] if _states_of(op) else op.inputs)]
+    read = [s.elements for s in (*others, *(named.slot for named in program.outputs))]
+    read += [op.weights["indices"] for op in program.operations if op.kind == "take"]
+    states = [s.slot.elements for s in program.states] or [np.empty(0, np.int64)]
+    return not np.isin(np.concatenate(read), np.concatenate(states)).any()
+
+
+def _joined(moves: list[tuple[Slot, Slot]]) -> list[tuple[Slot, Slot]]:
+    """Moves of neighbours to neighbours as one (h and c of an LSTM). Only where no padding lies between, which need
+    not be finite."""
+    joined: list[tuple[Slot, Slot]] = []
+    for value, state in moves:
+        if joined:
+            (v, s), size = joined[-1], joined[-1][0].size
+            if size % GRAIN == 0 and value.offset == v.offset + size and state.offset == s.offset + size:
+                joined[-1] = (Slot(v.offset, size + value.size), Slot(s.offset, size + value.size))
+                continue
+        joined.append((value, state))
+    return joined
+
+
 def _assemble_outputs(model: Model, out: _Assembler, arena: _Extension) -> list[Slot]:
     """The slots that hold the outputs when the step is over."""
     scaling, start, results = _Scaling(model.outputs), 0, []
@@ -297,15 +335,22 @@ def assemble(model: Model, lanes: int) -> Assembled:
     arena = _Extension(program)
     out = _Assembler(lanes, arena)
     _assemble_inputs(model, out, arena)
+    layers = [op for op in program.operations if _states_of(op)]
+    if layers and lanes > 1:
+        sizes = [len(op.weights["W"]) // op.inputs[1].size * padded(op.inputs[1].size) for op in layers]
+        out.sums = arena.slot(max(sizes)).offset
+    out.states = {state.next for state in program.states}
     for op in program.operations:
         out.operation(op)
     next_values = [out.kept(program, arena, state.next) for state in program.states]
     results = _assemble_outputs(model, out, arena)
-    for value in next_values:
+    moves = _joined([(value, state.slot) for value, state in zip(next_values, program.states, strict=True)])
+    own = {slot for op in layers for slot in op.outputs} if lanes > 1 else set()
+    for value in (v for v in next_values if v not in own):  # recurrent kernels check what they make
         out.row(layout.CHECK, A=value.offset, N=value.size)
     step_rows = len(out.rows)
-    for state, value in zip(program.states, next_values, strict=True):
-        out.row(layout.COMMIT, A=value.offset, Y=state.slot.offset, N=value.size)
+    for value, slot in moves:
+        out.row(layout.COMMIT, A=value.offset, Y=slot.offset, N=value.size)
     place = 0
     for result in results:
         out.row(layout.OUTPUT, A=result.offset, Y=place, N=result.size)
@@ -313,6 +358,9 @@ def assemble(model: Model, lanes: int) -> Assembled:
     weights = aligned(max(out.packed_size, 1))
     if out.packed:
         weights[:] = np.concatenate(out.packed)
-    whole = aligned(arena.size + GRAIN)
+    # An odd number of cache lines from one arena to the next: an even one could put them all into few sets of it.
+    slack = GRAIN if lanes == 1 or arena.size // GRAIN % 2 == 0 else 2 * GRAIN
+    whole = aligned(arena.size + slack)
     whole[: arena.size] = np.concatenate(arena.parts)
-    return Assembled(np.array(out.rows, np.int64), step_rows, len(next_values), len(results), weights, whole)
+    table = np.array(out.rows, np.int64)
+    return Assembled(table, step_rows, len(moves), len(results), weights, whole, _may_go_ahead(program))

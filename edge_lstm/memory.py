@@ -8,6 +8,7 @@ many streams of one model.
 from __future__ import annotations
 
 import math
+import struct
 import zlib
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -29,6 +30,10 @@ if TYPE_CHECKING:
 # Below this a call is over (about 5 µs) before another thread could do anything with the GIL, but giving it up to a
 # busy thread may cost the switch interval (5 ms by default) to get it back.
 _WORTH_RELEASING = 200_000  # multiply-adds
+# A log goes through the rows so many readings at a time: few enough that their arenas stay in a cache (first level).
+_AHEAD_FLOATS, _FEWEST_AHEAD, _MOST_AHEAD = 6144, 8, 64
+_POINTING = struct.Struct("=7q")  # X ... STEPS of a frame
+_FLOAT32 = np.dtype(np.float32)
 # A snapshot: 32 bytes of the model's digest, 8 of how many readings it has seen, the values, 4 of CRC-32 of all that.
 _HEAD, _TAIL = 40, 4
 
@@ -65,6 +70,8 @@ class Memory:
             (layout.EVERY, model.every),
         ):
             self._frame[field] = value
+        self._input_size, self._output_size = model.program.input_size, model.program.output_size
+        self._ahead: Floats | None = None  # made when the first log is taken
         # Two ways in: `advance` for one reading, `advance_many` for many, which releases the GIL.
         advance, self.advance_many = door.bind(self._frame.ctypes.data, lanes)
         long = model.program.multiply_adds * copies > _WORTH_RELEASING
@@ -87,23 +94,41 @@ class Memory:
             start[copy, self._elements] = network._arenas[0, self._elements]
         return start
 
+    def _arenas_ahead(self) -> Floats:
+        """Arenas for the readings of a log, of as many streams as advance together."""
+        size = self._initial.size
+        readings = min(max(_AHEAD_FLOATS // size, _FEWEST_AHEAD), _MOST_AHEAD)
+        arenas = aligned((1 + readings) * min(len(self._arenas), 4) * size).reshape(-1, size)
+        arenas[:] = self._initial
+        self._frame[layout.AHEAD], self._frame[layout.AHEAD_ARENAS] = arenas.ctypes.data, len(arenas)
+        return arenas
+
     def point_at(self, xs: Floats, ys: Floats, steps: int, *, x_copy: int = 0, y_copy: int = 0) -> None:
         """The next calls take `steps` readings from xs and write to ys, C-contiguous arrays that the caller keeps
         alive.
 
         x_copy, y_copy: float32 from one copy's reading or output to the next one's.
         """
-        program = self.model.program
-        for field, value in (
-            (layout.X, xs.ctypes.data),
-            (layout.X_STEP, program.input_size),
-            (layout.X_COPY, x_copy),
-            (layout.Y_OUT, ys.ctypes.data),
-            (layout.Y_STEP, program.output_size),
-            (layout.Y_COPY, y_copy),
-            (layout.STEPS, steps),
-        ):
-            self._frame[field] = value
+        if steps > 1 and self._ahead is None and self._assembled.ahead and self.model.window is None:
+            self._ahead = self._arenas_ahead()
+        x, y = (xs.ctypes.data, self._input_size, x_copy), (ys.ctypes.data, self._output_size, y_copy)
+        _POINTING.pack_into(self._frame.data, self._frame.itemsize * layout.X, *x, *y, steps)
+
+    def pointing(self) -> bytes:
+        """Where calls point to and how many copies they advance, for `point_back`."""
+        return self._frame[layout.COPIES : layout.STEPS + 1].tobytes()
+
+    def point_back(self, pointing: bytes) -> None:
+        """The next calls point to where they did then."""
+        self._frame[layout.COPIES : layout.STEPS + 1] = np.frombuffer(pointing, np.int64)
+
+    def mark(self) -> tuple[Floats, int]:
+        """What is remembered, for `back_to`."""
+        return self._arenas.copy(), int(self._frame[layout.SEEN])
+
+    def back_to(self, mark: tuple[Floats, int]) -> None:
+        """Remember again what was remembered then."""
+        self._arenas[:], self._frame[layout.SEEN] = mark
 
     def use_first(self, copies: int) -> None:
         """The next calls advance only so many copies."""
@@ -172,6 +197,13 @@ class Memory:
 
     def readings(self, x: npt.ArrayLike, shape: Sequence[int]) -> Floats:
         """x as float32 of this shape (-1: any length), or ReadingError."""
+        if (
+            type(x) is np.ndarray
+            and x.dtype is _FLOAT32
+            and x.flags.c_contiguous
+            and (x.shape == shape or (len(shape) == x.ndim == 2 and shape == (-1, x.shape[1])))
+        ):
+            return x
         try:
             array = np.asarray(x)
         except ValueError:

@@ -45,6 +45,7 @@ class Stream:
         # Assigning to a memoryview is the quickest check there is: it refuses all but float32 of this length.
         self._reading = memoryview(self._x)  # type: ignore[arg-type]  # Python < 3.12 has no Buffer type
         self._advance = self._memory.advance
+        self._always_speaks = (model.window, model.ready, model.every) == (None, 1, 1)
         self._memory.point_at(self._x, self._y, 1)
         self._forget()
 
@@ -80,16 +81,19 @@ class Stream:
         taken.
         """
         readings = self._memory.readings(xs, (-1, self._x.size))
-        outputs = np.full((len(readings), self._y.size), np.nan, np.float32)
-        before = self.snapshot()
-        self._memory.point_at(readings, outputs, len(readings))
+        outputs = np.empty((len(readings), self._y.size), np.float32)
+        if not self._always_speaks:
+            outputs.fill(np.nan)
+        before = self._memory.mark()
+        pointing = self._memory.pointing()
         try:
+            self._memory.point_at(readings, outputs, len(readings))
             status = self._memory.advance_many()
         finally:
-            self._memory.point_at(self._x, self._y, 1)
+            self._memory.point_back(pointing)
         if status not in (layout.OK, layout.NOT_YET):
             row = self._memory.done
-            self.restore(before)
+            self._memory.back_to(before)
             self._memory.fail(status, readings[row], f"row {row}")
         if len(readings):
             self._x[:], self._y[:] = readings[-1], outputs[-1]

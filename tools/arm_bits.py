@@ -31,7 +31,7 @@ from tools.arm_models import Case
 
 COMPILER = "aarch64-linux-gnu-gcc"
 # Addresses in the frame, in the order in which the driver reads what they point to.
-ADDRESSES = ("TABLE", "WEIGHTS", "INITIAL", "ARENA", "X", "Y_OUT")
+ADDRESSES = ("TABLE", "WEIGHTS", "INITIAL", "ARENA", "X", "Y_OUT", "AHEAD")
 
 
 def emulator() -> str | None:
@@ -96,6 +96,7 @@ class Run:
             memory._arenas,
             self._xs,
             self._ys,
+            np.zeros(0) if memory._ahead is None else memory._ahead,
         ]
         return b"".join(part.nbytes.to_bytes(8, "little") + part.tobytes() for part in parts)
 
@@ -168,10 +169,11 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--readings", type=int, default=bit_hashes.MANY, help="of each model (default %(default)s)")
     parser.add_argument("--lanes", type=int, choices=bit_hashes.LANES, action="append", help="only so many lanes")
+    parser.add_argument("--models", metavar="WORD", default="", help="only those whose name has this word: int8")
     arguments = parser.parse_args()
     if complaint := missing():
         sys.exit(complaint)
-    cases = bit_hashes.all_cases()
+    cases = [case for case in bit_hashes.all_cases() if arguments.models in case.name]
     complaints: list[str] = []
     digests: dict[str, str] = {}
     for lanes in arguments.lanes or bit_hashes.LANES:

@@ -9,14 +9,12 @@ from __future__ import annotations
 import functools
 import re
 from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
 import llvmlite.binding as llvm
-from numba.core.codegen import JITCPUCodegen
 
-from edge_lstm.kernels.compile import machine_code
+from edge_lstm.kernels.compile import inline, machine_code
 
 # Raspberry Pi 4; Raspberry Pi 5 and Jetson Orin (its A78AE is an A76's heir); with the instructions that each has for
 # sums of integers (`kernels/integers.py`).
@@ -58,30 +56,10 @@ LOOKS = (
 )
 
 
-@contextmanager
-def _foreign_intrinsics() -> Iterator[None]:
-    """Numba also makes code for this computer of whatever it compiles, which fails on instructions of another. There,
-    and only there, they become calls of functions that nobody defines and nobody calls."""
-    add = JITCPUCodegen._add_module
-
-    def add_without(self: Any, module: Any) -> Any:
-        text = str(module)
-        for name in set(re.findall(r"@(llvm\.aarch64[\w.]+)", text)):
-            llvm.add_symbol(name.replace("llvm.", "absent."), 1)
-        return add(self, llvm.parse_assembly(text.replace("@llvm.aarch64", "@absent.aarch64")))
-
-    JITCPUCodegen._add_module = add_without
-    try:
-        yield
-    finally:
-        JITCPUCodegen._add_module = add
-
-
 @functools.cache
 def code_for(cpu: str, lanes: int) -> str:
     """The machine as LLVM code with the instructions of this CPU."""
-    with _foreign_intrinsics():
-        return machine_code(lanes, FAMILIES[cpu])
+    return machine_code(lanes, FAMILIES[cpu])
 
 
 def _target_machine(cpu: str) -> Any:
@@ -91,15 +69,12 @@ def _target_machine(cpu: str) -> Any:
     return target.create_target_machine(cpu=cpu, opt=3, reloc="pic", codemodel="default")
 
 
-def _optimized(code: str, described: Any, apart: tuple[str, ...] = ()) -> Any:
-    """The module for this CPU; functions whose name contains one of `apart` are not inlined, so that they can be
-    found."""
+def _optimized(code: str, described: Any) -> Any:
+    """The module for this CPU."""
     code = re.sub(r'^target datalayout = ".*"', f'target datalayout = "{described.target_data}"', code, flags=re.M)
     code = re.sub(r'^target triple = ".*"', f'target triple = "{TRIPLE}"', code, flags=re.M)
     module = llvm.parse_assembly(code)
-    for function in module.functions:
-        if not function.is_declaration and any(name in function.name for name in apart):
-            function.add_function_attribute("noinline")
+    inline(module)
     builder = llvm.create_pass_builder(described, llvm.create_pipeline_tuning_options(speed_level=3))
     builder.getModulePassManager().run(module, builder)
     return module
@@ -114,8 +89,7 @@ def object_for(cpu: str, lanes: int) -> bytes:
 def assembly_for(cpu: str, lanes: int) -> str:
     """The same as text, each layer being a function of its own."""
     described = _target_machine(cpu)
-    apart = tuple(look.layer for look in LOOKS)
-    return str(described.emit_assembly(_optimized(code_for(cpu, lanes), described, apart)))
+    return str(described.emit_assembly(_optimized(code_for(cpu, lanes), described)))
 
 
 def _functions(assembly: str) -> Iterator[tuple[str, list[str]]]:

@@ -136,12 +136,11 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--readings", type=int, choices=(FEW, MANY), default=MANY)
     parser.add_argument("--lanes", type=int, choices=LANES, action="append", help="only so many lanes")
-    parser.add_argument("--float32", action="store_true", help="without the quantized models")
     parser.add_argument("--write", action="store_true", help=f"keep the hashes of {MANY:,} readings")
     options = parser.parse_args()
     expected = {} if options.write else kept()
     different = 0
-    for case in ten() if options.float32 else all_cases():
+    for case in all_cases():
         log = log_of(case, options.readings)
         found = {
             f"{lanes} lanes, {name}": hash_of(way(case.model, log, lanes))

@@ -11,11 +11,13 @@ from __future__ import annotations
 
 import argparse
 import ast
+import contextlib
 import json
 import os
 import subprocess
 import sys
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from types import CodeType, FrameType
 from typing import Any
@@ -28,7 +30,7 @@ from edge_lstm.model import Model, channels_for
 from edge_lstm.program import Builder
 from edge_lstm.stream import Stream, Streams
 from tests import small_robot
-from tests.nets import Weights
+from tests.nets import CELLS, Weights, network
 from tests.quantized_nets import quantized_network
 from tools.arm_models import Case
 from tools.bit_hashes import all_cases, canonical, log_of
@@ -38,8 +40,9 @@ LANES = 16  # the fewest operations of NumPy
 
 
 def more() -> list[Case]:
-    """A dense layer over rows whose width no vector divides; and models that refuse readings: states that would become
-    infinite, also as integers, and a row that is not there."""
+    """A dense layer over rows whose width no vector divides; cells whose inputs' share of the sums is computed ahead; a
+    model that speaks at every other reading; and models that refuse readings: states that would become infinite, of
+    several streams, also as integers, and a row that is not there."""
     b, w = Builder(), Weights(1, 7)
     b.output("y", b.dense(b.input("x", 14), W=w(3, 7), b=w(3), rows=2))
     rows = Model(b.build(), channels_for(("x",), (14,)), channels_for(("y",), (6,)))
@@ -56,7 +59,17 @@ def more() -> list[Case]:
     b.output("y", y)
     integers = Model(b.build(), channels_for(("x",), (16,)), channels_for(("y",), (3,)))
     refusing = (("row", table), ("memory", small_robot.unstable()), ("integers", integers))
-    return [Case("rows", rows), *(Case(name, model, scale=1e38) for name, model in refusing)]
+    wide = [Case(f"{kind} of many inputs", network(kind, inputs=17, units=20)) for kind in CELLS]
+    seldom = replace(network("gru"), ready=3, every=2)
+    b = Builder()
+    h, two = b.state("h", 1), np.full((1, 1), 2.0)
+    y = b.rnn(b.input("x", 1), h, W=two, R=two, b=np.zeros(1), activation="relu")
+    b.next(h, y)
+    b.output("y", y)
+    growing = Model(b.build(), channels_for(("x",), (1,)), channels_for(("y",), (1,)))
+    refused = [Case("memories", growing, streams=5, scale=1.69e38)]
+    refused += [Case(name, model, scale=1.69e38) for name, model in refusing]
+    return [Case("rows", rows), *wide, Case("seldom", seldom), *refused]
 
 
 def results(readings: int) -> dict[str, str]:
@@ -66,7 +79,8 @@ def results(readings: int) -> dict[str, str]:
         log, ys = log_of(case, readings + (case.model.window or 0)), []
         if case.streams > 1:
             logs = [log[k % 3 :] for k in range(case.streams)]  # of unequal length
-            ys += Streams(case.model, case.streams, LANES).run(logs)
+            with contextlib.suppress(EdgeLstmError):
+                ys += Streams(case.model, case.streams, LANES).run(logs)
         else:
             stream = Stream(case.model, LANES)
             for x in (*log, np.full(log.shape[1], np.nan)):
@@ -75,6 +89,8 @@ def results(readings: int) -> dict[str, str]:
                 except EdgeLstmError:
                     y = None
                 ys.append(np.zeros(0, np.float32) if y is None else y.copy())
+            with contextlib.suppress(EdgeLstmError):
+                ys.append(Stream(case.model, LANES).run(log))
         found[case.name] = b"|".join(map(canonical, ys)).hex()
     return found
 
@@ -116,7 +132,7 @@ def traced(readings: int) -> dict[str, Any]:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else "")
-    parser.add_argument("--readings", type=int, default=4, help="of each model, and those that fill its window")
+    parser.add_argument("--readings", type=int, default=9, help="of each model, and those that fill its window")
     parser.add_argument("--traced", action="store_true", help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.traced:

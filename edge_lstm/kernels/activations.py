@@ -34,6 +34,7 @@ from edge_lstm.kernels.simd import (
     sqrt,
     to_nearest,
     truncate,
+    with_sign,
 )
 
 _TANH_LIMIT = 7.90531110763549805
@@ -89,8 +90,7 @@ def tanh(V, x):
     q = fma(s, q, fill(V, 2.26843463243900e-03))
     q = fma(s, q, fill(V, 4.89352518554385e-03))
     y = within * p / q
-    y = select(less(fill(V, _TANH_SATURATED), x), fill(V, 1.0), y)
-    return select(less(x, fill(V, -_TANH_SATURATED)), fill(V, -1.0), y)
+    return select(less(fill(V, _TANH_SATURATED), absolute(x)), with_sign(fill(V, 1.0), x), y)
 
 
 @kernel

@@ -10,18 +10,21 @@ writes the object:
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import contextlib
+import re
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import llvmlite.binding as llvm
 import numba
 import numpy as np
 from numba import types
+from numba.core.codegen import JITCodeLibrary, JITCPUCodegen
 
 from edge_lstm.errors import CacheError
 from edge_lstm.kernels import machine
 from edge_lstm.kernels.integers import Integers, family_for
-from edge_lstm.kernels.simd import Species
+from edge_lstm.kernels.simd import OPTIONS, Species
 
 _WRAPPER = """
 declare i32 @{native}(ptr, ptr, i64)
@@ -59,7 +62,31 @@ define ptr @edge_lstm_log(ptr %self, ptr %nothing) {{
 # Arenas that one pass over the weights serves: as many as their sums (four gates each) have vector registers, 32 with
 # AVX-512 and NEON, 16 with AVX2.
 GROUPS = {4: 4, 8: 2, 16: 4}
+_KERNEL = re.compile(r"_ZN9edge_lstm7kernels\d+[a-z]+?\d+([a-z_]+)B")
 EXPORTED = ("edge_lstm_run", "edge_lstm_step", "edge_lstm_log")
+
+
+# What Numba does with the code of each function beside making it: optimize it, and load it into this process.
+_MORE = (
+    (JITCPUCodegen, "_add_module"),
+    (JITCPUCodegen, "set_env"),
+    (JITCodeLibrary, "_finalize_specific"),
+    (JITCodeLibrary, "_optimize_functions"),
+    (JITCodeLibrary, "_optimize_final_module"),
+)
+
+
+@contextlib.contextmanager
+def _code_alone() -> Iterator[None]:
+    """Numba makes LLVM code and no more, in half of the time: LLVM optimizes the machine as a whole."""
+    kept = [(owner, name, getattr(owner, name)) for owner, name in _MORE]
+    for owner, name in _MORE:
+        setattr(owner, name, lambda *arguments: None)
+    try:
+        yield
+    finally:
+        for owner, name, method in kept:
+            setattr(owner, name, method)
 
 
 def host_family() -> str:
@@ -67,9 +94,10 @@ def host_family() -> str:
     return family_for(dict(llvm.get_host_cpu_features()), llvm.get_process_triple())
 
 
-def _species(lanes: int, family: str) -> tuple[Species, Species, Species, Species, Integers]:
+def _species(lanes: int, family: str) -> tuple[Species, Species, Species, Species, Species, Integers]:
     group = GROUPS[lanes]
-    return Species(lanes), Species(1), Species(lanes, group), Species(1, group), Integers(family)
+    one, pair, one_lane = Species(lanes), Species(2 * lanes, blocks=2), Species(1)
+    return one, pair, one_lane, Species(lanes, group), Species(1, group), Integers(family)
 
 
 def machine_in_python(lanes: int) -> Callable[[int], int]:
@@ -78,7 +106,7 @@ def machine_in_python(lanes: int) -> Callable[[int], int]:
 
     def run(frame: int) -> int:
         with np.errstate(all="ignore"):
-            status: int = machine.run(*species, frame)
+            status: int = machine.run(species, frame)
         return status
 
     return run
@@ -89,16 +117,12 @@ def machine_code(lanes: int, family: str | None = None, run: Any = machine.run) 
 
     family: one of integers.FAMILIES, for another CPU, or another way to the same bits. run: a part of the machine.
     """
-    one, one_lane, many, many_lane, integers = _species(lanes, family or host_family())
-    level = numba.config.OPT
-    numba.config.OPT = type(level)(0)  # LLVM optimizes it below, once, as a whole: 9 s in place of 15
-    try:
+    one, pair, one_lane, many, many_lane, integers = _species(lanes, family or host_family())
+    with _code_alone():
 
-        @numba.njit(types.int64(types.int64), error_model="numpy", boundscheck=False)
+        @numba.njit(types.int64(types.int64), **OPTIONS)
         def entry(frame: Any) -> Any:
-            return run(one, one_lane, many, many_lane, integers, frame)
-    finally:
-        numba.config.OPT = level
+            return run((one, pair, one_lane, many, many_lane, integers), frame)
 
     (compiled,) = entry.overloads.values()
     native = compiled.fndesc.llvm_func_name
@@ -111,6 +135,21 @@ def machine_code(lanes: int, family: str | None = None, run: Any = machine.run) 
         if not variable.is_declaration:
             variable.linkage = llvm.Linkage.internal
     return str(module)
+
+
+# Each of these stays a function of its own, and all else becomes part of what calls it. Left to itself, LLVM would
+# enter inner functions for every row.
+APART = {
+    *("lstm", "gru", "rnn", "dense", "map_values", "binary", "softmax", "reduce", "take", "where", "lookup", "run"),
+    *("execute", "_quantize", "_lstm", "_gru", "_rnn", "_dense"),  # quantized.py
+}
+
+
+def inline(module: Any) -> None:
+    """Say which kernels are inlined."""
+    for function in module.functions:
+        if not function.is_declaration and (found := _KERNEL.match(function.name)):
+            function.add_function_attribute("noinline" if found[1] in APART else "alwaysinline")
 
 
 def target_machine() -> Any:
@@ -132,6 +171,7 @@ def compile_object(lanes: int, family: str | None = None, run: Any = machine.run
     need from it (an exception, a reference count): the kernels must not contain such a thing."""
     described = target_machine()
     module = llvm.parse_assembly(machine_code(lanes, family, run))
+    inline(module)
     options = llvm.create_pipeline_tuning_options(speed_level=3)
     builder = llvm.create_pass_builder(described, options)
     builder.getModulePassManager().run(module, builder)

@@ -7,18 +7,18 @@ takes the inputs j, j + 4, j + 8, ... (the first starts from the bias), and the 
 
 from __future__ import annotations
 
-from edge_lstm.kernels.simd import broadcast, fill, fma, kernel, lane, store, weight
+from edge_lstm.kernels.simd import broadcast, fill, fma, kernel, store, store_first, weight
 
 
 @kernel
-def dense(V, V1, weights, w, arena, x, y, n_x, n_y, rows):
+def dense(V, weights, w, arena, x, y, n_x, n_y, rows):
     """The same for each of `rows` rows of n_x values."""
     for row in range(rows):
-        _dense_row(V, V1, weights, w, arena, x + row * n_x, y + row * n_y, n_x, n_y, rows > 1)
+        _dense_row(V, weights, w, arena, x + row * n_x, y + row * n_y, n_x, n_y, rows > 1)
 
 
 @kernel
-def _dense_row(V, V1, weights, w, arena, x, y, n_x, n_y, exactly):
+def _dense_row(V, weights, w, arena, x, y, n_x, n_y, exactly):
     lanes = V.lanes
     whole = n_x & ~3
     for unit in range(0, n_y, lanes):
@@ -42,7 +42,6 @@ def _dense_row(V, V1, weights, w, arena, x, y, n_x, n_y, exactly):
             w += lanes
         total = (s0 + s1) + (s2 + s3)
         if exactly and n_y - unit < lanes:  # what lies behind is another row, or not ours
-            for k in range(n_y - unit):
-                store(V1, arena, y + unit + k, lane(V, V1, total, k))
+            store_first(V, arena, y + unit, total, n_y - unit)
         else:
             store(V, arena, y + unit, total)

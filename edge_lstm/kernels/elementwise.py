@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import math
+
 from edge_lstm.kernels.activations import apply
 from edge_lstm.kernels.layout import BINARY_CODES
 from edge_lstm.kernels.simd import (
-    any_not_finite,
+    all_finite,
     broadcast,
     equal,
     fill,
@@ -14,10 +16,12 @@ from edge_lstm.kernels.simd import (
     larger,
     less,
     load,
+    load_first,
     read,
     select,
     smaller,
     store,
+    store_first,
     write,
 )
 
@@ -86,24 +90,38 @@ def take(V1, table, w, arena, y, n):
 
 
 @kernel
-def copy(V, V1, source, x, target, y, n):
-    """target[y : y + n] = source[x : x + n], not one element more."""
-    whole = n - n % V.lanes
-    for k in range(0, whole, V.lanes):
-        store(V, target, y + k, load(V, source, x + k))
-    for k in range(whole, n):
-        store(V1, target, y + k, load(V1, source, x + k))
+def take_in(V, source, x, target, y, n):
+    """target[y : y + n] = source[x : x + n], whether all of them are finite. The target is a whole slot, so its padding
+    may be written; of the source not one element more is read."""
+    for k in range(0, n, V.lanes):
+        value = load_first(V, source, x + k, n - k)
+        if not all_finite(V, value, n - k):
+            return False
+        store(V, target, y + k, value)
+    return True
 
 
 @kernel
-def finite(V, V1, values, x, n):
+def move(V, source, x, target, y, n):
+    """target[y : y + n] = source[x : x + n], where both are slots of an arena: whole vectors, with their padding."""
+    for k in range(0, n, V.lanes):
+        store(V, target, y + k, load(V, source, x + k))
+
+
+@kernel
+def give_out(V, source, x, target, y, n):
+    """target[y : y + n] = source[x : x + n], not one element more being written. NaN gets the same bits everywhere: the
+    NaN that an operation makes is negative on x86-64 and positive on Arm."""
+    for k in range(0, n, V.lanes):
+        value = load(V, source, x + k)
+        store_first(V, target, y + k, select(equal(value, value), value, fill(V, math.nan)), n - k)
+
+
+@kernel
+def finite(V, values, x, n):
     """Whether every one of values[x : x + n] is finite."""
-    whole = n - n % V.lanes
-    for k in range(0, whole, V.lanes):
-        if any_not_finite(load(V, values, x + k)):
-            return False
-    for k in range(whole, n):  # noqa: SIM110  Numba has no all() over a generator
-        if any_not_finite(load(V1, values, x + k)):
+    for k in range(0, n, V.lanes):  # noqa: SIM110  Numba has no all() over a generator
+        if not all_finite(V, load(V, values, x + k), n - k):
             return False
     return True
 

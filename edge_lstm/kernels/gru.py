@@ -1,4 +1,4 @@
-"""One GRU layer, one reading, with the reset gate after the product (ONNX linear_before_reset = 1, as PyTorch has it).
+"""One GRU layer, with the reset gate after the product (ONNX linear_before_reset = 1, as PyTorch has it).
 
     r, z = sigmoid(W x + b_W + R h + b_R)    n = tanh(W x + b_W + r (R h + b_R))    h' = n + z (h - n)
 
@@ -9,41 +9,64 @@ Sums as in `lstm.py`; the candidate has two, one over x and one over h. Packed
 from __future__ import annotations
 
 from edge_lstm.kernels.activations import forget_denormal, sigmoid, tanh
-from edge_lstm.kernels.simd import broadcast, fma, kernel, load, store, weight
+from edge_lstm.kernels.cells import through
+from edge_lstm.kernels.simd import all_finite, block_weights, broadcast, fma, kernel, load, store
 
 
 @kernel
-def _three_sums(V, weights, w, arena, x, n, r, z, s):
+def _three(V, weights, w, apart):
+    lanes = V.block
+    r, z = block_weights(V, weights, w, apart), block_weights(V, weights, w + lanes, apart)
+    return r, z, block_weights(V, weights, w + 2 * lanes, apart)
+
+
+@kernel
+def _three_sums(V, weights, w, apart, arena, x, n, r, z, s):
     """Continue three sums over arena[x : x + n]."""
-    lanes = V.lanes
     for k in range(n):
         value = broadcast(V, arena, x + k)
-        r = fma(value, weight(V, weights, w), r)
-        z = fma(value, weight(V, weights, w + lanes), z)
-        s = fma(value, weight(V, weights, w + 2 * lanes), s)
-        w += 3 * lanes
+        to_r, to_z, to_s = _three(V, weights, w, apart)
+        r, z, s = fma(value, to_r, r), fma(value, to_z, z), fma(value, to_s, s)
+        w += 3 * V.block
     return r, z, s
 
 
 @kernel
-def gru_cell(V, arena, h, h_next, r, z, from_x, from_h):
-    """What follows from the four sums of V.lanes units."""
-    candidate = tanh(V, fma(sigmoid(V, r), from_h, from_x))
-    change = load(V, arena, h) - candidate
-    store(V, arena, h_next, forget_denormal(V, fma(sigmoid(V, z), change, candidate)))
+def _begin(V, weights, w, arena, x, sums, between, n_x):
+    r, z, from_x = _three(V, weights, w, 0)
+    r, z, from_x = _three_sums(V, weights, w + 4 * V.block, 0, arena, x, n_x, r, z, from_x)
+    store(V, arena, sums, r)
+    store(V, arena, sums + between, z)
+    store(V, arena, sums + 2 * between, from_x)
 
 
 @kernel
-def gru(V, weights, w, arena, x, h, h_next, n_x, n_h):
-    lanes = V.lanes
-    for unit in range(0, n_h, lanes):
-        r = weight(V, weights, w)
-        z = weight(V, weights, w + lanes)
-        from_x = weight(V, weights, w + 2 * lanes)
-        from_h = weight(V, weights, w + 3 * lanes)
-        w += 4 * lanes
-        r, z, from_x = _three_sums(V, weights, w, arena, x, n_x, r, z, from_x)
-        w += 3 * lanes * n_x
-        r, z, from_h = _three_sums(V, weights, w, arena, h, n_h, r, z, from_h)
-        w += 3 * lanes * n_h
-        gru_cell(V, arena, h + unit, h_next + unit, r, z, from_x, from_h)
+def gru_cell(V, arena, h, h_next, r, z, from_x, from_h):
+    """What follows from the four sums of V.lanes units: h'."""
+    candidate = tanh(V, fma(sigmoid(V, r), from_h, from_x))
+    change = load(V, arena, h) - candidate
+    y = forget_denormal(V, fma(sigmoid(V, z), change, candidate))
+    store(V, arena, h_next, y)
+    return y
+
+
+@kernel
+def _block(V, weights, w, apart, arena, places, between, sizes, count, function):
+    x, h, _, own_h, h_next, _, sums = places
+    n_x, n_h = sizes
+    if between:
+        r, z, from_x = load(V, arena, sums), load(V, arena, sums + between), load(V, arena, sums + 2 * between)
+    else:
+        r, z, from_x = _three(V, weights, w, apart)
+        r, z, from_x = _three_sums(V, weights, w + 4 * V.block, apart, arena, x, n_x, r, z, from_x)
+    from_h = block_weights(V, weights, w + 3 * V.block, apart)
+    w += V.block * (4 + 3 * n_x)
+    r, z, from_h = _three_sums(V, weights, w, apart, arena, h, n_h, r, z, from_h)
+    return all_finite(V, gru_cell(V, arena, own_h, h_next, r, z, from_x, from_h), count)
+
+
+@kernel
+def gru(kinds, weights, w, span, places, sizes):
+    """As `through`."""
+    size = kinds[0].lanes * (4 + 3 * (sizes[0] + sizes[1]))
+    return through(_begin, _block, kinds, weights, w, size, span, places, sizes, 0)

@@ -13,10 +13,12 @@ from edge_lstm.program import BINARY_FUNCTIONS, MAP_FUNCTIONS, REDUCE_FUNCTIONS
 
 # --- operations ---
 (
-    INPUT,  # arena[Y : Y + N] = x[A : A + N]; fails where a value is not finite
+    # Recurrent ones, whose h (and c) of the reading before are found at B (and C):
     LSTM,  # Y, Z = h', c' from A, B, C = x, h, c; N inputs, M units
     GRU,  # Y = h' from A, B = x, h; N inputs, M units
     RNN,  # Y = h' from A, B = x, h; N inputs, M units; F = 0 tanh, 1 relu
+    # All others:
+    INPUT,  # arena[Y : Y + N] = x[A : A + N]; fails where a value is not finite
     DENSE,  # Y = W A + b for each of F rows; N inputs, M outputs
     MAP,  # Y = F(A; alpha, beta at weights[W], weights[W + 1]); N values
     BINARY,  # Y = F(A, B); N values; M: bit 0 set, A is one value; bit 1 set, B is one value
@@ -35,6 +37,7 @@ from edge_lstm.program import BINARY_FUNCTIONS, MAP_FUNCTIONS, REDUCE_FUNCTIONS
     QUANTIZED_RNN,  # as RNN, A, B = integers of x, h; Z = 0 tanh, 1 relu
     QUANTIZED_DENSE,  # as DENSE, A = integers; Z rows, C from A to the next
 ) = range(20)
+RECURRENT = INPUT  # kinds below this one
 
 MAP_CODES = {name: code for code, name in enumerate(MAP_FUNCTIONS)}
 BINARY_CODES = {name: code for code, name in enumerate(BINARY_FUNCTIONS)}
@@ -51,8 +54,9 @@ def together(scheme: str, sums: int) -> int:
 
 
 # --- fields of a row ---
-KIND, W, A, B, C, Y, Z, N, M, F = range(10)
-ROW = 10
+# Of recurrent kinds: SUMS, where in the arena they may leave sums; KEPT, 1 where a step fails unless h', c' are finite.
+KIND, W, A, B, C, Y, Z, N, M, F, SUMS, KEPT = range(12)
+ROW = 12
 
 # --- fields of the frame ---
 (
@@ -77,8 +81,10 @@ ROW = 10
     SEEN,  # readings since the reset (read and written)
     READY,  # in continuous meaning: the first output comes with this reading ...
     EVERY,  # ... and then with each of so many
-) = range(21)
-FRAME = 21
+    AHEAD,  # address of float32 (AHEAD_ARENAS, ARENA_SIZE): arenas for many readings at once
+    AHEAD_ARENAS,  # 0: every reading goes through all rows before the next one does
+) = range(23)
+FRAME = 23
 
 # --- status of a call ---
 OK, NOT_YET, BAD_READING, BAD_STATE, BAD_INDEX = range(5)

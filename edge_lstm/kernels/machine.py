@@ -8,13 +8,19 @@ The frame may hold several copies of the arena, which advance together: each row
 groups, so a weight is read once for a whole group. They are different streams, each with its own readings, or they are
 one stream in window meaning: an output belongs to the last T readings from the reset state, so T copies are under
 way, each begun one reading after the other, and at every reading one of them is T readings old and speaks.
+
+A log goes through the rows many readings at a time, each reading in an arena of its own: a row is executed for all of
+them before the next row is. Only recurrent rows have to take one reading after the other; they find h and c in the
+arena of the reading before. Nothing else may read a state then (`assembly.py` sees to it).
 """
 
 from __future__ import annotations
 
+from numba import int64
+
 from edge_lstm.kernels import layout, quantized
 from edge_lstm.kernels.dense import dense
-from edge_lstm.kernels.elementwise import binary, copy, finite, lookup, map_values, take, where
+from edge_lstm.kernels.elementwise import binary, finite, give_out, lookup, map_values, move, take, take_in, where
 from edge_lstm.kernels.gru import gru
 from edge_lstm.kernels.layout import BAD_INDEX, BAD_READING, BAD_STATE, NOT_YET, OK, ROW
 from edge_lstm.kernels.lstm import lstm
@@ -24,24 +30,39 @@ from edge_lstm.kernels.simd import arenas, floats, indices, integers, kernel, re
 
 
 @kernel
-def _execute(V, V1, table, row, weights, index, arena, x, y):
-    """One row of the table; the status."""
+def _execute(kinds, code, row, arena, x, y, readings, step, turn):
+    """One row of the table; the status. A recurrent one for `readings` arenas, `step` floats apart; where step is 0 it
+    takes the state of before from its own arena. turn: the number of the reading."""
+    V, P, G, V1 = kinds
+    table, weights, index = code
     kind, function = read(table, row + layout.KIND), read(table, row + layout.F)
     w, n, m = read(table, row + layout.W), read(table, row + layout.N), read(table, row + layout.M)
     a, b, out = read(table, row + layout.A), read(table, row + layout.B), read(table, row + layout.Y)
-    if kind == layout.LSTM:
-        c, c_next = read(table, row + layout.C), read(table, row + layout.Z)
-        lstm(V, weights, w, arena, a, b, c, out, c_next, n, m)
-    elif kind == layout.DENSE:
-        dense(V, V1, weights, w, arena, a, out, n, m, function)
+    if kind < layout.RECURRENT:
+        c, z, sums = read(table, row + layout.C), read(table, row + layout.Z), read(table, row + layout.SUMS)
+        places = (a, out - step, z - step, out, z, sums) if step else (a, b, c, out, z, sums)
+        span = (arena, step, readings, turn)
+        if kind == layout.LSTM:
+            fine = lstm((V, P, G), weights, w, span, places, (n, m))
+        elif kind == layout.GRU:
+            fine = gru((V, P, G), weights, w, span, places, (n, m))
+        else:
+            fine = rnn((V, P, G), weights, w, span, places, (n, m), function)
+        return OK if fine or not read(table, row + layout.KEPT) else BAD_STATE
+    if kind == layout.DENSE:
+        dense(V, weights, w, arena, a, out, n, m, function)
+    elif kind == layout.INPUT:
+        return OK if take_in(V, x, a, arena, out, n) else BAD_READING
+    elif kind == layout.CHECK:
+        return OK if finite(V, arena, a, n) else BAD_STATE
+    elif kind == layout.COMMIT:
+        move(V, arena, a, arena, out, n)
+    elif kind == layout.OUTPUT:
+        give_out(V, arena, a, y, out, n)
     elif kind == layout.MAP:
         map_values(V, weights, w, arena, a, out, n, function)
     elif kind == layout.BINARY:
         binary(V, arena, a, b, out, n, m, function)
-    elif kind == layout.GRU:
-        gru(V, weights, w, arena, a, b, out, n, m)
-    elif kind == layout.RNN:
-        rnn(V, weights, w, arena, a, b, out, n, m, function)
     elif kind == layout.TAKE:
         take(V1, index, w, arena, out, n)
     elif kind == layout.SOFTMAX:
@@ -51,19 +72,7 @@ def _execute(V, V1, table, row, weights, index, arena, x, y):
     elif kind == layout.WHERE:
         where(V, arena, a, b, read(table, row + layout.C), out, n)
     elif kind == layout.LOOKUP:
-        if not lookup(V1, weights, w, arena, a, out, n, m, function):
-            return BAD_INDEX
-    elif kind == layout.INPUT:
-        if not finite(V, V1, x, a, n):
-            return BAD_READING
-        copy(V, V1, x, a, arena, out, n)
-    elif kind == layout.CHECK:
-        if not finite(V, V1, arena, a, n):
-            return BAD_STATE
-    elif kind == layout.COMMIT:
-        copy(V, V1, arena, a, arena, out, n)
-    elif kind == layout.OUTPUT:
-        copy(V, V1, arena, a, y, out, n)
+        return OK if lookup(V1, weights, w, arena, a, out, n, m, function) else BAD_INDEX
     return OK
 
 
@@ -74,70 +83,158 @@ def _from(copy, a):
 
 
 @kernel
-def _execute_rows(V, V1, G, G1, Q, table, first, last, weights, index, copies, arena, x, y, turn):
-    """Each row for all copies, G.copies at a time and the rest one by one; rows of integers all one by one. turn: how
-    often weights have been read before."""
+def _execute_rows(kinds, code, first, last, copies, arena, ahead, x, step, y, y_step):
+    """Each row for `copies` streams and some readings of each, G.copies arenas at a time and the rest one by one; rows
+    of integers all one by one.
+
+    arena, x, y: of the streams, at the first of the readings; step, y_step: floats from one reading to the next one;
+    ahead: number of the first reading, how many, floats from one reading's arenas to the next one's. That is 0 where
+    there is one reading; otherwise no row commits."""
+    V, P, V1, G, G1, Q = kinds
+    table, weights, _ = code
+    turn, readings, apart = ahead
     for number in range(first, last):
         row = number * ROW
         kind = read(table, row + layout.KIND)
-        if kind >= layout.QUANTIZE:
-            for k in range(copies):
-                status = quantized.execute(V, V1, Q, table, row, kind, weights, _from(k, arena), (turn + k) & 1)
+        if apart and kind == layout.COMMIT:
+            continue
+        rounds, together, at_once, to_next = readings, copies, int64(1), int64(0)
+        if kind < layout.RECURRENT:
+            rounds, at_once, to_next = 1, readings, apart
+        elif copies == 1:  # arenas side by side, no matter that they are one stream's
+            rounds, together = 1, readings
+        for t in range(rounds):
+            arena_t = arenas(arena.address + 4 * t * apart, arena.stride)
+            x_t = arenas(x.address + 4 * t * step, step if copies == 1 else x.stride)
+            y_t = arenas(y.address + 4 * t * y_step, y_step if copies == 1 else y.stride)
+            done = 0
+            while done < together:
+                at, xs, ys = _from(done, arena_t), _from(done, x_t), _from(done, y_t)
+                if kind >= layout.QUANTIZE:
+                    status = quantized.execute(V, V1, Q, table, row, kind, weights, at, (turn * together + done) & 1)
+                    done += 1
+                elif done + G.copies <= together:
+                    status = _execute((G, G, G, G1), code, row, at, xs, ys, at_once, to_next, turn)
+                    done += G.copies
+                else:
+                    status = _execute((V, P, G, V1), code, row, at, xs, ys, at_once, to_next, turn)
+                    done += 1
                 if status != OK:
                     return status
-            continue
-        done = 0
-        while done + G.copies <= copies:
-            at, xs, ys = _from(done, arena), _from(done, x), _from(done, y)
-            status = _execute(G, G1, table, row, weights, index, at, xs, ys)
-            if status != OK:
-                return status
-            done += G.copies
-        while done < copies:
-            at, xs, ys = _from(done, arena), _from(done, x), _from(done, y)
-            status = _execute(V, V1, table, row, weights, index, at, xs, ys)
-            if status != OK:
-                return status
-            done += 1
     return OK
 
 
 @kernel
-def run(V, V1, G, G1, Q, frame_address):
-    """Take STEPS readings; V: one copy, G: a group of copies, V1 and G1: one lane of each; Q: sums of integers."""
+def _carry(V, table, first, last, copies, source, of, target, to):
+    """Copy what the rows first ... last commit: from its place (field `of` of the row) in arenas to another (`to`)."""
+    for number in range(first, last):
+        row = number * ROW
+        a, b, n = read(table, row + of), read(table, row + to), read(table, row + layout.N)
+        for c in range(copies):
+            move(V, _from(c, source), a, _from(c, target), b, n)
+
+
+@kernel
+def _give_outputs(V, table, first, last, arena, y):
+    """The rows that write the output, for one stream."""
+    for number in range(first, last):
+        row = number * ROW
+        give_out(V, arena, read(table, row + layout.A), y, read(table, row + layout.Y), read(table, row + layout.N))
+
+
+@kernel
+def _speaks(frame, seen):
+    """Whether an output comes with the reading before which `seen` were taken."""
+    late, every = seen + 1 - read(frame, layout.READY), read(frame, layout.EVERY)
+    return late >= 0 and (every == 1 or late % every == 0)
+
+
+@kernel
+def _later(t, array, step):
+    """The arrays t readings later."""
+    return arenas(array.address + 4 * t * step, array.stride)
+
+
+@kernel
+def _take_ahead(kinds, code, frame, copies, arena, x, y):
+    """All readings of so many streams, many at a time; how many were taken, and the status of those that were not."""
+    V, table = kinds[0], code[0]
+    computed = read(frame, layout.STEP_ROWS)
+    committed = computed + read(frame, layout.COMMIT_ROWS)
+    written = committed + read(frame, layout.OUTPUT_ROWS)
+    step, y_step = read(frame, layout.X_STEP), read(frame, layout.Y_STEP)
+    steps, seen = read(frame, layout.STEPS), read(frame, layout.SEEN)
+    most, apart = read(frame, layout.AHEAD_ARENAS) // copies - 1, copies * arena.stride
+    before = arenas(read(frame, layout.AHEAD), arena.stride)  # where the first of the readings finds h and c
+    first = _from(copies, before)
+    _carry(V, table, computed, committed, copies, arena, layout.Y, before, layout.A)
+    taken, status = 0, OK
+    while taken < steps:
+        readings, number = min(most, steps - taken), seen + taken
+        xs, ys = _later(taken, x, step), _later(taken, y, y_step)
+        all_speak = read(frame, layout.EVERY) == 1 and _speaks(frame, number)
+        last = written if all_speak else computed
+        status = _execute_rows(kinds, code, 0, last, copies, first, (number, readings, apart), xs, step, ys, y_step)
+        if status != OK:
+            break
+        for t in range(0 if all_speak else readings):
+            if _speaks(frame, number + t):
+                _give_outputs(V, table, committed, written, _from(t, first), _later(t, ys, y_step))
+        _carry(V, table, computed, committed, copies, _from(readings * copies, before), layout.A, before, layout.A)
+        taken += readings
+    _carry(V, table, computed, committed, copies, before, layout.A, arena, layout.Y)
+    return taken, status
+
+
+@kernel
+def run(kinds, frame_address):
+    """Take STEPS readings. kinds: species of one copy, of two blocks of its units, of one lane, of a group of copies,
+    of one lane of each; and the way to sums of integers."""
+    V, G = kinds[0], kinds[3]
     frame = integers(frame_address)
     computed = read(frame, layout.STEP_ROWS)
     committed = computed + read(frame, layout.COMMIT_ROWS)
     written = committed + read(frame, layout.OUTPUT_ROWS)
-    table = integers(read(frame, layout.TABLE))
-    weights, index = floats(read(frame, layout.WEIGHTS)), indices(read(frame, layout.WEIGHTS))
+    table, weights = integers(read(frame, layout.TABLE)), read(frame, layout.WEIGHTS)
+    code = (table, floats(weights), indices(weights))
     copies, size = read(frame, layout.COPIES), read(frame, layout.ARENA_SIZE)
     arena = arenas(read(frame, layout.ARENA), size)
-    initial = floats(read(frame, layout.INITIAL))
-    x_address, y_address = read(frame, layout.X), read(frame, layout.Y_OUT)
+    x = arenas(read(frame, layout.X), read(frame, layout.X_COPY))
+    y = arenas(read(frame, layout.Y_OUT), read(frame, layout.Y_COPY))
+    step, y_step = read(frame, layout.X_STEP), read(frame, layout.Y_STEP)
     windowed = read(frame, layout.WINDOW) != 0
-    ready, every = read(frame, layout.READY), read(frame, layout.EVERY)
-    seen = read(frame, layout.SEEN)
-    status = OK
-    write(frame, layout.DONE, 0)
-    for t in range(read(frame, layout.STEPS)):
-        x = arenas(x_address + 4 * t * read(frame, layout.X_STEP), read(frame, layout.X_COPY))
-        y = arenas(y_address + 4 * t * read(frame, layout.Y_STEP), read(frame, layout.Y_COPY))
+    seen, steps, taken, status = read(frame, layout.SEEN), read(frame, layout.STEPS), 0, OK
+    if steps > 1 and read(frame, layout.AHEAD_ARENAS):
+        done = 0
+        while done < copies:
+            group = G.copies if copies - done >= G.copies else 1
+            taken, status = _take_ahead(kinds, code, frame, group, _from(done, arena), _from(done, x), _from(done, y))
+            if status != OK and copies > 1:
+                return status
+            done += group
+        seen += taken
+        write(frame, layout.SEEN, seen)
+        status = OK if _speaks(frame, seen - 1) else NOT_YET
+    write(frame, layout.DONE, taken)
+    # One reading after the other: a single one, or a program that needs it so, or those that failed above.
+    while taken < steps:
+        xs, ys = _later(taken, x, step), _later(taken, y, y_step)
         begun = min(seen + 1, copies) if windowed else copies
-        turn = seen * begun
-        status = _execute_rows(V, V1, G, G1, Q, table, 0, computed, weights, index, begun, arena, x, y, turn)
+        speaks = not windowed and _speaks(frame, seen)
+        last = written if speaks else committed
+        # Only rows that compute can fail, and they come first: whatever fails has changed nothing that is kept.
+        alone = (seen, int64(1), int64(0))
+        status = _execute_rows(kinds, code, 0, last, begun, arena, alone, xs, step, ys, y_step)
         if status != OK:
             return status
-        _execute_rows(V, V1, G, G1, Q, table, computed, committed, weights, index, begun, arena, x, y, turn)
         seen += 1
+        taken += 1
         write(frame, layout.SEEN, seen)
-        status = NOT_YET
-        if windowed:
-            if seen >= copies:
-                old = _from(seen % copies, arena)  # the copy whose window ends with this reading ...
-                status = _execute_rows(V, V1, G, G1, Q, table, committed, written, weights, index, 1, old, x, y, turn)
-                copy(V, V1, initial, 0, old, 0, size)  # ... and whose next one begins with the next
-        elif seen >= ready and (every == 1 or (seen - ready) % every == 0):
-            status = _execute_rows(V, V1, G, G1, Q, table, committed, written, weights, index, begun, arena, x, y, turn)
-        write(frame, layout.DONE, t + 1)
+        write(frame, layout.DONE, taken)
+        status = OK if speaks else NOT_YET
+        if windowed and seen >= copies:
+            old = _from(seen % copies, arena)  # the copy whose window ends with this reading ...
+            _give_outputs(V, table, committed, written, old, ys)
+            move(V, floats(read(frame, layout.INITIAL)), 0, old, 0, size)  # ... and whose next one begins with the next
+            status = OK
     return status

@@ -46,7 +46,7 @@ class arenas:
 
 
 def _view(address: int, count: int, dtype: str) -> Any:
-    memory: Any = (ctypes.c_char * (count * np.dtype(dtype).itemsize)).from_address(address)
+    memory: Any = (ctypes.c_char * (count * np.dtype(dtype).itemsize)).from_address(int(address))
     return np.frombuffer(memory, dtype)
 
 
@@ -78,6 +78,10 @@ def weight(V: Any, pointer: Pointer, index: int) -> Vector:
     return np.tile(pointer.at(index, V.lanes), V.copies)
 
 
+def block_weights(V: Any, pointer: Pointer, index: int, apart: int) -> Vector:
+    return np.tile(np.concatenate([pointer.at(index + b * apart, V.block) for b in range(V.blocks)]), V.copies)
+
+
 def load(V: Any, array: Pointer | arenas, index: int) -> Vector:
     return np.concatenate([one.at(index, V.lanes) for one in _arrays(V, array)])
 
@@ -89,6 +93,17 @@ def broadcast(V: Any, array: Pointer | arenas, index: int) -> Vector:
 def store(V: Any, array: Pointer | arenas, index: int, value: Vector) -> None:
     for c, one in enumerate(_arrays(V, array)):
         one.at(index, V.lanes)[:] = value[c * V.lanes : (c + 1) * V.lanes]
+
+
+def load_first(V: Any, array: Pointer | arenas, index: int, count: int) -> Vector:
+    values = [one.at(index, min(count, V.lanes)) for one in _arrays(V, array)]
+    return np.concatenate([np.pad(part, (0, V.lanes - part.size)) for part in values])
+
+
+def store_first(V: Any, array: Pointer | arenas, index: int, value: Vector, count: int) -> None:
+    count = min(count, V.lanes)
+    for c, one in enumerate(_arrays(V, array)):
+        one.at(index, count)[:] = value[c * V.lanes :][:count]
 
 
 def lane(V: Any, single: Any, value: Vector, number: int) -> Vector:
@@ -145,8 +160,12 @@ def exponent_above(a: Vector, bits: int) -> Vector:
     return ((a.view(np.int32) - np.int32(bits)) >> np.int32(23)).astype(np.float32)
 
 
-def any_not_finite(a: Vector) -> bool:
-    return not np.isfinite(a).all()
+def with_sign(a: Vector, b: Vector) -> Vector:
+    return np.copysign(a, b)
+
+
+def all_finite(V: Any, a: Vector, count: int) -> bool:
+    return bool(np.isfinite(a.reshape(V.copies, V.lanes)[:, :count]).all())
 
 
 # --- sums of integers (`integers.py`)

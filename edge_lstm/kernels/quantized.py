@@ -22,7 +22,7 @@ from edge_lstm.kernels.layout import BAD_STATE, OK
 from edge_lstm.kernels.lstm import lstm_cell
 from edge_lstm.kernels.rnn import rnn_cell
 from edge_lstm.kernels.simd import (
-    any_not_finite,
+    all_finite,
     fill,
     kernel,
     lane,
@@ -41,7 +41,7 @@ def _quantize(V, S, weights, w, arena, x, y, n, most):
     """arena[y] = clamp(rint(x * inverse), -most, most) as integers; whether every x is finite."""
     for k in range(0, n, V.lanes):
         value = first(V, load(V, arena, x + k), n - k)
-        if any_not_finite(value):
+        if not all_finite(V, value, n - k):
             return False
         value = minimum(to_nearest(value * weight(V, weights, w + k)), fill(V, most))
         keep_integers(V, S, arena, y, k, maximum(value, fill(V, -most)))

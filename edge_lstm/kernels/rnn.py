@@ -1,4 +1,4 @@
-"""One plain recurrent layer, one reading: h' = tanh(W x + R h + b), or relu in place of tanh.
+"""One plain recurrent layer: h' = tanh(W x + R h + b), or relu in place of tanh.
 
 Sums as in `lstm.py`, packed [block of units][b, then each input][lanes] (`assembly.py`).
 """
@@ -6,30 +6,47 @@ Sums as in `lstm.py`, packed [block of units][b, then each input][lanes] (`assem
 from __future__ import annotations
 
 from edge_lstm.kernels.activations import forget_denormal, tanh
-from edge_lstm.kernels.simd import broadcast, fill, fma, kernel, maximum, store, weight
+from edge_lstm.kernels.cells import through
+from edge_lstm.kernels.simd import all_finite, block_weights, broadcast, fill, fma, kernel, load, maximum, store
 
 
 @kernel
-def _one_sum(V, weights, w, arena, x, n, total):
+def _one_sum(V, weights, w, apart, arena, x, n, total):
     """Continue one sum over arena[x : x + n]."""
     for k in range(n):
-        total = fma(broadcast(V, arena, x + k), weight(V, weights, w + k * V.lanes), total)
+        total = fma(broadcast(V, arena, x + k), block_weights(V, weights, w + k * V.block, apart), total)
     return total
 
 
 @kernel
-def rnn_cell(V, arena, h_next, total, rectified):
-    """What follows from the sum of V.lanes units."""
-    y = maximum(fill(V, 0.0), total) if rectified else tanh(V, total)
-    store(V, arena, h_next, forget_denormal(V, y))
+def _begin(V, weights, w, arena, x, sums, between, n_x):
+    bias = block_weights(V, weights, w, 0)
+    store(V, arena, sums, _one_sum(V, weights, w + V.block, 0, arena, x, n_x, bias))
 
 
 @kernel
-def rnn(V, weights, w, arena, x, h, h_next, n_x, n_h, rectified):
-    lanes = V.lanes
-    for unit in range(0, n_h, lanes):
-        total = weight(V, weights, w)
-        total = _one_sum(V, weights, w + lanes, arena, x, n_x, total)
-        total = _one_sum(V, weights, w + lanes * (1 + n_x), arena, h, n_h, total)
-        w += lanes * (1 + n_x + n_h)
-        rnn_cell(V, arena, h_next + unit, total, rectified)
+def rnn_cell(V, arena, h_next, total, rectified):
+    """What follows from the sum of V.lanes units: h'."""
+    y = forget_denormal(V, maximum(fill(V, 0.0), total) if rectified else tanh(V, total))
+    store(V, arena, h_next, y)
+    return y
+
+
+@kernel
+def _block(V, weights, w, apart, arena, places, between, sizes, count, rectified):
+    x, h, _, _, h_next, _, sums = places
+    n_x, n_h = sizes
+    if between:
+        total = load(V, arena, sums)
+    else:
+        total = block_weights(V, weights, w, apart)
+        total = _one_sum(V, weights, w + V.block, apart, arena, x, n_x, total)
+    total = _one_sum(V, weights, w + V.block * (1 + n_x), apart, arena, h, n_h, total)
+    return all_finite(V, rnn_cell(V, arena, h_next, total, rectified), count)
+
+
+@kernel
+def rnn(kinds, weights, w, span, places, sizes, rectified):
+    """As `through`."""
+    size = kinds[0].lanes * (1 + sizes[0] + sizes[1])
+    return through(_begin, _block, kinds, weights, w, size, span, places, sizes, rectified)

@@ -37,24 +37,31 @@ _F32 = ir.FloatType()
 
 # Kernels never raise: division by zero gives infinity, indices are not checked (the program was, when it was made). And
 # Python never calls them: without the wrappers for that the machine is compiled in two thirds of the time.
-kernel = numba.njit(error_model="numpy", boundscheck=False, no_cpython_wrapper=True, no_cfunc_wrapper=True)
+OPTIONS = {"error_model": "numpy", "boundscheck": False, "no_cpython_wrapper": True, "no_cfunc_wrapper": True}
+kernel = numba.njit(**OPTIONS)
 
 
 @dataclass(frozen=True)
 class Species:
-    """How many units a vector holds, of how many arenas."""
+    """How many units a vector holds, of how many arenas, and how many blocks of packed weights these units are."""
 
     lanes: int
     copies: int = 1
+    blocks: int = 1
+
+    @property
+    def block(self) -> int:
+        """Units of one block."""
+        return self.lanes // self.blocks
 
 
 class SpeciesType(types.Type):
     """The Numba type of a Species: its numbers are known when a kernel is compiled."""
 
-    def __init__(self, lanes: int, copies: int) -> None:
-        self.lanes, self.copies = lanes, copies
+    def __init__(self, lanes: int, copies: int, blocks: int) -> None:
+        self.lanes, self.copies, self.blocks = lanes, copies, blocks
         self.vector = VectorType(lanes * copies)
-        super().__init__(name=f"Species({lanes}, {copies})")
+        super().__init__(name=f"Species({lanes}, {copies}{f', {blocks}' if blocks > 1 else ''})")
 
 
 class VectorType(types.Type):
@@ -81,7 +88,7 @@ class _VectorModel(models.PrimitiveModel):
 
 @typeof_impl.register(Species)
 def _typeof_species(value: Species, context) -> SpeciesType:
-    return SpeciesType(value.lanes, value.copies)
+    return SpeciesType(value.lanes, value.copies, value.blocks)
 
 
 @lower_constant(SpeciesType)
@@ -93,6 +100,12 @@ def _constant_species(context, builder, kind, value):
 def _lanes(species):
     lanes = species.lanes
     return lambda species: lanes
+
+
+@overload_attribute(SpeciesType, "block")
+def _block(species):
+    block = species.lanes // species.blocks
+    return lambda species: block
 
 
 @overload_attribute(SpeciesType, "copies")
@@ -230,6 +243,21 @@ def weight(typingctx, species, pointer, index):
 
 
 @intrinsic
+def block_weights(typingctx, species, pointer, index, apart):
+    """pointer[index : index + block], and so for each block, `apart` from one to the next; the same in all copies."""
+
+    def codegen(context, builder, signature, args):
+        pointer, index, apart = args[1:]
+        parts = []
+        for _ in range(species.blocks):
+            parts.append(_load(builder, builder.gep(pointer, [index]), species.lanes // species.blocks))
+            index = builder.add(index, apart)
+        return _join(builder, [_join(builder, parts)] * species.copies)
+
+    return species.vector(species, pointer, types.int64, types.int64), codegen
+
+
+@intrinsic
 def load(typingctx, species, array, index):
     """array[index : index + lanes] of each copy; no alignment needed."""
 
@@ -279,6 +307,52 @@ def store(typingctx, species, array, index, value):
         return context.get_dummy_value()
 
     return types.void(species, array, types.int64, value), codegen
+
+
+def _first(builder, count, lanes: int, copies: int = 1):
+    """A mask of the first `count` lanes of each copy."""
+    numbers = ir.Constant(ir.VectorType(_I32, lanes * copies), list(range(lanes)) * copies)
+    return builder.icmp_signed("<", numbers, _splat(builder, builder.trunc(count, _I32), lanes * copies))
+
+
+@intrinsic
+def load_first(typingctx, species, array, index, count):
+    """array[index : index + count] of each copy, and zero in the lanes beyond; nothing beyond `count` is touched."""
+    lanes = species.lanes
+
+    def codegen(context, builder, signature, args):
+        kind = ir.VectorType(_F32, lanes)
+        mask, zeros = _first(builder, args[3], lanes), _constant(_F32, lanes, 0.0)
+        parts = []
+        for c in range(species.copies):
+            place = builder.bitcast(_place(context, builder, array, args[1], c, args[2]), kind.as_pointer())
+            arguments = [place, ir.Constant(_I32, 4), mask, zeros]
+            function_type = ir.FunctionType(kind, [a.type for a in arguments])
+            name = f"llvm.masked.load.v{lanes}f32.p0"
+            parts.append(builder.call(cgutils.get_or_insert_function(builder.module, function_type, name), arguments))
+        return _join(builder, parts)
+
+    return species.vector(species, array, types.int64, types.int64), codegen
+
+
+@intrinsic
+def store_first(typingctx, species, array, index, value, count):
+    """array[index : index + count] = value, for each copy; nothing beyond `count` is touched."""
+    lanes = species.lanes
+
+    def codegen(context, builder, signature, args):
+        mask = _first(builder, args[4], lanes)
+        for c in range(species.copies):
+            order = ir.Constant(ir.VectorType(_I32, lanes), list(range(c * lanes, (c + 1) * lanes)))
+            part = builder.shuffle_vector(args[3], args[3], order)
+            place = _place(context, builder, array, args[1], c, args[2])
+            arguments = [part, builder.bitcast(place, part.type.as_pointer()), ir.Constant(_I32, 4), mask]
+            function_type = ir.FunctionType(ir.VoidType(), [a.type for a in arguments])
+            name = f"llvm.masked.store.v{lanes}f32.p0"
+            builder.call(cgutils.get_or_insert_function(builder.module, function_type, name), arguments)
+        return context.get_dummy_value()
+
+    return types.void(species, array, types.int64, value, types.int64), codegen
 
 
 @intrinsic
@@ -401,6 +475,16 @@ def _unary(name: str):
     return apply
 
 
+@intrinsic
+def with_sign(typingctx, a, b):
+    """|a| with the sign of b."""
+
+    def codegen(context, builder, signature, args):
+        return _call(builder, "copysign", a, list(args))
+
+    return a(a, a), codegen
+
+
 absolute = _unary("fabs")
 sqrt = _unary("sqrt")  # IEEE 754 squareRoot, correctly rounded
 to_nearest = _unary("rint")  # to an integral value, ties to even
@@ -439,24 +523,26 @@ def exponent_above(typingctx, a, bits):
 
 
 @intrinsic
-def any_not_finite(typingctx, a):
-    """Whether any lane is NaN or infinite."""
+def all_finite(typingctx, species, a, count):
+    """Whether the first `count` lanes of each copy are neither NaN nor infinite."""
 
     def codegen(context, builder, signature, args):
-        integers = VectorType(a.lanes, "i").llvm
-        bits = builder.and_(builder.bitcast(args[0], integers), _constant(_I32, a.lanes, 0x7F800000))
-        wrong = builder.icmp_unsigned("==", bits, _constant(_I32, a.lanes, 0x7F800000))
-        whole = builder.bitcast(wrong, ir.IntType(a.lanes))
-        return builder.icmp_unsigned("!=", whole, ir.Constant(ir.IntType(a.lanes), 0))
+        width = a.lanes
+        bits = builder.and_(builder.bitcast(args[1], VectorType(width, "i").llvm), _constant(_I32, width, 0x7F800000))
+        wrong = builder.icmp_unsigned("==", bits, _constant(_I32, width, 0x7F800000))
+        wrong = builder.and_(wrong, _first(builder, args[2], species.lanes, species.copies))
+        whole = builder.bitcast(wrong, ir.IntType(width))
+        return builder.icmp_unsigned("==", whole, ir.Constant(ir.IntType(width), 0))
 
-    return types.boolean(a), codegen
+    return types.boolean(species, a, types.int64), codegen
 
 
 if numba.config.DISABLE_JIT:  # kernels are ordinary Python then, and so is what they call
     from edge_lstm.kernels.plain import (  # noqa: F401
         absolute,
-        any_not_finite,
+        all_finite,
         arenas,
+        block_weights,
         broadcast,
         ceil,
         equal,
@@ -470,6 +556,7 @@ if numba.config.DISABLE_JIT:  # kernels are ordinary Python then, and so is what
         lane,
         less,
         load,
+        load_first,
         maximum,
         minimum,
         power_of_two,
@@ -477,8 +564,10 @@ if numba.config.DISABLE_JIT:  # kernels are ordinary Python then, and so is what
         select,
         sqrt,
         store,
+        store_first,
         to_nearest,
         truncate,
         weight,
+        with_sign,
         write,
     )

@@ -1,83 +1,23 @@
-"""Quantized layers: the machine against the exact twin, bit by bit, by every way of adding integers that runs here."""
+"""Quantized layers: the machine against the exact twin, bit by bit."""
 
 from __future__ import annotations
 
-import ctypes
 import dataclasses
-import functools
-from typing import Any
 
-import llvmlite.binding as llvm
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from edge_lstm.errors import ProgramError, StateError
-from edge_lstm.kernels import compile as compiler
-from edge_lstm.kernels import door, layout, quantized
-from edge_lstm.kernels.elementwise import copy
-from edge_lstm.kernels.integers import FAMILIES
-from edge_lstm.kernels.layout import OK, ROW
-from edge_lstm.kernels.simd import arenas, floats, integers, kernel, read
 from edge_lstm.kinds import MOST_INPUTS, most
-from edge_lstm.memory import Memory
 from edge_lstm.model import Model, channels_for
 from edge_lstm.program import Builder
 from edge_lstm.stream import Stream, Streams
 from tests.kernels.exact import Exact, fma
 from tests.nets import readings
 from tests.quantized_nets import CELLS, SCHEMES, Integers, quantized_network
-
-
-@kernel
-def only_integers(V, V1, G, G1, Q, frame_address):
-    """The part of `machine.run` that quantized layers need, for one copy: compiled in a quarter of the time."""
-    frame = integers(frame_address)
-    rows = read(frame, layout.STEP_ROWS) + read(frame, layout.COMMIT_ROWS) + read(frame, layout.OUTPUT_ROWS)
-    table, weights = integers(read(frame, layout.TABLE)), floats(read(frame, layout.WEIGHTS))
-    arena = arenas(read(frame, layout.ARENA), 0)
-    for t in range(read(frame, layout.STEPS)):
-        x = arenas(read(frame, layout.X) + 4 * t * read(frame, layout.X_STEP), 0)
-        y = arenas(read(frame, layout.Y_OUT) + 4 * t * read(frame, layout.Y_STEP), 0)
-        for number in range(rows):
-            row = number * ROW
-            kind, n = read(table, row + layout.KIND), read(table, row + layout.N)
-            a, out = read(table, row + layout.A), read(table, row + layout.Y)
-            if kind >= layout.QUANTIZE:
-                status = quantized.execute(V, V1, Q, table, row, kind, weights, arena, t & 1)
-                if status != OK:
-                    return status
-            elif kind == layout.INPUT:
-                copy(V, V1, x, a, arena, out, n)
-            elif kind == layout.OUTPUT:
-                copy(V, V1, arena, a, y, out, n)
-            elif kind != layout.CHECK:
-                copy(V, V1, arena, a, arena, out, n)
-    return OK
-
-
-@functools.cache
-def compiled(lanes: int, family: str) -> Any:
-    """`only_integers` by the instructions of a family: the engine, and the function in it."""
-    engine = door.load(compiler.compile_object(lanes, family, only_integers))
-    return engine, ctypes.CFUNCTYPE(ctypes.c_int64, ctypes.c_int64)(engine.get_function_address("edge_lstm_run"))
-
-
-def run_with(model: Model, xs: Any, lanes: int, family: str) -> Any:
-    """The outputs of a log, from instructions that this CPU has but would not choose."""
-    memory = Memory(model, 1, lanes)
-    ys = np.zeros((len(xs), model.program.output_size), np.float32)
-    memory.point_at(np.ascontiguousarray(xs), ys, len(xs))
-    assert compiled(lanes, family)[1](memory._frame.ctypes.data) == OK
-    return ys
-
-
-def runs_here(family: str) -> bool:
-    """Whether this CPU has a family's instructions."""
-    features, arm = llvm.get_host_cpu_features(), llvm.get_process_triple().startswith(("aarch64", "arm64"))
-    needed = {"vnni512": "avx512vnni", "vnni256": "avx512vnni", "avx2": "avx2", "dotprod": "dotprod"}
-    return arm if family == "neon" else family == "plain" or bool(features.get(needed[family]))
+from tools import integer_bits
 
 
 @settings(max_examples=60, deadline=None)
@@ -100,17 +40,10 @@ def test_the_machine_has_the_bits_of_the_exact_twin(kind, scheme, inputs, units,
         assert Stream(model, lanes).run(xs).tobytes() == expected.tobytes()
 
 
-@pytest.mark.parametrize(("family", "lanes"), [("avx2", 8), ("vnni256", 16), ("plain", 4), ("neon", 4)])
-def test_every_way_of_adding_integers_gives_the_same_bits(family, lanes):
-    """Without the instructions that this CPU would choose, by those of lesser ones, every kind has the same bits."""
-    if not runs_here(family):
-        pytest.skip(f"this CPU has no {family}")
-    assert family in FAMILIES
-    for number, (kind, scheme) in enumerate((k, s) for k in CELLS for s in SCHEMES):
-        for inputs, units in ((8, 16), (5, 33), (13, 70), (1, 1)):
-            model = quantized_network(kind, scheme, inputs, units, 3, 2, number)
-            xs = readings(5, inputs, number, scale=2.0)
-            assert run_with(model, xs, lanes, family).tobytes() == Exact(model).run(xs).tobytes(), (kind, scheme)
+def test_other_instructions_give_the_same_bits():
+    """Without the instructions that a CPU of today would choose, by those before them, every kind has the same bits."""
+    family, lanes = ("avx2", 8) if integer_bits.runs_here("avx2") else ("plain", 4)
+    assert integer_bits.differences(family, lanes) == []
 
 
 @pytest.mark.parametrize("scheme", SCHEMES)
@@ -172,9 +105,8 @@ def test_the_longest_sum_that_is_allowed_does_not_overflow(scheme, inputs, sign)
         assert abs(exact) < 2**31
         for lanes in (4, 8, 16):
             assert Stream(model, lanes).step(np.full(inputs, way, np.float32))[0] == np.float32(exact)
-        for family, lanes in (("avx2", 8), ("plain", 4)):
-            if runs_here(family):
-                assert run_with(model, np.full((1, inputs), way, np.float32), lanes, family)[0, 0] == np.float32(exact)
+        if integer_bits.runs_here("avx2"):
+            assert integer_bits.run_with(model, np.full((1, inputs), way), 8, "avx2")[0, 0] == np.float32(exact)
     with pytest.raises(ProgramError, match="sums of integers take at most"):
         one_sum(scheme, MOST_INPUTS + 1, sign)
 

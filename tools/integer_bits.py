@@ -1,0 +1,117 @@
+"""Every way of adding integers that this CPU has, against the exact twin in NumPy (`tests/kernels/exact.py`).
+
+    python -m tools.integer_bits [--family avx2 --lanes 8]
+
+Its rule: a CPU chooses one family of instructions (`edge_lstm/kernels/integers.py`), and the tests that run on it see
+no other; here quantized layers are compiled for the lesser ones too, and every bit is compared. Exit code 1: a bit
+differs.
+"""
+
+from __future__ import annotations
+
+import argparse
+import ctypes
+import functools
+import sys
+from typing import Any
+
+import llvmlite.binding as llvm
+import numpy as np
+
+from edge_lstm.kernels import compile as compiler
+from edge_lstm.kernels import door, layout, quantized
+from edge_lstm.kernels.elementwise import give_out, move, take_in
+from edge_lstm.kernels.integers import FAMILIES
+from edge_lstm.kernels.layout import OK, ROW
+from edge_lstm.kernels.simd import arenas, floats, integers, kernel, read
+from edge_lstm.memory import Memory
+from edge_lstm.model import Model
+from tests.kernels.exact import Exact
+from tests.nets import readings
+from tests.quantized_nets import CELLS, SCHEMES, quantized_network
+
+LANES = (4, 8, 16)
+# Features of x86-64 and Arm without which a family cannot run.
+_NEEDED = {"vnni512": "avx512vnni", "vnni256": "avx512vnni", "avx2": "avx2", "dotprod": "dotprod"}
+
+
+@kernel
+def _only_integers(kinds, frame_address):  # type: ignore[no-untyped-def]
+    """The part of `machine.run` that quantized layers need, for one copy: compiled in a quarter of the time."""
+    V, _, V1, _, _, Q = kinds
+    frame = integers(frame_address)
+    rows = read(frame, layout.STEP_ROWS) + read(frame, layout.COMMIT_ROWS) + read(frame, layout.OUTPUT_ROWS)
+    table, weights = integers(read(frame, layout.TABLE)), floats(read(frame, layout.WEIGHTS))
+    arena = arenas(read(frame, layout.ARENA), 0)
+    for t in range(read(frame, layout.STEPS)):
+        x = arenas(read(frame, layout.X) + 4 * t * read(frame, layout.X_STEP), 0)
+        y = arenas(read(frame, layout.Y_OUT) + 4 * t * read(frame, layout.Y_STEP), 0)
+        for number in range(rows):
+            row = number * ROW
+            kind, n = read(table, row + layout.KIND), read(table, row + layout.N)
+            a, out = read(table, row + layout.A), read(table, row + layout.Y)
+            if kind >= layout.QUANTIZE:
+                status = quantized.execute(V, V1, Q, table, row, kind, weights, arena, t & 1)
+                if status != OK:
+                    return status
+            elif kind == layout.INPUT:
+                take_in(V, x, a, arena, out, n)
+            elif kind == layout.OUTPUT:
+                give_out(V, arena, a, y, out, n)
+            elif kind != layout.CHECK:
+                move(V, arena, a, arena, out, n)
+    return OK
+
+
+@functools.cache
+def _compiled(lanes: int, family: str) -> tuple[Any, Any]:
+    """The engine, and the function in it."""
+    engine = door.load(compiler.compile_object(lanes, family, _only_integers))
+    return engine, ctypes.CFUNCTYPE(ctypes.c_int64, ctypes.c_int64)(engine.get_function_address("edge_lstm_run"))
+
+
+def run_with(model: Model, xs: Any, lanes: int, family: str) -> Any:
+    """The outputs of a log, float32 (T, n_outputs), by these instructions."""
+    memory, taken = Memory(model, 1, lanes), np.ascontiguousarray(xs, np.float32)
+    ys = np.zeros((len(xs), model.program.output_size), np.float32)
+    memory.point_at(taken, ys, len(xs))
+    status = _compiled(lanes, family)[1](memory._frame.ctypes.data)
+    assert status == OK, f"status {status}"
+    return ys
+
+
+def runs_here(family: str) -> bool:
+    """Whether this CPU has a family's instructions."""
+    arm = llvm.get_process_triple().startswith(("aarch64", "arm64"))
+    return arm if family == "neon" else family == "plain" or bool(llvm.get_host_cpu_features().get(_NEEDED[family]))
+
+
+def differences(family: str, lanes: int) -> list[str]:
+    """Names of the networks, of every cell in every scheme and of awkward sizes, whose bits differ."""
+    found = []
+    for number, (kind, scheme) in enumerate((k, s) for k in CELLS for s in SCHEMES):
+        for inputs, units in ((8, 16), (5, 33), (13, 70), (1, 1)):
+            model = quantized_network(kind, scheme, inputs, units, 3, 2, number)
+            xs = readings(5, inputs, number, scale=2.0)  # some beyond what the scales hold
+            if run_with(model, xs, lanes, family).tobytes() != Exact(model).run(xs).tobytes():
+                found.append(f"{model.name} of {inputs} inputs")
+    return found
+
+
+def main() -> int:
+    """The command."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
+    parser.add_argument("--family", choices=[*FAMILIES], action="append", help="only this one")
+    parser.add_argument("--lanes", type=int, choices=LANES, action="append", help="only so many")
+    chosen, wrong = parser.parse_args(), 0
+    for family in chosen.family or FAMILIES:
+        for lanes in chosen.lanes or LANES:
+            found = differences(family, lanes) if runs_here(family) else None
+            wrong += bool(found)
+            says = "not on this CPU" if found is None else "other bits: " + ", ".join(found) if found else "same bits"
+            print(f"{family:8} {lanes:2} lanes   {says}", flush=True)
+    return int(bool(wrong))
+
+
+if __name__ == "__main__":
+    sys.exit(main())
