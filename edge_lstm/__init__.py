@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from edge_lstm.gaps import Filler
     from edge_lstm.importers import from_arrays, import_onnx
     from edge_lstm.model import Channel, Feedback, Model, Policy
+    from edge_lstm.quantization import quantize
     from edge_lstm.sequence import Translator
     from edge_lstm.storage import load, save
     from edge_lstm.stream import Stream, Streams
@@ -34,6 +35,7 @@ _HOMES = {
     "from_arrays": "edge_lstm.importers",
     "import_onnx": "edge_lstm.importers",
     "load": "edge_lstm.storage",
+    "quantize": "edge_lstm.quantization",
     "save": "edge_lstm.storage",
     "verify": "edge_lstm.verify",
 }
@@ -51,6 +53,7 @@ __all__ = [
     "from_arrays",
     "import_onnx",
     "load",
+    "quantize",
     "save",
     "verify",
 ]

@@ -2,7 +2,7 @@
 """Quantize the shipped example (and networks made by others) in every scheme, score it, and write the measured part of
 edge_lstm/QUANTIZE.md and edge_lstm/examples/scores/quantize.json.
 
-    python tools/quantize_page.py [--real FOLDER] [--page-only]
+    python tools/quantize_page.py [--real FOLDER] [--page-only | --check]
 
 Needs the `train` extra (the drives' module imports PyTorch); about two minutes on two cores. --real: a folder with
 models/ and logs/ of others; without it their rows stay as they were.
@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import sys
 import time
 from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor
@@ -43,7 +44,10 @@ def main() -> None:
     parser = argparse.ArgumentParser(description="Measure what quantization costs.")
     parser.add_argument("--real", type=Path, help="a folder with models/ and logs/ of others")
     parser.add_argument("--page-only", action="store_true", help="only write the page from the scores again")
+    parser.add_argument("--check", action="store_true", help="write nothing; exit code 1 if F1 changes by over 0.5 %%")
     options = parser.parse_args()
+    if options.check:
+        sys.exit(check())
     found = json.loads(SCORES.read_text(encoding="utf-8")) if SCORES.exists() else {"others": []}
     if not options.page_only:
         found |= example()
@@ -54,6 +58,14 @@ def main() -> None:
     before, after = text.split(BEGIN)[0], text.split(END)[1]
     PAGE.write_text(f"{before}{BEGIN}\n\n{tables(found)}\n{END}{after}", encoding="utf-8")
     print(tables(found))
+
+
+def check() -> int:
+    """Whether slip and stall are told as well as before, measured now."""
+    score = example()["f1"]
+    worst = max(abs(v - score["float32"][k]) for scheme in SCHEMES for k, v in score[scheme].items())
+    print(f"F1 of slip and stall changes by {100 * worst:.2f} % at most, 0.5 % is allowed")
+    return int(worst > 0.005)
 
 
 def example() -> dict[str, Any]:

@@ -33,6 +33,7 @@ COMMANDS = {
     "simulate": "edge_lstm.cli.simulate",
     "import": "edge_lstm.cli.import_model",
     "verify": "edge_lstm.cli.verify",
+    "quantize": "edge_lstm.cli.quantize",
     "inspect": "edge_lstm.cli.inspect",
     "bench": "edge_lstm.cli.bench",
     "firmware": "edge_lstm.cli.firmware",

@@ -66,7 +66,9 @@ def time_meaning(model: Model) -> str:
     if model.window is None:
         first = f"; the first output comes with reading {model.ready}" if model.ready > 1 else ""
         more = f"; an output every {model.every} readings" if model.every > 1 else ""
-        return f"continuous: the memory goes on from reading to reading{first}{more}"
+        ahead = model.provenance.get("late")
+        late = f"; the network looks ahead, so outputs are {ahead} readings late" if ahead else ""
+        return f"continuous: the memory goes on from reading to reading{first}{more}{late}"
     return f"window: each output belongs to the last {model.window} readings, from the reset state{before}"
 
 

@@ -216,10 +216,10 @@ def _torch(a: Arrays, layer: str, number: int, parts: Mapping[str, str], cell: s
 
 def _scales(a: Arrays, key: str, part: str) -> tuple[float | None, float | None]:
     """What a recurrent layer's activations are worth in integers. ImportModelError where only one is told."""
-    found = tuple(activation_scale(a, key, part, kind) for kind in ("input_scale", "hidden_scale"))
-    if (found[0] is None) != (found[1] is None):
+    x_scale, h_scale = (activation_scale(a, key, part, kind) for kind in ("input_scale", "hidden_scale"))
+    if (x_scale is None) != (h_scale is None):
         raise a.fail(f"the layer of array {key!r} has only one of input_scale and hidden_scale; both or none are meant")
-    return found
+    return x_scale, h_scale
 
 
 def _keras(a: Arrays, layer: str, parts: Mapping[str, str], cell: str | None, reset_after: bool | None) -> Layer:

@@ -27,6 +27,7 @@ from edge_lstm.errors import ImportModelError
 from edge_lstm.importers.array_layers import Arrays, Dense, Layer, Recurrent, find_layers
 from edge_lstm.model import BeforeWindow, Channel, Model, channels_for
 from edge_lstm.program import MAP_FUNCTIONS, Builder, Program, Slot
+from edge_lstm.storage import DAMAGE
 
 MAX_BYTES = 1 << 30
 HEAD_ACTIVATIONS = ("softmax", "log_softmax", *sorted(f for f, n in MAP_FUNCTIONS.items() if n == 0))
@@ -127,7 +128,7 @@ def _read(source: Mapping[str, npt.ArrayLike] | str | Path) -> Arrays:
                     raise ImportModelError(f"{path}: {size} bytes of arrays; more than {MAX_BYTES} are not read")
             with np.load(path, allow_pickle=False) as file:
                 arrays = {key: np.asarray(file[key]) for key in file.files}
-        except (OSError, ValueError, zipfile.BadZipFile, EOFError, KeyError, MemoryError) as error:
+        except (*DAMAGE, OSError, MemoryError) as error:
             raise ImportModelError(
                 f"{path}: cannot be read as arrays saved with numpy.savez ({error}). For PyTorch:"
                 " numpy.savez(path, **{k: v.numpy() for k, v in model.state_dict().items()})"

@@ -1,0 +1,281 @@
+"""A model and its quantized twin side by side: errors, where they are largest, drift, sizes, and each layer's part.
+
+Its rule: both run over the same readings, and every figure is a difference of their outputs. A layer's part is what
+remains when only that layer is quantized. Errors are told in the output's unit and as parts of its range over the log.
+
+Never: judge without saying by what. Tolerable is an error of 2 % of an output's range, or of half of how far it moves
+from one reading to the next, which is what nobody could tell from its own noise; a layer that costs more suffers.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from edge_lstm.channels import flat_names, flat_units
+from edge_lstm.errors import QuantizeError
+from edge_lstm.model import Model
+from edge_lstm.program import Floats
+from edge_lstm.quantization.convert import rms, spans
+from edge_lstm.quantization.layers import QUANTIZED, Layer, layers, mixed, weight_bytes
+from edge_lstm.quantization.observe import Log, Observer, Some, logs_of
+from edge_lstm.quantization.rounding import clipped
+from edge_lstm.storage import content
+
+Doubles = npt.NDArray[np.float64]
+
+_OF_RANGE, _OF_CHANGE = 0.02, 0.5  # what is tolerable, root mean square: the larger of both
+_FEWEST = 20  # held-out readings
+LONG = 10_000  # steps of the long run
+_WORST = 5
+_APART = 0.01  # of a log: nearer to a worse reading than this is the same place
+_TIMED = 25  # turns of both models
+
+
+@dataclass(frozen=True)
+class Error:
+    """Over one log or several: root mean square and largest error in the output's unit, and as parts of its range."""
+
+    readings: int
+    rms: float
+    largest: float
+    rms_of_range: float
+    largest_of_range: float
+
+
+@dataclass(frozen=True)
+class Output:
+    """One output. range: largest less smallest value over the held-out log; change: how far it moves from one reading
+    to the next (root mean square), a measure of its own noise; tolerable: what an error may be (root mean square);
+    drift: the error (root mean square) of each pass of a run of 10,000 steps or more without a reset, which takes the
+    same held-out readings again and again. All in its unit."""
+
+    name: str
+    unit: str
+    range: float
+    change: float
+    tolerable: float
+    calibration: Error
+    held_out: Error
+    drift: tuple[float, ...]
+
+
+@dataclass(frozen=True)
+class Worst:
+    """A reading at which an output is far off: its log, row (from 0) and time (s), what float32 and integers say."""
+
+    log: str
+    row: int
+    t_s: float
+    output: str
+    expected: float
+    got: float
+
+
+@dataclass(frozen=True)
+class Part:
+    """One layer. error: of the worst output over the held-out log, as a part of its range, when only this layer is
+    quantized, and as a part of what is tolerable; clipped: part of the held-out readings in which a value lay beyond
+    what its integers can tell."""
+
+    name: str
+    kind: str
+    quantized: bool
+    error: float
+    of_tolerable: float
+    output: str
+    clipped: float
+    bytes_float32: int
+    bytes_quantized: int
+
+    @property
+    def suffers(self) -> bool:
+        """Whether it should rather stay float32."""
+        return self.of_tolerable > 1
+
+
+@dataclass(frozen=True)
+class Report:
+    """What quantization came to. weight_bytes, file_bytes, reading_us (of one reading in a log): float32, quantized;
+    speedup: the median ratio of turns side by side. Both are None where nobody gave a clock."""
+
+    model: str
+    scheme: str
+    source_digest: str
+    digest: str
+    calibration: tuple[str, ...]
+    held_out: tuple[str, ...]
+    left_out: int
+    outputs: tuple[Output, ...]
+    worst: tuple[Worst, ...]
+    layers: tuple[Part, ...]
+    weight_bytes: tuple[int, int]
+    file_bytes: tuple[int, int]
+    reading_us: tuple[float, float] | None
+    speedup: float | None
+    keep: tuple[str, ...]
+    error_with_keep: float | None
+
+    @property
+    def error(self) -> float:
+        """Of the worst output over the held-out log: root mean square, as a part of its range."""
+        return max(output.held_out.rms_of_range for output in self.outputs)
+
+    def as_dict(self) -> dict[str, Any]:
+        """As JSON values."""
+        found = asdict(self) | {"error": self.error}
+        for part, layer in zip(found["layers"], self.layers, strict=True):
+            part["suffers"] = layer.suffers
+        return found
+
+
+def report(
+    model: Model, quantized: Model, calibration: Some, held_out: Some, clock: Callable[[], float] | None = None
+) -> Report:
+    """Both models over both logs (as `quantize` takes them; the held-out one is what the figures are judged by).
+
+    clock: seconds, for the speed of both on this machine (time.perf_counter); None leaves it out. Raises
+    QuantizeError where the one was not made from the other, or a log is none.
+    """
+    found = _pairs(model, quantized)
+    logs, held = logs_of(model, calibration), logs_of(model, held_out, "held-out readings", _FEWEST)
+    judge, chosen = _Judge(model, held), [layer for layer, done in found if done]
+    parts = _layers(quantized, found, judge)
+    suffering = [layer for (layer, _), part in zip(found, parts, strict=True) if part.suffers]
+    relieved = mixed(model, quantized, [layer for layer in chosen if layer not in suffering])
+    said = quantized.provenance.get("quantized")
+    scheme = next(str(quantized.program.operations[layer.numbers[0]].attributes["scheme"]) for layer in chosen)
+    turns = None if clock is None else _timed(model, quantized, held[0], clock)
+    return Report(
+        model=model.name,
+        scheme=said["scheme"] if isinstance(said, dict) else scheme,
+        source_digest=model.digest,
+        digest=quantized.digest,
+        calibration=tuple(log.name for log in logs),
+        held_out=tuple(log.name for log in held),
+        left_out=sum(log.left_out for log in (*logs, *held)),
+        outputs=_outputs(quantized, _Judge(model, logs), judge),
+        worst=_worst(quantized, judge),
+        layers=parts,
+        weight_bytes=(weight_bytes(model.program.operations), weight_bytes(quantized.program.operations)),
+        file_bytes=(len(content(model)), len(content(quantized))),
+        reading_us=None if turns is None else (float(np.median(turns[0])), float(np.median(turns[1]))),
+        speedup=None if turns is None else float(np.median(turns[0] / turns[1])),
+        keep=tuple(layer.name for layer in suffering),
+        error_with_keep=max(judge.relative(relieved)) if suffering else None,
+    )
+
+
+def _pairs(model: Model, quantized: Model) -> list[tuple[Layer, bool]]:
+    """Each layer of the model, and whether it is quantized. QuantizeError where they are not one network."""
+    ours, theirs = model.program.operations, quantized.program.operations
+    places = [(op.kind.removeprefix(QUANTIZED), op.inputs, op.outputs) for op in theirs]
+    if [(op.kind, op.inputs, op.outputs) for op in ours] != places:
+        raise QuantizeError(f"model {quantized.name!r} is not a quantized {model.name!r}: their operations differ")
+    found = [(layer, theirs[layer.numbers[0]].kind.startswith(QUANTIZED)) for layer in layers(model.program)]
+    if not any(done for _, done in found):
+        raise QuantizeError(f"model {quantized.name!r} has no quantized layer to compare with {model.name!r}")
+    return found
+
+
+class _Judge:
+    """What the float32 model says over some logs, and how far another one is from it."""
+
+    def __init__(self, model: Model, logs: Sequence[Log]) -> None:
+        self.model, self.logs = model, logs
+        self.expected = [model.stream().run(log.xs) for log in logs]
+        answered = np.concatenate(self.expected)
+        self.answered: Floats = answered[~np.isnan(answered).any(axis=1)]
+        self.spans = spans(self.answered)
+        self.change = rms(np.diff(self.answered, axis=0)) if len(self.answered) > 1 else np.zeros(len(self.spans))
+        self.tolerable = np.maximum(_OF_RANGE * self.spans, _OF_CHANGE * self.change)
+
+    def differences(self, other: Model) -> list[Floats]:
+        """For each log (T, n_outputs), NaN where there is no output yet."""
+        pairs = zip(self.logs, self.expected, strict=True)
+        return [other.stream().run(log.xs) - expected for log, expected in pairs]
+
+    def errors(self, other: Model) -> list[Error]:
+        """One for each output."""
+        error = np.concatenate(self.differences(other))
+        error = error[~np.isnan(error).any(axis=1)]
+        figures = zip(rms(error), np.abs(error).max(axis=0), self.spans, strict=True)
+        return [Error(len(error), float(r), float(m), float(r / e), float(m / e)) for r, m, e in figures]
+
+    def relative(self, other: Model) -> list[float]:
+        """Of each output the root mean square, as a part of its range."""
+        return [error.rms_of_range for error in self.errors(other)]
+
+
+def _outputs(quantized: Model, calibrated: _Judge, judge: _Judge) -> tuple[Output, ...]:
+    seen, measured, drift = calibrated.errors(quantized), judge.errors(quantized), _drift(quantized, judge)
+    sizes = np.stack([np.ptp(judge.answered, axis=0), judge.change, judge.tolerable], axis=1).tolist()
+    names, units = flat_names(judge.model.outputs), flat_units(judge.model.outputs)
+    rows = zip(names, units, sizes, seen, measured, drift, strict=True)
+    return tuple(Output(name, unit, *size, *told) for name, unit, size, *told in rows)
+
+
+def _drift(quantized: Model, judge: _Judge) -> list[tuple[float, ...]]:
+    """Of each output the errors of the passes: what grows from the first to the last does so by time alone."""
+    readings = np.concatenate([log.xs for log in judge.logs])[: LONG // 2]
+    passes = -(-LONG // len(readings))
+    xs = np.tile(readings, (passes, 1))
+    error = np.square(quantized.stream().run(xs) - judge.model.stream().run(xs), dtype=np.float64)
+    figures = np.sqrt(np.nanmean(error.reshape(passes, len(readings), -1), axis=1))
+    return [tuple(column.tolist()) for column in figures.T]
+
+
+def _worst(quantized: Model, judge: _Judge) -> tuple[Worst, ...]:
+    """The readings with the largest errors, as parts of the output's range, no two of them from one place."""
+    names = flat_names(judge.model.outputs)
+    found: list[tuple[float, Worst]] = []
+    for log, expected, error in zip(judge.logs, judge.expected, judge.differences(quantized), strict=True):
+        size = np.nan_to_num(np.abs(error) / judge.spans)
+        near = max(1, int(_APART * len(size)))
+        for _ in range(min(_WORST, len(size))):
+            row, k = divmod(int(size.argmax()), len(names))
+            if size[row, k] > 0:
+                says = float(expected[row, k]), float(expected[row, k] + error[row, k])
+                place = Worst(log.name, int(log.rows[row]), float(log.t_s[row]), names[k], *says)
+                found.append((float(size[row, k]), place))
+            size[max(0, row - near) : row + near + 1] = 0
+    return tuple(worst for _, worst in sorted(found, key=lambda pair: -pair[0])[:_WORST])
+
+
+def _layers(quantized: Model, found: Sequence[tuple[Layer, bool]], judge: _Judge) -> tuple[Part, ...]:
+    model, names = judge.model, flat_names(judge.model.outputs)
+    beyond = {layer.name: 0 for layer, _ in found}
+    chosen = [layer for layer, done in found if done]
+    for _, values in Observer(model, chosen)(judge.logs):
+        for layer in chosen:
+            beyond[layer.name] += int(
+                clipped(quantized.program.operations[layer.numbers[0]], *values[layer.name]).sum()
+            )
+    parts = []
+    for layer, done in found:
+        errors = judge.relative(mixed(model, quantized, [layer])) if done else [0.0] * len(names)
+        share = np.array(errors) * judge.spans / judge.tolerable
+        seen = sum(len(log.xs) for log in judge.logs) * len(layer.numbers) * layer.rows
+        sizes = [weight_bytes([m.program.operations[layer.numbers[0]]]) for m in (model, quantized)]
+        worst = int(share.argmax())
+        told = errors[worst], float(share[worst]), names[worst], beyond[layer.name] / seen
+        parts.append(Part(layer.name, layer.kind, done, *told, *sizes))
+    return tuple(parts)
+
+
+def _timed(model: Model, quantized: Model, log: Log, clock: Callable[[], float]) -> Doubles:
+    """(2, turns): µs for a reading of a log, one model after the other in each turn."""
+    xs = log.xs[:LONG]
+    streams = model.stream(), quantized.stream()
+    taken = np.zeros((2, _TIMED + 1))
+    for turn in range(_TIMED + 1):
+        for k, stream in enumerate(streams):
+            stream.reset()
+            begin = clock()
+            stream.run(xs)
+            taken[k, turn] = (clock() - begin) / len(xs) * 1e6
+    return np.maximum(taken[:, 1:], 1e-9)  # the first turn only warms the caches
