@@ -19,6 +19,7 @@ import zipfile
 import zlib
 from dataclasses import asdict
 from pathlib import Path
+from tokenize import TokenError
 from typing import Any
 
 import numpy as np
@@ -34,7 +35,7 @@ _MAX_ARRAYS = 1 << 16
 _HEADER = "edge_lstm.json"
 
 # What NumPy, zipfile and json raise on damaged content, and what reading a damaged header does.
-_DAMAGE = (
+DAMAGE = (
     zipfile.BadZipFile,
     zlib.error,
     struct.error,
@@ -45,6 +46,7 @@ _DAMAGE = (
     NotImplementedError,
     RecursionError,
     RuntimeError,  # an encrypted archive
+    TokenError,  # of NumPy's reader of array headers
     TypeError,
     ValueError,
 )
@@ -161,7 +163,7 @@ def load(path: str | os.PathLike[str]) -> Model:
         raise ModelFileError(f"{path}: cannot be read: {error.strerror or error}") from error
     except EdgeLstmError as error:
         raise ModelFileError(f"{path}: its program is broken: {error}") from error
-    except _DAMAGE as error:
+    except DAMAGE as error:
         raise ModelFileError(
             f"{path}: damaged or truncated ({type(error).__name__}: {error}); export or copy it again"
         ) from error

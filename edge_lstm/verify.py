@@ -267,10 +267,20 @@ def oracle(model: Model, graph: OnnxGraph, rows: Array) -> tuple[npt.NDArray[np.
     if graph.length and graph.states:
         return _chunks(graph, rows, graph.length)
     length = min(graph.length or len(rows), len(rows))
-    if all(a["time"] is not None for a in graph.outputs.values()):
-        shown, _ = graph.run(rows[:length], states)
-        return np.arange(length), np.concatenate(shown, axis=1).astype(np.float64)
-    # Only the newest output is there: the graph is run on growing beginnings of the readings.
-    spread = np.unique(np.geomspace(length if model.whole_log else model.ready, length, 24).astype(int))
-    ends = spread[spread >= model.ready] if length == len(rows) else np.array([length])
-    return ends - 1, np.array([graph.newest(rows[:n], states)[0] for n in ends])
+    # With which reading place 0 of an output comes; None: only the newest is there.
+    firsts = [None if a["time"] is None else a.get("first", 1) for a in graph.outputs.values()]
+
+    def taken(shown: list[Array], ends: npt.NDArray[np.int64]) -> Array:
+        """What has come last after so many readings."""
+        places = [[-1] * len(ends) if f is None else (ends - f) // model.every for f in firsts]
+        return np.concatenate([y[at] for y, at in zip(shown, places, strict=True)], axis=1).astype(np.float64)
+
+    if None not in firsts:
+        ends = np.arange(1 if model.whole_log else model.ready, length + 1, model.every)
+        return ends - 1, taken(graph.run(rows[:length], states)[0], ends)
+    # The graph is run on growing beginnings of the readings.
+    least = length if model.whole_log else min(model.ready, length)
+    spread = np.unique(np.geomspace(least, length, 24).astype(int))
+    spread = spread[spread >= model.ready]
+    ends = np.unique(spread - (spread - model.ready) % model.every) if length == len(rows) else np.array([length])
+    return ends - 1, np.concatenate([taken(graph.run(rows[:n], states)[0], ends[[k]]) for k, n in enumerate(ends)])

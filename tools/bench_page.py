@@ -24,7 +24,7 @@ INTRODUCTION = """
 Written by `tools/bench`; figures in `results.json`. 8 inputs → LSTM of H units → dense 4, the same weights, outputs
 compared with float64 before timing, one thread. A NumPy array in, a NumPy array out, the states carried as the runtime
 wants it. Times are medians in µs and belong to this machine and hour; (n ×) is the median over rounds of their time in
-terms of ours in the same round.
+terms of ours in the same round. Whole logs are timed by the thread's own time, so that what else runs does not count.
 """.strip()
 FLOOR = "floor: one pass over the weights"
 C = "C, AVX-512 intrinsics"

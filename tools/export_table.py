@@ -334,7 +334,7 @@ def outcome(path: Path, entry: dict[str, Any], dynamic: bool) -> str:
     said = ""
     for options in tried:
         try:
-            model = import_onnx(path, **options)
+            model = import_onnx(path, engine="machine", **options)
             report = verify(model, path, short=True)
         except ImportModelError as error:
             said = str(error).removeprefix(f"{path}: ").splitlines()[0]

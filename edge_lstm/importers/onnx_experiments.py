@@ -17,10 +17,11 @@ import numpy.typing as npt
 
 from edge_lstm.engines.graph import Array, OnnxGraph, one_line
 from edge_lstm.errors import ImportModelError
-from edge_lstm.importers.onnx_axes import Axes, assignments
+from edge_lstm.importers.onnx_axes import Axes, assignments, check_names
 from edge_lstm.importers.onnx_graph import Value
 
 OPEN = 7  # readings in an experiment where the length is open
+CHUNK = 64  # readings at once to a step that takes several
 LONG = 1024  # readings over which a continuous stream is compared with the whole sequence
 TOLERANCE = 1e-5  # of the range
 Meaning = dict[str, Any]
@@ -72,18 +73,42 @@ class Bench:
         """Readings (count, n) that are what the graph takes: whole numbers are 0 … 3."""
         rng, kinds = np.random.default_rng(seed), self.kinds(graph)
         rows: Array = rng.normal(0, 1, (count, kinds.size)).astype(np.float32)
+        rows[LONG // 2 :] *= 10  # what a network does only when it saturates
         whole = np.isin(kinds, ("i", "u"))
         rows[:, whole] = rng.integers(0, 4, (count, int(whole.sum())))
         rows[:, kinds == "b"] = rows[:, kinds == "b"] > 0
         return rows
 
-    def changed(self, graph: OnnxGraph, rows: Array, at: int | slice, columns: slice) -> Array:
+    def changed(self, graph: OnnxGraph, rows: Array, at: int | slice, columns: slice, far: float = 3.0) -> Array:
         """The readings with one or several of them changed, or a part of each."""
         other: Array = rows.copy()
         kinds = self.kinds(graph)[columns]
         part = other[at, columns]
-        other[at, columns] = np.where(kinds == "b", 1 - part, np.where(kinds == "f", part + 3, (part + 1) % 4))
+        other[at, columns] = np.where(kinds == "b", 1 - part, np.where(kinds == "f", part + far, (part + 1) % 4))
         return other
+
+    def moved(
+        self, graph: OnnxGraph, count: int, at: int, columns: slice, names: Sequence[str]
+    ) -> list[list[set[int]]] | None:
+        """For each of these values and each of its axes the places that change with reading `at`, in any of several
+        trials: a network may be deaf to one. None where the graph cannot be run."""
+        found: list[list[set[int]]] = []
+        for seed in range(3):
+            rows = self.random(graph, count, seed)
+            tried = [self.show(graph, rows, names)]
+            tried += [self.show(graph, self.changed(graph, rows, at, columns, far), names) for far in (3.0, -3.0)]
+            if any(values is None for values in tried):
+                return None
+            before, *after = [values for values in tried if values is not None]
+            if any(y.shape != other.shape for values in after for y, other in zip(before, values, strict=True)):
+                return None  # its shapes depend on the readings
+            found = found or [[set() for _ in y.shape] for y in before]
+            for values in after:
+                for sets, y, other in zip(found, before, values, strict=True):
+                    differ = np.argwhere((y != other) & ~((y != y) & (other != other)))
+                    for axis, places in enumerate(sets):
+                        places.update(np.unique(differ[:, axis]).tolist())
+        return found
 
 
 def time_axes(bench: Bench, said: int | str | None) -> tuple[dict[str, int | None], int] | None:
@@ -113,43 +138,34 @@ def time_axes(bench: Bench, said: int | str | None) -> tuple[dict[str, int | Non
             f"which axis of the inputs {', '.join(map(str, bench.readings))} is time is not clear: say time_axis={ways}"
             " (--time-axis)"
         )
+    if said is None:
+        check_names(Axes({name: (time, None) for name, time in best[0]}, 0, 1), bench.readings)
     return dict(best[0]), found[best[0]]
 
 
 def _proven(bench: Bench, axes: Axes, times: Mapping[str, int | None]) -> bool:
     """Whether every input moves a recurrent layer's sequence in the order of its time axis."""
-    length = axes.length or OPEN
-    graph = bench.graph(times)
-    rows = bench.random(graph, length)
-    before = bench.show(graph, rows, bench.sequences)
-    if before is None:
-        return False
+    length, graph = axes.length or OPEN, bench.graph(times)
     for name in (n for n, time in times.items() if time is not None):
-        after = [
-            bench.show(graph, bench.changed(graph, rows, at, graph.columns(name)), bench.sequences)
-            for at in (0, length // 2, length - 1)
-        ]
-        if not any(_in_order([None if a is None else places(before[k], a[k]) for a in after])
-                   for k in range(len(bench.sequences))):  # fmt: skip
+        moved = []
+        for at in sorted({0, length // 2, length - 1}):
+            found = bench.moved(graph, length, at, graph.columns(name), bench.sequences)
+            if found is None:
+                return False
+            moved.append([places[0] for places in found])
+        if not any(_in_order([sequence[k] for sequence in moved]) for k in range(len(bench.sequences))):
             return False
     return True
 
 
-def places(before: Array, after: Array, axis: int = 0) -> npt.NDArray[np.int64]:
-    """Where along an axis two arrays differ."""
-    if before.shape != after.shape:
-        return np.zeros(0, np.int64)
-    other = tuple(k for k in range(before.ndim) if k != axis)
-    same = (before == after) | ((before != before) & (after != after))
-    return np.flatnonzero(~same.all(axis=other))
+def _differ(before: Array, after: Array) -> bool:
+    """Whether two arrays hold different numbers; NaN is NaN."""
+    return before.shape != after.shape or not np.array_equal(before, after, equal_nan=before.dtype.kind == "f")
 
 
-def _in_order(found: Sequence[npt.NDArray[np.int64] | None]) -> bool:
+def _in_order(found: Sequence[set[int]]) -> bool:
     """Whether each change reaches later places than the one before: its first place or its last."""
-    if any(f is None or not f.size for f in found):
-        return False
-    ends = [[int(f[k]) for f in found if f is not None] for k in (0, -1)]
-    return any(all(a < b for a, b in itertools.pairwise(e)) for e in ends)
+    return all(found) and any(all(end(a) < end(b) for a, b in itertools.pairwise(found)) for end in (min, max))
 
 
 def output_axes(bench: Bench, axes: Mapping[str, int | None], length: int, window: int) -> Meaning:
@@ -160,34 +176,25 @@ def output_axes(bench: Bench, axes: Mapping[str, int | None], length: int, windo
     """
     graph, wanted = bench.graph(axes), bench.outputs
     rows = bench.random(graph, window + 1)
-    first = bench.show(graph, rows[:window], wanted)
-    if first is None:
+    one, other = (bench.show(graph, rows[:count], wanted) for count in (window, window if length else window + 1))
+    if one is None or other is None:
         raise ImportModelError(f"ONNX Runtime does not run the graph on {window} readings: {bench.troubles[-1]}")
-    found: dict[str, int | None] = dict.fromkeys(wanted)
+    found: dict[str, int | None] = {}
     if length == 0:
-        others = [bench.show(graph, rows, wanted)]
+        for name, y, longer in zip(wanted, one, other, strict=True):
+            grown = [a for a in range(y.ndim) if y.shape[a] != longer.shape[a]]
+            fits = len(grown) == 1 and (y.shape[grown[0]], longer.shape[grown[0]]) == (window, window + 1)
+            found[name] = grown[0] if fits else None
     else:
         every, middle = slice(0, graph.reading_size), window // 2
-        others = [bench.show(graph, bench.changed(graph, rows[:window], at, every), wanted) for at in (-1, middle)]
-    if any(other is None for other in others):
-        raise ImportModelError(f"ONNX Runtime does not run the graph on other readings than {window}")
-    for k, name in enumerate(wanted):
-        y, shapes = first[k], [other[k] for other in others if other is not None]
-        if length == 0:
-            grown = [a for a in range(y.ndim) if y.shape[a] != shapes[0].shape[a]]
-            fits = [a for a in grown if (y.shape[a], shapes[0].shape[a]) == (window, window + 1)]
-            fits = fits if len(grown) == 1 else []
-        else:
-            last, after = shapes
-            fits = [a for a in range(y.ndim) if y.shape[a] == window and _causal(y, last, after, a)]
-        found[name] = fits[0] if len(fits) == 1 else None
-    return {name: {"time": axis, "batch": None} for name, axis in found.items()}
-
-
-def _causal(y: Array, last: Array, middle: Array, axis: int) -> bool:
-    size = y.shape[axis]
-    newest, later = places(y, last, axis), places(y, middle, axis)
-    return newest.tolist() == [size - 1] and later.size > 0 and int(later[0]) == size // 2
+        newest, later = (bench.moved(graph, window, at, every, wanted) or [] for at in (window - 1, middle))
+        for name, y, last, after in zip(wanted, one, newest, later, strict=True):
+            axes_fit = [
+                a for a in range(y.ndim)
+                if y.shape[a] == window and last[a] == {window - 1} and min(after[a], default=-1) == middle
+            ]  # fmt: skip
+            found[name] = axes_fit[0] if len(axes_fit) == 1 else None
+    return {name: {"time": axis, "batch": bench.batch.get(name)} for name, axis in found.items()}
 
 
 def check_sane(bench: Bench, graph: OnnxGraph, count: int) -> None:
@@ -200,12 +207,11 @@ def check_sane(bench: Bench, graph: OnnxGraph, count: int) -> None:
         raise ImportModelError(f"ONNX Runtime does not run the graph on {count} readings: {bench.troubles[-1]}")
     if not all(np.isfinite(y).any() for y in one):
         raise ImportModelError("the graph gives NaN or infinity for usual readings")
-    if any(places(a.reshape(-1), b.reshape(-1)).size for a, b in zip(one, again, strict=True)):
+    if any(map(_differ, one, again)):
         raise ImportModelError(
             "the graph gives other numbers each time for the same readings (random numbers, dropout)"
         )
-    if not any(places(a.reshape(-1), b.reshape(-1)).size or a.shape != b.shape
-               for a, b in zip(one, other, strict=True)):  # fmt: skip
+    if not any(map(_differ, one, other)):
         raise ImportModelError("no output of the graph depends on the readings")
 
 
@@ -231,3 +237,24 @@ def first_difference(whole: OnnxGraph, step: OnnxGraph, rows: Array, resets: Map
         worst[part] = np.maximum(worst[part], np.abs(ours[part] - expected).max(axis=1) / extent)
     beyond = np.flatnonzero(~(worst <= TOLERANCE))
     return int(beyond[0]) + 1 if beyond.size else None
+
+
+def chunk_difference(bench: Bench) -> int | None:
+    """As `first_difference`, for a step with states that takes several readings at once where an axis is open: whether
+    its states are all that it remembers. None also where there is no such axis."""
+    states = bench.known["states"]
+    shared = {d for v in bench.readings if v.name in states for d in v.dims if isinstance(d, str)}
+    open_axes = [[None, *(k for k, d in enumerate(v.dims) if isinstance(d, str) and d not in shared)]
+                 if v.name not in states else [None] for v in bench.readings]  # fmt: skip
+    step = bench.graph({})
+    rows = bench.random(step, CHUNK)
+    one = bench.show(step, rows[:1], list(states.values())) or []
+    for choice in itertools.islice(itertools.product(*open_axes), 1, 16):
+        axes = {v.name: axis for v, axis in zip(bench.readings, choice, strict=True)}
+        after = bench.show(bench.graph(axes), rows, list(states.values())) or []
+        if [v.shape for v in after] != [v.shape for v in one]:
+            continue  # it is the batch
+        whole = {**bench.meaning(axes), "outputs": output_axes(bench, axes, 0, CHUNK)}
+        if reading := first_difference(OnnxGraph(bench.session, whole), step, rows, {}):
+            return reading
+    return None

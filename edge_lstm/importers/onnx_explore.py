@@ -9,7 +9,8 @@ several batch axes is meant, where the time axis is the same.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import math
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from enum import IntEnum
 
@@ -17,14 +18,15 @@ import numpy as np
 
 from edge_lstm.errors import ImportModelError
 from edge_lstm.importers.onnx_axes import LEAST, Axes, assignments, witness
-from edge_lstm.importers.onnx_draw import Drawing, Source, draw, newest, progress_of, unclear
+from edge_lstm.importers.onnx_draw import Drawing, Source, draw, newest, progress_of, shown, unclear
 from edge_lstm.importers.onnx_states import Pairs, pair_states
-from edge_lstm.importers.onnx_tags import Misfit, ProvenMisfit
+from edge_lstm.importers.onnx_tags import ALWAYS, ENDED, Clock, Misfit, ProvenMisfit
 from edge_lstm.importers.plan import Plan
 
 LONG = 64  # readings of a drawing from which on its batch is kept small
 MOST_SIDES = 32
 MOST_REACH = 4000  # readings that a graph of open length may join
+MOST_PACE = 64  # readings from one output to the next
 
 
 class Evidence(IntEnum):
@@ -74,7 +76,7 @@ def explore(source: Source, asked: Mapping[str, str] | None, sizes: tuple[int, i
     """
     furthest: ImportModelError | None = None
     unsaid: ImportModelError | None = None  # which state is which is not clear, under likelier axes
-    reach = 0
+    reach, reached = 0, 0.0
     found: list[Found] = []
     for axes in filter(source.allowed, assignments(source.graph.inputs)):
         if any(
@@ -89,8 +91,10 @@ def explore(source: Source, asked: Mapping[str, str] | None, sizes: tuple[int, i
             continue
         except Misfit as error:
             reach = max(reach, getattr(error, "reach", 0))
-            if furthest is None or progress_of(error) > progress_of(furthest):
-                furthest = error
+            # Of two that came equally far, the one that took an axis for time says more.
+            far = progress_of(error) + 0.25 * (axes.length != 1)
+            if furthest is None or far > reached:
+                furthest, reached = error, far
             continue
         if one.evidence[0] is not Evidence.NONE or furthest is None:
             found.append(one)
@@ -119,6 +123,15 @@ def explore(source: Source, asked: Mapping[str, str] | None, sizes: tuple[int, i
 def _attempt(source: Source, axes: Axes, asked: Mapping[str, str] | None, sizes: tuple[int, int]) -> Found:
     """The graph under these axes. Raises Misfit where they cannot be right."""
     drawing = draw(source, axes, sizes, {}, None)
+    try:
+        return _remembering(source, axes, asked, drawing)
+    except Misfit as error:
+        error.reach = drawing.low.horizon  # type: ignore[attr-defined]
+        raise
+
+
+def _remembering(source: Source, axes: Axes, asked: Mapping[str, str] | None, drawing: Drawing) -> Found:
+    """What a drawing remembers from reading to reading. Raises Misfit."""
     low = drawing.low
     try:
         for name, tags in drawing.outputs.items():
@@ -151,6 +164,13 @@ class UnclearState(Exception):
         self.error = error
 
 
+def _sure(text: str) -> ProvenMisfit:
+    """One that counts more than any that stopped at a node."""
+    error = ProvenMisfit(text)
+    error.progress = math.inf  # type: ignore[attr-defined]
+    return error
+
+
 def _misfit(text: str) -> Misfit:
     """One that counts less than any that stopped at a node."""
     error = Misfit(text)
@@ -167,7 +187,7 @@ def settle(source: Source, asked: Mapping[str, str] | None, dims: set[int]) -> F
             found = explore(source, asked, (length, witness(dims, length + 1 if length < LONG else LEAST)))
             far = found.drawing.low.horizon
         except ImportModelError as error:
-            first, far = first or error, int(getattr(error, "reach", 0))
+            first, far = error, int(getattr(error, "reach", 0))
         if found is not None and far < length:
             return found
         if found is None and first is not None and (far < length or far > MOST_REACH):
@@ -181,13 +201,19 @@ def settle(source: Source, asked: Mapping[str, str] | None, dims: set[int]) -> F
     raise Misfit("the graph reaches further back, the longer its sequence is; use mode='window', window=T")
 
 
-def prove_open(source: Source, found: Found, drawing: Drawing, dims: set[int]) -> None:
-    """Proves that an open length or batch makes no difference to the program. Raises Misfit."""
+def prove_open(source: Source, found: Found, drawing: Drawing, dims: set[int]) -> Sequence[Drawing]:
+    """Proves that an open length or batch makes no difference to the program; the drawings that show it, one for each
+    reading of a round of all strides. Raises Misfit."""
     axes = found.axes
     if axes.length and axes.batch:
-        return
+        return ()
     low = drawing.low
-    sizes = [(witness(dims, low.length + 1), 1)]
+    base = witness(dims, low.length + 1)
+    pace = math.lcm(*(clock.every for clock in low.clocks)) if not axes.length else 1
+    if pace > MOST_PACE:
+        raise _sure(f"the strides over time make {pace} readings together; more than {MOST_PACE} are not supported")
+    # A stride may treat lengths differently: all remainders are tried.
+    sizes = [(base + k, 1) for k in range(pace)]
     if not axes.length and low.choices:  # what it does with fewer readings, on each side of every limit
         sides = sorted({2, *low.choices, *(n + 1 for n in low.choices)})
         if len(sides) > MOST_SIDES:
@@ -195,15 +221,63 @@ def prove_open(source: Source, found: Found, drawing: Drawing, dims: set[int]) -
                 f"the graph compares its length with {len(low.choices)} numbers; export it with a fixed length"
             )
         sizes += [(n, 1) for n in sides if n >= low.ready]
-    for other in (draw(source, axes, size, found.pairs, found.drawing) for size in sizes):
+    others = [draw(source, axes, size, found.pairs, found.drawing) for size in sizes]
+    for other in others:
         if _alike(drawing, other):
             continue
-        raise Misfit(
+        raise _sure(
             f"{first_difference(low.plan, other.low.plan)}: works on different readings together, or computes"
             " differently for batches of different size (its result depends on how long the open dimension is); a"
             " continuous stream cannot run it. Use mode='window', window=T: then each output belongs to the last T"
             " readings"
         )
+    return others[:pace]
+
+
+def rhythm(found: Found, drawing: Drawing, others: Sequence[Drawing]) -> Clock:
+    """With which readings all outputs come. Raises Misfit where they do not come together.
+
+    others: drawings of as many lengths, one after the other, as there are readings in a round of all strides.
+    """
+    low = drawing.low
+    clocks = []
+    for name, tags in drawing.outputs.items():
+        one = shown(name, tags, low)
+        clock = one.clock or _of_newest(name, one.moment, drawing, others)
+        first = max(clock.first, low.ready, low.begins(one.ids) if one.clock is None else 1)
+        clocks.append(Clock(first + (clock.first - first) % clock.every, clock.every))
+    together = Clock(max(c.first for c in clocks), clocks[0].every)
+    for name, clock in zip(drawing.outputs, clocks, strict=True):
+        if clock.every != together.every or (together.first - clock.first) % clock.every:
+            raise _sure(
+                f"output {name!r} comes with every {clock.every}-th reading from reading {clock.first} on, others with"
+                f" every {together.every}-th from {together.first} on; one model speaks at one pace: export them apart"
+            )
+    if found.pairs and any(clock != ALWAYS for clock in low.clocks):
+        raise _sure("strides over time in a graph that hands its states on are not supported; use a window")
+    return together
+
+
+def _of_newest(name: str, moment: int, drawing: Drawing, others: Sequence[Drawing]) -> Clock:
+    """With which readings an output comes that holds only the newest: those where it is of the last reading."""
+    pace = len(others)
+    if moment == 0 or pace < 2:
+        if moment in (0, drawing.low.length):
+            return ALWAYS
+        raise Misfit(f"output {name!r} belongs to reading {moment} of {drawing.low.length}, not to the newest")
+    lengths = [other.low.length for other in others]
+    moments = [shown(name, other.outputs[name], other.low).moment for other in others]
+    fresh = [n for n, t in zip(lengths, moments, strict=True) if n == t]
+    every = pace // len(fresh) if fresh else 0
+    if not fresh or any(n != fresh[0] + k * every for k, n in enumerate(fresh)) or every * len(fresh) != pace:
+        raise _sure(
+            f"output {name!r} belongs to the end of the sequence, which a layer that looks ahead has always seen with"
+            " padding behind it; a continuous stream has no end. Use mode='window', window=T"
+        )
+    clock = Clock((fresh[0] - 1) % every + 1, every)
+    if any(t not in (ENDED, clock.newest(n)) for n, t in zip(lengths, moments, strict=True)):
+        raise _sure(f"output {name!r} does not belong to the newest reading of its stride")
+    return clock
 
 
 def _alike(one: Drawing, other: Drawing) -> bool:

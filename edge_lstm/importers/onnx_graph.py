@@ -6,8 +6,9 @@ one maker.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any
 
 import numpy.typing as npt
@@ -42,6 +43,18 @@ class Node:
     outputs: tuple[str, ...]
     attributes: Mapping[str, Any]
     domain: str = ""
+
+    @cached_property
+    def reads(self) -> tuple[str, ...]:
+        """The names it reads, each once, captures of its subgraphs included."""
+        names = dict.fromkeys(filter(None, self.inputs))
+        for value in self.attributes.values():
+            if isinstance(value, Graph):
+                inner = set(value.constants) | {v.name for v in value.inputs}
+                inner |= {o for n in value.nodes for o in n.outputs}
+                outside = (*(name for n in value.nodes for name in n.reads), *(v.name for v in value.outputs))
+                names.update(dict.fromkeys(name for name in outside if name not in inner))
+        return tuple(names)
 
     def __str__(self) -> str:
         return f"node {self.name!r} ({self.domain + '.' if self.domain else ''}{self.op})"
@@ -81,18 +94,6 @@ class OnnxFile:
     metadata: Mapping[str, str] = field(default_factory=dict)
 
 
-def needs(node: Node) -> Iterator[str]:
-    """The names a node reads, captures of its subgraphs included."""
-    yield from filter(None, node.inputs)
-    for value in node.attributes.values():
-        if isinstance(value, Graph):
-            inner = set(value.constants) | {v.name for v in value.inputs}
-            inner |= {o for n in value.nodes for o in n.outputs}
-            for inside in value.nodes:
-                yield from (name for name in needs(inside) if name not in inner)
-            yield from (v.name for v in value.outputs if v.name not in inner)
-
-
 def used_names(graph: Graph) -> frozenset[str]:
     """Every name that a node or an output of the graph reads."""
-    return frozenset(name for node in graph.nodes for name in needs(node)) | {v.name for v in graph.outputs}
+    return frozenset(name for node in graph.nodes for name in node.reads) | {v.name for v in graph.outputs}

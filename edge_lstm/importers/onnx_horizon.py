@@ -13,7 +13,7 @@ from collections.abc import Collection, Iterable, Sequence
 import numpy as np
 
 from edge_lstm.importers.onnx_call import Call
-from edge_lstm.importers.onnx_tags import Tagged
+from edge_lstm.importers.onnx_tags import ENDED, Tagged
 
 ENDLESS = (1 << 31) - 2  # exporters write "to the end" as the largest number of 32 or 64 bits
 CHOOSING = frozenset(("Add", "Clip", "Div", "Equal", "Greater", "GreaterOrEqual", "Less", "LessOrEqual", "Max", "Min"))
@@ -37,6 +37,14 @@ def reach(c: Call, length: int, sizes: Collection[str]) -> int:
     x = next((v for v in c.inputs if isinstance(v, Tagged)), None)
     if x is None:
         return 0
+    if c.node.op in SPATIAL or c.node.op == "Slice":
+        pace = max((_pace(x, axis) for axis in range(x.ndim)), default=1)
+        far = _look(c, x, length, sizes) + 3 * (_strides(c, x) - 1)
+        return pace * (far + 2) if far else 0  # two more places, to see how they follow each other
+    return _look(c, x, length, sizes)
+
+
+def _look(c: Call, x: Tagged, length: int, sizes: Collection[str]) -> int:
     if c.node.op == "Concat":
         axis = int(c.node.attributes.get("axis", 0))
         if not -x.ndim <= axis < x.ndim or not any(isinstance(v, Tagged) and along_time(v, axis) for v in c.inputs):
@@ -58,6 +66,24 @@ def along_time(x: Tagged, axis: int) -> bool:
         return False
     t = x.t
     return bool((np.take(t, [0], axis) != t).any())
+
+
+def _pace(x: Tagged, axis: int) -> int:
+    """How many readings lie between two places of this axis."""
+    if not x.size:
+        return 1
+    places = np.moveaxis(x.t, axis, 0).reshape(x.shape[axis], -1).max(axis=1, initial=0)
+    apart = np.diff(places[places < ENDED])
+    return int(apart.max(initial=1))
+
+
+def _strides(c: Call, x: Tagged) -> int:
+    """The largest step along the time axis."""
+    if c.node.op == "Slice":
+        steps = c.inputs[4] if c.has(4) and isinstance(c.inputs[4], np.ndarray) else np.ones(1)
+        return int(min(np.abs(steps).max(initial=1), 64)) if any(along_time(x, a) for a in range(x.ndim)) else 1
+    strides = enumerate(c.node.attributes.get("strides") or (), 2)
+    return max((int(s) for axis, s in strides if along_time(x, axis)), default=1)
 
 
 def _kernels(c: Call, x: Tagged) -> Iterable[Sequence[int]]:

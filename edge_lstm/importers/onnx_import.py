@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +19,7 @@ from edge_lstm.importers.onnx_axes import LEAST, Axes, check_names, witness
 from edge_lstm.importers.onnx_draw import (
     Drawing,
     NoWindowError,
+    Shown,
     Source,
     UnclearError,
     draw,
@@ -28,35 +28,19 @@ from edge_lstm.importers.onnx_draw import (
     progress_of,
     shown,
 )
-from edge_lstm.importers.onnx_explore import prove_open, settle
-from edge_lstm.importers.onnx_graph import Graph, OnnxFile, Value, used_names
+from edge_lstm.importers.onnx_explore import prove_open, rhythm, settle
+from edge_lstm.importers.onnx_graph import Graph, OnnxFile, Value
 from edge_lstm.importers.onnx_gru import doubtful, with_reset
 from edge_lstm.importers.onnx_read import read_onnx
 from edge_lstm.importers.onnx_states import Pairs
-from edge_lstm.importers.onnx_tags import Misfit
+from edge_lstm.importers.onnx_tags import ALWAYS, Clock, Misfit
+from edge_lstm.importers.onnx_wish import ENGINES, MODES, Wish, check_wish, checked, origin, with_constants
 from edge_lstm.model import BEFORE_WINDOW, BeforeWindow, Channel, Model, channels_for
 from edge_lstm.program import Program
 
-MODES = ("auto", "continuous", "window", "log")
-ENGINES = ("auto", "machine", "onnxruntime")
-READABLE = ("float32", "int8", "int16", "int32", "int64", "uint8", "uint16", "uint32", "bool")
 Sizes = tuple[int, int]
-# Of the outputs: name -> which of its axes are time and batch.
-_Shown = dict[str, dict[str, int | None]]
-_Imported = tuple[Program, int | None, int, dict[str, Any]]  # window, the first reading with an output, provenance
-
-
-@dataclass(frozen=True)
-class _Wish:
-    """What the caller asks for."""
-
-    mode: str
-    window: int | None
-    states: Mapping[str, str | None] | None
-    constants: Mapping[str, npt.ArrayLike]
-    time_axis: int | str | None
-    before_window: BeforeWindow
-    linear_before_reset: int | None
+_Shown = dict[str, Shown]
+_Imported = tuple[Program, int | None, Clock, dict[str, Any]]  # window, when outputs come, provenance
 
 
 def import_onnx(
@@ -104,12 +88,12 @@ def import_onnx(
     file = read_onnx(path)
     if before_window not in BEFORE_WINDOW:
         raise ImportModelError(f"before_window {before_window!r} is unknown; known are {', '.join(BEFORE_WINDOW)}")
-    wish = _Wish(mode, window, states, constants or {}, time_axis, before_window, linear_before_reset)
+    wish = Wish(mode, window, states, constants or {}, time_axis, before_window, linear_before_reset)
     warning = doubtful(file) if linear_before_reset is None else ""
     try:
         file = file if linear_before_reset is None else with_reset(file, linear_before_reset)
         with np.errstate(all="ignore"):  # what is not finite is refused where it would enter the program
-            program, meaning, ready, provenance = _by_engine(path, file, wish, engine)
+            program, meaning, clock, provenance = _by_engine(path, file, wish, engine)
         if before_window != "wait" and provenance["mode"] != "window":
             raise ImportModelError(f"before_window = {before_window!r} has no meaning: {provenance['mode_reason']}")
         provenance["warnings"] = [warning] if warning else []
@@ -124,11 +108,14 @@ def import_onnx(
             meaning,
             provenance,
             name or Path(path).stem,
-            ready=ready,
+            ready=clock.first,
+            every=clock.every,
             before_window=before_window,
         )
     except EdgeLstmError as error:
         raise ImportModelError(f"{path}: {error}") from None
+    except MemoryError:
+        raise ImportModelError(f"{path}: reading it takes more memory than this process may have") from None
     if warning:
         warnings.warn(f"{path}: {warning}", stacklevel=2)
     if engine == "auto" and mode != "log" and provenance.get("engine"):
@@ -136,58 +123,33 @@ def import_onnx(
     return model
 
 
-def _by_engine(path: str | Path, file: OnnxFile, wish: _Wish, engine: str) -> _Imported:
+def _by_engine(path: str | Path, file: OnnxFile, wish: Wish, engine: str) -> _Imported:
+    from edge_lstm.importers.onnx_kept import import_kept
+
     if wish.mode == "log":
         because = "it is to take whole logs, and the machine takes one reading at a time"
         if engine == "machine":
             raise ImportModelError(f"mode 'log' needs engine='onnxruntime': {because}")
-        _check_wish(_with_constants(file.graph, wish.constants), wish)
-        return _kept(path, file, wish, because)
+        return import_kept(path, file, wish, because)
     if engine == "onnxruntime":
-        _check_wish(_with_constants(file.graph, wish.constants), wish)
         try:
-            return _kept(path, file, wish, "asked for", _import(file, wish)[3]["graph"])
+            return import_kept(path, file, wish, "asked for", _import(file, wish)[3]["graph"])
         except UnsupportedError as error:
-            return _kept(path, file, wish, str(error))
+            return import_kept(path, file, wish, str(error))
     try:
         return _import(file, wish)
     except UnsupportedError as error:
         if engine == "machine":
             raise
         try:
-            return _kept(path, file, wish, str(error))
+            return import_kept(path, file, wish, str(error))
         except EdgeLstmError as other:
             raise ImportModelError(f"{error}. ONNX Runtime cannot stand in: {other}") from None
 
 
-def _kept(
-    path: str | Path, file: OnnxFile, wish: _Wish, because: str, proven: Mapping[str, Any] | None = None
-) -> _Imported:
-    """The graph as it is, for ONNX Runtime. proven: its meaning, where the machine's import came so far."""
-    from edge_lstm.engines.graph import version
-    from edge_lstm.importers.onnx_kept import Asked, keep
-    from edge_lstm.importers.onnx_operators import foreign
-
-    graph = _checked(_with_constants(file.graph, wish.constants), (*READABLE, "float64", "float16"))
-    asked = Asked(wish.mode, wish.window, wish.states, wish.constants, wish.time_axis, wish.linear_before_reset)
-    kept = keep(path, graph.inputs, asked, proven)
-    provenance = _origin(file) | {
-        "mode": "log" if wish.mode == "log" else "window" if kept.window else "continuous",
-        "mode_reason": kept.reason,
-        "window": kept.window or None,
-        "axes": kept.axes,
-        "notes": [],
-        "engine": f"ONNX Runtime {version()}",
-        "engine_reason": because,
-        "engine_forced_by": foreign(graph),
-        "graph": kept.meaning,
-    }
-    return kept.program, None, 1 if wish.before_window == "zeros" else max(kept.window, 1), provenance
-
-
-def _import(file: OnnxFile, wish: _Wish) -> _Imported:
-    graph = _checked(_with_constants(file.graph, wish.constants))
-    zero = _check_wish(graph, wish)
+def _import(file: OnnxFile, wish: Wish) -> _Imported:
+    graph = checked(with_constants(file.graph, wish.constants))
+    zero = check_wish(graph, wish)
     source = Source(file.opset, graph, zero, wish.time_axis)
     sizes = {int(d) for a in graph.constants.values() for d in a.shape}
     sizes |= {d for v in graph.inputs for d in v.dims if isinstance(d, int)}
@@ -201,22 +163,8 @@ def _import(file: OnnxFile, wish: _Wish) -> _Imported:
         except NoWindowError:
             raise error from None
         except ImportModelError as other:
-            further = isinstance(error, Misfit) and progress_of(other) >= progress_of(error)
-            raise (other if further else error) from None
-
-
-def _check_wish(graph: Graph, wish: _Wish) -> frozenset[str]:
-    """Refuses wishes that cannot be met in any graph; the inputs that are to be zero."""
-    zero = frozenset(i for i, o in (wish.states or {}).items() if o is None)
-    if unknown := zero - {v.name for v in graph.inputs}:
-        raise ImportModelError(f"states: {sorted(unknown)[0]!r} is no input of the graph")
-    if all(v.name in zero for v in graph.inputs):
-        raise ImportModelError("the graph has no inputs that carry readings")
-    if wish.window is not None and wish.window < 1:
-        raise ImportModelError(f"window = {wish.window} must be at least 1")
-    if wish.window is not None and wish.mode == "continuous":
-        raise ImportModelError(f"window = {wish.window} contradicts mode 'continuous'")
-    return zero
+            further = isinstance(other, UnclearError) or progress_of(other) > progress_of(error)
+            raise (other if further and isinstance(error, Misfit) else error) from None
 
 
 def _no_window(error: ImportModelError) -> bool:
@@ -224,30 +172,54 @@ def _no_window(error: ImportModelError) -> bool:
     return "no memory" in str(error)
 
 
-def _over_time(file: OnnxFile, source: Source, wish: _Wish, dims: set[int]) -> _Imported:
+def _over_time(file: OnnxFile, source: Source, wish: Wish, dims: set[int]) -> _Imported:
     graph = source.graph
     said = {i: o for i, o in (wish.states or {}).items() if o is not None}
     asked = None if wish.states is None or (source.zero and not said) else said
     found = settle(source, asked, dims)
     axes, pairs, traced = found.axes, found.pairs, found.drawing
     drawing = draw(source, axes, (traced.low.length, traced.low.batch), pairs, traced)
-    prove_open(source, found, drawing, dims)
+    others = prove_open(source, found, drawing, dims)
     if wish.time_axis is None:
         check_names(axes, graph.inputs)
-    program, shown_axes = _program(drawing, graph, pairs)
+    clock = rhythm(found, drawing, others)
+    program, results = _program(drawing, graph, pairs)
     alike = (f"{i} -> {o}" for i, x in drawing.inputs.items() for o, y in drawing.outputs.items() if x.shape == y.shape)
     window, reason = _meaning(wish.mode, wish.window, axes, pairs, program, ", ".join(alike))
-    if window is not None and drawing.low.ready > window:
+    late = {
+        name: max(shown(name, other.outputs[name], other.low).late for other in (drawing, *others))
+        for name, one in results.items()
+    }
+    late = {name: readings for name, readings in late.items() if readings}
+    if window is not None:
+        _check_window(window, clock, late)
+        clock = ALWAYS
+    elif axes.length and any(k.every > 1 for k in drawing.low.clocks) and None in (o.clock for o in results.values()):
         raise Misfit(
-            f"the network looks back, and has no output before reading {drawing.low.ready}, but a window has {window}."
-            " Pad in front (causal), or use a longer window"
+            "there are strides over time; when an output of the newest reading comes in a continuous stream can be"
+            " proven only where the length is open. Export with a dynamic time axis, or use mode='window'"
         )
     provenance = _provenance(file, (window, reason), axes, pairs, drawing, program)
-    provenance["graph"] = _meaning_of(source, wish, axes, pairs, shown_axes)
-    return program, window, drawing.low.ready if window is None else 1, provenance
+    provenance["graph"] = _meaning_of(source, wish, axes, pairs, results)
+    if late:
+        provenance["late"] = max(late.values())
+        provenance["notes"].append(f"looks ahead: {', '.join(late)} come {provenance['late']} readings late")
+    return program, window, clock, provenance
 
 
-def _whole(file: OnnxFile, source: Source, wish: _Wish, sizes: Sizes, why: str) -> _Imported:
+def _check_window(window: int, clock: Clock, late: Mapping[str, int]) -> None:
+    """Refuses a window at whose end the network has no output of its own. Raises Misfit."""
+    if clock.first > window:
+        raise Misfit(
+            f"the network looks back, and has no output before reading {clock.first}, but a window has {window}."
+            " Pad in front (causal), or use a longer window"
+        )
+    if late or clock.newest(window) != window:
+        why = "the network looks ahead, and sees padding behind the window" if late else "its strides end before it"
+        raise Misfit(f"the last reading of a window of {window} has no output of its own: {why}")
+
+
+def _whole(file: OnnxFile, source: Source, wish: Wish, sizes: Sizes, why: str) -> _Imported:
     """The whole window at each reading."""
     axes, drawing = draw_whole(source, wish.window, 1 if wish.mode == "window" else 2, sizes)
     window = axes.length or wish.window or 1
@@ -259,14 +231,17 @@ def _whole(file: OnnxFile, source: Source, wish: _Wish, sizes: Sizes, why: str) 
         f"the whole window of {window} readings is computed anew at each reading: {program.multiply_adds:,}"
         f" multiply-adds, because {why}"
     )
-    return program, None, 1 if wish.before_window == "zeros" else window, provenance
+    return program, None, Clock(1 if wish.before_window == "zeros" else window), provenance
 
 
-def _meaning_of(source: Source, wish: _Wish, axes: Axes, pairs: Pairs, outputs: _Shown) -> dict[str, Any]:
+def _meaning_of(source: Source, wish: Wish, axes: Axes, pairs: Pairs, outputs: _Shown) -> dict[str, Any]:
     """What `edge_lstm.engines` needs to run the graph itself in the same meaning."""
     return {
         "inputs": {n: {"time": t, "batch": b} for n, (t, b) in axes.of.items() if n not in source.zero},
-        "outputs": outputs,
+        "outputs": {
+            n: {**o.axes, **({"first": o.clock.first} if o.clock not in (None, ALWAYS) else {})}
+            for n, o in outputs.items()
+        },
         "states": {i: o for i, (o, _) in pairs.items()},
         "zero": sorted(source.zero),
         "streams": axes.batch or 1,
@@ -285,55 +260,11 @@ def _program(drawing: Drawing, graph: Graph, pairs: Pairs) -> tuple[Program, _Sh
         )
     for place, output, positions in drawing.pieces:
         place.next = newest(output, drawing.outputs[output], drawing.low)[positions]
-    program = drawing.low.plan.program([(name, ids) for name, (ids, _) in results.items()])
-    return program, {name: found for name, (_, found) in results.items()}
+    return drawing.low.plan.program([(name, one.ids) for name, one in results.items()]), results
 
 
 def _parts(named: Sequence[Any]) -> tuple[tuple[str, ...], tuple[int, ...]]:
     return tuple(n.name for n in named), tuple(n.slot.size for n in named)
-
-
-def _with_constants(graph: Graph, constants: Mapping[str, npt.ArrayLike]) -> Graph:
-    """Inputs with a fixed value are constants of the graph."""
-    fixed = {}
-    inputs = {v.name: v for v in graph.inputs}
-    for name, given in constants.items():
-        if name not in inputs:
-            known = ", ".join(map(repr, inputs))
-            raise ImportModelError(f"constants: {name!r} is no input of the graph; there are {known}")
-        value = inputs[name]
-        array = np.asarray(given)
-        if array.dtype.kind not in "fiub":
-            raise ImportModelError(f"constants: {name!r} must be numbers, is {given!r}")
-        if value.dtype not in READABLE and value.dtype not in ("float64", "float16"):
-            raise ImportModelError(f"constants: input {value} holds {value.dtype}")
-        shape = tuple(d if isinstance(d, int) else -1 for d in value.dims)
-        if array.size == 1 and -1 not in shape:
-            array = np.broadcast_to(array.reshape(()), shape)
-        if array.ndim != len(shape) or any(want not in (-1, got) for want, got in zip(shape, array.shape, strict=True)):
-            raise ImportModelError(f"constants: {name!r} has shape {list(array.shape)}, the input is {value}")
-        fixed[name] = np.array(array.astype(value.dtype))
-    kept = tuple(v for v in graph.inputs if v.name not in fixed)
-    return replace(graph, inputs=kept, constants={**graph.constants, **fixed}) if fixed else graph
-
-
-def _checked(graph: Graph, types: Sequence[str] = READABLE) -> Graph:
-    """Refuses graphs whose inputs are no readings, and weights that nothing uses."""
-    for value in graph.inputs:
-        if value.dtype not in types:
-            raise UnsupportedError(
-                f"input {value} holds {value.dtype}; only float32 readings are supported, whole numbers and truths."
-                " Export with model.float(), or take the conversion out of the exported part"
-            )
-        if 0 in value.dims:
-            raise ImportModelError(f"input {value} has an empty dimension")
-    used = used_names(graph)
-    for name, array in graph.constants.items():
-        if name not in used and array.dtype.kind == "f" and array.size > 1:
-            raise ImportModelError(
-                f"the weight {name!r} {list(array.shape)} is used by no node; the graph is incomplete"
-            )
-    return graph
 
 
 # --- meaning in time and provenance -----------------------------------------------------------------------------------
@@ -366,22 +297,12 @@ def _meaning(
     return None, "the sequence length is open"
 
 
-def _origin(file: OnnxFile) -> dict[str, Any]:
-    return {
-        "source": file.file,
-        "sha256": file.sha256,
-        "format": "onnx",
-        "producer": file.producer,
-        "opset": file.opset,
-    }
-
-
 def _provenance(
     file: OnnxFile, meaning: tuple[int | None, str], axes: Axes, pairs: Pairs, drawing: Drawing, program: Program
 ) -> dict[str, Any]:
     kept = {s for op in program.operations for s in op.source}
     made = {s for step in drawing.low.plan.steps for s in step.sources}
-    return _origin(file) | {
+    return origin(file) | {
         "mode": "continuous" if meaning[0] is None else "window",
         "mode_reason": meaning[1],
         "window": meaning[0],

@@ -16,9 +16,8 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
-from edge_lstm.engines.graph import TYPES, Array, OnnxGraph, open_session
+from edge_lstm.engines.graph import TYPES, Array, OnnxGraph, open_session, version
 from edge_lstm.engines.memory import PAST
 from edge_lstm.errors import ImportModelError
 from edge_lstm.importers.onnx_experiments import (
@@ -27,13 +26,17 @@ from edge_lstm.importers.onnx_experiments import (
     Bench,
     Meaning,
     check_sane,
+    chunk_difference,
     first_difference,
     output_axes,
     time_axes,
 )
-from edge_lstm.importers.onnx_graph import Value
-from edge_lstm.importers.onnx_states import AFTER, BEFORE, stems
+from edge_lstm.importers.onnx_graph import OnnxFile, Value
+from edge_lstm.importers.onnx_named import named_pairs
+from edge_lstm.importers.onnx_operators import foreign
 from edge_lstm.importers.onnx_surgery import Layer, layers, taken_in, weight_count, with_outputs, with_states
+from edge_lstm.importers.onnx_tags import Clock
+from edge_lstm.importers.onnx_wish import READABLE, Wish, check_wish, checked, origin, with_constants
 from edge_lstm.program import Builder, Program
 
 LOST = (
@@ -61,19 +64,33 @@ class Kept:
     meaning: Meaning  # of the file itself, for `verify`
 
 
-@dataclass(frozen=True)
-class Asked:
-    """What the caller says of the graph's meaning."""
+def import_kept(
+    path: str | Path, file: OnnxFile, wish: Wish, because: str, proven: Mapping[str, Any] | None = None
+) -> tuple[Program, int | None, Clock, dict[str, Any]]:
+    """As `onnx_import` brings a graph in, but for ONNX Runtime: program, window of the stream (none), the first reading
+    with an output, provenance.
 
-    mode: str
-    window: int | None
-    states: Mapping[str, str | None] | None
-    constants: Mapping[str, npt.ArrayLike]
-    time_axis: int | str | None
-    linear_before_reset: int | None
+    because: why it is not the machine. proven: the graph's meaning, where the machine's import came so far.
+    """
+    graph = checked(with_constants(file.graph, wish.constants), (*READABLE, "float64", "float16"))
+    check_wish(graph, wish)
+    kept = keep(path, graph.inputs, wish, proven)
+    provenance = origin(file) | {
+        "mode": "log" if wish.mode == "log" else "window" if kept.window else "continuous",
+        "mode_reason": kept.reason,
+        "window": kept.window or None,
+        "axes": kept.axes,
+        "states": {i: {"output": o, "reset": "zero"} for i, o in kept.meaning["states"].items()},
+        "notes": [],
+        "engine": f"ONNX Runtime {version()}",
+        "engine_reason": because,
+        "engine_forced_by": foreign(graph),
+        "graph": kept.meaning,
+    }
+    return kept.program, None, Clock(1 if wish.before_window == "zeros" else max(kept.window, 1)), provenance
 
 
-def keep(path: str | Path, values: tuple[Value, ...], asked: Asked, proven: Mapping[str, Any] | None) -> Kept:
+def keep(path: str | Path, values: tuple[Value, ...], asked: Wish, proven: Mapping[str, Any] | None) -> Kept:
     """The graph for ONNX Runtime. `values`: its inputs; `proven`: the meaning that the machine's import found, where it
     came so far.
 
@@ -87,7 +104,7 @@ def keep(path: str | Path, values: tuple[Value, ...], asked: Asked, proven: Mapp
     zero = sorted(i for i, o in (asked.states or {}).items() if o is None)
     readings = tuple(v for v in values if v.name not in asked.constants and v.name not in zero)
     _check_types(session)
-    pairs = proven["states"] if proven else _pairs(asked, readings, proto, found)
+    pairs = proven["states"] if proven else named_pairs(asked, readings, proto, found)
     outputs = tuple(v.name for v in proto.graph.output if v.name not in pairs.values())
     if not outputs:
         raise ImportModelError("every output of the graph is a state; there is nothing to show")
@@ -109,54 +126,13 @@ def _check_types(session: Any) -> None:
             raise ImportModelError(f"{value.name!r} holds {value.type}; a stream has numbers only")
 
 
-def _pairs(asked: Asked, readings: tuple[Value, ...], proto: Any, found: list[Layer]) -> dict[str, str]:
-    """The states of a step graph: as asked, or by name and shape where that is unique."""
-    inputs = {v.name: v for v in readings}
-    outputs = {v.name: _value(v) for v in proto.graph.output}
-    if asked.states is not None:
-        pairs = {i: o for i, o in asked.states.items() if o is not None}
-        for i, o in pairs.items():
-            for name, there, what in ((i, inputs, "input"), (o, outputs, "output")):
-                if name not in there:
-                    raise ImportModelError(f"states: {name!r} is no {what} of the graph")
-        if len(set(pairs.values())) != len(pairs):
-            raise ImportModelError("states: an output is named twice")
-    else:
-        pairs = _by_name(inputs, outputs)
-    for layer in found:
-        if left := sorted((frozenset().union(*layer.made_of) & set(inputs)) - set(pairs)):
-            raise ImportModelError(
-                f"input {inputs[left[0]]} is the initial state of layer {layer.name!r}; which output is its next value"
-                f" is not clear. Say states={{{left[0]!r}: OUTPUT}}, or None for zero (--state {left[0]}=OUTPUT)"
-            )
-    return pairs
-
-
-def _by_name(inputs: Mapping[str, Value], outputs: Mapping[str, Value]) -> dict[str, str]:
-    """Pairs whose names say before and after, of one shape, each the only one for the other."""
-
-    def fit(one: Value, other: Value) -> bool:
-        sizes = zip(one.dims, other.dims, strict=False)
-        alike = all(a == b or isinstance(a, str) or isinstance(b, str) for a, b in sizes)
-        named = one.name != other.name and stems(one.name, BEFORE) & stems(other.name, AFTER)
-        return len(one.dims) == len(other.dims) and alike and bool(named)
-
-    found = {i: [o for o in outputs if fit(inputs[i], outputs[o])] for i in inputs}
-    return {i: o[0] for i, o in found.items() if len(o) == 1 and sum(o[0] in others for others in found.values()) == 1}
-
-
-def _value(proto: Any) -> Value:
-    dims = proto.type.tensor_type.shape.dim
-    return Value(proto.name, "", tuple(int(d.dim_value) if d.HasField("dim_value") else d.dim_param for d in dims))
-
-
 class _Author:
     """Writes the program of a graph, once its meaning is known."""
 
     def __init__(self, proto: Any, bench: Bench, found: list[Layer], proven: Mapping[str, Any] | None) -> None:
         self.proto, self.bench, self.layers, self.proven = proto, bench, found, proven
 
-    def step(self, asked: Asked) -> Kept:
+    def step(self, asked: Wish) -> Kept:
         """One run of the graph is one reading."""
         bench, states = self.bench, self.bench.known["states"]
         if asked.mode == "log":
@@ -171,10 +147,12 @@ class _Author:
         for layer, length in self._lengths(graph, 1):
             if length == 1 and not all(made & set(states) for made in layer.made_of):
                 raise ImportModelError(LOST.format(f"the sequence of layer {layer.name!r}"))
+        if reading := chunk_difference(bench):
+            raise ImportModelError(MIXED.format(reading, ""))
         reason = "the graph hands its state on from input to output" if states else "asked for"
         return self._kept(with_outputs(self.proto, ()), meaning, {}, reason, meaning)
 
-    def sequence(self, asked: Asked) -> Kept:
+    def sequence(self, asked: Wish) -> Kept:
         """The graph is over a sequence: a window, or continuous with its layers' states opened."""
         bench = self.bench
         found = self._proven() or time_axes(bench, asked.time_axis)
@@ -186,15 +164,17 @@ class _Author:
         if asked.mode == "log" and length:
             raise ImportModelError(f"the graph is made for {length} readings, not for whole logs; use mode='window'")
         window = asked.window or (length if asked.mode != "continuous" else 0)
-        if asked.mode == "log" and asked.window:
-            raise ImportModelError(f"window = {asked.window} contradicts mode 'log'")
         if asked.mode == "window" and not window:
             raise ImportModelError("mode 'window': the graph does not say how many readings; give window=T")
         if length and window != length:
             raise ImportModelError(f"the graph is made for {length} readings at once; mode='window' runs it so")
         shown = self.proven["outputs"] if self.proven else output_axes(bench, axes, length, window or OPEN)
         whole = {**bench.meaning(axes), "outputs": shown}
-        check_sane(bench, OnnxGraph(bench.session, whole), window or OPEN)
+        graph = OnnxGraph(bench.session, whole)
+        check_sane(bench, graph, window or OPEN)
+        for layer, steps in self._lengths(graph, window or OPEN):
+            if steps == 1 and not self.proven and not all(layer.made_of):
+                raise ImportModelError(LOST.format(f"the sequence of layer {layer.name!r}"))
         words = "; ".join(f"{n!r}: axis {a} is time" for n, a in axes.items() if a is not None)
         if asked.mode == "log":
             return self._kept(with_outputs(self.proto, ()), {**whole, "log": True}, {}, "asked for", whole, words)

@@ -17,10 +17,10 @@ import numpy as np
 from edge_lstm.errors import ImportModelError
 from edge_lstm.importers.onnx_call import MAX_ELEMENTS, Call, guarded, shapes, unsupported
 from edge_lstm.importers.onnx_fold import evaluate, shape_of, size_of
-from edge_lstm.importers.onnx_graph import Array, Graph, Node, needs
+from edge_lstm.importers.onnx_graph import Array, Graph, Node
 from edge_lstm.importers.onnx_horizon import choices, reach
 from edge_lstm.importers.onnx_moves import MOVES
-from edge_lstm.importers.onnx_tags import Ints, Misfit, Tagged, tag
+from edge_lstm.importers.onnx_tags import ALWAYS, Clock, Ints, Misfit, Tagged, tag
 from edge_lstm.importers.plan import Ids, Place, Plan
 
 Operand = Tagged | Array
@@ -83,8 +83,11 @@ class Lowering:
     whole: bool = False  # the whole window is one reading: its time axis is an axis like any other
     ready: int = 1  # the reading with which the first output comes
     past: dict[int, dict[int, tuple[Place, int]]] = field(default_factory=dict)  # lag -> value -> state, place in it
-    running: dict[tuple[str, bytes], Ids] = field(default_factory=dict)
-    counter: Place | None = None
+    running: dict[tuple[str, bytes, Clock], Ids] = field(default_factory=dict)
+    counted: dict[Clock, Ids] = field(default_factory=dict)  # how many values have come
+    clocks: set[Clock] = field(default_factory=set)  # of what carries a state or looks back
+    ticks: dict[Clock, Ids] = field(default_factory=dict)
+    since: dict[int, int] = field(default_factory=dict)  # value -> the reading from which on it means something
     layers: int = 0  # recurrent operators so far
     proven: bool = False  # whether something showed that the time axis is time: a recurrent layer, a loop, a causal row
     forgets: str = ""  # a recurrent operator that begins anew within every reading
@@ -121,7 +124,7 @@ class Lowering:
     def run(self, graph: Graph, values: dict[str, Operand]) -> None:
         """Lowers every node in turn; `values` gains the value of every name."""
         values.update(graph.constants)
-        last = {name: k for k, node in enumerate(graph.nodes) for name in needs(node)}
+        last = {name: k for k, node in enumerate(graph.nodes) for name in node.reads}
         for k, node in enumerate(graph.nodes):
             inputs = [self.value(node, name, values) if name else None for name in node.inputs]
             results = self.node(node, inputs, values)
@@ -140,7 +143,7 @@ class Lowering:
                 else:
                     values[name] = result
             self.progress += 1
-            for name in needs(node):  # wide values of long sequences are large: let go of them early
+            for name in node.reads:  # wide values of long sequences are large: let go of them early
                 if last[name] == k and isinstance(values.get(name), Tagged) and name not in self.keep:
                     del values[name]
 
@@ -167,12 +170,13 @@ class Lowering:
             raise unsupported(call)
         if self.endless:
             self.see_horizon(call)
-        if node.op == "If":
-            return self.branch(call, values)
-        if node.op in ("Loop", "Scan"):
+        if node.op in ("If", "Loop", "Scan"):
             from edge_lstm.importers.onnx_loops import LOOPS
 
-            return LOOPS[node.op](call, self, values)
+            try:
+                return self.branch(call, values) if node.op == "If" else LOOPS[node.op](call, self, values)
+            except (ValueError, IndexError, TypeError, AttributeError, OverflowError) as error:
+                raise Misfit(f"{node}: its subgraphs do not fit its inputs and outputs: {error}") from None
         if all(v is None or isinstance(v, np.ndarray) for v in inputs) and node.op not in RECURRENT:
             if node.op != "Constant":
                 self.folded.append(str(node))
@@ -180,7 +184,8 @@ class Lowering:
         if node.op in ("Shape", "Size"):
             self.folded.append(str(node))
             return guarded(call, shape_of if node.op == "Shape" else size_of)
-        if node.op in MOVES and not (node.op in CHOICES and isinstance(inputs[CHOICES[node.op]], Tagged)):
+        chooser = CHOICES.get(node.op, len(inputs))
+        if node.op in MOVES and not (chooser < len(inputs) and isinstance(inputs[chooser], Tagged)):
             self.moved.append(str(node))
             return self.move(call)
         function = RECURRENT.get(node.op) or COMPUTE.get(node.op)
@@ -188,7 +193,7 @@ class Lowering:
             raise unsupported(call)
         try:
             results = function(call, self)
-        except (ValueError, IndexError, TypeError) as error:
+        except (ValueError, IndexError, TypeError, OverflowError, ZeroDivisionError) as error:
             raise Misfit(f"{node}: inputs of shapes {shapes(call)} do not go together: {error}") from None
         call.finish()
         return results if isinstance(results, tuple) else (results,)
@@ -303,6 +308,38 @@ class Lowering:
                     f" {self.length} readings. Give it a time axis, or export the network as one step with its states"
                     " as inputs and outputs"
                 )
+
+    # --- clocks -----------------------------------------------------------------------------------------------------
+
+    def tick(self, clock: Clock) -> Ids:
+        """1 at the readings of a clock, else 0: a state counts the readings down."""
+        if clock not in self.ticks:
+            plan, (first, every) = self.plan, (clock.first, clock.every)
+            left = plan.state(f"until_{first}_{every}", 1, np.array([first - 1], np.float32))
+            self.ticks[clock] = plan.step("map", [left.ids], [1], function="not", alpha=0.0, beta=0.0)[0]
+            fewer = plan.step("map", [left.ids], [1], function="affine", alpha=1.0, beta=-1.0)[0]
+            again = plan.constant(np.array([every - 1], np.float32))
+            left.next = plan.step("where", [self.ticks[clock], again, fewer], [1])[0]
+        return self.ticks[clock]
+
+    def held(self, clock: Clock, after: Ids, before: Ids) -> Ids:
+        """What a state becomes that changes only at the readings of a clock."""
+        if clock == ALWAYS:
+            return after
+        return self.plan.step("where", [np.repeat(self.tick(clock), after.size), after, before], [after.size])[0]
+
+    def begin(self, ids: Ids, clock: Clock) -> None:
+        """These values mean something at the readings of a clock only."""
+        self.clocks.add(clock)
+        if clock.first > 1:
+            self.since.update((int(i), max(clock.first, self.since.get(int(i), 1))) for i in ids)
+
+    def begins(self, ids: Ids) -> int:
+        """The reading from which on all of these mean something."""
+        if not self.since:
+            return 1
+        reached = self.plan.reached(ids)
+        return max((first for value, first in self.since.items() if reached[value]), default=1)
 
     # --- loops written out in time ----------------------------------------------------------------------------------
 

@@ -11,7 +11,7 @@ from typing import Any
 
 from edge_lstm.importers import onnx_choices, onnx_compute, onnx_einsum, onnx_rows, onnx_spatial
 from edge_lstm.importers.onnx_call import Call
-from edge_lstm.importers.onnx_graph import Graph, needs
+from edge_lstm.importers.onnx_graph import Graph
 from edge_lstm.importers.onnx_lower import Lowering
 from edge_lstm.importers.onnx_moves import MOVES
 
@@ -30,7 +30,7 @@ def foreign(graph: Graph) -> list[str]:
     """The nodes that work on readings and whose operator the machine does not have."""
     live, found = {v.name for v in graph.inputs}, []
     for node in graph.nodes:
-        if live.isdisjoint(needs(node)):
+        if live.isdisjoint(node.reads):
             continue
         if node.op not in ("Shape", "Size"):
             live.update(node.outputs)

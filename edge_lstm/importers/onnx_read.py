@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 
 from edge_lstm.errors import ImportModelError
-from edge_lstm.importers.onnx_graph import DTYPES, Array, Graph, Node, OnnxFile, Value, needs
+from edge_lstm.importers.onnx_graph import DTYPES, Array, Graph, Node, OnnxFile, Value
 
 MAX_FILE = 1 << 30  # bytes of one file; a robot's recurrent network is a thousandth of this
 MAX_TENSOR = 1 << 28  # elements of one constant
@@ -151,6 +151,8 @@ class _Reader:
         inputs, outputs = (tuple(self.word(name) for name in names) for names in (proto.input, proto.output))
         name = self.word(proto.name) or (outputs[0] if outputs else "?")
         types = self.attribute_types(op) if not domain else {}
+        if not domain:
+            self.check_arity(op, name, len(inputs), len(outputs))
         attributes = {}
         for a in proto.attribute:
             key = self.word(a.name)
@@ -161,6 +163,28 @@ class _Reader:
                 raise self.fail(f"{what} has the wrong type ({a.type} for {types[key]}); the file is damaged")
             attributes[key] = self.attribute(a, what, known, depth)
         return Node(op, name, inputs, outputs, attributes, domain)
+
+    def check_arity(self, op: str, name: str, inputs: int, outputs: int) -> None:
+        """Refuses a node with more or fewer inputs or outputs than its operator has."""
+        import onnx
+
+        if not onnx.defs.has(op):  # refused where it is read, if anything needs it
+            return
+        try:
+            schema = onnx.defs.get_schema(op, self.opset)
+        except onnx.defs.SchemaError:
+            raise self.fail(
+                f"node {name!r} ({op}): this operator does not exist in operator set {self.opset}"
+            ) from None
+        for count, least, most, what in (
+            (inputs, schema.min_input, schema.max_input, "inputs"),
+            (outputs, schema.min_output, schema.max_output, "outputs"),
+        ):
+            if not least <= count <= most:
+                known = least if least == most else f"{least} to {most}"
+                raise self.fail(
+                    f"node {name!r} ({op}): it has {count} {what}, known are {known} (operator set {self.opset})"
+                )
 
     def attribute_types(self, op: str) -> Mapping[str, int]:
         """The types of the attributes of an operator, by the specification; empty where it is unknown."""
@@ -205,7 +229,7 @@ class _Reader:
         users: dict[int, list[int]] = {}
         for number, node in enumerate(nodes):
             makers = set()
-            for name in needs(node):
+            for name in node.reads:
                 if name in maker:
                     makers.add(maker[name])
                 elif name not in known:

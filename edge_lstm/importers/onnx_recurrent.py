@@ -17,7 +17,18 @@ from edge_lstm.importers.onnx_call import Call
 from edge_lstm.importers.onnx_cells import Cell, State, read_cells
 from edge_lstm.importers.onnx_lower import Lowering, Operand, Port
 from edge_lstm.importers.onnx_parts import one_moment
-from edge_lstm.importers.onnx_tags import Ints, Misfit, ProvenMisfit, Tagged, find_axis, tag, unique_rows
+from edge_lstm.importers.onnx_tags import (
+    ALWAYS,
+    Clock,
+    Ints,
+    Misfit,
+    ProvenMisfit,
+    Tagged,
+    clock_along,
+    find_axis,
+    tag,
+    unique_rows,
+)
 from edge_lstm.importers.plan import Ids
 
 LOST = """the state was lost when the model was exported: the sequence is one reading long, the initial state of \
@@ -50,7 +61,8 @@ def recurrent(c: Call, low: Lowering) -> tuple[Tagged, ...]:
     cells = read_cells(c, low, x.shape[2], len(backwards))
     lengths = _lengths(c, x.shape[0], x.shape[1])
     initial = [_initial(c, k, x.shape[1], cells, batch_first) for k in ((5, 6) if c.node.op == "LSTM" else (5,))]
-    if not low.whole and _is_time(c, low, x):
+    clock = None if low.whole else _time(c, low, x)
+    if clock is not None:
         if direction != "forward":
             raise ProvenMisfit(
                 f"{c.node}: attribute direction = {direction!r}: it reads the sequence from its end, which a continuous"
@@ -61,7 +73,7 @@ def recurrent(c: Call, low: Lowering) -> tuple[Tagged, ...]:
             raise c.fail(
                 f"sequence_lens = {lengths[:8].tolist()} is shorter than the sequence of {x.shape[0]}; leave it out"
             )
-        results = _over_time(cells[0], x, initial)
+        results = _over_time(cells[0], x, initial, clock)
     else:
         results = _written_out(cells, x, initial, lengths, backwards)
     if batch_first:
@@ -98,42 +110,46 @@ def _initial(c: Call, number: int, batch: int, cells: list[Cell], batch_first: b
 # --- over time --------------------------------------------------------------------------------------------------------
 
 
-def _is_time(c: Call, low: Lowering, x: Tagged) -> bool:
-    """Whether X (L, N, I) is the readings of the streams, in their order."""
+def _time(c: Call, low: Lowering, x: Tagged) -> Clock | None:
+    """The clock of X (L, N, I) where it is the readings of the streams, in their order; None where it is not time."""
     length, batch, _ = x.shape
     if low.length == 1 and length > 1:
-        return False
-    if low.length > 1 and (length != low.length or find_axis(x.t, low.length) != 0):
+        return None
+    found = clock_along(x.t, 0, low.length) if low.length > 1 else (ALWAYS, 1)
+    if found is None:
         t = x.t
         if (t.max(axis=0) != np.where(t == 0, t.max(axis=0), t).min(axis=0)).any():
             raise Misfit(
                 f"{c.node}: its sequence axis of {length} is not the time axis of the model's inputs ({low.length}),"
                 " but mixes readings; a continuous stream cannot run it. Use mode='window' with a fixed length"
             )
-        return False
-    if (x.ids != x.ids[:1, :1]).any():
+        return None
+    clock, came = found
+    if (x.ids[:came] != x.ids[:1, :1]).any():
         if low.length == 1:
-            return False
+            return None
         raise Misfit(f"{c.node}: its input is computed differently at different places of its sequence axis"
                      f" ({length}); the sequence axis must be the time axis of the readings")  # fmt: skip
     low.check_once(c, x.ids[0, 0])
     streams = find_axis(x.b, low.batch) if low.batch > 1 else None
     if batch != low.batch or (low.batch > 1 and streams != 1):
         if low.length == 1:
-            return False
+            return None
         raise Misfit(f"{c.node}: its batch axis of {batch} is not the batch of the model's inputs ({low.batch})")
-    return True
+    return clock
 
 
-def _over_time(cell: Cell, x: Tagged, initial: list[Operand]) -> tuple[Tagged, ...]:
+def _over_time(cell: Cell, x: Tagged, initial: list[Operand], clock: Clock) -> tuple[Tagged, ...]:
+    """One step per reading of the clock: the step is computed at all, and its state kept at those only."""
     low = cell.low
     low.proven |= low.length > 1
     low.carried_on |= low.length > 1
     started = [_state(cell, k, value) for k, value in enumerate(initial)]
     after = cell.advance(x.ids[0, 0], tuple(before for before, _ in started))
-    for (_, keep), ids in zip(started, after, strict=True):
-        keep(ids)
-    t = np.arange(1, x.shape[0] + 1) if low.length > 1 else np.zeros(1, np.int64)
+    for (before, keep), ids in zip(started, after, strict=True):
+        keep(low.held(clock, ids, before))
+        low.begin(ids, clock)
+    t = x.t.reshape(len(x.tags), -1).max(axis=1) if low.length > 1 else np.zeros(1, np.int64)
     b = np.arange(1, low.batch + 1)[:, None] if low.batch > 1 else np.zeros((1, 1), np.int64)
     y = np.broadcast_to(tag(t[:, None, None, None], b, after[0]).tags, (len(t), 1, low.batch, cell.units))
     return (Tagged(y), *(Tagged(tag(t[-1], b, ids).tags[None]) for ids in after))

@@ -4,7 +4,8 @@ Its rule: a tag says (t, b, id): value `id` of the plan, at reading t of the seq
 Transposing, slicing, reshaping, stacking the array *is* what the graph does to the values, so no operator has to be
 followed by rules about axes, and what comes out is proven, not guessed. An operation that computes must find all its
 operands at one t and one b; if they are not, the graph mixes readings or streams, and that is a Misfit. t and b are
-1, 2, …; 0 means "the same for all".
+1, 2, …; 0 means "the same for all". A t of ENDED belongs to what comes only after the last reading: where a layer
+looks ahead, the end of a sequence is computed with padding behind it, and a stream has no end.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ from edge_lstm.errors import ImportModelError
 
 T_SHIFT, B_SHIFT = 48, 32
 MAX_LENGTH, MAX_BATCH = (1 << 15) - 2, (1 << 16) - 2
+ENDED = (1 << 15) - 1
 ID_MASK, B_MASK = (1 << 32) - 1, (1 << 16) - 1
 
 Ints = npt.NDArray[np.int64]
@@ -95,11 +97,24 @@ def unique_rows(rows: Ints) -> tuple[Ints, Ints]:
     if rows.shape[1] == 1:
         different, which = first_unique(rows.reshape(-1))
         return different[:, None], which
-    _, numbers = np.unique(rows, axis=0, return_inverse=True)
-    different, which = first_unique(numbers.reshape(-1))
-    first = np.empty(different.size, np.int64)
-    first[which[::-1]] = np.arange(len(rows))[::-1]
-    return rows[first], which
+    # Sorting one number per row is many times faster than sorting rows; that no two rows share one is checked.
+    values = _mixed(np.ascontiguousarray(rows).view(np.uint64))
+    numbers = (values @ _mixed(np.arange(1, rows.shape[1] + 1, dtype=np.uint64))).view(np.int64)
+    while True:
+        different, which = first_unique(numbers)
+        first = np.empty(different.size, np.int64)
+        first[which[::-1]] = np.arange(len(rows))[::-1]
+        if (rows[first][which] == rows).all():
+            return rows[first], which
+        numbers = np.unique(rows, axis=0, return_inverse=True)[1].reshape(-1)
+
+
+def _mixed(values: npt.NDArray[np.uint64]) -> npt.NDArray[np.uint64]:
+    """Numbers without a pattern, different for different ones (the finalizer of SplitMix64, Steele et al. 2014)."""
+    values = (values ^ (values >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
+    values = (values ^ (values >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
+    mixed: npt.NDArray[np.uint64] = values ^ (values >> np.uint64(31))
+    return mixed
 
 
 def steps_along(values: Ints, axis: int, count: int) -> bool:
@@ -114,3 +129,45 @@ def steps_along(values: Ints, axis: int, count: int) -> bool:
 def find_axis(values: Ints, count: int) -> int | None:
     """The axis along which the values count 1, 2, … count, or None."""
     return next((a for a in range(values.ndim) if steps_along(values, a, count)), None)
+
+
+# --- when values come -------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, order=True)
+class Clock:
+    """The readings with which values come: `first` and every `every`-th after it."""
+
+    first: int = 1
+    every: int = 1
+
+    def newest(self, reading: int) -> int:
+        """The last of its readings up to this one; 0 or less where there is none yet."""
+        return self.first + (reading - self.first) // self.every * self.every
+
+
+ALWAYS = Clock()
+
+
+def clock_of(moments: Ints, length: int) -> Clock | None:
+    """The clock of values that come at these readings, ascending and different, of a sequence; None where they do not
+    come regularly, or not until the end."""
+    if len(moments) < 2 or moments[0] < 1 or moments[-1] > length:
+        return None
+    clock = Clock(int(moments[0]), int(moments[1] - moments[0]))
+    expected = clock.first + clock.every * np.arange(len(moments))
+    return clock if np.array_equal(moments, expected) and moments[-1] + clock.every > length else None
+
+
+def clock_along(t: Ints, axis: int, length: int) -> tuple[Clock, int] | None:
+    """The clock of the places along an axis, and how many of them have come when the sequence is over; None where the
+    axis is not time."""
+    if not t.size:
+        return None
+    places = np.moveaxis(t, axis, 0).reshape(t.shape[axis], -1)
+    column = places.max(axis=1, initial=0)
+    came = int((column < ENDED).sum())
+    clock = clock_of(column[:came], length)
+    if clock is None or ((places != column[:, None]) & (places != 0)).any() or (column[came:] != ENDED).any():
+        return None
+    return clock, came

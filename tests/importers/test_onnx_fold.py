@@ -26,6 +26,7 @@ def i(*values: int) -> Array:
     return np.array(values, np.int64)
 
 
+WHOLE = np.array([[1, -128, 5], [127, 0, -9]], np.int8)
 CASES: list[tuple[str, list[Array | None], dict[str, Any], int, int]] = [
     # operator, inputs, attributes, operator set, outputs
     *(
@@ -137,6 +138,10 @@ CASES: list[tuple[str, list[Array | None], dict[str, Any], int, int]] = [
     ("Range", [i(2)[0], i(11)[0], i(3)[0]], {}, 17, 1),
     ("Trilu", [A, i(1)[0]], {"upper": 0}, 17, 1),
     ("Softmax", [A], {"axis": 1}, 11, 1),
+    ("DequantizeLinear", [WHOLE, np.float32(0.1)], {}, 17, 1),
+    ("DequantizeLinear", [WHOLE, np.float32([0.1, 0.2]), np.int8([3, -4])], {"axis": 0}, 17, 1),
+    ("DequantizeLinear", [WHOLE.view(np.uint8), np.float32([0.1, 1, 2]), np.uint8([128, 0, 9])], {"axis": -1}, 17, 1),
+    ("DequantizeLinear", [WHOLE.astype(np.int32) * 70_000, np.float32([1e-6])], {}, 17, 1),
     ("CumSum", [A, i(1)[0]], {}, 17, 1),
     ("NonZero", [FLAGS], {}, 17, 1),
     ("Einsum", [A, B], {"equation": "bij,bkj->bik"}, 17, 1),
@@ -190,6 +195,8 @@ def test_every_operator_that_folds_is_compared() -> None:
 @pytest.mark.parametrize(
     ("op", "inputs", "attributes", "sentence"),
     [
+        ("DequantizeLinear", [WHOLE, A[:, :3], None], {"block_size": 1}, "scales for blocks"),
+        ("DequantizeLinear", [WHOLE, np.float64(0.1)], {}, "its scale is float64"),
         ("Div", [i(1), i(0)], {}, "divides by zero"),
         ("Slice", [A, i(0), i(1), i(0), i(0)], {}, "a step of 0"),
         ("Squeeze", [A, i(0)], {}, "cannot be evaluated"),

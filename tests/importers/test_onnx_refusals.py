@@ -74,7 +74,7 @@ def test_a_graph_without_any_memory(tmp_path: Path) -> None:
         ([node("Pow", ["h", "e"], ["y"])], {"e": np.ones(4, np.float32)}, r"exponent must be one constant"),
         ([node("Cast", ["h"], ["y"], to=TensorProto.DOUBLE)], {}, r"attribute to = 11"),
         ([node("Tanh", ["h"], ["y"], surprise=3)], {}, r"attribute surprise = 3 is not supported"),
-        ([node("Relu", ["h", "e"], ["y"])], {"e": np.float32(1)}, r"it has 2 inputs \('e'.*known are 1"),
+        ([node("Relu", ["h", "e"], ["y"])], {"e": np.float32(1)}, r"it has 2 inputs, known are 1"),
         ([node("Add", ["h", "e"], ["y"])], {"e": np.int64(1)}, r"constant of type int64"),
         ([node("Add", ["h", "e"], ["y"])], {"e": np.float32("nan")}, r"NaN"),
         ([node("Gather", ["h", "e"], ["y"], axis=2)], {"e": np.array([7])}, r"indices \[7\] do not fit an axis of 4"),
