@@ -10,8 +10,6 @@ from __future__ import annotations
 
 import gc
 import os
-import platform
-import re
 import subprocess
 import sys
 import tempfile
@@ -25,8 +23,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
+from edge_lstm.bench_machine import Disturbance, Values, machine, noise
 from edge_lstm.errors import EdgeLstmError, ReadingError
-from edge_lstm.kernels import door
 from edge_lstm.realtime import AS_ANY, Realtime, applied
 from edge_lstm.runtime import steady
 
@@ -36,13 +34,11 @@ if TYPE_CHECKING:
 
 Call = Callable[[Any], object]
 Tell = Callable[[str, float], None]  # what is being measured, and how much of it is done (0 to 1)
-Values = dict[str, Any]
 
 BLOCK = 1000  # calls between two looks at the clock on the wall
 COUNTS = (1, 4, 16, 64, 256)  # streams
 MARGIN = 2.0  # a rate is sustained where p99.9 of a step takes at most one part in so many of its period
 USUAL_HZ = 1000.0  # where the model does not say its rate
-_MAX_BLOCKS = 50_000
 _clock = time.perf_counter_ns
 
 
@@ -52,16 +48,42 @@ class Plan:
 
     seconds: float = 3.0
     readings: int | None = None
-    starts: int = 5
     compile: bool = False  # also how long the first start ever takes
     realtime: Realtime = AS_ANY  # for the paced part; a loop that never sleeps is throttled by the kernel
 
 
+class Times:
+    """Any number of single calls' times, ns, in little memory: how many took each number of ns; those that took more
+    than a millisecond one by one."""
+
+    def __init__(self) -> None:
+        self._counts = np.zeros(1_000_000, np.int64)
+        self._slow: list[int] = []
+
+    def add(self, ns: npt.NDArray[np.int64]) -> None:
+        quick = ns < len(self._counts)
+        np.add.at(self._counts, ns[quick], 1)
+        self._slow += ns[~quick].tolist()
+
+    def told(self) -> Values:
+        """Percentiles, µs. Jitter is what p99.9 is above the median."""
+        below, slow = self._counts.cumsum(), sorted(self._slow)
+        quick = int(below[-1])
+        calls = quick + len(slow)
+
+        def us(part: float) -> float:
+            rank = min(calls - 1, int(part * calls))
+            return (slow[rank - quick] if rank >= quick else int(np.searchsorted(below, rank, "right"))) / 1e3
+
+        p50, p99, p999, most = (us(part) for part in (0.5, 0.99, 0.999, 1.0))
+        return {"calls": calls, "p50": p50, "p99": p99, "p99.9": p999, "max": most, "jitter": p999 - p50}
+
+
 def percentiles(ns: npt.NDArray[np.int64]) -> Values:
-    """Of single calls, µs. Jitter is what p99.9 is above the median."""
-    p50, p99, p999 = (float(np.percentile(ns, q)) / 1e3 for q in (50, 99, 99.9))
-    most = float(ns.max()) / 1e3
-    return {"calls": len(ns), "p50": p50, "p99": p99, "p99.9": p999, "max": most, "jitter": p999 - p50}
+    """As `Times.told`."""
+    times = Times()
+    times.add(ns)
+    return times.told()
 
 
 def readings(model: Model, count: int, seed: int = 0) -> Floats:
@@ -107,23 +129,24 @@ def block(call: Call, arguments: Sequence[Any]) -> npt.NDArray[np.int64]:
 def single(call: Call, arguments: Sequence[Any], plan: Plan, tell: Callable[[float], None]) -> tuple[Values, Values]:
     """Percentiles of single calls, and of the same loop without one: each block of calls is followed by as long a
     time of empty ones, so that both meet the same disturbances. The first also says how much block medians differ."""
-    ours: list[npt.NDArray[np.int64]] = []
-    empty: list[npt.NDArray[np.int64]] = []
+    ours, empty = Times(), Times()
+    medians: list[float] = []
     end = _clock() + 2 * plan.seconds * 1e9
     wanted = None if plan.readings is None else max(1, round(plan.readings / len(arguments)))
     begin = _clock()
-    while len(ours) < (wanted or _MAX_BLOCKS) and (wanted or not ours or _clock() < end):
+    while not medians or (len(medians) < wanted if wanted else _clock() < end):
         started = _clock()
-        ours.append(block(call, arguments))
+        own = block(call, arguments)
         took = _clock() - started
-        nothing = block(id, arguments)
-        while _clock() - started < 2 * took:
-            nothing = np.concatenate([nothing, block(id, arguments)])
-        empty.append(nothing)
-        tell(len(ours) / wanted if wanted else (_clock() - begin) / (end - begin))
-    medians = np.array([np.median(block) for block in ours])
+        ours.add(own)
+        medians.append(float(np.median(own)))
+        until = _clock() + took
+        empty.add(block(id, arguments))
+        while _clock() < until:
+            empty.add(block(id, arguments))
+        tell(len(medians) / wanted if wanted else (_clock() - begin) / (end - begin))
     spread = float(np.percentile(medians, 90) / max(np.percentile(medians, 10), 1.0))
-    return percentiles(np.concatenate(ours)) | {"spread": spread}, percentiles(np.concatenate(empty))
+    return ours.told() | {"spread": spread}, empty.told()
 
 
 def paced(call: Call, arguments: Sequence[Any], rate_hz: float, seconds: float) -> Values:
@@ -231,84 +254,32 @@ print(first, times[0], sorted(times)[100], status.split("VmHWM:")[1].split()[0])
 """
 
 
-def start(path: Path, starts: int, **environment: str) -> Values:
-    """A new process up to its first prediction: medians of seconds, of the first step and of a later one (µs), and the
-    most memory it had resident (MiB)."""
-    found = []
-    for _ in range(starts):
-        begin = time.monotonic_ns()
-        command = [sys.executable, "-c", _START, str(path.resolve())]
-        done = subprocess.run(command, capture_output=True, text=True, check=False, env={**os.environ, **environment})
-        if done.returncode:
-            raise EdgeLstmError(f"{path}: a new process could not run it: {done.stderr.strip().splitlines()[-1]}")
-        first, step, later, kib = map(int, done.stdout.split()[-4:])
-        found.append(((first - begin) / 1e9, step / 1e3, later / 1e3, kib / 1024))
-    seconds, first_us, later_us, mib = (float(value) for value in np.median(np.array(found), axis=0))
-    return {"seconds": seconds, "first_step_us": first_us, "later_step_us": later_us, "rss_mib": mib}
+def start(path: Path, seconds: float) -> Values:
+    """New processes up to their first prediction, three at least: medians of seconds, of the first step and of a later
+    one (µs), and of the most memory that was resident (MiB)."""
+    found: list[tuple[float, ...]] = []
+    end = _clock() + seconds * 1e9
+    while len(found) < 3 or (_clock() < end and len(found) < 15):
+        found.append(_started(path))
+    names = ("seconds", "first_step_us", "later_step_us", "rss_mib")
+    return dict(zip(names, np.median(np.array(found), axis=0).tolist(), strict=True))
 
 
-def first_start(path: Path) -> float:
-    """Seconds of a start that has to compile: in a cache folder that is empty."""
+def _started(path: Path, **environment: str) -> tuple[float, float, float, float]:
+    begin = time.monotonic_ns()  # the clock of all processes
+    command = [sys.executable, "-c", _START, str(path.resolve())]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, env={**os.environ, **environment})
+    if done.returncode:
+        raise EdgeLstmError(f"{path}: a new process could not run it: {done.stderr.strip().splitlines()[-1]}")
+    first, step, later, kib = map(int, done.stdout.split()[-4:])
+    return (first - begin) / 1e9, step / 1e3, later / 1e3, kib / 1024
+
+
+def first_start(path: Path) -> tuple[float, float]:
+    """Seconds and MiB of a start that has to compile: with a cache folder that is empty."""
     with tempfile.TemporaryDirectory() as folder:
-        return float(start(path, 1, EDGE_LSTM_CACHE_DIR=folder)["seconds"])
-
-
-# --- the machine
-
-
-def machine() -> Values:
-    """What this is measured on."""
-    cpu = Path("/proc/cpuinfo")
-    names = re.findall(r"^model name\s*: (.*)", cpu.read_text() if cpu.exists() else "", re.M)
-    board = Path("/proc/device-tree/model")
-    named = names[0] if names else board.read_text().strip("\0") if board.exists() else platform.machine()
-    return {
-        "cpu": named,
-        "cores": os.cpu_count(),
-        "lanes": door.default_lanes(),
-        "system": f"{platform.system()} {platform.release()} {platform.machine()}",
-        "python": platform.python_version(),
-    }
-
-
-class Disturbance:
-    """What the system says it took from this process since this was made."""
-
-    def __init__(self) -> None:
-        self._then = self._now()
-
-    @staticmethod
-    def _now() -> tuple[float, float, float, float]:
-        """ns on the clock, ns waited for a core, ticks taken by other guests of the host, ticks in all."""
-        waited, stolen, ticks = 0.0, 0.0, 1.0
-        try:
-            waited = float(Path("/proc/thread-self/schedstat").read_text().split()[1])
-            fields = [float(field) for field in Path("/proc/stat").read_text().splitlines()[0].split()[1:9]]
-            stolen, ticks = fields[7], sum(fields)
-        except (OSError, ValueError, IndexError):  # not Linux, or it does not tell
-            pass
-        return float(_clock()), waited, stolen, ticks
-
-    def shares(self) -> tuple[float, float]:
-        """Of the time: waited for a core that other processes had; taken by other guests."""
-        ns, waited, stolen, ticks = (now - then for now, then in zip(self._now(), self._then, strict=True))
-        return waited / ns, stolen / max(ticks, 1.0)
-
-
-def noise(disturbance: Disturbance, step: Values, empty: Values) -> Values:
-    """How far the machine, and not the model, decided the times; `why`: a sentence for each sign, none where it is
-    quiet."""
-    waited, stolen = disturbance.shares()
-    why = []
-    if waited > 0.01:
-        why.append(f"other processes kept it from a core for {waited:.0%} of the time")
-    if stolen > 0.01:
-        why.append(f"other guests of this host took {stolen:.0%} of the time")
-    if step["spread"] > 1.15:
-        why.append(f"the median step changed by {step['spread'] - 1:.0%} while it was measured")
-    if empty["max"] > max(100.0, 20 * step["p50"]):
-        why.append(f"a loop without any step was held up for {empty['max']:,.0f} µs as well")
-    return {"waited": waited, "stolen": stolen, "spread": step["spread"], "why": why}
+        seconds, _, _, mib = _started(path, EDGE_LSTM_CACHE_DIR=folder)
+    return seconds, mib
 
 
 # --- all of it
@@ -337,15 +308,16 @@ def measure(model: Model, path: Path, plan: Plan, against: Path | None, tell: Te
             found["paced_us"] = paced(stream.step, single_rows, rate_hz, min(plan.seconds, 1e5 / rate_hz))
         found |= {"realtime": str(plan.realtime), "refused": refused}
         tell("a whole log", 0.0)
-        long = readings(model, max(100, min(10_000, 4_000_000 // rows.shape[1])))
+        affordable = min(4_000_000 // rows.shape[1], int(plan.seconds * 1e5 / step["p50"]))
+        long = readings(model, max(100, min(10_000, affordable)))
         found["log"] = whole_log(model, long, plan.seconds / 3)
         tell("many streams", 0.0)
         found["streams_us"] = many_streams(model, rows, plan.seconds / 3)
     found["allocated"] = allocated(stream.step, single_rows)
     tell("new processes", 0.0)
-    found["start"] = start(path, plan.starts)
+    found["start"] = start(path, plan.seconds)
     if plan.compile:
         tell("a new process that has to compile", 0.0)
-        found["start"]["compiling_seconds"] = first_start(path)
+        found["start"]["compiling_seconds"], _ = first_start(path)
     found |= {"sustains_hz": 1e6 / (MARGIN * step["p99.9"]), "margin": MARGIN}
     return found

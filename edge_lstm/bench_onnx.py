@@ -15,7 +15,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from edge_lstm.bench import Plan, Values, block, percentiles
+from edge_lstm.bench import Plan, block, percentiles
+from edge_lstm.bench_machine import Values
 from edge_lstm.engines.graph import OnnxGraph, open_session
 from edge_lstm.errors import EdgeLstmError
 from edge_lstm.verify import TOLERANCE, scaling, verify

@@ -17,7 +17,7 @@ import numpy as np
 import numpy.typing as npt
 
 from edge_lstm.errors import LogError
-from edge_lstm.gates import layers
+from edge_lstm.gates import cell, layers
 
 if TYPE_CHECKING:
     from edge_lstm.model import Model
@@ -83,12 +83,12 @@ def explain(model: Model, series: Series, begin_s: float = -np.inf, end_s: float
 def _units(model: Model, gates: dict[str, Floats]) -> list[Unit]:
     units: list[Unit] = []
     for layer, op in layers(model).items():
-        memory = gates[f"{layer}.{'c' if op.kind == 'lstm' else 'h'}"].astype(np.float64)
+        memory = gates[f"{layer}.{'c' if cell(op) == 'lstm' else 'h'}"].astype(np.float64)
         strength = np.abs(memory).mean(axis=0)
-        if op.kind not in _KEEPS:
+        if cell(op) not in _KEEPS:
             units += [Unit(layer, k, None, None, float(s)) for k, s in enumerate(strength)]
             continue
-        keeps = gates[f"{layer}.{_KEEPS[op.kind]}"].astype(np.float64)
+        keeps = gates[f"{layer}.{_KEEPS[cell(op)]}"].astype(np.float64)
         mean_log = np.log(np.clip(keeps, 1e-12, 1 - 2.0**-25)).mean(axis=0)
         rows = zip(np.exp(mean_log), -1 / mean_log, strength, strict=True)
         units += [Unit(layer, k, float(f), float(tau), float(s)) for k, (f, tau, s) in enumerate(rows)]
@@ -97,7 +97,7 @@ def _units(model: Model, gates: dict[str, Floats]) -> list[Unit]:
 
 def _influence(model: Model, xs: Floats) -> dict[tuple[str, str], float]:
     """Each channel in turn held at its mean."""
-    names = [f"{layer}.{gate}" for layer, op in layers(model).items() for gate in _GATES[op.kind]]
+    names = [f"{layer}.{gate}" for layer, op in layers(model).items() for gate in _GATES[cell(op)]]
     _, before = model.stream(gates=True).run_gates(xs)
     found: dict[tuple[str, str], float] = {}
     start = 0

@@ -159,9 +159,10 @@ def roll(twin: Stream, loop: Loop, steps: int, x: Floats, y: Floats | None) -> F
         if y is not None:
             x = loop(y, x)
         elif k:
-            raise FeedbackError(
-                f"model {twin.model.name!r} has no output yet (a window of {twin.model.window} readings)"
-            )
+            model = twin.model
+            often = f", then with every {model.every}-th" if model.every > 1 else ""
+            when = f"a window of {model.window} readings" if model.window else f"from reading {model.first} on{often}"
+            raise FeedbackError(f"model {model.name!r} has no output yet ({when})")
         readings[k] = x
         y = twin.step(x)
         outputs[k] = np.nan if y is None else y

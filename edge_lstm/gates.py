@@ -54,6 +54,7 @@ WORDS: Mapping[str, Mapping[str, str]] = {
     "gru": {"r": "ignoring", "z": "forgetting", "n": "possibilities", "h": "prediction"},
     "rnn": {"h": "prediction"},
 }
+_QUANTIZED = "quantized_"
 
 
 class _Beside:
@@ -69,43 +70,53 @@ class _Beside:
     ) -> Slot:
         slot = Slot(self.size, size)
         self.size += padded(size)
-        kept = {key: np.array(w, np.float32) for key, w in weights.items()}
+        kept = {key: np.array(w) for key, w in weights.items()}
         for w in kept.values():
             w.flags.writeable = False
         self.operations.append(Operation(kind, inputs, (slot,), kept, attributes))
         return slot
 
-    def tanh_of_sum(self, x: Slot, h: Slot, W: Floats, R: Floats, b: Floats) -> Slot:
-        """tanh(W x + R h + b): a plain recurrent layer adds in the same order as an LSTM does, so the bits agree."""
-        return self.add("rnn", (x, h), h.size, {"W": W, "R": R, "b": b}, activation="tanh")
+    def tanh_of_sum(self, op: Operation, gate: int, b: Floats, share: float = 1.0) -> Slot:
+        """tanh(share (W x + R h + b)) over the rows of one gate: a plain recurrent layer adds in the same order as an
+        LSTM does, so the bits agree."""
+        x, h, *_ = op.inputs
+        rows = slice(gate * h.size, (gate + 1) * h.size)
+        weights = {**_rows(op, "W", rows, share), **_rows(op, "R", rows, share), "b": np.float32(share) * b[rows]}
+        weights |= {key: op.weights[key] for key in ("x_scale", "h_scale") if key in op.weights}
+        return self.add(_as(op, "rnn"), (x, h), h.size, weights, **_scheme(op), activation="tanh")
 
-    def sigmoid_of_sum(self, x: Slot, h: Slot, W: Floats, R: Floats, b: Floats) -> Slot:
-        """sigmoid(s) is 0.5 tanh(0.5 s) + 0.5, and halving every weight halves s without rounding."""
-        half = np.float32(0.5)
-        tanh = self.tanh_of_sum(x, h, half * W, half * R, half * b)
-        return self.add("map", (tanh,), h.size, {}, function="affine", alpha=0.5, beta=0.5)
+    def sigmoid_of_sum(self, op: Operation, gate: int, b: Floats) -> Slot:
+        """sigmoid(s) is 0.5 tanh(0.5 s) + 0.5, and halving every weight, or its scale, halves s without rounding."""
+        tanh = self.tanh_of_sum(op, gate, b, 0.5)
+        return self.add("map", (tanh,), tanh.size, {}, function="affine", alpha=0.5, beta=0.5)
 
     def lstm(self, op: Operation) -> dict[str, Slot]:
-        x, h, _ = op.inputs
-        rows = [[w[k * h.size : (k + 1) * h.size] for w in (op.weights[key] for key in "WRb")] for k in range(4)]
+        b = op.weights["b"]
         return {
-            "i": self.sigmoid_of_sum(x, h, *rows[0]),
-            "f": self.sigmoid_of_sum(x, h, *rows[1]),
-            "g": self.tanh_of_sum(x, h, *rows[2]),
-            "o": self.sigmoid_of_sum(x, h, *rows[3]),
+            "i": self.sigmoid_of_sum(op, 0, b),
+            "f": self.sigmoid_of_sum(op, 1, b),
+            "g": self.tanh_of_sum(op, 2, b),
+            "o": self.sigmoid_of_sum(op, 3, b),
             "c": op.outputs[1],
             "h": op.outputs[0],
         }
 
+    def candidate(self, op: Operation, key: str) -> Slot:
+        """One of the two sums of a GRU's candidate."""
+        n = op.inputs[1].size
+        values, scale = (op.inputs[0], "x_scale") if key == "W" else (op.inputs[1], "h_scale")
+        rows = slice(2 * n, 3 * n)
+        weights = {name.replace(key, "W"): w for name, w in _rows(op, key, rows).items()}
+        weights["b"] = op.weights[f"b_{key}"][rows]
+        if scale in op.weights:
+            weights["x_scale"] = np.broadcast_to(op.weights[scale], values.size)
+        return self.add(_as(op, "dense"), (values,), n, weights, **_scheme(op), rows=1)
+
     def gru(self, op: Operation) -> dict[str, Slot]:
-        x, h = op.inputs
-        n = h.size
-        W, R = op.weights["W"], op.weights["R"]
+        n = op.inputs[1].size
         b = op.weights["b_W"] + op.weights["b_R"]
-        r = self.sigmoid_of_sum(x, h, W[:n], R[:n], b[:n])
-        z = self.sigmoid_of_sum(x, h, W[n : 2 * n], R[n : 2 * n], b[n : 2 * n])
-        from_x = self.add("dense", (x,), n, {"W": W[2 * n :], "b": op.weights["b_W"][2 * n :]}, rows=1)
-        from_h = self.add("dense", (h,), n, {"W": R[2 * n :], "b": op.weights["b_R"][2 * n :]}, rows=1)
+        r, z = self.sigmoid_of_sum(op, 0, b), self.sigmoid_of_sum(op, 1, b)
+        from_x, from_h = self.candidate(op, "W"), self.candidate(op, "R")
         part = self.add("binary", (r, from_h), n, {}, function="mul")
         both = self.add("binary", (from_x, part), n, {}, function="add")
         candidate = self.add("map", (both,), n, {}, function="tanh", alpha=0.0, beta=0.0)
@@ -115,10 +126,32 @@ class _Beside:
         return {"h": op.outputs[0]}
 
 
+def cell(op: Operation) -> str:
+    """lstm, gru or rnn, also where the weights are integers."""
+    return op.kind.removeprefix(_QUANTIZED)
+
+
+def _as(op: Operation, kind: str) -> str:
+    """The kind of another operation on the same weights."""
+    return _QUANTIZED + kind if op.kind.startswith(_QUANTIZED) else kind
+
+
+def _scheme(op: Operation) -> dict[str, Any]:
+    return {"scheme": op.attributes["scheme"]} if "scheme" in op.attributes else {}
+
+
+def _rows(op: Operation, key: str, rows: slice, share: float = 1.0) -> dict[str, npt.NDArray[Any]]:
+    """A share of some rows of a matrix: of integers, it is their scale that is less."""
+    scale = f"{key}_scale"
+    if scale in op.weights:
+        return {key: op.weights[key][rows], scale: np.float32(share) * op.weights[scale][rows]}
+    return {key: np.float32(share) * op.weights[key][rows]}
+
+
 def layers(model: Model) -> dict[str, Operation]:
     """The recurrent layers by name: their own, with a number where it is none or not the only one of this name."""
-    found = [op for op in model.program.operations if op.kind in WORDS]
-    names = [op.name or op.kind for op in found]
+    found = [op for op in model.program.operations if cell(op) in WORDS]
+    names = [op.name or cell(op) for op in found]
     return {
         name if names.count(name) == 1 else f"{name}.{names[:k].count(name)}": op
         for k, (name, op) in enumerate(zip(names, found, strict=True))
@@ -128,7 +161,7 @@ def layers(model: Model) -> dict[str, Operation]:
 def in_words(model: Model, gate: str) -> str:
     """ "lstm.f" is "forgetting"."""
     layer, _, letter = gate.rpartition(".")
-    return WORDS[layers(model)[layer].kind][letter]
+    return WORDS[cell(layers(model)[layer])][letter]
 
 
 def with_gates(model: Model) -> tuple[Model, dict[str, slice]]:
@@ -138,12 +171,8 @@ def with_gates(model: Model) -> tuple[Model, dict[str, slice]]:
     if not found:
         if program.onnx:
             raise StateError(f"model {model.name!r} runs with ONNX Runtime, which does not show the gates of a layer")
-        quantized = " (its layers are quantized: read the gates of the model it was made from)"
-        raise StateError(
-            f"model {model.name!r} has no recurrent layer whose gates could be read"
-            f"{quantized if any(op.kind.startswith('quantized') for op in program.operations) else ''}"
-        )
-    slots = {f"{name}.{gate}": s for name, op in found.items() for gate, s in getattr(beside, op.kind)(op).items()}
+        raise StateError(f"model {model.name!r} has no recurrent layer whose gates could be read")
+    slots = {f"{name}.{gate}": s for name, op in found.items() for gate, s in getattr(beside, cell(op))(op).items()}
     places, start = {}, program.output_size
     for name, slot in slots.items():
         places[name] = slice(start, start + slot.size)

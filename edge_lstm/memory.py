@@ -223,7 +223,11 @@ class Memory:
     def fail(self, status: int, x: Floats, what: str) -> NoReturn:
         """Raise what a call's status means; x is the reading that was refused."""
         if status == layout.BAD_STATE:
-            raise StateError(f"{what} would have made the memory infinite: the network is unstable; it was not taken")
+            integers = any("x_scale" in op.weights for op in self.model.program.operations)
+            also = ", or a value that becomes an integer" if integers else ""
+            raise StateError(
+                f"{what} would have made the memory infinite{also}: the network is unstable; it was not taken"
+            )
         if status == layout.BAD_INDEX:
             raise ReadingError(f"{what} gives a number beyond the model's vocabulary; it was not taken")
         place = next(k for k, value in enumerate(x) if not math.isfinite(value))

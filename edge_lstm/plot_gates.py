@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from edge_lstm.explain import Explained, longest_first
-from edge_lstm.gates import WORDS, in_words, layers
+from edge_lstm.gates import WORDS, cell, in_words, layers
 from edge_lstm.plot import check_plot
 
 if TYPE_CHECKING:
@@ -38,7 +38,7 @@ def plot_gates(model: Model, explained: Explained, layer: str, title: str, path:
     check_plot(path)
     from matplotlib.figure import Figure
 
-    letters = list(WORDS[layers(model)[layer].kind])
+    letters = list(WORDS[cell(layers(model)[layer])])
     order = longest_first(explained.units, layer)
     height = min(2.2, max(0.8, 0.055 * len(order)))
     heights = [*_heights(model.inputs), *[height] * len(letters), *_heights(model.outputs)]

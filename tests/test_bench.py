@@ -4,6 +4,7 @@ judged here; how fast this is depends on the machine."""
 from __future__ import annotations
 
 import json
+import re
 import time
 from pathlib import Path
 
@@ -11,12 +12,14 @@ import numpy as np
 import pytest
 
 import edge_lstm
-from edge_lstm import bench
+from edge_lstm import bench, bench_machine
 from edge_lstm.cli import main
-from edge_lstm.cli.bench import verdict
+from edge_lstm.cli.bench import command, verdict
 from edge_lstm.model import Channel, Model, channels_for
 from edge_lstm.program import Builder
 from tests import nets
+from tests.engines.graphs import lstm_step
+from tests.engines.test_whole_logs import log_model, two_layers
 
 EXAMPLES = Path(edge_lstm.__file__).parent / "examples"
 
@@ -28,7 +31,7 @@ def found(tmp_path_factory: pytest.TempPathFactory) -> dict:
     edge_lstm.save(edge_lstm.import_onnx(EXAMPLES / "slip_stall.onnx"), path)
     seen: list[str] = []
     against = EXAMPLES / "slip_stall.onnx"
-    plan = bench.Plan(0.02, 2000, starts=1)
+    plan = bench.Plan(0.02, 2000)
     made = bench.measure(edge_lstm.load(path), path, plan, against, lambda what, share: seen.append(what))
     assert {"single steps", "a whole log", "many streams", "new processes", "ONNX Runtime"} <= set(seen)
     return json.loads(json.dumps(made, allow_nan=False))
@@ -42,6 +45,21 @@ def test_percentiles_are_in_order_and_of_as_many_steps_as_asked(found: dict):
         assert 0 < times["p50"] <= times["p99"] <= times["p99.9"] <= times["max"]
         assert times["jitter"] == pytest.approx(times["p99.9"] - times["p50"])
     assert found["sustains_hz"] == pytest.approx(1e6 / 2 / found["step_us"]["p99.9"])
+
+
+def test_percentiles_are_numpy_s():
+    """Over any times, also longer than a millisecond, in any number of blocks: the percentiles that sorting gives."""
+    random = np.random.default_rng(0)
+    ns = np.exp(random.normal(9, 3, 20_000)).astype(np.int64)
+    times = bench.Times()
+    for part in np.split(ns, 10):
+        times.add(part)
+    told, ordered = times.told(), np.sort(ns)
+    assert told["calls"] == 20_000
+    assert [told[key] for key in ("p50", "p99", "p99.9", "max")] == (
+        ordered[[10_000, 19_800, 19_980, 19_999]] / 1e3
+    ).tolist()
+    assert (ns > 1_000_000).sum() > 100
 
 
 def test_everything_is_told(found: dict):
@@ -97,9 +115,9 @@ def test_late_outputs_are_counted():
 )
 def test_a_noisy_machine_is_named(monkeypatch, waited, stolen, spread, longest, words):
     """Each sign of a disturbance gives its sentence, a quiet machine none, and the verdict says whose the peaks are."""
-    monkeypatch.setattr(bench.Disturbance, "shares", lambda self: (waited, stolen))
+    monkeypatch.setattr(bench_machine.Disturbance, "shares", lambda self: (waited, stolen))
     step = {"p50": 1.0, "p99.9": 2.0, "spread": spread}
-    told = bench.noise(bench.Disturbance(), step, {"max": longest})
+    told = bench_machine.noise(bench_machine.Disturbance(), step, {"max": longest})
     assert len(told["why"]) == len(words)
     assert all(word in why for word, why in zip(words, told["why"], strict=True))
     sentence = verdict({"step_us": step, "sustains_hz": 250_000.0, "noise": told}, 200.0)
@@ -129,6 +147,21 @@ def test_readings_are_what_the_model_takes():
     model.stream().run(rows)
 
 
+def test_the_page_lists_every_key(found: dict):
+    """BENCH.md names each key of --json and no other, and each command on it is one that the program takes."""
+    page = (Path(edge_lstm.__file__).parent / "BENCH.md").read_text()
+    rows = [line.split("|")[1:3] for line in page.splitlines() if line.startswith("| `")]
+    keys = {key for names, _ in rows for key in re.findall(r"`(\w+)`", names)}
+    assert keys == set(found) | {"verdict"}
+    inner = {key for value in found.values() if isinstance(value, dict) for key in value}
+    named = set(re.findall(r"`([\w.]+)`", page))
+    assert {key for key in inner if not key.isdigit()} <= named
+    for line in re.findall(r"^    edge-lstm (.*)$", page, re.M):
+        verb, *arguments = line.split()
+        assert verb == "bench"
+        command.make_context(verb, arguments).close()
+
+
 def test_a_window_model_is_measured_too(tmp_path: Path, capsys):
     """A model that has a window speaks from its first timed step on; many streams are refused with the reason."""
     path = tmp_path / "window.npz"
@@ -137,6 +170,19 @@ def test_a_window_model_is_measured_too(tmp_path: Path, capsys):
     out = " ".join(capsys.readouterr().out.split())
     for words in ("p99.9", "0 bytes kept per step", "window of 50", "from process start", "µs, and all but one"):
         assert words in out
+
+
+def test_a_model_that_onnx_runtime_runs_is_measured_too(tmp_path: Path, capsys):
+    """Its steps, log and start have figures; one that takes whole logs only is refused with a sentence."""
+    model = edge_lstm.import_onnx(lstm_step(tmp_path / "cell.onnx"), engine="onnxruntime")
+    edge_lstm.save(model, tmp_path / "cell.npz")
+    assert main(["bench", str(tmp_path / "cell.npz"), "--readings", "1000", "--seconds", "0.02", "--json"]) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert found["step_us"]["p50"] > 0
+    assert found["allocated"]["kept_bytes"] < 1
+    edge_lstm.save(log_model(two_layers(tmp_path / "log.onnx")), tmp_path / "log.npz")
+    assert main(["bench", str(tmp_path / "log.npz")]) == 2
+    assert "takes whole logs only" in capsys.readouterr().err
 
 
 def test_bad_input_is_a_sentence(tmp_path: Path, capsys):

@@ -8,6 +8,7 @@ import pytest
 from edge_lstm.errors import StateError
 from edge_lstm.gates import WORDS, GateStream
 from tests import nets
+from tests.quantized_nets import SCHEMES, quantized_network
 from tests.test_forecast import follower
 
 XS = nets.readings(60, 8, seed=2)
@@ -30,6 +31,25 @@ def test_gates_on_or_off_gives_the_same_bits(kind: str, window: int | None):
     other.restore(plain.snapshot())
     plain.restore(gated.snapshot())
     assert other.step(XS[0]).tobytes() == plain.step(XS[0]).tobytes()
+
+
+@pytest.mark.parametrize("scheme", SCHEMES)
+@pytest.mark.parametrize("kind", nets.CELLS)
+def test_the_gates_of_integers_are_those_the_layer_computes(kind: str, scheme: str):
+    """A quantized layer has gates too: the outputs keep their bits, and the next memory follows from the gates."""
+    model = quantized_network(kind, scheme, units=13, layers=2)
+    plain, gated = model.stream(), model.stream(gates=True)
+    for x in XS[:20]:
+        before = {name: value.astype(float) for name, value in gated.state.items()}
+        assert gated.step(x).tobytes() == plain.step(x).tobytes()
+        for name in (f"{kind}0", f"{kind}1"):
+            g = {key: gated.gates[f"{name}.{key}"].astype(float) for key in WORDS[kind]}
+            if kind == "lstm":
+                assert g["c"] == pytest.approx(g["f"] * before[f"{name}.c"] + g["i"] * g["g"], abs=2e-7)
+                assert g["h"] == pytest.approx(g["o"] * np.tanh(g["c"]), abs=5e-7)
+            elif kind == "gru":
+                assert g["h"] == pytest.approx((1 - g["z"]) * g["n"] + g["z"] * before[f"{name}.h"], abs=5e-7)
+            assert (g["h"] == gated.state[f"{name}.h"]).all()
 
 
 def test_an_lstm_is_made_of_its_gates():

@@ -11,6 +11,7 @@ import pytest
 from edge_lstm.errors import ProgramError
 from edge_lstm.program import Builder, Operation, Program, Slot
 from tests.nets import network
+from tests.quantized_nets import CELLS, quantized_network
 
 
 def replaced(program: Program, number: int, **changes: object) -> Program:
@@ -71,6 +72,50 @@ def test_a_broken_added_operation_is_refused(operation, message):
     """Unknown functions, sizes that do not go together and indices out of bounds raise ProgramError."""
     with pytest.raises(ProgramError, match=message):
         dataclasses.replace(PROGRAM, arena_size=END + 16, operations=(*PROGRAM.operations, operation))
+
+
+@pytest.mark.parametrize("kind", CELLS)
+@pytest.mark.parametrize(
+    ("key", "change", "message"),
+    [
+        ("W", lambda w: w.astype(np.int16), "needs int8"),
+        ("W", lambda w: w[:, 1:], "needs int8"),
+        ("R", lambda w: np.full_like(w, -128), "holds -128"),
+        ("R", lambda w: None, "has weights"),
+        ("h_scale", lambda w: None, "has weights"),
+        ("x_scale", lambda w: np.zeros_like(w), "between 2"),
+        ("x_scale", lambda w: -w, "between 2"),
+        ("W_scale", lambda w: w * np.float32(1e-38), "between 2"),
+        ("W_scale", lambda w: np.full_like(w, 2.0**127), "between 2"),
+        ("R_scale", lambda w: w * np.nan, "NaN"),
+        ("R_scale", lambda w: w.astype(np.float64), "float64"),
+        ("x_scale", lambda w: w[:1], "needs float32"),
+    ],
+)
+def test_integers_and_scales_that_do_not_fit_are_refused(kind, key, change, message):
+    """Each array of a quantized layer that is not there, of another type or shape, or out of range raises."""
+    program = quantized_network(kind).program
+    weights = dict(program.operations[0].weights)
+    changed = change(weights.pop(key))
+    with pytest.raises(ProgramError, match=message):
+        replaced(program, 0, weights=weights if changed is None else {**weights, key: changed})
+
+
+def test_a_scheme_that_is_none_is_refused():
+    """A scheme unknown, missing, or of other arrays than those given raises ProgramError."""
+    program = quantized_network("lstm").program
+    for scheme, message in (("int4", "unknown"), (["int8"], "unknown"), ("int8-weights", "has weights")):
+        with pytest.raises(ProgramError, match=message):
+            replaced(program, 0, attributes={"scheme": scheme})
+    with pytest.raises(ProgramError, match="scheme None is unknown"):
+        replaced(program, 0, attributes={})
+
+
+def test_a_quantized_program_tells_its_cost():
+    """Multiply-adds and weights are those of the float program; scales are no weights."""
+    quantized, plain = quantized_network("gru").program, network("gru").program
+    assert quantized.multiply_adds == plain.multiply_adds
+    assert quantized.weight_count == plain.weight_count
 
 
 @pytest.mark.parametrize("size", [0, -16, 17, 1 << 40])

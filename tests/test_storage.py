@@ -14,6 +14,7 @@ from edge_lstm.errors import ModelFileError
 from edge_lstm.model import Channel, Model, channels_for
 from edge_lstm.program import Builder
 from tests.nets import CELLS, network, readings
+from tests.quantized_nets import SCHEMES, quantized_network
 
 
 @pytest.mark.parametrize("kind", CELLS)
@@ -52,6 +53,20 @@ def test_every_operation_kind_survives_the_file(tmp_path):
     edge_lstm.save(model, tmp_path / "m.npz")
     xs = readings(10, 6)
     assert edge_lstm.load(tmp_path / "m.npz").stream().run(xs).tobytes() == model.stream().run(xs).tobytes()
+
+
+@pytest.mark.parametrize("scheme", SCHEMES)
+def test_integers_survive_the_file(scheme, tmp_path):
+    """A quantized model is as many bytes smaller as its weights are, and computes the same bits after loading."""
+    model = quantized_network("gru", scheme, units=64)
+    edge_lstm.save(model, tmp_path / "q.npz")
+    edge_lstm.save(network("gru", units=64), tmp_path / "f.npz")
+    xs = readings(10, 8)
+    loaded = edge_lstm.load(tmp_path / "q.npz")
+    assert loaded.digest == model.digest
+    assert loaded.stream().run(xs).tobytes() == model.stream().run(xs).tobytes()
+    sizes = [(tmp_path / name).stat().st_size for name in ("q.npz", "f.npz")]
+    assert sizes[0] < sizes[1] - 2.5 * model.program.multiply_adds
 
 
 def test_weights_that_operations_share_stand_once_in_file_and_memory(tmp_path):

@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 
 import edge_lstm
-from edge_lstm.bench import allocated, block
+from edge_lstm.bench import allocated, block, first_start
 from tools.bench_hand import c_library
 from tools.bench_network import INPUTS, Contender, Floats, Network
 from tools.bench_peers import GENERAL, OURS, OURS_INT8, SAME_DOOR, contenders
@@ -83,7 +83,7 @@ def log(found: dict[str, Contender], rounds: int, count: int, base: str = OURS) 
 def logs(found: dict[str, Contender], rounds: int, count: int, streams: int) -> Figures:
     """As many logs at once, µs per reading of one of them."""
     xs = readings(count * streams).reshape(count, streams, INPUTS)
-    works = {name: lambda c=c: c.logs(xs) for name, c in found.items() if c.logs}
+    works = {name: c.logs(xs) for name, c in found.items() if c.logs}
     return per_reading(compare(works, rounds, long=True), count * streams)
 
 
@@ -144,6 +144,7 @@ def latency(found: dict[str, Contender], steps: int) -> dict[str, dict[str, floa
     return result
 
 
+FIRST = f"{OURS}, the very first start, which compiles"
 STARTS = {
     OURS: "import edge_lstm; y = edge_lstm.load('{folder}/model.npz').stream().step([0.5] * 8)",
     "ONNX Runtime, run()": (
@@ -193,7 +194,9 @@ def start(network: Network, names: list[str], folder: Path, rounds: int) -> dict
             if turn:  # the first one warms the caches
                 times[name].append(time.perf_counter() - begin)
                 memory[name] = int(done.stdout.split()[-1]) / 1024
-    return {n: {"seconds": statistics.median(t), "MiB": memory[n]} for n, t in times.items()}
+    result = {n: {"seconds": statistics.median(t), "MiB": memory[n]} for n, t in times.items()}
+    result[FIRST] = dict(zip(("seconds", "MiB"), first_start(folder / "model.npz"), strict=True))
+    return result
 
 
 def quantized(network: Network, folder: Path, rounds: int, rows: dict[str, Any]) -> None:

@@ -23,13 +23,13 @@ INPUTS, OUTPUTS = 8, 4
 
 @dataclass
 class Contender:
-    """step: (I,) to (O,). log: (T, I) to (T, O), from the reset state. logs: N of them, (T, N, I). batch: (N, I) to
-    (N, O), N streams' one step."""
+    """step: (I,) to (O,). log: (T, I) to (T, O), from the reset state. logs: from N of them, (T, N, I), a call that
+    runs them, to (T, N, O) or a list of N (T, O). batch: (N, I) to (N, O), N streams' one step."""
 
     step: Callable[[Floats], Any]
     reset: Callable[[], object]
     log: Callable[[Floats], Any] | None = None
-    logs: Callable[[Floats], Any] | None = None
+    logs: Callable[[Floats], Callable[[], Any]] | None = None
     batch: Callable[[Floats], Any] | None = None
     error: float = 0.0  # the largest difference from float64 that was seen
 

@@ -14,7 +14,9 @@ import sys
 import tempfile
 import warnings
 from collections.abc import Callable
+from concurrent.futures import ProcessPoolExecutor
 from contextlib import redirect_stderr, redirect_stdout
+from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
@@ -347,35 +349,40 @@ def outcome(path: Path, entry: dict[str, Any], dynamic: bool) -> str:
     return f"refused: {said}"
 
 
-def main() -> int:
+def attempts(name: str) -> dict[str, list[str]]:
+    """What becomes of one model through every exporter and operator set: result -> the exports that have it."""
     warnings.filterwarnings("ignore")
     logging.disable(logging.CRITICAL)
-    only = sys.argv[1] if len(sys.argv) > 1 else ""
-    lines, counts = [], {"equal": 0, "refused": 0, "exporter": 0, "wrong": 0}
+    torch.set_num_threads(1)
+    entry = MODELS[name]
+    results: dict[str, list[str]] = {}
     with tempfile.TemporaryDirectory() as folder:
-        for name, entry in MODELS.items():
-            if only not in name:
-                continue
-            results: dict[str, list[str]] = {}
-            for dynamo, opsets in ((False, LEGACY), (True, DYNAMO)):
-                for opset in opsets:
-                    for dynamic in (True, False):
-                        if dynamic and (entry.get("step") or entry.get("static") or (dynamo and opset != DYNAMO[0])):
-                            continue
-                        torch.manual_seed(0)
-                        model = entry["make"]().eval()
-                        path = Path(folder) / f"m{len(lines)}_{dynamo}_{opset}_{dynamic}.onnx"
-                        kind = "step" if entry.get("step") else "open T" if dynamic else f"T = {T}"
-                        label = f"{'dynamo' if dynamo else 'legacy'} {opset}, {kind}"
-                        try:
-                            export(model, path, entry, opset, dynamo, dynamic)
-                        except Exception as error:
-                            counts["exporter"] += 1
-                            results.setdefault(f"the exporter fails ({type(error).__name__})", []).append(label)
-                            continue
-                        result = outcome(path, entry, dynamic)
-                        counts[{"e": "equal", "r": "refused"}.get(result[0], "wrong")] += 1
-                        results.setdefault(result, []).append(label)
+        for dynamo, opset in [*((False, o) for o in LEGACY), *((True, o) for o in DYNAMO)]:
+            for dynamic in (True, False):
+                if dynamic and (entry.get("step") or entry.get("static") or (dynamo and opset != DYNAMO[0])):
+                    continue
+                torch.manual_seed(0)
+                model = entry["make"]().eval()
+                path = Path(folder) / f"{dynamo}_{opset}_{dynamic}.onnx"
+                kind = "step" if entry.get("step") else "open T" if dynamic else f"T = {T}"
+                try:
+                    export(model, path, entry, opset, dynamo, dynamic)
+                    result = outcome(path, entry, dynamic)
+                except Exception as error:
+                    result = f"the exporter fails ({type(error).__name__})"
+                results.setdefault(result, []).append(f"{'dynamo' if dynamo else 'legacy'} {opset}, {kind}")
+    return results
+
+
+def main() -> int:
+    """All models, or those whose name holds the argument, on two processes; writes the page where all are tried."""
+    only = sys.argv[1] if len(sys.argv) > 1 else ""
+    names = [name for name in MODELS if only in name]
+    lines, counts = [], dict.fromkeys(("equal", "refused", "exporter", "wrong"), 0)
+    with ProcessPoolExecutor(2, get_context("spawn")) as pool:
+        for name, results in zip(names, pool.map(attempts, names), strict=True):
+            for result, exports in results.items():
+                counts[{"e": "equal", "r": "refused", "t": "exporter"}.get(result[0], "wrong")] += len(exports)
             print(name, *(f"  {', '.join(v)}: {k}" for k, v in results.items()), sep="\n", flush=True)
             lines.append(f"| {name} | " + "<br>".join(f"{'; '.join(v)}: **{k}**" for k, v in results.items()) + " |")
     print(counts)

@@ -98,12 +98,12 @@ def differences(family: str, lanes: int) -> list[str]:
     return found
 
 
-def main() -> int:
+def main(arguments: list[str] | None = None) -> int:
     """The command."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
     parser.add_argument("--family", choices=[*FAMILIES], action="append", help="only this one")
     parser.add_argument("--lanes", type=int, choices=LANES, action="append", help="only so many")
-    chosen, wrong = parser.parse_args(), 0
+    chosen, wrong = parser.parse_args(arguments), 0
     for family in chosen.family or FAMILIES:
         for lanes in chosen.lanes or LANES:
             found = differences(family, lanes) if runs_here(family) else None

@@ -25,7 +25,8 @@ from edge_lstm.cli.common import (
 )
 
 if TYPE_CHECKING:
-    from edge_lstm.bench import Tell, Values
+    from edge_lstm.bench import Tell
+    from edge_lstm.bench_machine import Values
 
 _PLENTY = 0.01  # of a period: less is not worth mentioning
 
@@ -73,6 +74,8 @@ def command(
         raise Failure(2, f"{against}: there is no such file")
     loaded = load(model)
     announce_compiling(loaded)
+    if loaded.whole_log:
+        raise Failure(2, f"{model}: takes whole logs only, so there is no step to time; edge-lstm replay runs it")
     plan = Plan(seconds, readings, compile=compiling, realtime=realtime_of(AS_ANY, asked))
     with applied(plan.realtime):  # what cannot be is said now, not after a minute
         pass
@@ -110,7 +113,7 @@ def _progress() -> Iterator[Tell]:
 def verdict(found: Values, rate_hz: float | None) -> str:
     """One sentence."""
     step, sustains = found["step_us"], found["sustains_hz"]
-    said = f"A reading takes {step['p50']:.3g} µs, and all but one in a thousand at most {step['p99.9']:.3g} µs: "
+    said = f"A reading takes {_us(step['p50'])}, and all but one in a thousand at most {_us(step['p99.9'])}: "
     if rate_hz:
         share = step["p99.9"] * rate_hz / 1e6
         used = f"under {_PLENTY:.0%}" if share < _PLENTY else f"{share:.0%}"
@@ -121,8 +124,12 @@ def verdict(found: Values, rate_hz: float | None) -> str:
             return said + f"for {sustains:,.0f} readings/s is what it sustains with half of each period to spare."
     said += f"up to {_round(sustains):,} readings/s leave half of each period to spare"
     if found["noise"]["why"]:
-        said += "; but the machine was not quiet (see above), so the slowest steps are its doing, not the model's"
+        said += "; but the machine was not quiet (see noise), so the slowest steps are its doing, not the model's"
     return said + "."
+
+
+def _us(value: float) -> str:
+    return f"{value:.3g} µs" if value < 1000 else f"{value:,.0f} µs"
 
 
 def _round(value: float) -> int:
@@ -168,18 +175,15 @@ def lines(found: Values) -> Iterator[tuple[str, str]]:
     memory, log, start, streams, paced = (found[key] for key in ("allocated", "log", "start", "streams_us", "paced_us"))
     yield "steps", f"{found['step_us']['calls']:,} timed one by one, the clock's own time included"
     yield "paced", f"{paced['late']:,} of {paced['calls']:,} outputs came after the next reading was due"
-    moment = f"({memory['momentary_bytes']} for a moment, NumPy's to show the reading)"
-    yield (
-        "memory",
-        f"{memory['kept_bytes']:g} bytes kept per step {moment}, {memory['collections']} collections of garbage",
-    )
+    kept = f"{memory['kept_bytes']:g} bytes kept per step, at most {memory['momentary_bytes']:,} taken for a moment"
+    yield "memory", f"{kept}, {memory['collections']} collections of garbage"
     yield "a log", f"{_round(log['per_s']):,} readings/s in one call of {log['readings']:,} ({log['us']:.3g} µs each)"
     each = ", ".join(f"{count}: {us:.3g}" for count, us in streams.items() if count != "why")
     yield "streams", streams.get("why") or f"stepping together, µs for each of them: {each}"
     yield (
         "start",
         f"{start['seconds']:.2f} s from process start to the first output, {start['rss_mib']:.0f} MiB; "
-        f"first step {start['first_step_us']:,.0f} µs, later ones {start['later_step_us']:.3g} µs",
+        f"first step {_us(start['first_step_us'])}, later ones {_us(start['later_step_us'])}",
     )
     if "compiling_seconds" in start:
         yield "compile", f"{start['compiling_seconds']:.1f} s to the first output of the very first start"

@@ -147,7 +147,7 @@ def _show(model: Model, found: dict[str, Any]) -> None:
     for number, op in enumerate(() if model.program.onnx else model.program.operations):
         sizes = " ".join(str(s.size) for s in op.inputs) + " → " + " ".join(str(s.size) for s in op.outputs)
         shapes = " ".join(f"{key} {'×'.join(map(str, w.shape))}" for key, w in op.weights.items())
-        kind = f"{op.kind} {op.attributes['function']}" if "function" in op.attributes else op.kind
+        kind = " ".join([op.kind, *(str(op.attributes[key]) for key in ("function", "scheme") if key in op.attributes)])
         operations.add_row(str(number), kind, escape(op.name), sizes, shapes, f"{op.multiply_adds:,}")
     if operations.row_count:
         console.print(_filled(operations, ""))

@@ -131,9 +131,10 @@ def _show(found: Report, quantized: Model, readings: list[int], held: list[int])
     (before, after), (file_before, file_after) = found.weight_bytes, found.file_bytes
     console.print(f"weights {before:,} → {after:,} bytes ({before / after:.1f} times smaller), ", end="")
     console.print(f"file {file_before:,} → {file_after:,} bytes")
-    if found.reading_us and found.speedup:
-        was, now = found.reading_us
-        console.print(f"a reading in a log takes {was:.3g} → {now:.3g} µs here ({found.speedup:.2f} times as fast)")
+    for what, speed in (("one at a time", found.step), ("in a log", found.log)):
+        if speed:
+            times = f"{speed.float32_us:.3g} → {speed.quantized_us:.3g} µs"
+            console.print(f"a reading takes {times} here {what} ({speed.ratio:.2f} times as fast)")
     console.print(_text(_verdict(found)))
     console.print(f"digest {found.source_digest[:16]}… → {found.digest[:16]}…")
 

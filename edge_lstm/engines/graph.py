@@ -104,7 +104,9 @@ class OnnxGraph:
         missing = [n for n in needed if n not in self.types]
         missing += [n for n in (*self.outputs, *self.states.values()) if n not in declared]
         if missing:
-            raise ImportModelError(f"the graph has no input or output {missing[0]!r}; the model was made from another")
+            raise ImportModelError(
+                f"the graph has no input or output {missing[0]!r}; the model was made from another file"
+            )
         # Exporters leave a fixed length in the outputs of graphs with an open one; ONNX Runtime then relies on it.
         timed = [(self.shapes[n], a["time"]) for n, a in self.axes.items()]
         timed += [(declared[n], a["time"]) for n, a in self.outputs.items()]

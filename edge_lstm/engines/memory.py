@@ -89,6 +89,16 @@ class GraphMemory(Memory):
             views.append(np.lib.stride_tricks.as_strided(values, (copies, steps, width), strides))
         self._xs, self._ys = views
 
+    def pointing(self) -> bytes:
+        """As `Memory.pointing`."""
+        self._pointed = self._xs, self._ys
+        return super().pointing()
+
+    def point_back(self, pointing: bytes) -> None:
+        """As `Memory.point_back`, to the latest `pointing`."""
+        self._xs, self._ys = self._pointed
+        super().point_back(pointing)
+
     def reset(self) -> None:
         """Every copy as it began."""
         self._arenas[:] = self._initial
@@ -111,8 +121,7 @@ class GraphMemory(Memory):
                 found.append(step)
             for k, (y, after) in enumerate(found):
                 self._arenas[k, self._elements] = after
-                if speaks:
-                    self._ys[k, t] = y * self._y_scale + self._y_offset
+                self._ys[k, t] = y * self._y_scale + self._y_offset if speaks else np.nan
             frame[layout.SEEN], frame[layout.DONE] = seen, t + 1
             status = layout.OK if speaks else layout.NOT_YET
         return status
@@ -129,7 +138,9 @@ class GraphMemory(Memory):
             frame[layout.DONE] = int(np.argmin(whole))
             return layout.BAD_READING
         if frame[layout.SEEN] or not len(xs):
-            self._why = "the model takes a whole log at once: reset it before the next (a missing reading cuts one in two)"
+            self._why = (
+                "the model takes a whole log at once: reset it before the next (a missing reading cuts one in two)"
+            )
             return layout.BAD_INDEX if len(xs) else layout.OK
         try:
             shown, _ = self._graph.run((xs - self._offset) / self._scale, self._zero)
@@ -137,6 +148,7 @@ class GraphMemory(Memory):
             self._why = str(error)
             return layout.BAD_INDEX
         start = 0
+        self._ys[0] = np.nan
         for y in shown:  # of every reading, or of the newest only
             part = slice(start, start + y.shape[1])
             self._ys[0, len(xs) - len(y) :, part] = y * self._y_scale[part] + self._y_offset[part]

@@ -13,7 +13,7 @@ import numpy as np
 
 from edge_lstm.importers.onnx_call import Call, sized
 from edge_lstm.importers.onnx_graph import DTYPES
-from edge_lstm.importers.onnx_lower import Lowering, Operand
+from edge_lstm.importers.onnx_lower import NARROW, Lowering, Operand
 from edge_lstm.importers.onnx_parts import binary, one_moment, unary
 from edge_lstm.importers.onnx_tags import Tagged, first_unique, tag, unique_rows
 
@@ -55,7 +55,8 @@ def _cast(c: Call, low: Lowering) -> Tagged:
     x = low.tagged(c, c.array(0))
     if c.node.op == "CastLike":
         like = c.array(1)
-        kind = like.kind if isinstance(like, Tagged) else like.dtype.kind
+        kind, name = (like.kind, low.narrow) if isinstance(like, Tagged) else (like.dtype.kind, like.dtype.name)
+        name = name if kind in "iu" else ""
     else:
         name = DTYPES.get(c.attribute("to"), "")
         kind = (
@@ -68,6 +69,10 @@ def _cast(c: Call, low: Lowering) -> Tagged:
         if not kind:
             shown = f"{c.attribute('to')} ({name or 'unknown'})"
             raise c.fail(f"attribute to = {shown}: values of the network stay float32; export the model in float32")
+    if name in NARROW:
+        if x.kind != "b":
+            raise c.fail(f"casts to {name}: values beyond its range would wrap around; cast to int64 or float32")
+        low.narrow = name
     kind = "i" if kind == "u" else kind
     if kind == "b":
         return x if x.kind == "b" else unary(c, low, "not", unary(c, low, "not", x))

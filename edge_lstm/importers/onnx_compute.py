@@ -177,6 +177,8 @@ def _pow(c: Call, low: Lowering) -> Tagged:
     value = float(exponent.reshape(-1)[0]) if isinstance(exponent, np.ndarray) and exponent.size == 1 else None
     if value is None:
         raise c.fail("its exponent must be one constant number")
+    if isinstance(x, Tagged) and x.kind == "i" and (exponent.dtype.kind not in "iu" or value < 0):
+        raise c.fail("a power of whole numbers needs a whole exponent; cast to float32 first")
     size = abs(value)
     if 2 * size != int(2 * size) or size > 16:
         # Exact only for x > 0; for x < 0 the operator gives NaN, which no stream takes.

@@ -15,7 +15,7 @@ import numpy as np
 from edge_lstm.errors import ImportModelError, TooLargeError, UnsupportedError
 from edge_lstm.importers.onnx_axes import Axes, assignments
 from edge_lstm.importers.onnx_graph import Graph, Value
-from edge_lstm.importers.onnx_lower import Carry, Lag, Lowering, Operand
+from edge_lstm.importers.onnx_lower import NARROW, Carry, Lag, Lowering, Operand
 from edge_lstm.importers.onnx_states import Pairs
 from edge_lstm.importers.onnx_tags import (
     ENDED,
@@ -147,6 +147,7 @@ def _run(low: Lowering, source: Source, axes: Axes, pairs: Pairs, traced: Drawin
     pieces: list[tuple[Place, str, Ids]] = []
     for value in graph.inputs:
         dims = _fitting(value, axes.dims(value, low.length, low.batch))
+        low.narrow = low.narrow or (value.dtype if value.dtype in NARROW else "")
         if value.name in source.zero:
             values[value.name] = np.zeros(dims, np.float32)
             continue
@@ -255,6 +256,7 @@ def _draw_window(source: Source, axes: Axes, length: int, sizes: tuple[int, int]
     given: dict[str, Ids] = {}
     for value in graph.inputs:
         dims = _fitting(value, axes.dims(value, length, low.batch))
+        low.narrow = low.narrow or (value.dtype if value.dtype in NARROW else "")
         if value.name in source.zero:
             values[value.name] = np.zeros(dims, np.float32)
             continue

@@ -18,11 +18,12 @@ import numpy.typing as npt
 from edge_lstm.engines.graph import Array, OnnxGraph, one_line
 from edge_lstm.errors import ImportModelError
 from edge_lstm.importers.onnx_axes import Axes, assignments, check_names
-from edge_lstm.importers.onnx_graph import Value
+from edge_lstm.importers.onnx_graph import Graph, Value
 
 OPEN = 7  # readings in an experiment where the length is open
 CHUNK = 64  # readings at once to a step that takes several
-LONG = 1024  # readings over which a continuous stream is compared with the whole sequence
+LONG, LONGEST = 1024, 20_000  # readings over which a continuous stream is compared with the whole sequence
+ENDLESS = (1 << 31) - 2  # exporters write "to the end" as the largest number of 32 or 64 bits
 TOLERANCE = 1e-5  # of the range
 Meaning = dict[str, Any]
 
@@ -111,8 +112,9 @@ class Bench:
         return found
 
 
-def time_axes(bench: Bench, said: int | str | None) -> tuple[dict[str, int | None], int] | None:
-    """The time axis of each reading, and its length (0: open); None where the graph has none that shows."""
+def time_axes(bench: Bench, said: int | str | None, window: int | None) -> tuple[dict[str, int | None], int] | None:
+    """The time axis of each reading, and its length (0: open); None where the graph has none that shows. An open length
+    is tried with `window` readings, where that is what is asked for: some files allow no other."""
     found: dict[tuple[tuple[str, int | None], ...], int] = {}
     ran = False
     for axes in assignments(bench.readings):
@@ -122,7 +124,7 @@ def time_axes(bench: Bench, said: int | str | None) -> tuple[dict[str, int | Non
         if said is not None and not set(times.values()) <= {None, said}:
             continue
         there = len(bench.troubles)
-        fits = (said is not None and not bench.sequences) or _proven(bench, axes, times)
+        fits = (said is not None and not bench.sequences) or _proven(bench, axes.length or window or OPEN, times)
         ran |= len(bench.troubles) == there
         if fits:
             found.setdefault(tuple(times.items()), axes.length)
@@ -143,9 +145,9 @@ def time_axes(bench: Bench, said: int | str | None) -> tuple[dict[str, int | Non
     return dict(best[0]), found[best[0]]
 
 
-def _proven(bench: Bench, axes: Axes, times: Mapping[str, int | None]) -> bool:
+def _proven(bench: Bench, length: int, times: Mapping[str, int | None]) -> bool:
     """Whether every input moves a recurrent layer's sequence in the order of its time axis."""
-    length, graph = axes.length or OPEN, bench.graph(times)
+    graph = bench.graph(times)
     for name in (n for n, time in times.items() if time is not None):
         moved = []
         for at in sorted({0, length // 2, length - 1}):
@@ -177,6 +179,8 @@ def output_axes(bench: Bench, axes: Mapping[str, int | None], length: int, windo
     graph, wanted = bench.graph(axes), bench.outputs
     rows = bench.random(graph, window + 1)
     one, other = (bench.show(graph, rows[:count], wanted) for count in (window, window if length else window + 1))
+    if length == 0 and one is not None and other is None:  # declared open, but made for one length
+        return output_axes(bench, axes, window, window)
     if one is None or other is None:
         raise ImportModelError(f"ONNX Runtime does not run the graph on {window} readings: {bench.troubles[-1]}")
     found: dict[str, int | None] = {}
@@ -258,3 +262,26 @@ def chunk_difference(bench: Bench) -> int | None:
         if reading := first_difference(OnnxGraph(bench.session, whole), step, rows, {}):
             return reading
     return None
+
+
+def enough_readings(graph: Graph) -> int:
+    """How many readings show what a graph does with a long sequence: twice the largest whole number in it that could be
+    a number of readings (a delay, a length that is asked for), and what its kernels reach over; LONG to LONGEST."""
+    numbers, kernels = [0.0], 0
+    for array in (*graph.constants.values(), *(v for n in graph.nodes for v in n.attributes.values())):
+        if (
+            isinstance(array, np.ndarray)
+            and array.dtype.kind in "iuf"
+            and array.size <= (1 if array.dtype.kind == "f" else 16)
+        ):
+            numbers += [abs(float(v)) for v in array.reshape(-1) if float(v).is_integer()]
+    for node in graph.nodes:
+        given = node.attributes
+        kernels += sum(given.get("pads") or ()) if node.op != "Pad" else 0
+        numbers += [abs(float(n)) for n in given.get("pads") or ()]
+        w = graph.constants.get(node.inputs[1]) if node.op.startswith("Conv") and len(node.inputs) > 1 else None
+        sizes = given.get("kernel_shape") or (w.shape[2:] if w is not None else ())
+        dilations = given.get("dilations") or (1,) * len(sizes)
+        kernels += max((k * d for k, d in zip(sizes, dilations, strict=False)), default=0)
+    far = kernels + max(n for n in numbers if n < ENDLESS)
+    return int(min(max(2 * far + 16, LONG), LONGEST))

@@ -135,14 +135,14 @@ def _by_engine(path: str | Path, file: OnnxFile, wish: Wish, engine: str) -> _Im
         try:
             return import_kept(path, file, wish, "asked for", _import(file, wish)[3]["graph"])
         except UnsupportedError as error:
-            return import_kept(path, file, wish, str(error))
+            return import_kept(path, file, wish, "asked for", reach=getattr(error, "reach", 0))
     try:
         return _import(file, wish)
     except UnsupportedError as error:
         if engine == "machine":
             raise
         try:
-            return import_kept(path, file, wish, str(error))
+            return import_kept(path, file, wish, str(error), reach=getattr(error, "reach", 0))
         except EdgeLstmError as other:
             raise ImportModelError(f"{error}. ONNX Runtime cannot stand in: {other}") from None
 

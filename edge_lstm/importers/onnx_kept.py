@@ -3,7 +3,7 @@
 Its rule: the machine's refusal is passed on word for word, and the meaning in time must be as clear as for the machine.
 It is found by experiment (`onnx_experiments.py`), or it was proven before the machine gave up. States are carried from
 reading to reading: those that the graph shows, and those of its forward recurrent layers, which are opened for it; that
-this equals the whole sequence is tried over 1,024 readings. Everything else that looks at several readings needs a
+this equals the whole sequence is tried over 1,024 readings and more. Everything else that looks at several readings needs a
 window. A state that was lost at export stays lost.
 """
 
@@ -21,17 +21,18 @@ from edge_lstm.engines.graph import TYPES, Array, OnnxGraph, open_session, versi
 from edge_lstm.engines.memory import PAST
 from edge_lstm.errors import ImportModelError
 from edge_lstm.importers.onnx_experiments import (
-    LONG,
+    LONGEST,
     OPEN,
     Bench,
     Meaning,
     check_sane,
     chunk_difference,
+    enough_readings,
     first_difference,
     output_axes,
     time_axes,
 )
-from edge_lstm.importers.onnx_graph import OnnxFile, Value
+from edge_lstm.importers.onnx_graph import Graph, OnnxFile
 from edge_lstm.importers.onnx_named import named_pairs
 from edge_lstm.importers.onnx_operators import foreign
 from edge_lstm.importers.onnx_surgery import Layer, layers, taken_in, weight_count, with_outputs, with_states
@@ -65,16 +66,17 @@ class Kept:
 
 
 def import_kept(
-    path: str | Path, file: OnnxFile, wish: Wish, because: str, proven: Mapping[str, Any] | None = None
+    path: str | Path, file: OnnxFile, wish: Wish, because: str, proven: Mapping[str, Any] | None = None, reach: int = 0
 ) -> tuple[Program, int | None, Clock, dict[str, Any]]:
     """As `onnx_import` brings a graph in, but for ONNX Runtime: program, window of the stream (none), the first reading
     with an output, provenance.
 
     because: why it is not the machine. proven: the graph's meaning, where the machine's import came so far.
+    reach: how far the graph looks along time, as far as that is known.
     """
     graph = checked(with_constants(file.graph, wish.constants), (*READABLE, "float64", "float16"))
     check_wish(graph, wish)
-    kept = keep(path, graph.inputs, wish, proven)
+    kept = keep(path, graph, wish, proven, reach)
     provenance = origin(file) | {
         "mode": "log" if wish.mode == "log" else "window" if kept.window else "continuous",
         "mode_reason": kept.reason,
@@ -90,9 +92,8 @@ def import_kept(
     return kept.program, None, Clock(1 if wish.before_window == "zeros" else max(kept.window, 1)), provenance
 
 
-def keep(path: str | Path, values: tuple[Value, ...], asked: Wish, proven: Mapping[str, Any] | None) -> Kept:
-    """The graph for ONNX Runtime. `values`: its inputs; `proven`: the meaning that the machine's import found, where it
-    came so far.
+def keep(path: str | Path, graph: Graph, asked: Wish, proven: Mapping[str, Any] | None, reach: int) -> Kept:
+    """The graph for ONNX Runtime; the rest as in `import_kept`.
 
     Raises ImportModelError where the graph does not run, or its meaning is not clear.
     """
@@ -102,7 +103,7 @@ def keep(path: str | Path, values: tuple[Value, ...], asked: Wish, proven: Mappi
     initial = dict.fromkeys(n for layer in found for n in layer.initial if n)
     session = open_session(with_outputs(proto, (*sequences, *initial)))
     zero = sorted(i for i, o in (asked.states or {}).items() if o is None)
-    readings = tuple(v for v in values if v.name not in asked.constants and v.name not in zero)
+    readings = tuple(v for v in graph.inputs if v.name not in zero)
     _check_types(session)
     pairs = proven["states"] if proven else named_pairs(asked, readings, proto, found)
     outputs = tuple(v.name for v in proto.graph.output if v.name not in pairs.values())
@@ -114,7 +115,7 @@ def keep(path: str | Path, values: tuple[Value, ...], asked: Wish, proven: Mappi
     batch = {name: axes["batch"] for name, axes in sides.items()}
     known: Meaning = {"zero": zero, "constants": constants, "states": pairs, "streams": streams}
     bench = Bench(session, readings, outputs, tuple(sequences), known, batch)
-    author = _Author(proto, bench, found, proven)
+    author = _Author(proto, bench, found, proven, enough_readings(graph), reach)
     if pairs or asked.time_axis == "none":
         return author.step(asked)
     return author.sequence(asked)
@@ -129,8 +130,11 @@ def _check_types(session: Any) -> None:
 class _Author:
     """Writes the program of a graph, once its meaning is known."""
 
-    def __init__(self, proto: Any, bench: Bench, found: list[Layer], proven: Mapping[str, Any] | None) -> None:
+    def __init__(
+        self, proto: Any, bench: Bench, found: list[Layer], proven: Mapping[str, Any] | None, enough: int, reach: int
+    ) -> None:
         self.proto, self.bench, self.layers, self.proven = proto, bench, found, proven
+        self.enough, self.reach = enough, reach
 
     def step(self, asked: Wish) -> Kept:
         """One run of the graph is one reading."""
@@ -155,7 +159,7 @@ class _Author:
     def sequence(self, asked: Wish) -> Kept:
         """The graph is over a sequence: a window, or continuous with its layers' states opened."""
         bench = self.bench
-        found = self._proven() or time_axes(bench, asked.time_axis)
+        found = self._proven() or time_axes(bench, asked.time_axis, asked.window)
         if found is None:
             if any(True for _ in self._lost()):
                 raise ImportModelError(LOST.format("its sequence"))
@@ -208,8 +212,17 @@ class _Author:
         meaning = {**bench.meaning(axes), "states": states}
         meaning["inputs"] |= {n: {"time": None, "batch": 1} for n in states}
         step = OnnxGraph(open_session(content), meaning)
-        rows = bench.random(graph, LONG)
-        if reading := first_difference(OnnxGraph(bench.session, whole), step, rows, first):
+        if self.reach >= LONGEST // 2:
+            raise ImportModelError(
+                f"it looks {self.reach:,} readings back, or asks whether there are so many; more than"
+                f" {LONGEST:,} are not tried. Use mode='window', window=T"
+            )
+        rows = bench.random(graph, max(self.enough, 2 * self.reach))
+        try:
+            reading = first_difference(OnnxGraph(bench.session, whole), step, rows, first)
+        except ImportModelError as error:
+            raise ImportModelError(f"{error}. Use mode='window', window=T") from None
+        if reading:
             quantized = any("DynamicQuantize" in node.op_type for node in self.proto.graph.node)
             scales = " (dynamic quantization takes its scales from all readings of a call)" if quantized else ""
             raise ImportModelError(MIXED.format(reading, scales))

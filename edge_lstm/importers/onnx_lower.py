@@ -26,6 +26,7 @@ from edge_lstm.importers.plan import Ids, Place, Plan
 Operand = Tagged | Array
 CHOICES = {"Gather": 1, "Where": 0}  # with this input computed they are no data movement
 SIZES = ("If", "Loop", "Scan", "Shape", "Size")  # constants that come out of these depend on sizes
+NARROW = ("int8", "int16", "uint8", "uint16", "uint32", "uint64")  # in these, results soon wrap around
 EXACT = 1 << 24  # whole numbers up to here are exact in float32
 
 
@@ -92,6 +93,7 @@ class Lowering:
     proven: bool = False  # whether something showed that the time axis is time: a recurrent layer, a loop, a causal row
     forgets: str = ""  # a recurrent operator that begins anew within every reading
     weights: dict[str, Mapping[str, Array]] = field(default_factory=dict)
+    narrow: str = ""  # a type of NARROW that values of the network have
     order: dict[int, int] = field(default_factory=dict)  # of a whole window: value -> its reading 1 … T
     ordered: bool | None = None  # whether a recurrent layer has shown that this order is the time axis
     endless: bool = False  # whether the length is open, so that `reaches` and `choices` matter (`onnx_horizon.py`)
@@ -311,22 +313,24 @@ class Lowering:
 
     # --- clocks -----------------------------------------------------------------------------------------------------
 
-    def tick(self, clock: Clock) -> Ids:
+    def tick(self, clock: Clock, source: Sequence[str]) -> Ids:
         """1 at the readings of a clock, else 0: a state counts the readings down."""
         if clock not in self.ticks:
             plan, (first, every) = self.plan, (clock.first, clock.every)
             left = plan.state(f"until_{first}_{every}", 1, np.array([first - 1], np.float32))
-            self.ticks[clock] = plan.step("map", [left.ids], [1], function="not", alpha=0.0, beta=0.0)[0]
-            fewer = plan.step("map", [left.ids], [1], function="affine", alpha=1.0, beta=-1.0)[0]
+            now = plan.step("map", [left.ids], [1], source=source, function="not", alpha=0.0, beta=0.0)[0]
+            fewer = plan.step("map", [left.ids], [1], source=source, function="affine", alpha=1.0, beta=-1.0)[0]
             again = plan.constant(np.array([every - 1], np.float32))
-            left.next = plan.step("where", [self.ticks[clock], again, fewer], [1])[0]
+            left.next = plan.step("where", [now, again, fewer], [1], source=source)[0]
+            self.ticks[clock] = now
         return self.ticks[clock]
 
-    def held(self, clock: Clock, after: Ids, before: Ids) -> Ids:
+    def held(self, clock: Clock, after: Ids, before: Ids, source: Sequence[str]) -> Ids:
         """What a state becomes that changes only at the readings of a clock."""
         if clock == ALWAYS:
             return after
-        return self.plan.step("where", [np.repeat(self.tick(clock), after.size), after, before], [after.size])[0]
+        flag = np.repeat(self.tick(clock, source), after.size)
+        return self.plan.step("where", [flag, after, before], [after.size], source=source)[0]
 
     def begin(self, ids: Ids, clock: Clock) -> None:
         """These values mean something at the readings of a clock only."""

@@ -13,12 +13,13 @@ import numpy as np
 
 from edge_lstm.importers.onnx_call import Call
 from edge_lstm.importers.onnx_graph import Array
-from edge_lstm.importers.onnx_lower import Lag, Lowering, Operand
+from edge_lstm.importers.onnx_lower import NARROW, Lag, Lowering, Operand
 from edge_lstm.importers.onnx_past import accumulate, present
 from edge_lstm.importers.onnx_tags import Ints, Misfit, Tagged, first_unique, tag, unique_rows
 from edge_lstm.importers.plan import Ids
 
 MAX_ROWS = 1 << 16  # different rows of one operator within one reading
+WRAPPING = ("add", "sub", "mul")
 TRUTHS = ("less", "less_or_equal", "equal", "and", "or")
 
 
@@ -50,6 +51,9 @@ def binary(c: Call, low: Lowering, function: str, a: Operand, b: Operand) -> Tag
             f"joins values of the network of different types (one is a constant of type {other.dtype}); the file is"
             " damaged, ONNX would refuse it too"
         )
+    narrow = low.narrow or next((v.dtype.name for v in given if not isinstance(v, Tagged) and v.dtype in NARROW), "")
+    if narrow and left.kind == "i" and function in WRAPPING:
+        raise c.fail(f"computes with {narrow}, whose results wrap around; cast to float32 or int64 first")
     x, y = (Tagged(np.broadcast_to(v.tags, shape), v.kind) for v in (left, right))
     x, y = low.carried(c, (x, y), given)
     if low.loops:

@@ -188,12 +188,12 @@ class _Rows:
     def _masked(self, late: Mapping[int, int]) -> dict[int, tuple[int, int]]:
         """Values that are a constant until they begin."""
         result = {}
-        values = self.low.plan
         for begin in sorted({self.begins[v] for v in late}):
             mine = np.array([v for v in late if self.begins[v] == begin])
             constants = np.array([late[int(v)] for v in mine])
-            flag = np.repeat(self.low.tick(Clock(begin)), len(mine))
-            out = values.step("where", [flag, mine, constants], [len(mine)], source=[str(self.c.node)])[0]
+            source = [str(self.c.node)]
+            flag = np.repeat(self.low.tick(Clock(begin), source), len(mine))
+            out = self.low.plan.step("where", [flag, mine, constants], [len(mine)], source=source)[0]
             result.update({int(v): (int(o), int(k)) for v, o, k in zip(mine, out, constants, strict=True)})
         return result
 
@@ -291,12 +291,12 @@ def running(low: Lowering, function: str, values: Ids, source: list[str], clock:
         if clock not in low.counted:
             counter = plan.state("readings" if clock == ALWAYS else f"readings_{clock.first}_{clock.every}", 1)
             low.counted[clock] = step("add", counter.ids, plan.constant(np.ones(1, np.float32)))
-            counter.next = low.held(clock, low.counted[clock], counter.ids)
+            counter.next = low.held(clock, low.counted[clock], counter.ids, source)
         # Whole numbers end at 2^24; from there on the newest readings count a little more, which nobody can measure.
         after = step("add", place.ids, step("div", step("sub", values, place.ids), low.counted[clock]))
     else:
         after = step({"sum": "add"}.get(function, function), place.ids, values)
-    place.next = low.held(clock, after, place.ids)
+    place.next = low.held(clock, after, place.ids, source)
     low.running[key] = after
     low.begin(after, clock)
     return after

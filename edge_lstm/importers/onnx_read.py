@@ -44,6 +44,8 @@ def read_onnx(path: str | Path) -> OnnxFile:
         raise ImportModelError(f"{path}: not an ONNX model, or a damaged one ({error}); export it again") from None
     if not model.HasField("graph") or not model.graph.node:
         raise ImportModelError(f"{path}: holds no graph; it is not an ONNX model, or it is empty")
+    if not model.graph.output:
+        raise ImportModelError(f"{path}: its graph has no outputs; export it again")
     opset = _opset(path, model)
     try:
         graph = _Reader(path, opset).graph(model.graph, frozenset(), 0)

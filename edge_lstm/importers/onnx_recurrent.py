@@ -61,6 +61,7 @@ def recurrent(c: Call, low: Lowering) -> tuple[Tagged, ...]:
     cells = read_cells(c, low, x.shape[2], len(backwards))
     lengths = _lengths(c, x.shape[0], x.shape[1])
     initial = [_initial(c, k, x.shape[1], cells, batch_first) for k in ((5, 6) if c.node.op == "LSTM" else (5,))]
+    x = _at_once(c, low, x)
     clock = None if low.whole else _time(c, low, x)
     if clock is not None:
         if direction != "forward":
@@ -110,6 +111,19 @@ def _initial(c: Call, number: int, batch: int, cells: list[Cell], batch_first: b
 # --- over time --------------------------------------------------------------------------------------------------------
 
 
+def _at_once(c: Call, low: Lowering, x: Tagged) -> Tagged:
+    """X (L, N, I) with each place at one moment: features of earlier readings (a history beside each reading) come from
+    ring buffers."""
+    t = x.t
+    now = t.max(axis=2, keepdims=True)
+    places = now.max(axis=(1, 2))
+    begins = bool((t[0] == 1).any()) and places[0] < places[-1] and bool((np.diff(places) >= 0).all())
+    if low.length == 1 or not begins or not ((t != now) & (t != 0)).any():
+        return x
+    moments, streams, ids = one_moment(c, low, x.tags.reshape(-1, x.shape[2]))
+    return Tagged(tag(moments[:, None], streams[:, None], ids).tags.reshape(x.shape), x.kind)
+
+
 def _time(c: Call, low: Lowering, x: Tagged) -> Clock | None:
     """The clock of X (L, N, I) where it is the readings of the streams, in their order; None where it is not time."""
     length, batch, _ = x.shape
@@ -147,7 +161,7 @@ def _over_time(cell: Cell, x: Tagged, initial: list[Operand], clock: Clock) -> t
     started = [_state(cell, k, value) for k, value in enumerate(initial)]
     after = cell.advance(x.ids[0, 0], tuple(before for before, _ in started))
     for (before, keep), ids in zip(started, after, strict=True):
-        keep(low.held(clock, ids, before))
+        keep(low.held(clock, ids, before, [str(cell.call.node)]))
         low.begin(ids, clock)
     t = x.t.reshape(len(x.tags), -1).max(axis=1) if low.length > 1 else np.zeros(1, np.int64)
     b = np.arange(1, low.batch + 1)[:, None] if low.batch > 1 else np.zeros((1, 1), np.int64)

@@ -46,6 +46,8 @@ def _reduction(function: str, before: str = "", after: str = "") -> Callable[[Ca
         x: Operand = low.tagged(c, c.array(0))
         axes = reduced_axes(c, x.ndim)
         keep = bool(c.attribute("keepdims", 1))
+        if isinstance(x, Tagged) and x.kind == "i" and (function == "mean" or after):
+            raise c.fail("works on whole numbers, whose result would be cut to a whole one; cast to float32 first")
         if before == "square":
             x = binary(c, low, "mul", x, x)
         elif before:
@@ -59,6 +61,8 @@ def _reduction(function: str, before: str = "", after: str = "") -> Callable[[Ca
 def _log_sum_exp(c: Call, low: Lowering) -> Tagged:
     x = low.tagged(c, c.array(0))
     axes, keep = reduced_axes(c, x.ndim), bool(c.attribute("keepdims", 1))
+    if x.kind == "i":
+        raise c.fail("works on whole numbers, whose result would be cut to a whole one; cast to float32 first")
     if not axes:
         return x
     highest = reduce(c, low, "max", x, axes, True)

@@ -46,7 +46,7 @@ def family_for(features: dict[str, bool], architecture: str) -> str:
         return "vnni256"
     if features.get("avx2"):
         return "avx2"
-    if architecture.startswith("aarch64"):
+    if architecture.startswith(("aarch64", "arm64")):
         return "dotprod" if features.get("dotprod") else "neon"
     return "plain"
 

@@ -12,12 +12,12 @@ Never: clip, leave out or keep anything in silence.
     observe.py    the logs, and what each layer reads of them
     rounding.py   scales and integers of one layer
     convert.py    Model → Model
-    report.py     the two models side by side
+    compare.py    the two models side by side
 """
 
 from __future__ import annotations
 
+from edge_lstm.quantization.compare import Report, report
 from edge_lstm.quantization.convert import quantize
-from edge_lstm.quantization.report import Report, report
 
 __all__ = ["Report", "quantize", "report"]

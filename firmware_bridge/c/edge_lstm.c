@@ -349,10 +349,10 @@ static int32_t integer_sum(const int8_t *w, const unsigned char *x, uint32_t cou
         total = __smlad(__sxtb16((int8x4_t)(four >> 8)), odd, total);
     }
 #else
-    for (uint32_t k = 0; k < count; k++) {
+    for (; count; count--, x += 2) {
         int16_t integer;
-        memcpy(&integer, x + 2 * k, sizeof integer);
-        total += w[k] * integer;
+        memcpy(&integer, x, sizeof integer);
+        total += *w++ * integer;
     }
 #endif
     return total;

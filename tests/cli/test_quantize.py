@@ -70,7 +70,8 @@ def test_the_report_as_json_is_that_of_the_file(place: Path, capsys: pytest.Capt
     assert [o["name"] for o in told["outputs"]] == list(flat_names(model.outputs))
     assert all(w["row"] >= 480 and w["t_s"] == pytest.approx(w["row"] / 100) for w in told["worst"])
     assert told["file_bytes"] == [Path(name).stat().st_size for name in ("model.npz", "q.npz")]
-    assert told["speedup"] > 0
+    assert told["step"]["ratio"] > 0
+    assert told["log"]["quantized_us"] > 0
 
 
 def test_the_report_for_people_names_layers_readings_and_sizes(place: Path, capsys: pytest.CaptureFixture[str]):

@@ -16,18 +16,22 @@ import pytest
 from edge_lstm.errors import ImportModelError, ModelFileError, ProgramError, StateError
 from edge_lstm.firmware import firmware
 from edge_lstm.importers import import_onnx
-from edge_lstm.importers.onnx_import import _kept, _Wish
+from edge_lstm.importers.onnx_kept import import_kept
 from edge_lstm.importers.onnx_read import read_onnx
+from edge_lstm.importers.onnx_wish import Wish
 from edge_lstm.model import Model
 from edge_lstm.program import Program
 from edge_lstm.storage import load, save
 from edge_lstm.verify import verify
 from tests.engines.graphs import CASES, Case, readings, weights
+from tests.engines.meanings import compared
 from tests.importers.heads import head_file
 from tests.importers.onnx_files import node
 from tests.importers.onnx_files import save as save_graph
+from tests.importers.random_graphs import RandomGraph
 
 VECTORS = sorted((Path(__file__).parents[1] / "vectors" / "onnx").glob("*.onnx"))
+VECTORS_BY_NAME = {path.stem: path for path in VECTORS}
 EACH = pytest.mark.parametrize("case", CASES.values(), ids=CASES)
 
 
@@ -98,9 +102,9 @@ def test_experiments_find_the_meaning_that_is_proven() -> None:
     found = 0
     for path in VECTORS:
         proven = import_onnx(path, engine="machine").provenance["graph"]
-        wish = _Wish("auto", None, None, {}, None, "wait", None)
+        wish = Wish("auto", None, None, {}, None, "wait", None)
         try:
-            meaning = _kept(path, read_onnx(path), wish, "a test")[3]["graph"]
+            meaning = import_kept(path, read_onnx(path), wish, "a test")[3]["graph"]
         except ImportModelError:
             continue
         found += 1
@@ -111,6 +115,25 @@ def test_experiments_find_the_meaning_that_is_proven() -> None:
                     n: a["time"] for n, a in proven[side].items()
                 }
     assert found >= 25
+
+
+def test_a_network_that_is_too_large(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """More operations than the machine has room for: the size is named, and ONNX Runtime runs it."""
+    path, rows = VECTORS_BY_NAME["lstm_seq_legacy17_time_first"], np.ones((9, 3), np.float32)
+    expected = import_onnx(path, engine="onnxruntime").stream().run(rows)
+    monkeypatch.setattr("edge_lstm.importers.plan.MAX_STEPS", 1)
+    with pytest.raises(ImportModelError, match="more than 1 operations per reading"):
+        import_onnx(path, engine="machine")
+    with pytest.warns(UserWarning, match="because the network needs more than 1 operations per reading"):
+        model = import_onnx(path)
+    assert np.array_equal(model.stream().run(rows), expected)
+
+
+def test_experiments_agree_with_proofs_on_random_graphs(tmp_path: Path) -> None:
+    """The first 12 of `tools/random_meanings.py`: the same meaning and the same outputs, or no meaning at all."""
+    found = [compared(RandomGraph(tmp_path, seed).path, seed) for seed in range(12)]
+    assert not [what for what in found if what.startswith("wrong")]
+    assert found.count("equal") >= 10
 
 
 UNCLEAR = {
@@ -127,6 +150,28 @@ UNCLEAR = {
         {"y": [1, 1, 1, 5]},
         {"mode": "continuous", "time_axis": "none"},
         "the state was lost",
+    ),
+    "a state lost beside a layer over frequencies": (
+        [
+            node("Sin", ["x"], ["z"]),
+            node("LSTM", ["z", "W", "R"], ["F", "f"], hidden_size=5),
+            node("LSTM", ["f", "W2", "R2"], ["y"], hidden_size=5),
+        ],
+        {"x": [8, 1, 3]},
+        {"y": [1, 1, 1, 5]},
+        {},
+        "the state was lost.*is one reading long",
+    ),
+    "a memory beside the states": (
+        [
+            node("Sin", ["x"], ["z"]),
+            node("CumSum", ["z", "zero"], ["s"]),
+            node("LSTM", ["s", "W", "R", "", "", "h_in", "c_in"], ["y", "h_out", "c_out"], hidden_size=5),
+        ],
+        {"x": ["T", "B", 3], "h_in": [1, "B", 5], "c_in": [1, "B", 5]},
+        {"y": ["T", 1, "B", 5], "h_out": [1, "B", 5], "c_out": [1, "B", 5]},
+        {},
+        "differs from the whole sequence at reading 2",
     ),
     "half of a state carried": (
         [
@@ -170,7 +215,22 @@ UNCLEAR = {
         {"x": ["T", 1, 3]},
         {"y": ["T", 1, 1, 5]},
         {},
-        "differs from the whole sequence at reading 51",
+        r"(differs from the whole sequence at reading 51|on 1 readings).*window=T",
+    ),
+    "a length that is asked for": (
+        [
+            node("LSTM", ["x", "W", "R"], ["Y"], hidden_size=5),
+            node("Sin", ["Y"], ["z"]),
+            node("Shape", ["z"], ["s"]),
+            node("Gather", ["s", "zero"], ["T"]),
+            node("Greater", ["T", "many"], ["long"]),
+            node("Neg", ["z"], ["other"]),
+            node("Where", ["long", "other", "z"], ["y"]),
+        ],
+        {"x": ["T", 1, 3]},
+        {"y": ["T", 1, 1, 5]},
+        {},
+        "differs from the whole sequence",
     ),
     "random numbers": (
         [
@@ -198,7 +258,13 @@ def test_what_is_not_clear_stays_refused(name: str, tmp_path: Path) -> None:
     """ONNX Runtime stands in for the machine, not for a meaning: each refusal names what is unclear and the way out."""
     nodes, inputs, outputs, options, pattern = UNCLEAR[name]
     used = {n for item in nodes for n in item.input}
-    constants = {**weights(4), "zero": np.array(0), "fifty": np.array([50, 0, 0, 0, -50, 0, 0, 0])}
+    constants = {
+        **weights(4),
+        **weights(4, width=5, suffix="2"),
+        "zero": np.array(0),
+        "many": np.array(5000),
+        "fifty": np.array([50, 0, 0, 0, -50, 0, 0, 0]),
+    }
     path = save_graph(tmp_path / "m.onnx", nodes, {k: v for k, v in constants.items() if k in used}, inputs, outputs)
     assert re.search(pattern, refusal(path, **options), re.DOTALL)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -145,3 +146,13 @@ def test_zeros_before_the_first_window(name: str, tmp_path: Path) -> None:
     length = model.provenance["window"]
     padded = np.concatenate([np.zeros((length - 1, rows.shape[1]), np.float32), rows])
     assert np.array_equal(model.stream().run(rows), case.expected(path, padded)[length - 1 :].astype(np.float32))
+
+
+def test_streams_of_one_model_in_several_threads(tmp_path: Path) -> None:
+    """They share the session, and each has the bits it has alone."""
+    model, _ = model_of(CASES["LSTM and Sin"], tmp_path)
+    logs = [readings(CASES["LSTM and Sin"], 300, seed) for seed in range(4)]
+    alone = [model.stream().run(log) for log in logs]
+    with ThreadPoolExecutor(4) as pool:
+        together = list(pool.map(lambda log: model.stream().run(log), logs))
+    assert all(np.array_equal(a, b) for a, b in zip(alone, together, strict=True))

@@ -154,16 +154,20 @@ def test_the_board_speaks_the_protocol_obeys_and_makes_itself_safe(host) -> None
 
 
 def test_a_board_that_does_not_fit_is_refused_with_both_sides_fields(host, tmp_path: Path) -> None:
-    """`edge-lstm run` on the board with a model and a configuration made for another robot: exit code 2 at the handshake,
-    and what each side declares, field by field; nothing was recorded as sent to it but the handshake."""
+    """`edge-lstm run` on the board with a model and a configuration made for another robot: exit code 2 at the
+    handshake, and what each side declares, field by field."""
     host.port.close()
-    save(network("lstm", 2, 4, 2, channels=(Channel("wheel_speed_left", "rpm"), Channel("ghost"))), tmp_path / "m.npz")
-    config = small_robot.CONFIG.replace("slip_left", "y[0]").replace("slip_right", "y[1]")
-    (tmp_path / "robot.toml").write_text(config.replace("model.npz", "m.npz"))
+    save(small_robot.model((Channel("gyro_z", "deg/s"), Channel("ghost", "K"))), tmp_path / "model.npz")
+    (tmp_path / "robot.toml").write_text(small_robot.CONFIG)
     command = ["run", str(tmp_path / "robot.toml"), "--port", host.port.name, "--seconds", "20"]
     done = subprocess.run([sys.executable, "-m", "edge_lstm.cli", *command], capture_output=True, text=True, timeout=60)
-    print(done.stderr)
     assert done.returncode == 2, done.stderr
+    assert "[readings.channels] gyro_z: the model expects 'deg/s', but the robot's field" in done.stderr
+    rows = [[cell.strip() for cell in line.split("|")] for line in done.stderr.splitlines() if "|" in line]
+    assert ["gyro_z [deg/s]", "gyro_z [rad/s] (ANOTHER UNIT)"] in rows
+    assert ["ghost [K]", "MISSING"] in rows
+    assert ["torque_limit_left [N m]", "torque_limit_left [N m], 0 to 1"] in rows
+    assert {name for name, *_ in READING_FIELDS} <= {row[1].split()[0] for row in rows}
 
 
 def test_a_board_with_other_formats_refuses_our_actions(host) -> None:

@@ -6,10 +6,6 @@ other network, which must then be read as what it is.
 
 from __future__ import annotations
 
-import copy
-import io
-import json
-import zipfile
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -18,18 +14,16 @@ import numpy as np
 import onnx
 from onnx import AttributeProto, TensorProto, helper
 
+from tests.importers.archive_mutations import FLOATS, NUMBERS, model_file, weights_file
 from tests.importers.onnx_files import node
 from tests.importers.random_graphs import RandomGraph
 
 VECTORS = Path(__file__).parent.parent / "vectors" / "onnx"
 EXAMPLES = Path(__file__).parent.parent.parent / "edge_lstm" / "examples"
-NUMBERS = (-(1 << 63), -(1 << 31), -100, -2, -1, 0, 1, 2, 3, 7, 64, 1000, 1 << 20, (1 << 31) - 1, (1 << 63) - 1)
-FLOATS = (0.0, -1.0, 1e-30, 0.3, 2.0, 1e30, float("inf"), float("nan"))
 WORDS = ("forward", "reverse", "bidirectional", "Relu", "SAME_UPPER", "reflect", "edge", "", "\x00", "x" * 5000)
 UNARY = ("Abs", "Neg", "Tanh", "Relu", "Identity", "Sigmoid", "Exp", "Softplus", "Round", "Sign", "Softmax", "Sin")
 BINARY = ("Add", "Sub", "Mul", "Div", "Max", "Min", "MatMul", "Concat", "Less")
 OTHERS = ("Transpose", "Reshape", "Squeeze", "Flatten", "Gather", "Slice", "LSTM", "GRU", "RNN", "Conv", "If", "Loop")
-KINDS = ("float32", "float64", "float16", "int8", "int64", "uint8", "bool", "complex64", "S3")
 
 
 class Mutation:
@@ -53,13 +47,13 @@ class Mutation:
         if self.kind == "onnx":
             model = onnx.load_model_from_string(source)
             for _ in range(1 if self.chance(0.6) else int(self.rng.integers(2, 4))):
-                self._pick(GRAPH)(self, model)
+                self.pick(GRAPH)(self, model)
             return bytes(model.SerializeToString())
         if self.kind == "model":
-            return self._archive(source)
+            return model_file(self, source)
         if self.kind == "weights":
-            return self._weights(source)
-        return self._bytes(source)
+            return weights_file(self)
+        return self.damaged(source)
 
     # --- what is changed ------------------------------------------------------------------------------------------
 
@@ -70,12 +64,12 @@ class Mutation:
             graph.path.unlink()
             return data
         if self.kind.startswith("onnx"):
-            return self._pick(sorted(p for p in VECTORS.glob("*.onnx") if "flat" not in p.name)).read_bytes()
+            return self.pick(sorted(p for p in VECTORS.glob("*.onnx") if "flat" not in p.name)).read_bytes()
         if self.kind == "weights":
             return b""
-        return self._pick(sorted(EXAMPLES.glob("*.npz"))).read_bytes()
+        return self.pick(sorted(EXAMPLES.glob("*.npz"))).read_bytes()
 
-    def _pick(self, choices: Sequence[Any]) -> Any:
+    def pick(self, choices: Sequence[Any]) -> Any:
         return choices[int(self.rng.integers(len(choices)))]
 
     def chance(self, p: float) -> bool:
@@ -87,11 +81,11 @@ class Mutation:
     def number(self, old: int = 0) -> int:
         if self.chance(0.5):
             return int(old) + int(self.rng.integers(-2, 3)) if abs(int(old)) < 1 << 40 else 0
-        return int(self._pick(NUMBERS))
+        return int(self.pick(NUMBERS))
 
     # --- bytes ----------------------------------------------------------------------------------------------------
 
-    def _bytes(self, data: bytes) -> bytes:
+    def damaged(self, data: bytes) -> bytes:
         damaged = bytearray(data)
         for _ in range(int(self.rng.integers(1, 8))):
             if not damaged:
@@ -111,124 +105,6 @@ class Mutation:
             self.tell(f"bytes {how} at {place}")
         return bytes(damaged)
 
-    # --- archives -------------------------------------------------------------------------------------------------
-
-    def _archive(self, data: bytes) -> bytes:
-        """A model file with another header or arrays; the sums of the zip are right again."""
-        with zipfile.ZipFile(io.BytesIO(data)) as archive:
-            entries = {name: archive.read(name) for name in archive.namelist()}
-        text = np.lib.format.read_array(io.BytesIO(entries["edge_lstm.json.npy"])).tobytes()
-        header = json.loads(text)
-        for _ in range(int(self.rng.integers(1, 4))):
-            if self.chance(0.7):
-                self._json(header)
-            else:
-                name = self._pick([n for n in entries if n != "edge_lstm.json.npy"] or ["edge_lstm.json.npy"])
-                entries[name] = self._npy(entries[name])
-                self.tell(f"array {name}")
-        entries["edge_lstm.json.npy"] = _npy(np.frombuffer(json.dumps(header).encode(), np.uint8))
-        entries = self._redigested(entries) if self.chance(0.8) else entries
-        return self._zip(entries)
-
-    def _json(self, header: Any) -> None:
-        """Changes one value anywhere in the header."""
-        at, path = header, []
-        while isinstance(at, (dict, list)) and at:
-            key = self._pick(list(at) if isinstance(at, dict) else range(len(at)))
-            path.append(key)
-            parent, at = at, at[key]
-            if self.chance(0.1):
-                break
-        key = path[-1]
-        if self.chance(0.1) and isinstance(parent, dict):
-            parent.pop(key)
-        elif self.chance(0.1) and isinstance(parent, list):
-            parent.append(copy.deepcopy(parent[key]))
-        elif isinstance(at, bool) or at is None:
-            parent[key] = self._pick([True, None, 0, 1, "x", []])
-        elif isinstance(at, int):
-            parent[key] = self.number(at)
-        elif isinstance(at, float):
-            parent[key] = float(self._pick(FLOATS))
-        else:
-            parent[key] = self._pick(["", "tanh", "lstm", "sub", [], {}, 3, -1, 2.5, None, True, "a" * 1000])
-        self.tell(f"header {path} = {str(parent)[:60]}")
-
-    def _redigested(self, entries: dict[str, bytes]) -> dict[str, bytes]:
-        """With the digest of the changed content, as an attacker would write it, where the content can be read."""
-        from edge_lstm import storage
-
-        try:
-            loose = {n: np.lib.format.read_array(io.BytesIO(d)) for n, d in entries.items()}
-            header = json.loads(loose.pop("edge_lstm.json.npy").tobytes())
-            arrays = [loose[f"{k}.npy"] for k in range(len(loose))]
-            for array in arrays:
-                array.flags.writeable = False
-            header["digest"] = storage._model(header, arrays).digest
-        except Exception:  # refused already
-            return entries
-        self.tell("with its digest")
-        return entries | {"edge_lstm.json.npy": _npy(np.frombuffer(json.dumps(header).encode(), np.uint8))}
-
-    def _npy(self, data: bytes) -> bytes:
-        """An array with another type, shape, order or content."""
-        array = np.lib.format.read_array(io.BytesIO(data))
-        how = int(self.rng.integers(6))
-        if how == 0:
-            return self._bytes(data)
-        if how == 1:
-            with np.errstate(all="ignore"):
-                return _npy(array.astype(self._pick(KINDS)))
-        if how == 2:
-            return _npy(array.reshape(-1)[: max(array.size - 1, 0)])
-        if how == 3:
-            return _npy(np.asfortranarray(array.reshape(array.shape[::-1])))
-        if how == 4 and array.dtype.kind == "f" and array.size:
-            array = array.copy()
-            array.reshape(-1)[int(self.rng.integers(array.size))] = self._pick(FLOATS)
-            return _npy(array)
-        huge = str((int(self._pick(NUMBERS)), *array.shape)).encode()
-        return data.replace(str(array.shape).encode(), huge, 1)
-
-    def _weights(self, _: bytes) -> bytes:
-        """A state_dict with arrays renamed, reshaped, retyped, missing."""
-        units, width = int(self.rng.integers(1, 9)), int(self.rng.integers(1, 5))
-        gates = int(self._pick([1, 3, 4]))
-        arrays = {
-            "rnn.weight_ih_l0": self.rng.normal(size=(gates * units, width)).astype(np.float32),
-            "rnn.weight_hh_l0": self.rng.normal(size=(gates * units, units)).astype(np.float32),
-            "rnn.bias_ih_l0": self.rng.normal(size=gates * units).astype(np.float32),
-            "rnn.bias_hh_l0": self.rng.normal(size=gates * units).astype(np.float32),
-            "head.weight": self.rng.normal(size=(2, units)).astype(np.float32),
-            "head.bias": np.zeros(2, np.float32),
-        }
-        entries = {f"{name}.npy": _npy(array) for name, array in arrays.items()}
-        for _ in range(int(self.rng.integers(1, 4))):
-            name = self._pick(list(entries))
-            how = int(self.rng.integers(4))
-            self.tell(f"{name} {how}")
-            if how == 0 and len(entries) > 1:
-                entries.pop(name)
-            elif how == 1:
-                entries[name.replace("l0", "l1").replace("head", "rnn")] = entries.pop(name)
-            else:
-                entries[name] = self._npy(entries[name])
-        return self._zip(entries)
-
-    def _zip(self, entries: dict[str, bytes]) -> bytes:
-        content = io.BytesIO()
-        method = zipfile.ZIP_DEFLATED if self.chance(0.1) else zipfile.ZIP_STORED
-        with zipfile.ZipFile(content, "w", method) as archive:
-            for name, data in entries.items():
-                archive.writestr(name if not self.chance(0.01) else f"../{name}", data)
-        return self._bytes(content.getvalue()) if self.chance(0.1) else content.getvalue()
-
-
-def _npy(array: Any) -> bytes:
-    content = io.BytesIO()
-    np.lib.format.write_array(content, np.asarray(array))
-    return content.getvalue()
-
 
 # --- graphs -----------------------------------------------------------------------------------------------------------
 
@@ -238,12 +114,12 @@ Change = Callable[[Mutation, Any], None]
 def _node(m: Mutation, model: Any) -> Any:
     """Any node, also of a subgraph; None where there is none."""
     graph = model.graph
-    chosen = m._pick(graph.node) if len(graph.node) else None
+    chosen = m.pick(graph.node) if len(graph.node) else None
     while chosen is not None:
         inner = [a.g for a in chosen.attribute if a.type == AttributeProto.GRAPH and len(a.g.node)]
         if not inner or m.chance(0.4):
             break
-        chosen = m._pick(m._pick(inner).node)
+        chosen = m.pick(m.pick(inner).node)
     return chosen
 
 
@@ -252,9 +128,9 @@ def attribute(m: Mutation, model: Any) -> None:
     n = _node(m, model)
     if n is None or not len(n.attribute) or m.chance(0.15):
         if n is not None:
-            n.attribute.append(helper.make_attribute(m._pick(["axis", "perm", "layout", "clip", "foo"]), m.number()))
+            n.attribute.append(helper.make_attribute(m.pick(["axis", "perm", "layout", "clip", "foo"]), m.number()))
         return
-    a = m._pick(n.attribute)
+    a = m.pick(n.attribute)
     m.tell(f"attribute {n.op_type}.{a.name}")
     if m.chance(0.1):
         a.type = int(m.rng.integers(0, 15))
@@ -263,9 +139,9 @@ def attribute(m: Mutation, model: Any) -> None:
     elif a.type == AttributeProto.INT:
         a.i = m.number(a.i)
     elif a.type == AttributeProto.FLOAT:
-        a.f = float(m._pick(FLOATS))
+        a.f = float(m.pick(FLOATS))
     elif a.type == AttributeProto.STRING:
-        a.s = m._pick(WORDS).encode()
+        a.s = m.pick(WORDS).encode()
     elif a.type == AttributeProto.INTS and len(a.ints):
         k = int(m.rng.integers(len(a.ints)))
         if m.chance(0.6):
@@ -273,7 +149,7 @@ def attribute(m: Mutation, model: Any) -> None:
         else:
             a.ints.extend(list(a.ints)[:1] if m.chance(0.5) else [m.number()] * 3)
     elif a.type == AttributeProto.STRINGS and len(a.strings):
-        a.strings[int(m.rng.integers(len(a.strings)))] = m._pick([*WORDS, "Sigmoid", "Tanh", "Softsign"]).encode()
+        a.strings[int(m.rng.integers(len(a.strings)))] = m.pick([*WORDS, "Sigmoid", "Tanh", "Softsign"]).encode()
     elif a.type == AttributeProto.TENSOR:
         _spoil(m, a.t)
 
@@ -283,7 +159,7 @@ def constant(m: Mutation, model: Any) -> None:
     tensors = model.graph.initializer
     if not len(tensors):
         return
-    t, other = m._pick(tensors), m._pick(tensors)
+    t, other = m.pick(tensors), m.pick(tensors)
     m.tell(f"initializer {t.name}")
     if m.chance(0.15):
         t.name, other.name = other.name, t.name
@@ -312,13 +188,13 @@ def _spoil(m: Mutation, t: Any) -> None:
         t.dims.extend(dims[::-1])
     elif how == 5:
         t.data_location = TensorProto.EXTERNAL
-        place = m._pick(["../../etc/passwd", "/etc/passwd", "missing", "m.onnx", "."])
+        place = m.pick(["../../etc/passwd", "/etc/passwd", "missing", "m.onnx", "."])
         t.external_data.add(key="location", value=place)
         t.external_data.add(key="length", value=str(m.number()))
     elif len(t.raw_data) >= 4 and t.data_type == TensorProto.FLOAT:
         values = np.frombuffer(t.raw_data, np.float32).copy()
-        values[int(m.rng.integers(values.size))] = m._pick(FLOATS)
-        t.raw_data = values.tobytes() if m.chance(0.5) else (values * np.float32(m._pick([-1, 0, 3, 100]))).tobytes()
+        values[int(m.rng.integers(values.size))] = m.pick(FLOATS)
+        t.raw_data = values.tobytes() if m.chance(0.5) else (values * np.float32(m.pick([-1, 0, 3, 100]))).tobytes()
     elif len(t.raw_data) >= 8 and t.data_type == TensorProto.INT64:
         whole = np.frombuffer(t.raw_data, np.int64).copy()
         whole[int(m.rng.integers(whole.size))] = m.number(int(whole[0]))
@@ -330,7 +206,7 @@ def value(m: Mutation, model: Any) -> None:
     group = model.graph.input if m.chance(0.7) else model.graph.output
     if not len(group):
         return
-    v = m._pick(group)
+    v = m.pick(group)
     kind = v.type.tensor_type
     m.tell(f"value {v.name}")
     if m.chance(0.1):
@@ -340,9 +216,9 @@ def value(m: Mutation, model: Any) -> None:
     elif m.chance(0.1):
         kind.ClearField("shape")
     elif len(kind.shape.dim):
-        d = m._pick(kind.shape.dim)
+        d = m.pick(kind.shape.dim)
         if m.chance(0.4):
-            d.dim_param = m._pick(["T", "B", "batch", "", "\x07", "T" * 999])
+            d.dim_param = m.pick(["T", "B", "batch", "", "\x07", "T" * 999])
         else:
             d.dim_value = m.number(d.dim_value)
         if m.chance(0.1):
@@ -361,11 +237,11 @@ def wiring(m: Mutation, model: Any) -> None:
         a, b = m.rng.integers(len(n.input), size=2)
         n.input[a], n.input[b] = n.input[b], n.input[a]
     elif how <= 3 and len(n.input):
-        n.input[int(m.rng.integers(len(n.input)))] = m._pick(names)
+        n.input[int(m.rng.integers(len(n.input)))] = m.pick(names)
     elif how == 4 and len(n.input):
         del n.input[-1]
     elif how == 5 and len(n.output):
-        n.output[0] = m._pick(names)
+        n.output[0] = m.pick(names)
     elif how == 6 and n in graph.node:
         graph.node.remove(n)
     else:
@@ -379,9 +255,9 @@ def operator(m: Mutation, model: Any) -> None:
         return
     m.tell(f"operator {n.op_type}")
     if m.chance(0.15):
-        n.domain = m._pick(["com.microsoft", "ai.onnx.ml", "ai.onnx", "x"])
+        n.domain = m.pick(["com.microsoft", "ai.onnx.ml", "ai.onnx", "x"])
     else:
-        n.op_type = m._pick([*UNARY, *BINARY, *OTHERS])
+        n.op_type = m.pick([*UNARY, *BINARY, *OTHERS])
         m.tell(f"-> {n.op_type}")
 
 
@@ -391,19 +267,19 @@ def insert(m: Mutation, model: Any) -> None:
     readers = [(n, k) for n in graph.node for k, name in enumerate(n.input) if name]
     if not readers:
         return
-    n, k = m._pick(readers)
+    n, k = m.pick(readers)
     source, name = n.input[k], f"extra_{int(m.rng.integers(1 << 30))}"
     how = int(m.rng.integers(6))
     if how <= 1:
-        new = node(m._pick(UNARY), [source], [name])
+        new = node(m.pick(UNARY), [source], [name])
     elif how == 2:
         new = node("Transpose", [source], [name], perm=[int(p) for p in m.rng.permutation(int(m.rng.integers(2, 5)))])
     elif how == 3:
-        new = node(m._pick(["Add", "Sub", "Mul", "Max", "MatMul"]), [source, source], [name])
+        new = node(m.pick(["Add", "Sub", "Mul", "Max", "MatMul"]), [source, source], [name])
     elif how == 4:
         new = node("Concat", [source, source], [name], axis=int(m.rng.integers(-1, 3)))
     else:
-        new = node(m._pick(["Flatten", "Squeeze", "Shape", "CumSum", "ReduceMean", "ReduceMax"]), [source], [name])
+        new = node(m.pick(["Flatten", "Squeeze", "Shape", "CumSum", "ReduceMean", "ReduceMax"]), [source], [name])
     n.input[k] = name
     at = next(i for i, other in enumerate(graph.node) if other is n or other.output == n.output)
     graph.node.insert(at, new)
@@ -413,8 +289,8 @@ def insert(m: Mutation, model: Any) -> None:
 def nest(m: Mutation, model: Any) -> None:
     """A tower of If within If, or of Loop within Loop."""
     graph = model.graph
-    source = m._pick([o for n in graph.node for o in n.output] or ["x"])
-    depth, op = int(m._pick([1, 2, 3, 8, 12, 16, 17, 30])), m._pick(["If", "Loop"])
+    source = m.pick([o for n in graph.node for o in n.output] or ["x"])
+    depth, op = int(m.pick([1, 2, 3, 8, 12, 16, 17, 30])), m.pick(["If", "Loop"])
     inner = helper.make_graph(
         [node("Identity", [source], ["out_0"])], "g", [], [helper.make_tensor_value_info("out_0", 1, None)]
     )
@@ -438,9 +314,9 @@ def versions(m: Mutation, model: Any) -> None:
     how = int(m.rng.integers(6))
     m.tell(f"versions {how}")
     if how <= 2 and len(model.opset_import):
-        model.opset_import[0].version = int(m._pick([*range(5, 27), 0, -1, 1 << 40]))
+        model.opset_import[0].version = int(m.pick([*range(5, 27), 0, -1, 1 << 40]))
     elif how == 3:
-        model.opset_import.append(helper.make_opsetid(m._pick(["", "ai.onnx", "com.microsoft"]), m.number(17)))
+        model.opset_import.append(helper.make_opsetid(m.pick(["", "ai.onnx", "com.microsoft"]), m.number(17)))
     elif how == 4:
         model.graph.sparse_initializer.add()
     else:

@@ -10,7 +10,7 @@ import numpy as np
 from tests.importers.onnx_files import Array
 
 SAMPLES, RATE = 512, 16_000  # of one chunk; Hz
-DRIFTS = (-0.04, 0.0, 0.04)  # octaves per chunk: falls, stays, rises
+DRIFTS = (-0.15, 0.0, 0.15)  # octaves per chunk: falls, stays, rises
 
 
 def sirens(rng: np.random.Generator, chunks: int) -> tuple[Array, Array]:
@@ -18,7 +18,7 @@ def sirens(rng: np.random.Generator, chunks: int) -> tuple[Array, Array]:
     octave, phase, label = float(rng.uniform(0, 3)), 0.0, 1
     samples, labels = [], []
     for _ in range(chunks):
-        if rng.random() < 0.08:
+        if rng.random() < 0.05:
             label = int(rng.integers(3))
         octave += DRIFTS[label]
         if not 0 <= octave <= 3:

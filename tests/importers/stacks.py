@@ -96,3 +96,33 @@ def agrees(model: Model, path: Path, xs: Array, lengths: list[int]) -> int:
         assert np.abs(ours[there - 1] - expected[places]).max(initial=0) <= 1e-5 * max(np.ptp(expected), 1e-3)
         compared += len(there)
     return compared
+
+
+def random_stack(seed: int) -> tuple[Stack, int]:
+    """Layers in any order, causal or looking ahead, and readings from one output to the next."""
+    rng = np.random.default_rng(seed)
+    stack, pace = Stack(seed), 1
+    for _ in range(int(rng.integers(1, 4))):
+        kind, stride, kernel = rng.choice(["conv", "pool", "slice", "recurrent"]), *map(int, rng.integers(1, [4, 5]))
+        stride = 1 if pace * stride > 8 or kind == "recurrent" else stride
+        pads = [(kernel - 1, 0), (0, 0), (kernel // 2, kernel // 2)][int(rng.integers(3))]
+        if kind == "conv":
+            stack.conv(kernel, pads, stride, int(rng.integers(1, 3)) if pads == (0, 0) else 1)
+        elif kind == "pool":
+            pads = (min(pads[0], kernel // 2), min(pads[1], kernel // 2))  # as runtimes want it
+            # Without padding: an average counts it differently at the edges, which is refused by name.
+            stack.pool("MaxPool" if any(pads) else "AveragePool", kernel, stride, pads)
+        elif kind == "slice":
+            stack.every(stride, int(rng.integers(0, 3)))
+        else:
+            stack.recurrent(str(rng.choice(["LSTM", "GRU", "RNN"])))
+        pace *= stride
+    return stack.recurrent(str(rng.choice(["LSTM", "GRU", "RNN"]))), pace
+
+
+def random_lengths(seed: int, model: Model) -> tuple[Array, list[int]]:
+    """Readings (T, 3), and lengths of logs that are long enough for some outputs."""
+    rng = np.random.default_rng(seed)
+    least = model.ready + model.provenance.get("late", 0) + 8 * model.every
+    lengths = rng.integers(least, least + 30, 6)
+    return rng.normal(0, 1, (int(lengths.max()), WIDTH)).astype(np.float32), sorted(lengths.tolist())

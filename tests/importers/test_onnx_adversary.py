@@ -28,6 +28,7 @@ def lstm(width: int, **more: Array) -> dict[str, Any]:
 
 
 def refused(path: Path, match: str, **options: Any) -> None:
+    """The import raises this, also where ONNX Runtime may stand in."""
     with pytest.raises(ImportModelError, match=match):
         import_onnx(path, **options)
 

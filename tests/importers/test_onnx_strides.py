@@ -15,7 +15,7 @@ from edge_lstm.errors import ImportModelError
 from edge_lstm.importers import import_onnx
 from edge_lstm.verify import verify
 from tests.importers.onnx_files import node, onnxruntime_run, save
-from tests.importers.stacks import Stack, agrees, runtime
+from tests.importers.stacks import Stack, agrees, random_lengths, random_stack, runtime
 from tests.reference import run_model
 
 XS = np.random.default_rng(7).normal(0, 1, (61, 3)).astype(np.float32)
@@ -154,33 +154,12 @@ def test_outputs_at_different_paces_are_refused(tmp_path: Path) -> None:
         import_onnx(path, engine="machine")
 
 
-@pytest.mark.parametrize("seed", range(30))
+@pytest.mark.parametrize("seed", range(20))
 def test_random_stacks(tmp_path: Path, seed: int) -> None:
     """Convolutions, pooling, slices and recurrent layers in any order, causal or looking ahead: equal to ONNX Runtime
-    over random lengths, place by place."""
-    rng = np.random.default_rng(seed)
-    stack = Stack(seed)
-    pace = 1
-    for _ in range(int(rng.integers(1, 4))):
-        kind, stride = rng.choice(["conv", "pool", "slice", "recurrent"]), int(rng.integers(1, 4))
-        stride = 1 if pace * stride > 8 else stride
-        kernel = int(rng.integers(1, 5))
-        pads = [(kernel - 1, 0), (0, 0), (kernel // 2, kernel // 2)][int(rng.integers(3))]
-        if kind == "conv":
-            stack.conv(kernel, pads, stride, int(rng.integers(1, 3)) if pads == (0, 0) else 1)
-        elif kind == "pool":
-            pads = (min(pads[0], kernel // 2), min(pads[1], kernel // 2))  # as runtimes want it
-            # Without padding: an average counts it differently at the edges, which is refused by name.
-            stack.pool("MaxPool" if any(pads) else "AveragePool", kernel, stride, pads)
-        elif kind == "slice":
-            stack.every(stride, int(rng.integers(0, 3)))
-        else:
-            stack.recurrent(str(rng.choice(["LSTM", "GRU", "RNN"])))
-            stride = 1
-        pace *= stride
-    stack.recurrent(str(rng.choice(["LSTM", "GRU", "RNN"])))
+    over random lengths, place by place; tools/random_stacks.py runs many more."""
+    stack, pace = random_stack(seed)
     path = stack.save(tmp_path / "m.onnx")
     model = import_onnx(path, engine="machine")
     assert model.every == pace
-    lengths = sorted(rng.integers(model.ready + 8 * pace, 61, 6).tolist()) if model.ready + 8 * pace < 60 else [61]
-    assert agrees(model, path, XS, lengths) > 0
+    assert agrees(model, path, *random_lengths(seed, model)) > 0

@@ -108,6 +108,24 @@ def test_a_difference_to_the_reading_before(tmp_path: Path) -> None:
     holds(import_onnx(path), path, last=0)
 
 
+@pytest.mark.parametrize("ahead", [False, True])
+def test_a_history_beside_each_reading(tmp_path: Path, ahead: bool) -> None:
+    """x[t], x[t-1] and x[t-2] as features of a recurrent layer, with zeros in front; or x[t+1], one reading late."""
+    pads, (start, end) = ((0, 0, 0, 0, 0, 1), (1, 99)) if ahead else ((0, 0, 2, 0, 0, 0), (0, -2))
+    nodes = [
+        node("Pad", ["xt", "p"], ["xp"]), node("Slice", ["xp", "s0", "e0", "two"], ["a"]),
+        node("Slice", ["xp", "s1", "e1", "two"], ["b"]), node("Concat", ["xt", "a", "b"], ["c"], axis=1),
+    ]  # fmt: skip
+    constants = {"p": i64(*pads), "s0": i64(start), "e0": i64(end), "two": i64(2)}
+    constants |= {"s1": i64(0 if ahead else 1), "e1": i64(-1)}
+    path = conv_front(tmp_path / "m.onnx", *nodes, width=9, **constants)
+    model = import_onnx(path, engine="machine")
+    late = int(ahead)
+    assert (model.ready, model.provenance.get("late", 0)) == (1 + late, late)
+    expected = onnxruntime_run(path, {"x": XS[None]})[0][:, 0]
+    assert np.allclose(model.stream().run(XS)[late:], expected[: len(XS) - late], atol=2e-6)
+
+
 def test_the_last_readings_side_by_side_have_no_output_before_there_are_enough(tmp_path: Path) -> None:
     """The last three states as one vector: the first output comes with the third reading."""
     nodes = [node("Slice", ["h", "s", "e", "a"], ["l"]), node("Reshape", ["l", "shape"], ["r"])]

@@ -14,7 +14,6 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
 from edge_lstm.channels import flat_names, flat_units
 from edge_lstm.errors import QuantizeError
@@ -26,14 +25,12 @@ from edge_lstm.quantization.observe import Log, Observer, Some, logs_of
 from edge_lstm.quantization.rounding import clipped
 from edge_lstm.storage import content
 
-Doubles = npt.NDArray[np.float64]
-
 _OF_RANGE, _OF_CHANGE = 0.02, 0.5  # what is tolerable, root mean square: the larger of both
 _FEWEST = 20  # held-out readings
 LONG = 10_000  # steps of the long run
 _WORST = 5
 _APART = 0.01  # of a log: nearer to a worse reading than this is the same place
-_TIMED = 25  # turns of both models
+_TURNS, _STEPS = 15, 500  # turns of both models, and readings in a turn that takes them one by one
 
 
 @dataclass(frozen=True)
@@ -99,9 +96,18 @@ class Part:
 
 
 @dataclass(frozen=True)
+class Speed:
+    """µs for a reading, float32 and quantized: medians; ratio: the median of the ratios of turns side by side."""
+
+    float32_us: float
+    quantized_us: float
+    ratio: float
+
+
+@dataclass(frozen=True)
 class Report:
-    """What quantization came to. weight_bytes, file_bytes, reading_us (of one reading in a log): float32, quantized;
-    speedup: the median ratio of turns side by side. Both are None where nobody gave a clock."""
+    """What quantization came to. weight_bytes, file_bytes: float32, quantized. step, log: the time of one reading, by
+    itself from Python or in a log; None where nobody gave a clock."""
 
     model: str
     scheme: str
@@ -115,8 +121,8 @@ class Report:
     layers: tuple[Part, ...]
     weight_bytes: tuple[int, int]
     file_bytes: tuple[int, int]
-    reading_us: tuple[float, float] | None
-    speedup: float | None
+    step: Speed | None
+    log: Speed | None
     keep: tuple[str, ...]
     error_with_keep: float | None
 
@@ -149,7 +155,6 @@ def report(
     relieved = mixed(model, quantized, [layer for layer in chosen if layer not in suffering])
     said = quantized.provenance.get("quantized")
     scheme = next(str(quantized.program.operations[layer.numbers[0]].attributes["scheme"]) for layer in chosen)
-    turns = None if clock is None else _timed(model, quantized, held[0], clock)
     return Report(
         model=model.name,
         scheme=said["scheme"] if isinstance(said, dict) else scheme,
@@ -163,8 +168,8 @@ def report(
         layers=parts,
         weight_bytes=(weight_bytes(model.program.operations), weight_bytes(quantized.program.operations)),
         file_bytes=(len(content(model)), len(content(quantized))),
-        reading_us=None if turns is None else (float(np.median(turns[0])), float(np.median(turns[1]))),
-        speedup=None if turns is None else float(np.median(turns[0] / turns[1])),
+        step=clock and _timed(model, quantized, held[0].xs[:_STEPS], clock, alone=True),
+        log=clock and _timed(model, quantized, held[0].xs[:LONG], clock, alone=False),
         keep=tuple(layer.name for layer in suffering),
         error_with_keep=max(judge.relative(relieved)) if suffering else None,
     )
@@ -242,7 +247,7 @@ def _worst(quantized: Model, judge: _Judge) -> tuple[Worst, ...]:
                 says = float(expected[row, k]), float(expected[row, k] + error[row, k])
                 place = Worst(log.name, int(log.rows[row]), float(log.t_s[row]), names[k], *says)
                 found.append((float(size[row, k]), place))
-            size[max(0, row - near) : row + near + 1] = 0
+            size[row] = 0
     return tuple(worst for _, worst in sorted(found, key=lambda pair: -pair[0])[:_WORST])
 
 
@@ -267,15 +272,20 @@ def _layers(quantized: Model, found: Sequence[tuple[Layer, bool]], judge: _Judge
     return tuple(parts)
 
 
-def _timed(model: Model, quantized: Model, log: Log, clock: Callable[[], float]) -> Doubles:
-    """(2, turns): µs for a reading of a log, one model after the other in each turn."""
-    xs = log.xs[:LONG]
+def _timed(model: Model, quantized: Model, xs: Floats, clock: Callable[[], float], *, alone: bool) -> Speed:
+    """One model after the other in each turn; alone: each reading is a call."""
     streams = model.stream(), quantized.stream()
-    taken = np.zeros((2, _TIMED + 1))
-    for turn in range(_TIMED + 1):
+    taken = np.zeros((_TURNS + 1, 2))
+    for turn in taken:
         for k, stream in enumerate(streams):
             stream.reset()
             begin = clock()
-            stream.run(xs)
-            taken[k, turn] = (clock() - begin) / len(xs) * 1e6
-    return np.maximum(taken[:, 1:], 1e-9)  # the first turn only warms the caches
+            if alone:
+                for x in xs:
+                    stream.step(x)
+            else:
+                stream.run(xs)
+            turn[k] = (clock() - begin) / len(xs) * 1e6
+    turns = np.maximum(taken[1:], 1e-9)  # the first one only warms the caches
+    before, after = np.median(turns, axis=0).tolist()
+    return Speed(before, after, float(np.median(turns[:, 0] / turns[:, 1])))
