@@ -130,6 +130,11 @@ class Memory:
         """Remember again what was remembered then."""
         self._arenas[:], self._frame[layout.SEEN] = mark
 
+    def take_over(self, other: Memory, copies: slice | Sequence[int], theirs: slice | Sequence[int]) -> None:
+        """These copies remember what those of another memory of this model do."""
+        self._arenas[copies] = other._arenas[theirs]
+        self._frame[layout.SEEN] = other._frame[layout.SEEN]
+
     def use_first(self, copies: int) -> None:
         """The next calls advance only so many copies."""
         self._frame[layout.COPIES] = copies

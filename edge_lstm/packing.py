@@ -64,7 +64,7 @@ def _as_floats(rows: npt.NDArray[Any]) -> Floats:
 def pack_integers(
     biases: Floats, matrices: list[tuple[Integers, Floats]], scheme: str, gates: int, lanes: int
 ) -> Floats:
-    """A layer's weights: `biases` (vectors per block * units,), `matrices` int8 (gates * units, K), each with scales."""
+    """A layer's weights: `biases` (vectors per block * units,), `matrices` int8 (gates * units, K) and their scales."""
     units = len(matrices[0][0]) // gates
     parts = [_in_blocks(biases[:, None], len(biases) // units, lanes)]
     for weights, scale in matrices:

@@ -12,6 +12,8 @@ that take long enough to be worth it release the GIL.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from itertools import chain
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -171,7 +173,7 @@ class Streams:
             raise ReadingError(f"model {model.name!r} has a window of {model.window} readings; use a Stream for each")
         if (model.ready, model.every) != (1, 1):
             raise ReadingError(f"model {model.name!r} does not speak at every reading; use a Stream for each")
-        self.model, self.count = model, count
+        self.model, self.count, self._lanes = model, count, lanes
         self._memory = memory_of(model, count, lanes)
         inputs, outputs = model.program.input_size, model.program.output_size
         self._x: Floats = aligned(count * inputs).reshape(count, inputs)
@@ -197,11 +199,14 @@ class Streams:
             self._memory.fail(status, self._x[number], f"the reading of stream {number}")
         return self._result
 
-    def run(self, logs: Sequence[npt.ArrayLike]) -> list[Floats]:
+    def run(self, logs: Sequence[npt.ArrayLike], *, threads: int = 1) -> list[Floats]:
         """Take a log for each stream: `count` arrays (T, n_inputs), of any lengths, to as many float32 (T, n_outputs).
 
-        Raises as `Stream.run` does, naming stream and row; then no stream has taken any reading of this call.
+        threads: among how many the logs are dealt out, one for each core that is free; the bits are the same. Raises as
+        `Stream.run` does, naming stream and row; then no stream has taken any reading of this call.
         """
+        if threads < 1:
+            raise ReadingError(f"{threads} threads cannot take a log; 1 or more can")
         if len(logs) != self.count:
             raise ReadingError(f"expected {self.count} logs, one for each stream, got {len(logs)}")
         inputs, outputs = self._x.shape[1], self._y.shape[1]
@@ -210,6 +215,8 @@ class Streams:
             if not (whole := np.isfinite(log).all(axis=1)).all():
                 row = int(np.argmin(whole))
                 self._memory.fail(layout.BAD_READING, log[row], f"row {row} of stream {number}")
+        if min(threads, self.count) > 1:
+            return self._run_in_threads(taken, min(threads, self.count))
         longest = max(map(len, taken))
         xs = np.zeros((self.count, longest, inputs), np.float32)
         ys = np.zeros((self.count, longest, outputs), np.float32)
@@ -217,7 +224,7 @@ class Streams:
         order = sorted(range(self.count), key=lambda number: -len(taken[number]))
         for place, number in enumerate(order):
             xs[place, : len(taken[number])] = taken[number]
-        before = self.snapshot()
+        before = self._memory.mark()
         self._memory.rearrange(order)
         try:
             status = self._run_sorted(xs, ys, [len(taken[number]) for number in order])
@@ -225,12 +232,25 @@ class Streams:
             self._memory.rearrange(np.argsort(order))
             self._point_at_own()
         if status:
-            self.restore(before)
+            self._memory.back_to(before)
             self._memory.fail(status, xs[0, 0], "a reading")
         results: list[Floats] = [self._y] * self.count
         for place, number in enumerate(order):
             results[number] = ys[place, : len(taken[number])]
         return results
+
+    def _run_in_threads(self, logs: list[Floats], threads: int) -> list[Floats]:
+        order = sorted(range(self.count), key=lambda number: -len(logs[number]))
+        parts = [order[k::threads] for k in range(threads)]
+        crews = [Streams(self.model, len(part), self._lanes) for part in parts]
+        for crew, part in zip(crews, parts, strict=True):
+            crew._memory.take_over(self._memory, slice(None), part)
+        with ThreadPoolExecutor(threads) as pool:
+            found = list(pool.map(lambda crew, part: crew.run([logs[n] for n in part]), crews, parts))
+        results = dict(zip(chain(*parts), chain(*found), strict=True))
+        for crew, part in zip(crews, parts, strict=True):
+            self._memory.take_over(crew._memory, part, slice(None))
+        return [results[number] for number in range(self.count)]
 
     def _run_sorted(self, xs: Floats, ys: Floats, lengths: list[int]) -> int:
         start = 0

@@ -96,7 +96,7 @@ def test_the_same_readings_give_the_same_model_from_an_array_and_a_log():
     """Quantizing is a function of model and readings: twice the same bits; a log's rows with a hole count for nothing,
     and its name stands in the provenance."""
     model, xs = network(inputs=3), readings(200, 3)
-    holed = np.insert(xs, 50, np.nan, axis=0)
+    holed = np.insert(xs, 50, [1.0, np.nan, 1.0], axis=0)
     log = Series("drive.csv", np.arange(201) / 100, holed)
     one, two = quantize(model, xs), quantize(model, log)
     assert one.digest == two.digest == quantize(model, xs).digest
@@ -327,7 +327,8 @@ def test_the_report_tells_what_can_be_counted():
     worst = told.worst[0]
     assert (worst.row, worst.output) == (row, f"y[{k}]")
     assert (worst.expected, worst.got) == pytest.approx((expected[row, k], got[row, k]))
-    assert len({w.row for w in told.worst}) == len(told.worst) == 5
+    assert len(told.worst) == 5
+    assert np.diff(sorted(w.row for w in told.worst)).min() > 4  # a hundredth of the log
     assert told.error == pytest.approx(relative(model, quantized, held), rel=1e-5)
     floats = sum(w.nbytes for op in model.program.operations for w in op.weights.values())
     assert told.weight_bytes[0] == floats

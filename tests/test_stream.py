@@ -291,14 +291,16 @@ def test_a_step_allocates_nothing():
     kind=st.sampled_from(CELLS),
     lengths=st.lists(st.integers(0, 30), min_size=1, max_size=11),
     layers=st.integers(1, 2),
+    threads=st.integers(1, 3),
     seed=st.integers(0, 1000),
 )
-def test_streams_together_give_the_bits_that_each_gives_alone(kind, lengths, layers, seed):
-    """Logs of any lengths run side by side, then stepped together, give each stream the bits it would have alone."""
+def test_streams_together_give_the_bits_that_each_gives_alone(kind, lengths, layers, threads, seed):
+    """Logs of any lengths run side by side, on one core or several, then stepped together, give each stream the bits it
+    would have alone."""
     model = network(kind, units=19, layers=layers, seed=seed)
     together, alone = model.streams(len(lengths)), [model.stream() for _ in lengths]
     logs = [readings(n, 8, seed + k) for k, n in enumerate(lengths)]
-    for got, stream, log in zip(together.run(logs), alone, logs, strict=True):
+    for got, stream, log in zip(together.run(logs, threads=threads), alone, logs, strict=True):
         assert got.tobytes() == stream.run(log).tobytes()
     xs = readings(len(lengths), 8, seed + 99)
     for got, stream, x in zip(together.step(xs), alone, xs, strict=True):
@@ -306,6 +308,44 @@ def test_streams_together_give_the_bits_that_each_gives_alone(kind, lengths, lay
     for number, stream in enumerate(alone):
         for name, value in stream.state.items():
             assert together.state[name][number].tobytes() == value.tobytes()
+
+
+def growing() -> Model:
+    """h' = relu(2 h + 2 x): readings of one make it infinite with the 127th."""
+    b, two = Builder(), np.full((1, 1), 2.0)
+    h = b.state("h", 1)
+    y = b.rnn(b.input("x", 1), h, W=two, R=two, b=np.zeros(1), activation="relu")
+    b.next(h, y)
+    b.output("y", y)
+    return Model(b.build(), channels_for(("x",), (1,)), channels_for(("y",), (1,)))
+
+
+@settings(max_examples=30, deadline=None)
+@given(row=st.integers(0, 199), lanes=st.sampled_from((4, 8, 16)), rest=st.integers(0, 90))
+def test_a_log_is_refused_at_the_row_at_which_a_step_is(row, lanes, rest):
+    """Wherever in a log a reading is refused, `run` names its row and changes nothing, and the rows before it give what
+    they give without it."""
+    model, xs = network(units=19), readings(row + 1 + rest, 8)
+    stream, expected = Stream(model, lanes), Stream(model, lanes).run(xs[:row])
+    before, good = stream.snapshot(), xs[:row].copy()
+    xs[row, 3] = np.inf
+    with pytest.raises(ReadingError, match=rf"row {row} holds inf in channel 'x\[3\]'"):
+        stream.run(xs)
+    assert stream.snapshot() == before
+    assert stream.run(good).tobytes() == expected.tobytes()
+
+
+def test_a_memory_that_grows_is_refused_in_the_middle_of_a_log():
+    """A state that becomes infinite at some row of a log is refused there, alone, side by side and on several cores."""
+    one, many, ones = growing().stream(), growing().streams(5), np.ones((200, 1), np.float32)
+    with pytest.raises(StateError, match=r"^row 126 "):
+        one.run(ones)
+    assert np.isfinite(growing().stream().run(ones[:126])).all()
+    for threads in (1, 2):
+        with pytest.raises(StateError):
+            many.run([ones[:3], ones, ones[:0], ones[:9], ones[:5]], threads=threads)
+        assert many.state["h"].tolist() == [[0.0]] * 5
+    assert one.state["h"].tolist() == [0.0]
 
 
 def test_a_bad_reading_of_one_stream_is_named_and_changes_none():
@@ -320,6 +360,7 @@ def test_a_bad_reading_of_one_stream_is_named_and_changes_none():
         (lambda: streams.step(xs[:2]), r"expected \(3, 8\)"),
         (lambda: streams.run([xs, xs, log]), r"row 1 of stream 2 holds nan in channel 'x\[4\]'"),
         (lambda: streams.run([xs, xs]), "expected 3 logs"),
+        (lambda: streams.run([xs, xs, xs], threads=0), "0 threads"),
         (lambda: network(window=3).streams(2), "window of 3"),
         (lambda: network().streams(0), "0 streams"),
         (lambda: network().streams(1.5), "1.5 streams"),

@@ -40,6 +40,12 @@ AIMS: tuple[tuple[str, str, dict[int, float], Callable[[Figures], float | None]]
         of(ORT),
     ),
     ("16 logs at once, ONNX Runtime", "logs", dict.fromkeys((8, 16, 32, 64, 128, 256), 2.0), of(ORT)),
+    (
+        "16 logs at once on two cores, ONNX Runtime on two",
+        "logs on cores",
+        dict.fromkeys((8, 16, 32, 64, 128, 256), 2.0),
+        of(ORT),
+    ),
     ("int8 step, our float32", "int8", {128: 2.2, 256: 3.5}, of(FLOAT32)),
     ("int8 step, the fastest int8 peer", "int8", {128: 2.8, 256: 1.9}, fastest),
     ("64 streams together (H = 64), ONNX Runtime", "streams", {64: 2.0}, of(ORT)),

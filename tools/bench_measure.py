@@ -6,6 +6,7 @@ Absolute times belong to one machine and one moment; a ratio compares two neighb
 from __future__ import annotations
 
 import ctypes
+import os
 import statistics
 import sys
 import time
@@ -19,10 +20,11 @@ import edge_lstm
 from edge_lstm.bench import allocated, block, first_start
 from tools.bench_hand import c_library
 from tools.bench_network import INPUTS, Contender, Floats, Network
-from tools.bench_peers import GENERAL, OURS, OURS_INT8, SAME_DOOR, contenders
+from tools.bench_peers import GENERAL, OURS, OURS_INT8, SAME_DOOR, contenders, on_cores
 
 Work = Callable[[], object]
 LOGS = 16  # at once
+CORES = 2
 Figures = dict[str, dict[str, float]]  # name -> {"us": ..., "ratio": their time / ours}
 
 
@@ -65,6 +67,12 @@ def per_reading(figures: Figures, readings: int) -> Figures:
 def readings(count: int) -> Floats:
     """(count, I) normal."""
     return np.random.default_rng(1).normal(0, 1, (count, INPUTS)).astype(np.float32)
+
+
+def logs_on_cores(network: Network, folder: Path, rounds: int, count: int, streams: int) -> Figures:
+    """As `logs`, on two cores: µs that pass, per reading of one log."""
+    works = on_cores(network, folder, readings(count * streams).reshape(count, streams, INPUTS), CORES)
+    return per_reading(compare(works, rounds), count * streams)
 
 
 def step(found: dict[str, Contender], rounds: int, base: str = OURS) -> Figures:
@@ -211,7 +219,7 @@ def everything(
     sizes: tuple[int, ...], counts: tuple[int, ...], rounds: int, folder: Path, steps: int
 ) -> dict[str, Any]:
     """All rows, as JSON can hold them."""
-    names = ("step", "kernel", "log", "logs", "streams", "int8", "int8 log", "int8 error")
+    names = ("step", "kernel", "log", "logs", "logs on cores", "streams", "int8", "int8 log", "int8 error")
     rows: dict[str, Any] = {name: {} for name in names}
     absent: dict[str, str] = {}
     for units in sizes:
@@ -222,6 +230,8 @@ def everything(
         rows["kernel"][units] = kernel(network, found, folder, rounds)
         rows["log"][units] = log(found, max(3, rounds // 5), 10_000)
         rows["logs"][units] = logs(found, max(3, rounds // 5), 1000, LOGS)
+        if (os.cpu_count() or 1) >= CORES:
+            rows["logs on cores"][units] = logs_on_cores(network, folder, max(3, rounds // 5), 1000, LOGS)
         quantized(network, folder, rounds, rows)
     network = Network.random(64)
     for count in counts:

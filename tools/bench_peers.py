@@ -57,11 +57,11 @@ def _of_model(model: Model, streams: int) -> Contender:
     return Contender(stream.step, reset, log, logs, many.step)
 
 
-def _onnx_session(path: Path) -> Any:
+def _onnx_session(path: Path, threads: int = 1) -> Any:
     import onnxruntime as ort
 
     options = ort.SessionOptions()
-    options.intra_op_num_threads = options.inter_op_num_threads = 1
+    options.intra_op_num_threads, options.inter_op_num_threads = threads, 1
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
     return ort.InferenceSession(path, options, providers=["CPUExecutionProvider"])
 
@@ -358,6 +358,26 @@ def contenders(
         _agree(name, contender, xs, exact, streams, CLOSE_INT8 if quantized else CLOSE)
         found[name] = contender
     return found, absent
+
+
+def on_cores(network: Network, folder: Path, xs: Floats, threads: int) -> dict[str, Callable[[], Any]]:
+    """Calls that run the logs xs (T, N, I) on several cores, and ours on one; their results have been compared."""
+    streams, count = network.model().streams(xs.shape[1]), threads
+    each = [np.ascontiguousarray(log) for log in xs.swapaxes(0, 1)]
+    session = _onnx_session(network.lstm_onnx(folder / "lstm.onnx"), threads)
+    zeros = np.zeros((1, xs.shape[1], network.units), np.float32)
+
+    def ours(threads: int) -> list[Floats]:
+        streams.reset()
+        return streams.run(each, threads=threads)
+
+    def theirs() -> Any:
+        return session.run(["y"], {"x": xs, "h": zeros, "c": zeros})[0]
+
+    together = np.stack(ours(count), axis=1)
+    if (together != np.stack(ours(1), axis=1)).any() or np.abs(theirs() - together).max() > CLOSE:
+        raise SystemExit(f"logs on {threads} cores differ: nothing is timed")
+    return {OURS: lambda: ours(count), f"{OURS}, one core": lambda: ours(1), "ONNX Runtime, run()": theirs}
 
 
 def _agree(name: str, contender: Contender, xs: Floats, exact: Any, streams: int, close: float) -> None:

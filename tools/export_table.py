@@ -194,7 +194,7 @@ class SelfAttention(nn.Module):
         return self.head((weights @ y)[:, -1])
 
 
-STATE = torch.zeros(1, 10)
+STATE, CELL = torch.zeros(1, 10), torch.zeros(1, 10)  # one tensor for both would be joined by the newer exporter
 MODELS: dict[str, dict[str, Any]] = {
     "LSTM, Linear on every step": seq(lambda: every(lstm(), nn.Linear(10, 2))),
     "LSTM, Linear on the last step": seq(lambda: last(lstm(), nn.Linear(10, 2))),
@@ -272,8 +272,8 @@ MODELS: dict[str, dict[str, Any]] = {
     ),
     "autoencoder": seq(Autoencoder, window=T),
     "LSTMCell in a loop": seq(CellLoop, static=True),
-    "LSTM step with states": {"make": StepLstm, "inputs": (torch.randn(1, 6), *[torch.zeros(2, 1, 10)] * 2),
-                              "step": True, "names": ["obs", "h_in", "c_in"], "out": ["actions", "h_out", "c_out"]},
+    "LSTM step with states": {"make": StepLstm, "inputs": (torch.randn(1, 6), *torch.zeros(2, 2, 1, 10)), "step": True,
+                              "names": ["obs", "h_in", "c_in"], "out": ["actions", "h_out", "c_out"]},
     "GRU step with state": {
         "make": lambda: Lambda(
             lambda p, x, h: (lambda r: (p["head"](r[0].squeeze(0)), r[1]))(p["rnn"](x.unsqueeze(0), h)),
@@ -287,7 +287,7 @@ MODELS: dict[str, dict[str, Any]] = {
             lambda p, x, h, c: (lambda s: (p["head"](s[0]), *s))(p["rnn"](x, (h, c))),
             rnn=nn.LSTMCell(6, 10), head=nn.Linear(10, 2),
         ),
-        "inputs": (torch.randn(1, 6), STATE, STATE), "step": True, "names": ["x", "h_in", "c_in"],
+        "inputs": (torch.randn(1, 6), STATE, CELL), "step": True, "names": ["x", "h_in", "c_in"],
         "out": ["y", "h_out", "c_out"],
     },
     "GRU cell by hand on cat([x, h])": {
@@ -295,7 +295,7 @@ MODELS: dict[str, dict[str, Any]] = {
         "out": ["y", "h_out"],
     },
     "convolutions over a chunk, LSTMCell": {
-        "make": Chunk, "inputs": (torch.randn(1, 512), STATE, STATE), "step": True, "names": ["x", "h_in", "c_in"],
+        "make": Chunk, "inputs": (torch.randn(1, 512), STATE, CELL), "step": True, "names": ["x", "h_in", "c_in"],
         "out": ["y", "h_out", "c_out"],
     },
     "embedding, LSTM": seq(
@@ -305,6 +305,14 @@ MODELS: dict[str, dict[str, Any]] = {
         ),
         torch.randint(0, 9, (1, T)),
     ),
+    "LSTMCell step, h and c from one example tensor": {
+        "make": lambda: Lambda(
+            lambda p, x, h, c: (lambda s: (p["head"](s[0]), *s))(p["rnn"](x, (h, c))),
+            rnn=nn.LSTMCell(6, 10), head=nn.Linear(10, 2),
+        ),
+        "inputs": (torch.randn(1, 6), STATE, STATE), "step": True, "names": ["x", "h_in", "c_in"],
+        "out": ["y", "h_out", "c_out"],
+    },
     "LSTM with proj_size": seq(lambda: every(lstm(proj_size=4), nn.Linear(4, 2))),
     "step without states (lost at export)": {
         "make": lambda: every(lstm(), nn.Linear(10, 2)), "inputs": (torch.randn(1, 1, 6),), "step": True,

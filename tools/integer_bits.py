@@ -38,7 +38,7 @@ _NEEDED = {"vnni512": "avx512vnni", "vnni256": "avx512vnni", "avx2": "avx2", "do
 @kernel
 def _only_integers(kinds, frame_address):  # type: ignore[no-untyped-def]
     """The part of `machine.run` that quantized layers need, for one copy: compiled in a quarter of the time."""
-    V, _, V1, _, _, Q = kinds
+    V, _, V1, _, Q = kinds
     frame = integers(frame_address)
     rows = read(frame, layout.STEP_ROWS) + read(frame, layout.COMMIT_ROWS) + read(frame, layout.OUTPUT_ROWS)
     table, weights = integers(read(frame, layout.TABLE)), floats(read(frame, layout.WEIGHTS))

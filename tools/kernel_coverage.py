@@ -75,8 +75,9 @@ def more() -> list[Case]:
 def results(readings: int) -> dict[str, str]:
     """What each model gives, all bits, in hexadecimal."""
     found = {}
-    for case in all_cases() + more():
-        log, ys = log_of(case, readings + (case.model.window or 0)), []
+    counts = [(case, readings) for case in all_cases()] + [(case, 2 * readings) for case in more()]
+    for case, count in counts:
+        log, ys = log_of(case, count + (case.model.window or 0)), []
         if case.streams > 1:
             logs = [log[k % 3 :] for k in range(case.streams)]  # of unequal length
             with contextlib.suppress(EdgeLstmError):
@@ -119,12 +120,22 @@ def of_kernels(path: Path) -> set[int]:
 def traced(readings: int) -> dict[str, Any]:
     """Results, and the lines executed by file; in a process with NUMBA_DISABLE_JIT=1."""
     files = {str(path): set[int]() for path in FOLDER.glob("*.py")}
+    left: dict[CodeType, set[int]] = {}  # lines not yet executed: a function without any is traced no more
 
     def local(frame: FrameType, event: str, argument: Any) -> Any:
+        left[frame.f_code].discard(frame.f_lineno)
         files[frame.f_code.co_filename].add(frame.f_lineno)
         return local
 
-    sys.settrace(lambda frame, event, argument: local if frame.f_code.co_filename in files else None)
+    def called(frame: FrameType, event: str, argument: Any) -> Any:
+        code = frame.f_code
+        if code not in left:
+            known = code.co_filename in files
+            lines = {line for _, _, line in code.co_lines() if line is not None} - {code.co_firstlineno}
+            left[code] = lines if known else set()
+        return local if left[code] else None
+
+    sys.settrace(called)
     found = results(readings)
     sys.settrace(None)
     return {"results": found, "lines": {name: sorted(lines) for name, lines in files.items()}}
@@ -132,7 +143,7 @@ def traced(readings: int) -> dict[str, Any]:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else "")
-    parser.add_argument("--readings", type=int, default=9, help="of each model, and those that fill its window")
+    parser.add_argument("--readings", type=int, default=5, help="of each model, and those that fill its window")
     parser.add_argument("--traced", action="store_true", help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.traced:

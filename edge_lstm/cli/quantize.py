@@ -83,7 +83,7 @@ def command(
         from edge_lstm.plot_quantize import plot_quantize
 
         with writing(plot):
-            plot_quantize(loaded, quantized, held[0], found.scheme, plot)
+            plot_quantize(loaded, quantized, max(held, key=lambda log: len(log.xs)), found.scheme, plot)
     with writing(output):
         save(quantized, output)
     if as_json:

@@ -18,9 +18,11 @@ import numpy as np
 
 from edge_lstm.errors import ImportModelError
 from edge_lstm.importers.onnx_axes import LEAST, Axes, assignments, witness
-from edge_lstm.importers.onnx_draw import Drawing, Source, draw, newest, progress_of, shown, unclear
+from edge_lstm.importers.onnx_clocks import ALWAYS, Clock
+from edge_lstm.importers.onnx_draw import Drawing, Source, draw, progress_of, unclear
+from edge_lstm.importers.onnx_shown import newest, shown
 from edge_lstm.importers.onnx_states import Pairs, pair_states
-from edge_lstm.importers.onnx_tags import ALWAYS, ENDED, Clock, Misfit, ProvenMisfit
+from edge_lstm.importers.onnx_tags import ENDED, Misfit, ProvenMisfit
 from edge_lstm.importers.plan import Plan
 
 LONG = 64  # readings of a drawing from which on its batch is kept small
@@ -209,9 +211,12 @@ def prove_open(source: Source, found: Found, drawing: Drawing, dims: set[int]) -
         return ()
     low = drawing.low
     base = witness(dims, low.length + 1)
-    pace = math.lcm(*(clock.every for clock in low.clocks)) if not axes.length else 1
+    pace = 1 if axes.length else low.time.pace
     if pace > MOST_PACE:
-        raise _sure(f"the strides over time make {pace} readings together; more than {MOST_PACE} are not supported")
+        raise _sure(
+            f"the strides over time make {pace} readings together; more than {MOST_PACE} are not supported. Use"
+            " mode='window', window=T, or leave out readings before the model"
+        )
     # A stride may treat lengths differently: all remainders are tried.
     sizes = [(base + k, 1) for k in range(pace)]
     if not axes.length and low.choices:  # what it does with fewer readings, on each side of every limit
@@ -244,7 +249,7 @@ def rhythm(found: Found, drawing: Drawing, others: Sequence[Drawing]) -> Clock:
     for name, tags in drawing.outputs.items():
         one = shown(name, tags, low)
         clock = one.clock or _of_newest(name, one.moment, drawing, others)
-        first = max(clock.first, low.ready, low.begins(one.ids) if one.clock is None else 1)
+        first = max(clock.first, low.ready, low.time.begins(one.ids) if one.clock is None else 1)
         clocks.append(Clock(first + (clock.first - first) % clock.every, clock.every))
     together = Clock(max(c.first for c in clocks), clocks[0].every)
     for name, clock in zip(drawing.outputs, clocks, strict=True):
@@ -253,7 +258,7 @@ def rhythm(found: Found, drawing: Drawing, others: Sequence[Drawing]) -> Clock:
                 f"output {name!r} comes with every {clock.every}-th reading from reading {clock.first} on, others with"
                 f" every {together.every}-th from {together.first} on; one model speaks at one pace: export them apart"
             )
-    if found.pairs and any(clock != ALWAYS for clock in low.clocks):
+    if found.pairs and any(clock != ALWAYS for clock in low.time.seen):
         raise _sure("strides over time in a graph that hands its states on are not supported; use a window")
     return together
 

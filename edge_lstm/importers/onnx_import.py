@@ -16,24 +16,23 @@ import numpy.typing as npt
 
 from edge_lstm.errors import EdgeLstmError, ImportModelError, UnsupportedError
 from edge_lstm.importers.onnx_axes import LEAST, Axes, check_names, witness
+from edge_lstm.importers.onnx_clocks import ALWAYS, Clock
 from edge_lstm.importers.onnx_draw import (
     Drawing,
     NoWindowError,
-    Shown,
     Source,
     UnclearError,
     draw,
     draw_whole,
-    newest,
     progress_of,
-    shown,
 )
 from edge_lstm.importers.onnx_explore import prove_open, rhythm, settle
 from edge_lstm.importers.onnx_graph import Graph, OnnxFile, Value
 from edge_lstm.importers.onnx_gru import doubtful, with_reset
 from edge_lstm.importers.onnx_read import read_onnx
+from edge_lstm.importers.onnx_shown import Shown, newest, shown
 from edge_lstm.importers.onnx_states import Pairs
-from edge_lstm.importers.onnx_tags import ALWAYS, Clock, Misfit
+from edge_lstm.importers.onnx_tags import Misfit
 from edge_lstm.importers.onnx_wish import ENGINES, MODES, Wish, check_wish, checked, origin, with_constants
 from edge_lstm.model import BEFORE_WINDOW, BeforeWindow, Channel, Model, channels_for
 from edge_lstm.program import Program
@@ -194,7 +193,7 @@ def _over_time(file: OnnxFile, source: Source, wish: Wish, dims: set[int]) -> _I
     if window is not None:
         _check_window(window, clock, late)
         clock = ALWAYS
-    elif axes.length and any(k.every > 1 for k in drawing.low.clocks) and None in (o.clock for o in results.values()):
+    elif axes.length and drawing.low.time.pace > 1 and None in (one.clock for one in results.values()):
         raise Misfit(
             "there are strides over time; when an output of the newest reading comes in a continuous stream can be"
             " proven only where the length is open. Export with a dynamic time axis, or use mode='window'"

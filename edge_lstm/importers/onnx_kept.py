@@ -3,8 +3,8 @@
 Its rule: the machine's refusal is passed on word for word, and the meaning in time must be as clear as for the machine.
 It is found by experiment (`onnx_experiments.py`), or it was proven before the machine gave up. States are carried from
 reading to reading: those that the graph shows, and those of its forward recurrent layers, which are opened for it; that
-this equals the whole sequence is tried over 1,024 readings and more. Everything else that looks at several readings needs a
-window. A state that was lost at export stays lost.
+this equals the whole sequence is tried over 1,024 readings and more. Everything else that looks at several readings
+needs a window. A state that was lost at export stays lost.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ import numpy as np
 from edge_lstm.engines.graph import TYPES, Array, OnnxGraph, open_session, version
 from edge_lstm.engines.memory import PAST
 from edge_lstm.errors import ImportModelError
+from edge_lstm.importers.onnx_clocks import Clock
 from edge_lstm.importers.onnx_experiments import (
     LONGEST,
     OPEN,
@@ -36,7 +37,6 @@ from edge_lstm.importers.onnx_graph import Graph, OnnxFile
 from edge_lstm.importers.onnx_named import named_pairs
 from edge_lstm.importers.onnx_operators import foreign
 from edge_lstm.importers.onnx_surgery import Layer, layers, taken_in, weight_count, with_outputs, with_states
-from edge_lstm.importers.onnx_tags import Clock
 from edge_lstm.importers.onnx_wish import READABLE, Wish, check_wish, checked, origin, with_constants
 from edge_lstm.program import Builder, Program
 

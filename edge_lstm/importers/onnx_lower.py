@@ -16,11 +16,12 @@ import numpy as np
 
 from edge_lstm.errors import ImportModelError
 from edge_lstm.importers.onnx_call import MAX_ELEMENTS, Call, guarded, shapes, unsupported
+from edge_lstm.importers.onnx_clocks import Clock, Clocks
 from edge_lstm.importers.onnx_fold import evaluate, shape_of, size_of
 from edge_lstm.importers.onnx_graph import Array, Graph, Node
 from edge_lstm.importers.onnx_horizon import choices, reach
 from edge_lstm.importers.onnx_moves import MOVES
-from edge_lstm.importers.onnx_tags import ALWAYS, Clock, Ints, Misfit, Tagged, tag
+from edge_lstm.importers.onnx_tags import Ints, Misfit, Tagged, tag
 from edge_lstm.importers.plan import Ids, Place, Plan
 
 Operand = Tagged | Array
@@ -86,9 +87,7 @@ class Lowering:
     past: dict[int, dict[int, tuple[Place, int]]] = field(default_factory=dict)  # lag -> value -> state, place in it
     running: dict[tuple[str, bytes, Clock], Ids] = field(default_factory=dict)
     counted: dict[Clock, Ids] = field(default_factory=dict)  # how many values have come
-    clocks: set[Clock] = field(default_factory=set)  # of what carries a state or looks back
-    ticks: dict[Clock, Ids] = field(default_factory=dict)
-    since: dict[int, int] = field(default_factory=dict)  # value -> the reading from which on it means something
+    time: Clocks = field(init=False)
     layers: int = 0  # recurrent operators so far
     proven: bool = False  # whether something showed that the time axis is time: a recurrent layer, a loop, a causal row
     forgets: str = ""  # a recurrent operator that begins anew within every reading
@@ -102,6 +101,9 @@ class Lowering:
     sizes: set[str] = field(default_factory=set)  # names of constants computed from the sizes of values
     carried_on: bool = False  # whether a recurrent layer or a loop carries its state along the time axis
     aside: str = ""  # an operator that joins readings only once, at the end: perhaps its axis is not time
+
+    def __post_init__(self) -> None:
+        self.time = Clocks(self.plan)
 
     # --- inputs -----------------------------------------------------------------------------------------------------
 
@@ -310,40 +312,6 @@ class Lowering:
                     f" {self.length} readings. Give it a time axis, or export the network as one step with its states"
                     " as inputs and outputs"
                 )
-
-    # --- clocks -----------------------------------------------------------------------------------------------------
-
-    def tick(self, clock: Clock, source: Sequence[str]) -> Ids:
-        """1 at the readings of a clock, else 0: a state counts the readings down."""
-        if clock not in self.ticks:
-            plan, (first, every) = self.plan, (clock.first, clock.every)
-            left = plan.state(f"until_{first}_{every}", 1, np.array([first - 1], np.float32))
-            now = plan.step("map", [left.ids], [1], source=source, function="not", alpha=0.0, beta=0.0)[0]
-            fewer = plan.step("map", [left.ids], [1], source=source, function="affine", alpha=1.0, beta=-1.0)[0]
-            again = plan.constant(np.array([every - 1], np.float32))
-            left.next = plan.step("where", [now, again, fewer], [1], source=source)[0]
-            self.ticks[clock] = now
-        return self.ticks[clock]
-
-    def held(self, clock: Clock, after: Ids, before: Ids, source: Sequence[str]) -> Ids:
-        """What a state becomes that changes only at the readings of a clock."""
-        if clock == ALWAYS:
-            return after
-        flag = np.repeat(self.tick(clock, source), after.size)
-        return self.plan.step("where", [flag, after, before], [after.size], source=source)[0]
-
-    def begin(self, ids: Ids, clock: Clock) -> None:
-        """These values mean something at the readings of a clock only."""
-        self.clocks.add(clock)
-        if clock.first > 1:
-            self.since.update((int(i), max(clock.first, self.since.get(int(i), 1))) for i in ids)
-
-    def begins(self, ids: Ids) -> int:
-        """The reading from which on all of these mean something."""
-        if not self.since:
-            return 1
-        reached = self.plan.reached(ids)
-        return max((first for value, first in self.since.items() if reached[value]), default=1)
 
     # --- loops written out in time ----------------------------------------------------------------------------------
 

@@ -16,7 +16,8 @@ import numpy as np
 import numpy.typing as npt
 
 from edge_lstm.importers.onnx_call import Call
-from edge_lstm.importers.onnx_tags import ALWAYS, ENDED, Clock, Ints, Misfit, Tagged, clock_of, tag, unique_rows
+from edge_lstm.importers.onnx_clocks import ALWAYS, Clock, clock_of
+from edge_lstm.importers.onnx_tags import ENDED, Ints, Misfit, Tagged, tag, unique_rows
 from edge_lstm.importers.plan import Ids
 
 if TYPE_CHECKING:
@@ -73,7 +74,7 @@ class _Rows:
 
     def present(self) -> tuple[Ints, Ids]:
         low, now = self.low, self.now
-        newest = {low.length} | {clock.newest(low.length) for clock in low.clocks}
+        newest = {low.length} | {clock.newest(low.length) for clock in low.time.seen}
         if self.single and int(self.moments[0]) not in newest:
             raise _unequal(self.c, low)
         lags, ids, which = self._forms()
@@ -84,7 +85,7 @@ class _Rows:
         else:
             low.proven |= clock is not None and clock.first <= depth + clock.every
         if clock is not None:
-            low.clocks.add(clock)
+            low.time.seen.add(clock)
         before = self._before(lags, ids, which)
         low.notes.append(f"{self.c.node}: looks back {depth} readings; a ring buffer brings them along")
         delayed = self._delayed(lags, ids, before)
@@ -178,11 +179,11 @@ class _Rows:
                 ids = np.where((ids == value) & (lags > 0), other, ids)
                 before.update({(other, 1 - k): constant for k in range(1, depth + 1)})
         if self.single:
-            self.low.ready = max(self.low.ready, depth + self.low.begins(ids.reshape(-1)))
+            self.low.ready = max(self.low.ready, depth + self.low.time.begins(ids.reshape(-1)))
         result = _delays(self.c, self.low, lags, ids, before)
         if not self.single and (first := int(self.moments[0])) > 1:
             for value in np.unique(result[lags > 0]).tolist():
-                self.low.since[value] = max(first, self.low.since.get(value, 1))
+                self.low.time.since[value] = max(first, self.low.time.since.get(value, 1))
         return result
 
     def _masked(self, late: Mapping[int, int]) -> dict[int, tuple[int, int]]:
@@ -192,7 +193,7 @@ class _Rows:
             mine = np.array([v for v in late if self.begins[v] == begin])
             constants = np.array([late[int(v)] for v in mine])
             source = [str(self.c.node)]
-            flag = np.repeat(self.low.tick(Clock(begin), source), len(mine))
+            flag = np.repeat(self.low.time.tick(Clock(begin), source), len(mine))
             out = self.low.plan.step("where", [flag, mine, constants], [len(mine)], source=source)[0]
             result.update({int(v): (int(o), int(k)) for v, o, k in zip(mine, out, constants, strict=True)})
         return result
@@ -261,7 +262,7 @@ def accumulate(c: Call, low: Lowering, function: str, rows: Tagged) -> Tagged | 
     if (ids != ids[:, :1]).any() or (b != b[:, :1]).any():
         return None
     different, which = unique_rows(ids[:, -1])
-    if clock.first >= low.begins(different.reshape(-1)) + clock.every:
+    if clock.first >= low.time.begins(different.reshape(-1)) + clock.every:
         return None  # only the newest of them
     low.check_once(c, different)
     source = [str(c.node)]
@@ -291,12 +292,12 @@ def running(low: Lowering, function: str, values: Ids, source: list[str], clock:
         if clock not in low.counted:
             counter = plan.state("readings" if clock == ALWAYS else f"readings_{clock.first}_{clock.every}", 1)
             low.counted[clock] = step("add", counter.ids, plan.constant(np.ones(1, np.float32)))
-            counter.next = low.held(clock, low.counted[clock], counter.ids, source)
+            counter.next = low.time.held(clock, low.counted[clock], counter.ids, source)
         # Whole numbers end at 2^24; from there on the newest readings count a little more, which nobody can measure.
         after = step("add", place.ids, step("div", step("sub", values, place.ids), low.counted[clock]))
     else:
         after = step({"sum": "add"}.get(function, function), place.ids, values)
-    place.next = low.held(clock, after, place.ids, source)
+    place.next = low.time.held(clock, after, place.ids, source)
     low.running[key] = after
-    low.begin(after, clock)
+    low.time.begin(after, clock)
     return after

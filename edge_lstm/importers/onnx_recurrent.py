@@ -15,20 +15,10 @@ import numpy as np
 from edge_lstm.errors import ImportModelError
 from edge_lstm.importers.onnx_call import Call
 from edge_lstm.importers.onnx_cells import Cell, State, read_cells
+from edge_lstm.importers.onnx_clocks import ALWAYS, Clock, clock_along
 from edge_lstm.importers.onnx_lower import Lowering, Operand, Port
 from edge_lstm.importers.onnx_parts import one_moment
-from edge_lstm.importers.onnx_tags import (
-    ALWAYS,
-    Clock,
-    Ints,
-    Misfit,
-    ProvenMisfit,
-    Tagged,
-    clock_along,
-    find_axis,
-    tag,
-    unique_rows,
-)
+from edge_lstm.importers.onnx_tags import Ints, Misfit, ProvenMisfit, Tagged, find_axis, tag, unique_rows
 from edge_lstm.importers.plan import Ids
 
 LOST = """the state was lost when the model was exported: the sequence is one reading long, the initial state of \
@@ -57,7 +47,7 @@ def recurrent(c: Call, low: Lowering) -> tuple[Tagged, ...]:
         raise c.fail(f"its input has shape {list(given.shape)}, must have 3 dimensions")
     x = Tagged(np.swapaxes(given.tags, 0, 1)) if batch_first else given
     if not x.size:
-        raise c.fail(f"its input is empty: shape {list(given.shape)}")
+        raise Misfit(f"{c.node}: its input is empty: shape {list(given.shape)}")
     cells = read_cells(c, low, x.shape[2], len(backwards))
     lengths = _lengths(c, x.shape[0], x.shape[1])
     initial = [_initial(c, k, x.shape[1], cells, batch_first) for k in ((5, 6) if c.node.op == "LSTM" else (5,))]
@@ -161,8 +151,8 @@ def _over_time(cell: Cell, x: Tagged, initial: list[Operand], clock: Clock) -> t
     started = [_state(cell, k, value) for k, value in enumerate(initial)]
     after = cell.advance(x.ids[0, 0], tuple(before for before, _ in started))
     for (before, keep), ids in zip(started, after, strict=True):
-        keep(low.held(clock, ids, before, [str(cell.call.node)]))
-        low.begin(ids, clock)
+        keep(low.time.held(clock, ids, before, [str(cell.call.node)]))
+        low.time.begin(ids, clock)
     t = x.t.reshape(len(x.tags), -1).max(axis=1) if low.length > 1 else np.zeros(1, np.int64)
     b = np.arange(1, low.batch + 1)[:, None] if low.batch > 1 else np.zeros((1, 1), np.int64)
     y = np.broadcast_to(tag(t[:, None, None, None], b, after[0]).tags, (len(t), 1, low.batch, cell.units))

@@ -70,11 +70,14 @@ def with_constants(graph: Graph, constants: Mapping[str, npt.ArrayLike]) -> Grap
             raise ImportModelError(f"constants: {name!r} has shape {list(array.shape)}, the input is {value}")
         fixed[name] = np.array(array.astype(value.dtype))
     kept = tuple(v for v in graph.inputs if v.name not in fixed)
-    return replace(graph, inputs=kept, constants={**graph.constants, **fixed}) if fixed else graph
+    used = used_names(graph)
+    read = {name: array for name, array in fixed.items() if name in used}
+    return replace(graph, inputs=kept, constants={**graph.constants, **read}) if fixed else graph
 
 
 def checked(graph: Graph, types: Sequence[str] = READABLE) -> Graph:
-    """Refuses graphs whose inputs are no readings, and weights that nothing uses."""
+    """Refuses graphs whose inputs are no readings, and inputs and weights that nothing uses."""
+    used = used_names(graph)
     for value in graph.inputs:
         if value.dtype not in types:
             raise UnsupportedError(
@@ -83,7 +86,12 @@ def checked(graph: Graph, types: Sequence[str] = READABLE) -> Graph:
             )
         if 0 in value.dims:
             raise ImportModelError(f"input {value} has an empty dimension")
-    used = used_names(graph)
+        if value.name not in used:
+            raise ImportModelError(
+                f"input {value} is read by no node. If two example inputs were one and the same tensor at export, the"
+                " exporter has joined them (h and c, say): export again with a tensor of its own for each. If it is"
+                f" meant, say constants={{{value.name!r}: 0}} (--set {value.name}=0)"
+            )
     for name, array in graph.constants.items():
         if name not in used and array.dtype.kind == "f" and array.size > 1:
             raise ImportModelError(

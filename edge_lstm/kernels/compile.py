@@ -94,10 +94,9 @@ def host_family() -> str:
     return family_for(dict(llvm.get_host_cpu_features()), llvm.get_process_triple())
 
 
-def _species(lanes: int, family: str) -> tuple[Species, Species, Species, Species, Species, Integers]:
-    group = GROUPS[lanes]
-    one, pair, one_lane = Species(lanes), Species(2 * lanes, blocks=2), Species(1)
-    return one, pair, one_lane, Species(lanes, group), Species(1, group), Integers(family)
+def _species(lanes: int, family: str) -> tuple[Species, Species, Species, Species, Integers]:
+    group = Species(lanes, GROUPS[lanes])
+    return Species(lanes), Species(2 * lanes, blocks=2), Species(1), group, Integers(family)
 
 
 def machine_in_python(lanes: int) -> Callable[[int], int]:
@@ -117,12 +116,12 @@ def machine_code(lanes: int, family: str | None = None, run: Any = machine.run) 
 
     family: one of integers.FAMILIES, for another CPU, or another way to the same bits. run: a part of the machine.
     """
-    one, pair, one_lane, many, many_lane, integers = _species(lanes, family or host_family())
+    one, pair, one_lane, group, integers = _species(lanes, family or host_family())
     with _code_alone():
 
         @numba.njit(types.int64(types.int64), **OPTIONS)
         def entry(frame: Any) -> Any:
-            return run((one, pair, one_lane, many, many_lane, integers), frame)
+            return run((one, pair, one_lane, group, integers), frame)
 
     (compiled,) = entry.overloads.values()
     native = compiled.fndesc.llvm_func_name

@@ -127,15 +127,14 @@ def finite(V, values, x, n):
 
 
 @kernel
-def lookup(V1, weights, w, arena, x, y, n, width, rows):
-    """Row arena[x + k] of the table for each k, arena by arena; whether all indices are numbers of rows."""
-    for c in range(V1.copies):
-        values = floats(arena.address + 4 * c * arena.stride)
-        for k in range(n):
-            wanted = read(values, x + k)
-            if not (wanted > -1.0 and wanted < rows):
-                return False
-            number = int(wanted)
-            for d in range(width):
-                write(values, y + k * width + d, read(weights, w + number * width + d))
+def lookup(weights, w, arena, x, y, n, width, rows):
+    """Row arena[x + k] of the table for each k; whether all indices are numbers of rows."""
+    values = floats(arena.address)
+    for k in range(n):
+        wanted = read(values, x + k)
+        if not (wanted > -1.0 and wanted < rows):
+            return False
+        number = int(wanted)
+        for d in range(width):
+            write(values, y + k * width + d, read(weights, w + number * width + d))
     return True

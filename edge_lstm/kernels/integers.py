@@ -32,7 +32,7 @@ from numba.core.imputils import lower_constant
 from numba.extending import intrinsic, models, overload_attribute, register_model, typeof_impl
 
 from edge_lstm.kernels.layout import GROUPS, together
-from edge_lstm.kernels.simd import VectorType, _call, _constant, _join, _load, _place, _splat
+from edge_lstm.kernels.simd import VectorType, _call, _constant, _join, _load, _place, _splat, known_number
 
 _I8, _I16, _I32, _I64, _F32 = ir.IntType(8), ir.IntType(16), ir.IntType(32), ir.IntType(64), ir.FloatType()
 FAMILIES = {"vnni512": 16, "vnni256": 8, "avx2": 8, "dotprod": 4, "neon": 4, "plain": 16}  # lanes of an instruction
@@ -65,6 +65,8 @@ class SchemeType(types.Type):
     def __init__(self, name: str, family: str) -> None:
         self.scheme, self.family = name, family
         self.group = GROUPS[name]
+        # Vectors per sum before the weights: the scales, and what a sum of unsigned values starts from.
+        self.heads = 2 if name == "int8" else 1
         super().__init__(name=f"Scheme({name}, {family})")
 
 
@@ -81,17 +83,8 @@ def _constant_scheme(context, builder, kind, value):
     return context.get_dummy_value()
 
 
-@overload_attribute(SchemeType, "group")
-def _group(scheme):
-    group = scheme.group
-    return lambda scheme: group
-
-
-@overload_attribute(SchemeType, "heads")
-def _heads(scheme):
-    """Vectors per sum before the weights: the scales, and what a sum of unsigned values starts from."""
-    heads = 2 if scheme.scheme == "int8" else 1
-    return lambda scheme: heads
+known_number(SchemeType, "group")
+known_number(SchemeType, "heads")
 
 
 @dataclass(frozen=True)

@@ -22,13 +22,14 @@ from edge_lstm.program import BINARY_FUNCTIONS, MAP_FUNCTIONS, REDUCE_FUNCTIONS
     DENSE,  # Y = W A + b for each of F rows; N inputs, M outputs
     MAP,  # Y = F(A; alpha, beta at weights[W], weights[W + 1]); N values
     BINARY,  # Y = F(A, B); N values; M: bit 0 set, A is one value; bit 1 set, B is one value
-    SOFTMAX,  # over M rows of N values; F = 1: its logarithm
-    REDUCE,  # Y[m] = F over row m; M rows of N values
-    TAKE,  # Y[n] = arena[index n at W]; N values
     CHECK,  # fails where arena[A : A + N] is not finite
     COMMIT,  # arena[Y : Y + N] = arena[A : A + N]: a state takes its next value
     OUTPUT,  # y[Y : Y + N] = arena[A : A + N]
     WHERE,  # Y = B where A is not zero, else C; N values
+    # From here on a row is executed for one copy of the arena after the other:
+    TAKE,  # Y[n] = arena[index n at W]; N values
+    SOFTMAX,  # over M rows of N values; F = 1: its logarithm
+    REDUCE,  # Y[m] = F over row m; M rows of N values
     LOOKUP,  # Y[n] = row arena[A + n] of the table at W; N indices, F rows of M values; fails where there is none
     # From here on F is the scheme, and integers lie in the arena, several in the place of one float32 (GROUPS).
     QUANTIZE,  # Y = integers of A, at most B; M rows of N values, C from Y to the next; fails where one is not finite
@@ -37,7 +38,7 @@ from edge_lstm.program import BINARY_FUNCTIONS, MAP_FUNCTIONS, REDUCE_FUNCTIONS
     QUANTIZED_RNN,  # as RNN, A, B = integers of x, h; Z = 0 tanh, 1 relu
     QUANTIZED_DENSE,  # as DENSE, A = integers; Z rows, C from A to the next
 ) = range(20)
-RECURRENT = INPUT  # kinds below this one
+RECURRENT, ALONE = INPUT, TAKE  # kinds below the one, kinds from the other on
 
 MAP_CODES = {name: code for code, name in enumerate(MAP_FUNCTIONS)}
 BINARY_CODES = {name: code for code, name in enumerate(BINARY_FUNCTIONS)}

@@ -33,8 +33,8 @@ from edge_lstm.kernels.simd import arenas, floats, indices, integers, kernel, re
 def _execute(kinds, code, row, arena, x, y, readings, step, turn):
     """One row of the table; the status. A recurrent one for `readings` arenas, `step` floats apart; where step is 0 it
     takes the state of before from its own arena. turn: the number of the reading."""
-    V, P, G, V1 = kinds
-    table, weights, index = code
+    V, _, _ = kinds
+    table, weights, _ = code
     kind, function = read(table, row + layout.KIND), read(table, row + layout.F)
     w, n, m = read(table, row + layout.W), read(table, row + layout.N), read(table, row + layout.M)
     a, b, out = read(table, row + layout.A), read(table, row + layout.B), read(table, row + layout.Y)
@@ -43,11 +43,11 @@ def _execute(kinds, code, row, arena, x, y, readings, step, turn):
         places = (a, out - step, z - step, out, z, sums) if step else (a, b, c, out, z, sums)
         span = (arena, step, readings, turn)
         if kind == layout.LSTM:
-            fine = lstm((V, P, G), weights, w, span, places, (n, m))
+            fine = lstm(kinds, weights, w, span, places, (n, m))
         elif kind == layout.GRU:
-            fine = gru((V, P, G), weights, w, span, places, (n, m))
+            fine = gru(kinds, weights, w, span, places, (n, m))
         else:
-            fine = rnn((V, P, G), weights, w, span, places, (n, m), function)
+            fine = rnn(kinds, weights, w, span, places, (n, m), function)
         return OK if fine or not read(table, row + layout.KEPT) else BAD_STATE
     if kind == layout.DENSE:
         dense(V, weights, w, arena, a, out, n, m, function)
@@ -63,16 +63,28 @@ def _execute(kinds, code, row, arena, x, y, readings, step, turn):
         map_values(V, weights, w, arena, a, out, n, function)
     elif kind == layout.BINARY:
         binary(V, arena, a, b, out, n, m, function)
-    elif kind == layout.TAKE:
-        take(V1, index, w, arena, out, n)
-    elif kind == layout.SOFTMAX:
-        softmax(V1, arena, a, out, n, m, function)
-    elif kind == layout.REDUCE:
-        reduce(V1, arena, a, out, n, m, function)
     elif kind == layout.WHERE:
         where(V, arena, a, b, read(table, row + layout.C), out, n)
-    elif kind == layout.LOOKUP:
-        return OK if lookup(V1, weights, w, arena, a, out, n, m, function) else BAD_INDEX
+    return OK
+
+
+@kernel
+def _execute_alone(V, V1, Q, code, row, kind, arena, turn):
+    """One row of those that are executed for one copy after the other; the status."""
+    table, weights, index = code
+    if kind >= layout.QUANTIZE:
+        return quantized.execute(V, V1, Q, table, row, kind, weights, arena, turn)
+    function, w = read(table, row + layout.F), read(table, row + layout.W)
+    n, m = read(table, row + layout.N), read(table, row + layout.M)
+    a, out = read(table, row + layout.A), read(table, row + layout.Y)
+    if kind == layout.TAKE:
+        take(V1, index, w, arena, out, n)
+    elif kind == layout.SOFTMAX:
+        softmax(V, V1, arena, a, out, n, m, function)
+    elif kind == layout.REDUCE:
+        reduce(V1, arena, a, out, n, m, function)
+    elif not lookup(weights, w, arena, a, out, n, m, function):
+        return BAD_INDEX
     return OK
 
 
@@ -84,14 +96,14 @@ def _from(copy, a):
 
 @kernel
 def _execute_rows(kinds, code, first, last, copies, arena, ahead, x, step, y, y_step):
-    """Each row for `copies` streams and some readings of each, G.copies arenas at a time and the rest one by one; rows
-    of integers all one by one.
+    """Each row for `copies` streams and some readings of each, G.copies arenas at a time and the rest one by one; some
+    kinds of rows all one by one.
 
     arena, x, y: of the streams, at the first of the readings; step, y_step: floats from one reading to the next one;
     ahead: number of the first reading, how many, floats from one reading's arenas to the next one's. That is 0 where
     there is one reading; otherwise no row commits."""
-    V, P, V1, G, G1, Q = kinds
-    table, weights, _ = code
+    V, P, V1, G, Q = kinds
+    table = code[0]
     turn, readings, apart = ahead
     for number in range(first, last):
         row = number * ROW
@@ -110,14 +122,14 @@ def _execute_rows(kinds, code, first, last, copies, arena, ahead, x, step, y, y_
             done = 0
             while done < together:
                 at, xs, ys = _from(done, arena_t), _from(done, x_t), _from(done, y_t)
-                if kind >= layout.QUANTIZE:
-                    status = quantized.execute(V, V1, Q, table, row, kind, weights, at, (turn * together + done) & 1)
+                if kind >= layout.ALONE:
+                    status = _execute_alone(V, V1, Q, code, row, kind, at, (turn * together + done) & 1)
                     done += 1
                 elif done + G.copies <= together:
-                    status = _execute((G, G, G, G1), code, row, at, xs, ys, at_once, to_next, turn)
+                    status = _execute((G, G, G), code, row, at, xs, ys, at_once, to_next, turn)
                     done += G.copies
                 else:
-                    status = _execute((V, P, G, V1), code, row, at, xs, ys, at_once, to_next, turn)
+                    status = _execute((V, P, G), code, row, at, xs, ys, at_once, to_next, turn)
                     done += 1
                 if status != OK:
                     return status
@@ -188,8 +200,8 @@ def _take_ahead(kinds, code, frame, copies, arena, x, y):
 
 @kernel
 def run(kinds, frame_address):
-    """Take STEPS readings. kinds: species of one copy, of two blocks of its units, of one lane, of a group of copies,
-    of one lane of each; and the way to sums of integers."""
+    """Take STEPS readings. kinds: species of one copy, of two blocks of its units, of one lane, of a group of copies;
+    and the way to sums of integers."""
     V, G = kinds[0], kinds[3]
     frame = integers(frame_address)
     computed = read(frame, layout.STEP_ROWS)

@@ -3,9 +3,11 @@ part is only what is the same for every element (exp, subtraction, division)."""
 
 from __future__ import annotations
 
+from numba import int64
+
 from edge_lstm.kernels.activations import exp, log
 from edge_lstm.kernels.layout import REDUCE_CODES
-from edge_lstm.kernels.simd import fill, kernel, larger, less, load, select, smaller, store
+from edge_lstm.kernels.simd import broadcast, fill, kernel, larger, less, load, select, smaller, store, store_first
 
 _SUM, _MEAN, _MAX = (REDUCE_CODES[name] for name in ("sum", "mean", "max"))
 _PROD, _ARGMAX = REDUCE_CODES["prod"], REDUCE_CODES["argmax"]
@@ -16,7 +18,7 @@ def _reduce_row(V1, arena, x, n, function):
     total = load(V1, arena, x)
     for k in range(1, n):
         value = load(V1, arena, x + k)
-        if function in (_SUM, _MEAN):
+        if function == _SUM or function == _MEAN:  # noqa: SIM109  Numba would compile a search
             total = total + value
         elif function == _PROD:
             total = total * value
@@ -50,19 +52,23 @@ def reduce(V1, arena, x, y, n, rows, function):
 
 
 @kernel
-def softmax(V1, arena, x, y, n, rows, logarithm):
+def softmax(V, V1, arena, x, y, n, rows, logarithm):
     """Over each row: e^(x - max) / sum, or x - max - log(sum)."""
     for _ in range(rows):
-        top = _reduce_row(V1, arena, x, n, _MAX)
+        store(V1, arena, y, _reduce_row(V1, arena, x, n, int64(_MAX)))
+        top = broadcast(V, arena, y)
+        for k in range(0, n, V.lanes):
+            store_first(V, arena, y + k, exp(V, load(V, arena, x + k) - top), n - k)
         total = fill(V1, 0.0)
         for k in range(n):
-            shifted = load(V1, arena, x + k) - top
-            power = exp(V1, shifted)
-            total = total + power
-            store(V1, arena, y + k, shifted if logarithm else power)
-        scale = log(V1, total)
-        for k in range(n):
-            value = load(V1, arena, y + k)
-            store(V1, arena, y + k, value - scale if logarithm else value / total)
+            total = total + load(V1, arena, y + k)
+        first = load(V1, arena, y)
+        store(V1, arena, y, total)
+        sums = broadcast(V, arena, y)
+        store(V1, arena, y, first)
+        logs = log(V, sums)
+        for k in range(0, n, V.lanes):
+            value = load(V, arena, x + k) - top - logs if logarithm else load(V, arena, y + k) / sums
+            store_first(V, arena, y + k, value, n - k)
         x += n
         y += n

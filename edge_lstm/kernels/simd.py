@@ -22,13 +22,15 @@ from llvmlite import ir
 from numba import types
 from numba.core import cgutils
 from numba.core.imputils import lower_constant
+from numba.core.typing.templates import AttributeTemplate, infer_getattr
 from numba.extending import (
     intrinsic,
+    lower_builtin,
+    lower_getattr,
     make_attribute_wrapper,
     models,
-    overload,
-    overload_attribute,
     register_model,
+    type_callable,
     typeof_impl,
 )
 
@@ -59,7 +61,7 @@ class SpeciesType(types.Type):
     """The Numba type of a Species: its numbers are known when a kernel is compiled."""
 
     def __init__(self, lanes: int, copies: int, blocks: int) -> None:
-        self.lanes, self.copies, self.blocks = lanes, copies, blocks
+        self.lanes, self.copies, self.blocks, self.block = lanes, copies, blocks, lanes // blocks
         self.vector = VectorType(lanes * copies)
         super().__init__(name=f"Species({lanes}, {copies}{f', {blocks}' if blocks > 1 else ''})")
 
@@ -96,22 +98,24 @@ def _constant_species(context, builder, kind, value):
     return context.get_dummy_value()
 
 
-@overload_attribute(SpeciesType, "lanes")
-def _lanes(species):
-    lanes = species.lanes
-    return lambda species: lanes
+def known_number(kind: type[types.Type], name: str) -> None:
+    """Kernels may ask things of this Numba type for this attribute, an int known when they are compiled."""
+
+    @infer_getattr
+    class Attribute(AttributeTemplate):
+        key = kind
+
+        def generic_resolve(self, value, asked):
+            return types.int64 if asked == name else None
+
+    @lower_getattr(kind, name)
+    def lower(context, builder, value_type, value):
+        return context.get_constant(types.int64, getattr(value_type, name))
 
 
-@overload_attribute(SpeciesType, "block")
-def _block(species):
-    block = species.lanes // species.blocks
-    return lambda species: block
-
-
-@overload_attribute(SpeciesType, "copies")
-def _copies(species):
-    copies = species.copies
-    return lambda species: copies
+known_number(SpeciesType, "lanes")
+known_number(SpeciesType, "copies")
+known_number(SpeciesType, "block")
 
 
 class ArenasType(types.Type):
@@ -250,7 +254,7 @@ def block_weights(typingctx, species, pointer, index, apart):
         pointer, index, apart = args[1:]
         parts = []
         for _ in range(species.blocks):
-            parts.append(_load(builder, builder.gep(pointer, [index]), species.lanes // species.blocks))
+            parts.append(_load(builder, builder.gep(pointer, [index]), species.block))
             index = builder.add(index, apart)
         return _join(builder, [_join(builder, parts)] * species.copies)
 
@@ -380,18 +384,16 @@ def fma(typingctx, a, b, c):
 
 
 def _arithmetic(operation, instruction: str):
-    @intrinsic
-    def apply(typingctx, a, b):
-        def codegen(context, builder, signature, args):
-            return getattr(builder, instruction)(*args)
+    @type_callable(operation)
+    def choose(context):
+        def same(a, b):
+            return a if isinstance(a, VectorType) and a == b and a.kind == "f" else None
 
-        return a(a, a), codegen
+        return same
 
-    @overload(operation, inline="always")
-    def choose(a, b):
-        if isinstance(a, VectorType) and a == b and a.kind == "f":
-            return lambda a, b: apply(a, b)
-        return None
+    @lower_builtin(operation, VectorType, VectorType)
+    def lower(context, builder, signature, args):
+        return getattr(builder, instruction)(*args)
 
 
 _arithmetic(operator.add, "fadd")

@@ -155,6 +155,7 @@ def report(
     relieved = mixed(model, quantized, [layer for layer in chosen if layer not in suffering])
     said = quantized.provenance.get("quantized")
     scheme = next(str(quantized.program.operations[layer.numbers[0]].attributes["scheme"]) for layer in chosen)
+    longest = max(held, key=lambda log: len(log.xs)).xs
     return Report(
         model=model.name,
         scheme=said["scheme"] if isinstance(said, dict) else scheme,
@@ -168,8 +169,8 @@ def report(
         layers=parts,
         weight_bytes=(weight_bytes(model.program.operations), weight_bytes(quantized.program.operations)),
         file_bytes=(len(content(model)), len(content(quantized))),
-        step=clock and _timed(model, quantized, held[0].xs[:_STEPS], clock, alone=True),
-        log=clock and _timed(model, quantized, held[0].xs[:LONG], clock, alone=False),
+        step=clock and _timed(model, quantized, longest[:_STEPS], clock, alone=True),
+        log=clock and _timed(model, quantized, longest[:LONG], clock, alone=False),
         keep=tuple(layer.name for layer in suffering),
         error_with_keep=max(judge.relative(relieved)) if suffering else None,
     )
@@ -247,7 +248,7 @@ def _worst(quantized: Model, judge: _Judge) -> tuple[Worst, ...]:
                 says = float(expected[row, k]), float(expected[row, k] + error[row, k])
                 place = Worst(log.name, int(log.rows[row]), float(log.t_s[row]), names[k], *says)
                 found.append((float(size[row, k]), place))
-            size[row] = 0
+            size[max(0, row - near) : row + near + 1] = 0
     return tuple(worst for _, worst in sorted(found, key=lambda pair: -pair[0])[:_WORST])
 
 

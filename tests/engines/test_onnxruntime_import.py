@@ -209,13 +209,14 @@ UNCLEAR = {
         [
             node("LSTM", ["x", "W", "R"], ["Y"], hidden_size=5),
             node("Sin", ["Y"], ["z"]),
-            node("Pad", ["z", "fifty"], ["d"]),
+            node("Concat", ["none", "z"], ["all"], axis=0),
+            node("Slice", ["all", "begin", "end"], ["d"]),
             node("Add", ["z", "d"], ["y"]),
         ],
         {"x": ["T", 1, 3]},
         {"y": ["T", 1, 1, 5]},
         {},
-        r"(differs from the whole sequence at reading 51|on 1 readings).*window=T",
+        r"differs from the whole sequence at reading 51.*window=T",
     ),
     "a length that is asked for": (
         [
@@ -263,7 +264,9 @@ def test_what_is_not_clear_stays_refused(name: str, tmp_path: Path) -> None:
         **weights(4, width=5, suffix="2"),
         "zero": np.array(0),
         "many": np.array(5000),
-        "fifty": np.array([50, 0, 0, 0, -50, 0, 0, 0]),
+        "begin": np.array([0]),
+        "end": np.array([-50]),
+        "none": np.zeros((50, 1, 1, 5), np.float32),
     }
     path = save_graph(tmp_path / "m.onnx", nodes, {k: v for k, v in constants.items() if k in used}, inputs, outputs)
     assert re.search(pattern, refusal(path, **options), re.DOTALL)

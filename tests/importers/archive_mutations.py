@@ -1,4 +1,4 @@
-"""Damaged .npz files: model files with another header or arrays, and state_dicts; the sums of the zip are right again."""
+"""Damaged .npz files: model files with another header or arrays, state_dicts; the sums of the zip are right again."""
 
 from __future__ import annotations
 

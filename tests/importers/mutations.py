@@ -290,14 +290,14 @@ def nest(m: Mutation, model: Any) -> None:
     """A tower of If within If, or of Loop within Loop."""
     graph = model.graph
     source = m.pick([o for n in graph.node for o in n.output] or ["x"])
-    depth, op = int(m.pick([1, 2, 3, 8, 12, 16, 17, 30])), m.pick(["If", "Loop"])
+    depth, op = int(m.pick([1, 2, 3, 8, 10, 16, 17, 30])), m.pick(["If", "Loop"])
     inner = helper.make_graph(
         [node("Identity", [source], ["out_0"])], "g", [], [helper.make_tensor_value_info("out_0", 1, None)]
     )
     for k in range(1, depth + 1):
         branches = {"then_branch": inner, "else_branch": inner} if op == "If" else {"body": inner}
         body = node(op, ["deep"] if op == "If" else ["many", "deep"], [f"out_{k}"], **branches)
-        if op == "If" and depth > 12:
+        if op == "If" and depth > 10:
             del body.attribute[1]  # otherwise it doubles with each floor
         inner = helper.make_graph([body], "g", [], [helper.make_tensor_value_info(f"out_{k}", 1, None)])
     graph.initializer.append(helper.make_tensor("deep", TensorProto.BOOL, [], [True]))

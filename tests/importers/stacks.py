@@ -46,8 +46,8 @@ class Stack:
     def pool(self, op: str, kernel: int, stride: int, pads: tuple[int, int] = (0, 0)) -> Stack:
         return self.add(op, kernel_shape=[kernel], strides=[stride], pads=list(pads))
 
-    def every(self, step: int, start: int = 0) -> Stack:
-        numbers = (self.fixed(np.array([n])) for n in (start, 1 << 40, 2, step))
+    def every(self, step: int, start: int = 0, end: int = 1 << 40) -> Stack:
+        numbers = (self.fixed(np.array([n])) for n in (start, end, 2, step))
         return self.add("Slice", *numbers)
 
     def recurrent(self, op: str, units: int = 4, final: bool = False) -> Stack:

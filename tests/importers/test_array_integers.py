@@ -13,6 +13,7 @@ from onnx import TensorProto, helper, numpy_helper
 import edge_lstm
 from edge_lstm.cli import main
 from edge_lstm.errors import ImportModelError
+from edge_lstm.verify import verify
 from tests.nets import readings
 
 GATES = {"lstm": 4, "gru": 3, "rnn": 1}
@@ -252,7 +253,7 @@ def test_weights_behind_dequantize_linear_become_float32(axis: bool, zero: bool,
     onnx.save(_dequantized(axis, zero, dtype), path)
     model = edge_lstm.import_onnx(path)
     assert kinds(model) == ["lstm"]
-    assert edge_lstm.verify(model, path, short=True).ok
+    assert verify(model, path, short=True).ok
 
 
 def test_dynamically_quantized_lstms_are_refused_by_name(tmp_path: Path):

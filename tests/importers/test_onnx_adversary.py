@@ -329,3 +329,15 @@ def test_a_state_is_never_a_window(tmp_path: Path) -> None:
     path = step(tmp_path / "m.onnx", nodes, gru(), {"x": [1, 1, 3], "h_in": [1, 1, 4]}, ["y"])
     for options in ({}, {"mode": "window"}, {"mode": "window", "window": 4}, {"mode": "window", "time_axis": 2}):
         refused(path, "initial state|is not clear|may be a state|no axis|window", **options)
+
+
+def test_an_input_that_nothing_reads(tmp_path: Path) -> None:
+    """Where h and c were one tensor at export, PyTorch's newer exporter reads only one of them: the memory is wrong."""
+    nodes = [
+        node("LSTM", ["x", "W", "R", "", "", "c_in", "c_in"], ["y", "h_out", "c_out"], hidden_size=4),
+    ]  # fmt: skip
+    inputs = {"x": [1, 1, 3], "h_in": [1, 1, 4], "c_in": [1, 1, 4]}
+    path = step(tmp_path / "m.onnx", nodes, lstm(3), inputs, ["y", "h_out", "c_out"])
+    refused(path, r"'h_in' \[1, 1, 4\] is read by no node.*one and the same tensor.*--set h_in=0")
+    refused(path, "'c_in'.*may be a state: 'h_out', 'c_out'", constants={"h_in": 0})
+    assert import_onnx(path, constants={"h_in": 0}, states={"c_in": "c_out"}).program.input_size == 3

@@ -31,6 +31,7 @@ AHEAD: dict[str, tuple[Callable[[Stack], Stack], int, int]] = {
     "symmetric_after_causal": (lambda s: s.conv(3, (2, 0)).conv(3, (1, 1)).recurrent("LSTM"), 1, 1),
     "causal_after_symmetric": (lambda s: s.conv(3, (1, 1)).conv(3, (2, 0)).recurrent("LSTM"), 1, 1),
     "pooling": (lambda s: s.pool("MaxPool", 3, 1, (1, 1)).recurrent("LSTM"), 1, 1),
+    "cropped_again": (lambda s: s.conv(5, (2, 2)).every(1, 1, -1).recurrent("LSTM"), 1, 1),
     "with_a_stride": (lambda s: s.conv(5, (2, 2), stride=2).recurrent("LSTM"), 2, 2),
     "after_a_stride": (lambda s: s.conv(2, stride=2).conv(3, (1, 1)).recurrent("LSTM"), 2, 2),
 }
@@ -47,7 +48,7 @@ def test_outputs_come_late_and_equal(tmp_path: Path, name: str) -> None:
     assert agrees(model, path, XS, LENGTHS) > 40
     assert np.allclose(model.stream().run(XS), run_model(model, XS), atol=1e-5, equal_nan=True)
     assert verify(model, path, short=True).ok
-    if every == 1:
+    if every == 1 and name != "cropped_again":
         assert model.ready == 1 + late
         assert np.isnan(model.stream().run(XS)[:late]).all()
         assert np.allclose(model.stream().run(XS)[late:], runtime(path, XS)[: len(XS) - late], atol=3e-6)
@@ -88,6 +89,23 @@ def test_a_mean_that_sees_the_end_is_refused(tmp_path: Path) -> None:
     path = Stack(4).conv(3, (1, 1)).recurrent("LSTM").add("ReduceMean", axes=[2], keepdims=0).save(tmp_path / "m.onnx")
     with pytest.raises(ImportModelError, match="a continuous stream has no end"):
         import_onnx(path, engine="machine")
+
+
+@pytest.mark.parametrize(
+    ("make", "sentence"),
+    [
+        (lambda s: s.add("ConvTranspose", s.draw(3, 4, 2), strides=[2]), "it must be the newest one"),
+        (lambda s: s.recurrent("LSTM").every(1, 0, 5), "it must be the newest one"),
+        (lambda s: s.conv(3, (2, 0)).every(1, 0, -1).recurrent("LSTM"), "its sequence axis of"),
+        (lambda s: s.every(-1, -1, -(1 << 40)).recurrent("GRU"), "its sequence axis of"),
+        (lambda s: s.recurrent("GRU").add("Softmax", axis=2), "Softmax.*how long the open dimension is"),
+        (lambda s: s.conv(1, stride=100).recurrent("GRU"), "more than 64 are not supported"),
+    ],
+)
+def test_what_no_stream_can_do_is_refused(tmp_path: Path, make: Callable[[Stack], Stack], sentence: str) -> None:
+    """Two outputs a reading, the first five only, all but the newest, backwards, over all readings, 1 in 100."""
+    with pytest.raises(ImportModelError, match=sentence):
+        import_onnx(make(Stack(3)).save(tmp_path / "m.onnx"), engine="machine")
 
 
 def test_reflected_edges_are_refused(tmp_path: Path) -> None:
