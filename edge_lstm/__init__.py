@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from edge_lstm.sequence import Translator
     from edge_lstm.storage import load, save
     from edge_lstm.stream import Stream, Streams
-    from edge_lstm.verify import verify
+    from edge_lstm.verification import verify
 
 _HOMES = {
     "Channel": "edge_lstm.model",
@@ -37,7 +37,7 @@ _HOMES = {
     "load": "edge_lstm.storage",
     "quantize": "edge_lstm.quantization",
     "save": "edge_lstm.storage",
-    "verify": "edge_lstm.verify",
+    "verify": "edge_lstm.verification",
 }
 
 __all__ = [

@@ -19,7 +19,7 @@ from edge_lstm.bench import Plan, block, percentiles
 from edge_lstm.bench_machine import Values
 from edge_lstm.engines.graph import OnnxGraph, open_session
 from edge_lstm.errors import EdgeLstmError
-from edge_lstm.verify import TOLERANCE, scaling, verify
+from edge_lstm.verification import TOLERANCE, scaling, verify
 
 if TYPE_CHECKING:
     from edge_lstm.model import Model

@@ -12,7 +12,6 @@ that take long enough to be worth it release the GIL.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from itertools import chain
 from typing import TYPE_CHECKING, Any
 
@@ -240,6 +239,8 @@ class Streams:
         return results
 
     def _run_in_threads(self, logs: list[Floats], threads: int) -> list[Floats]:
+        from concurrent.futures import ThreadPoolExecutor  # not at the top: every start would pay for it
+
         order = sorted(range(self.count), key=lambda number: -len(logs[number]))
         parts = [order[k::threads] for k in range(threads)]
         crews = [Streams(self.model, len(part), self._lanes) for part in parts]

@@ -28,7 +28,7 @@ LAYERS = [
     ["edge_lstm.storage", "edge_lstm.gaps", "edge_lstm.gates", "edge_lstm.sequence"],
     ["edge_lstm.firmware_quantized", "edge_lstm.firmware_table"],
     ["edge_lstm.engines", "edge_lstm.firmware"],
-    ["edge_lstm.importers", "edge_lstm.verify"],
+    ["edge_lstm.importers", "edge_lstm.verification"],
     ["edge_lstm.channels", "edge_lstm.config"],
     ["edge_lstm.logs"],
     ["edge_lstm.both_sides"],
@@ -155,3 +155,11 @@ def test_heavy_packages_are_imported_late(path):
 def test_every_file_says_what_it_is(path):
     """Each file opens with a docstring."""
     assert ast.get_docstring(ast.parse(path.read_text())), f"{path} has no docstring"
+
+
+def test_no_public_name_is_hidden_by_a_module() -> None:
+    """Importing a module sets its name on the package, so none may be called as a public function or class is."""
+    import edge_lstm
+
+    modules = {path.stem for path in (ROOT / "edge_lstm").iterdir()}
+    assert not modules.intersection(edge_lstm.__all__)

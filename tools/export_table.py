@@ -25,7 +25,7 @@ from torch import Tensor, nn
 
 from edge_lstm.errors import ImportModelError
 from edge_lstm.importers import import_onnx
-from edge_lstm.verify import verify
+from edge_lstm.verification import verify
 
 ROOT = Path(__file__).resolve().parent.parent
 OUT = ROOT / "edge_lstm" / "importers" / "EXPORTS.md"
@@ -41,7 +41,8 @@ HEAD = """# Models as users write them, through PyTorch's exporters
 {models} models, torch {torch}, both exporters, operator sets {old} (legacy) and {new} (dynamo), with an open and
 a fixed length. Of {tried} files {equal} are equal to ONNX Runtime within 1e-5 of the output's range, {refused} are
 refused by name, {wrong} are wrong; {exporter} more the exporter did not write. Made by `tools/export_table.py`.
-In brackets: the largest difference, and the meaning in time.
+In brackets: the largest difference, and the meaning in time. The last three models are exported wrongly on purpose:
+a file that then holds another network is refused.
 
 | model | exports |
 |---|---|

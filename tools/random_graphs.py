@@ -16,7 +16,7 @@ sys.path.insert(0, str(ROOT))
 
 from edge_lstm.errors import EdgeLstmError  # noqa: E402
 from edge_lstm.importers import import_onnx  # noqa: E402
-from edge_lstm.verify import verify  # noqa: E402
+from edge_lstm.verification import verify  # noqa: E402
 from tests.importers.exact import FACTOR, from_exact  # noqa: E402
 from tests.importers.random_graphs import RandomGraph  # noqa: E402
 

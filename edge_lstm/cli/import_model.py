@@ -230,7 +230,7 @@ def _checked(model: Model, source: Path) -> str:
     """A short comparison with ONNX Runtime, in words; Failure(1) where they differ."""
     if find_spec("onnxruntime") is None:
         return "not compared with the file: onnxruntime is not installed"
-    from edge_lstm.verify import verify
+    from edge_lstm.verification import verify
 
     report = verify(model, source, short=True)
     if not report.ok:

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     import numpy.typing as npt
 
     from edge_lstm.model import Model
-    from edge_lstm.verify import Report
+    from edge_lstm.verification import Report
 
 
 @click.command(name="verify", short_help="Compare a model with the ONNX file it came from.")
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 def command(model: Path, against: Path, log: Path | None, tolerance: float | None, seed: int, as_json: bool) -> None:
     """Run MODEL and the ONNX file side by side: random readings, saturation, 10,000 steps, and a log where given."""
     from edge_lstm.storage import load
-    from edge_lstm.verify import TOLERANCE, verify
+    from edge_lstm.verification import TOLERANCE, verify
 
     if not against.is_file():
         raise Failure(2, f"{against}: there is no such file")

@@ -214,10 +214,13 @@ def draw_whole(source: Source, window: int | None, least: int, sizes: tuple[int,
 
     Raises NoWindowError where there is no such axis of at least `least` readings.
     """
+    ordered: dict[tuple[int | None, ...], tuple[Axes, Drawing]] = {}  # by the time axes of the inputs
     shown: list[tuple[Axes, Drawing]] = []
     failed: ImportModelError | None = None
     for axes in filter(source.allowed, assignments(source.graph.inputs)):
-        length = axes.length or window
+        length, times = axes.length or window, tuple(time for time, _ in axes.of.values())
+        if times in ordered:
+            continue  # only the batch is another
         if length is None or length < least or (window is not None and length != window):
             continue
         try:
@@ -229,9 +232,13 @@ def draw_whole(source: Source, window: int | None, least: int, sizes: tuple[int,
                 failed = error
             continue
         if drawing.low.ordered:
-            return axes, drawing
-        if drawing.low.ordered is None:
+            ordered[times] = axes, drawing
+        elif drawing.low.ordered is None:
             shown.append((axes, drawing))
+    if len(ordered) > 1:
+        raise unclear(source.graph, [axes for axes, _ in ordered.values()])
+    for found in ordered.values():
+        return found
     kinds = {tuple((n, time) for n, (time, _) in axes.of.items()) for axes, _ in shown}
     if len(kinds) == 1 or (shown and source.time_axis is not None):
         return shown[0]

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from edge_lstm.kernels.activations import forget_denormal, sigmoid, tanh
 from edge_lstm.kernels.cells import through
-from edge_lstm.kernels.simd import all_finite, block_weights, broadcast, fma, kernel, load, store
+from edge_lstm.kernels.simd import all_finite, block_weights, broadcast, fma, kernel, load, store, store_mended
 
 
 @kernel
@@ -45,8 +45,8 @@ def gru_cell(V, arena, h, h_next, r, z, from_x, from_h):
     """What follows from the four sums of V.lanes units: h'."""
     candidate = tanh(V, fma(sigmoid(V, r), from_h, from_x))
     change = load(V, arena, h) - candidate
-    y = forget_denormal(V, fma(sigmoid(V, z), change, candidate))
-    store(V, arena, h_next, y)
+    y = fma(sigmoid(V, z), change, candidate)
+    store_mended(V, arena, h_next, y, forget_denormal(V, y))
     return y
 
 

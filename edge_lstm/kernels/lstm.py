@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from edge_lstm.kernels.activations import forget_denormal, sigmoid, tanh
 from edge_lstm.kernels.cells import through
-from edge_lstm.kernels.simd import all_finite, block_weights, broadcast, fma, kernel, load, store
+from edge_lstm.kernels.simd import all_finite, block_weights, broadcast, fma, kernel, load, store, store_mended
 
 
 @kernel
@@ -52,8 +52,8 @@ def lstm_cell(V, arena, c, h_next, c_next, i, f, g, o):
     """What follows from the four sums of V.lanes units: c' (before it is forgotten) and h'."""
     memory = fma(sigmoid(V, i), tanh(V, g), sigmoid(V, f) * load(V, arena, c))
     # What is forgotten is so small that o tanh(c') is forgotten too: h' need not wait for that.
-    y = forget_denormal(V, sigmoid(V, o) * tanh(V, memory))
-    store(V, arena, h_next, y)
+    y = sigmoid(V, o) * tanh(V, memory)
+    store_mended(V, arena, h_next, y, forget_denormal(V, y))
     store(V, arena, c_next, forget_denormal(V, memory))
     return memory, y
 

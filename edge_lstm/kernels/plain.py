@@ -106,6 +106,10 @@ def store_first(V: Any, array: Pointer | arenas, index: int, value: Vector, coun
         one.at(index, count)[:] = value[c * V.lanes :][:count]
 
 
+def store_mended(V: Any, array: Pointer | arenas, index: int, value: Vector, mended: Vector) -> None:
+    store(V, array, index, mended)
+
+
 def lane(V: Any, single: Any, value: Vector, number: int) -> Vector:
     return value[number :: V.lanes]
 

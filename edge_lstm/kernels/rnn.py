@@ -7,7 +7,18 @@ from __future__ import annotations
 
 from edge_lstm.kernels.activations import forget_denormal, tanh
 from edge_lstm.kernels.cells import through
-from edge_lstm.kernels.simd import all_finite, block_weights, broadcast, fill, fma, kernel, load, maximum, store
+from edge_lstm.kernels.simd import (
+    all_finite,
+    block_weights,
+    broadcast,
+    fill,
+    fma,
+    kernel,
+    load,
+    maximum,
+    store,
+    store_mended,
+)
 
 
 @kernel
@@ -27,8 +38,8 @@ def _begin(V, weights, w, arena, x, sums, between, n_x):
 @kernel
 def rnn_cell(V, arena, h_next, total, rectified):
     """What follows from the sum of V.lanes units: h'."""
-    y = forget_denormal(V, maximum(fill(V, 0.0), total) if rectified else tanh(V, total))
-    store(V, arena, h_next, y)
+    y = maximum(fill(V, 0.0), total) if rectified else tanh(V, total)
+    store_mended(V, arena, h_next, y, forget_denormal(V, y))
     return y
 
 

@@ -360,6 +360,32 @@ def store_first(typingctx, species, array, index, value, count):
 
 
 @intrinsic
+def store_mended(typingctx, species, array, index, value, mended):
+    """array[index : index + lanes] = mended, for each copy, where that is hardly ever anything else than `value`: what
+    is read from there soon after need not wait until `mended` is known."""
+    lanes = species.lanes
+
+    def codegen(context, builder, signature, args):
+        kind = VectorType(lanes * species.copies, "i").llvm
+
+        def put(whole):
+            for c in range(species.copies):
+                order = ir.Constant(ir.VectorType(_I32, lanes), list(range(c * lanes, (c + 1) * lanes)))
+                part = builder.shuffle_vector(whole, whole, order)
+                place = _place(context, builder, array, args[1], c, args[2])
+                builder.store(part, builder.bitcast(place, part.type.as_pointer()), align=4)
+
+        put(args[3])
+        differ = builder.icmp_unsigned("!=", builder.bitcast(args[3], kind), builder.bitcast(args[4], kind))
+        bits = ir.IntType(kind.count)
+        with builder.if_then(builder.icmp_unsigned("!=", builder.bitcast(differ, bits), bits(0)), likely=False):
+            put(args[4])
+        return context.get_dummy_value()
+
+    return types.void(species, array, types.int64, value, value), codegen
+
+
+@intrinsic
 def fill(typingctx, species, value):
     """A number in every lane, rounded to float32 once."""
 
@@ -567,6 +593,7 @@ if numba.config.DISABLE_JIT:  # kernels are ordinary Python then, and so is what
         sqrt,
         store,
         store_first,
+        store_mended,
         to_nearest,
         truncate,
         weight,

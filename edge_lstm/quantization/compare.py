@@ -30,7 +30,7 @@ _FEWEST = 20  # held-out readings
 LONG = 10_000  # steps of the long run
 _WORST = 5
 _APART = 0.01  # of a log: nearer to a worse reading than this is the same place
-_TURNS, _STEPS = 15, 500  # turns of both models, and readings in a turn that takes them one by one
+_TURNS, _STEPS, _IN_A_LOG = 25, 500, 2000  # turns of both models, short enough to fit between two interruptions
 
 
 @dataclass(frozen=True)
@@ -170,7 +170,7 @@ def report(
         weight_bytes=(weight_bytes(model.program.operations), weight_bytes(quantized.program.operations)),
         file_bytes=(len(content(model)), len(content(quantized))),
         step=clock and _timed(model, quantized, longest[:_STEPS], clock, alone=True),
-        log=clock and _timed(model, quantized, longest[:LONG], clock, alone=False),
+        log=clock and _timed(model, quantized, longest[:_IN_A_LOG], clock, alone=False),
         keep=tuple(layer.name for layer in suffering),
         error_with_keep=max(judge.relative(relieved)) if suffering else None,
     )

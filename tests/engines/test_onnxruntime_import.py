@@ -22,7 +22,7 @@ from edge_lstm.importers.onnx_wish import Wish
 from edge_lstm.model import Model
 from edge_lstm.program import Program
 from edge_lstm.storage import load, save
-from edge_lstm.verify import verify
+from edge_lstm.verification import verify
 from tests.engines.graphs import CASES, Case, readings, weights
 from tests.engines.meanings import compared
 from tests.importers.heads import head_file

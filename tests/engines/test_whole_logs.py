@@ -16,7 +16,7 @@ from edge_lstm.importers import import_onnx
 from edge_lstm.logs import csv_log
 from edge_lstm.model import Model
 from edge_lstm.storage import load, save
-from edge_lstm.verify import verify
+from edge_lstm.verification import verify
 from tests import small_robot
 from tests.engines.graphs import UNITS, both_directions, weights, window_of_12
 from tests.importers.onnx_files import Array, node, onnxruntime_run

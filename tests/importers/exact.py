@@ -8,7 +8,7 @@ import numpy as np
 
 from edge_lstm.engines.graph import OnnxGraph, open_session
 from edge_lstm.model import Model
-from edge_lstm.verify import Readings, oracle, outputs, runs
+from edge_lstm.verification import Readings, oracle, outputs, runs
 from tests.reference import run_model
 
 FACTOR = 3  # how much further than ONNX Runtime from float64 is a fault: rounding itself is luck

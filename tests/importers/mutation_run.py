@@ -23,7 +23,7 @@ import edge_lstm
 from edge_lstm.errors import EdgeLstmError
 from edge_lstm.importers import from_arrays, import_onnx
 from edge_lstm.model import Model
-from edge_lstm.verify import verify
+from edge_lstm.verification import verify
 from tests.importers.exact import FACTOR, from_exact
 from tests.importers.mutations import Mutation
 

@@ -13,7 +13,7 @@ from onnx import TensorProto, helper, numpy_helper
 import edge_lstm
 from edge_lstm.cli import main
 from edge_lstm.errors import ImportModelError
-from edge_lstm.verify import verify
+from edge_lstm.verification import verify
 from tests.nets import readings
 
 GATES = {"lstm": 4, "gru": 3, "rnn": 1}

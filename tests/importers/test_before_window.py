@@ -14,7 +14,7 @@ from edge_lstm.cli import main
 from edge_lstm.errors import ImportModelError, ModelFileError
 from edge_lstm.importers import from_arrays, import_onnx
 from edge_lstm.model import Channel, Model
-from edge_lstm.verify import verify
+from edge_lstm.verification import verify
 from tests.importers.heads import i64
 from tests.importers.onnx_files import Array, node, onnxruntime_run, save
 

@@ -11,7 +11,7 @@ import pytest
 from edge_lstm.errors import ImportModelError
 from edge_lstm.importers import import_onnx
 from edge_lstm.model import Model
-from edge_lstm.verify import verify
+from edge_lstm.verification import verify
 from tests.importers.heads import head_file, i64
 from tests.importers.onnx_files import Array, node, onnxruntime_run, save
 from tests.importers.test_onnx_time import conv_front
@@ -161,6 +161,23 @@ def test_two_layers_along_two_axes(tmp_path: Path) -> None:
         model = import_onnx(path, time_axis=axis)
         x = draw(1, 6, 6)
         y = model.stream().run(np.moveaxis(x, axis, 0)[:, 0])[-1]
+        assert np.allclose(y, onnxruntime_run(path, {"x": x})[0].reshape(-1), atol=1e-6)
+
+
+def test_two_layers_that_read_both_ways_along_two_axes(tmp_path: Path) -> None:
+    """A whole window is no way round the question: which axis is time must be said, and then it holds."""
+    both = {"hidden_size": 4, "direction": "bidirectional"}
+    nodes = [
+        node("Transpose", ["x"], ["a"], perm=[1, 0, 2]), node("LSTM", ["a", "W", "R"], ["Y1", "h1"], **both),
+        node("Transpose", ["x"], ["b"], perm=[2, 0, 1]), node("LSTM", ["b", "W", "R"], ["Y2", "h2"], **both),
+        node("Concat", ["h1", "h2"], ["y"], axis=2),
+    ]  # fmt: skip
+    constants = {"W": draw(2, 16, 6), "R": draw(2, 16, 4)}
+    path = save(tmp_path / "m.onnx", nodes, constants, {"x": [1, 6, 6]}, {"y": None})
+    refused(path, "time is not clear: say time_axis=1 or 2")
+    for axis in (1, 2):
+        x = draw(1, 6, 6)
+        y = import_onnx(path, time_axis=axis).stream().run(np.moveaxis(x, axis, 0)[:, 0])[-1]
         assert np.allclose(y, onnxruntime_run(path, {"x": x})[0].reshape(-1), atol=1e-6)
 
 

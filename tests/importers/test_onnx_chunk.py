@@ -8,7 +8,7 @@ import numpy as np
 
 from edge_lstm.engines.graph import open_session
 from edge_lstm.importers import import_onnx
-from edge_lstm.verify import verify
+from edge_lstm.verification import verify
 from tests.importers.onnx_files import Array
 from tests.importers.sirens import SAMPLES, sirens
 

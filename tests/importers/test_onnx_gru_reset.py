@@ -16,7 +16,7 @@ from edge_lstm.cli import main
 from edge_lstm.errors import ImportModelError
 from edge_lstm.importers import import_onnx
 from edge_lstm.importers.onnx_gru import known_for
-from edge_lstm.verify import verify
+from edge_lstm.verification import verify
 from tests.importers.onnx_files import Array, node, onnxruntime_run, recurrent_file, save
 
 XS = np.random.default_rng(3).normal(0, 1, (12, 3)).astype(np.float32)

@@ -12,7 +12,7 @@ import pytest
 from edge_lstm.cli import main
 from edge_lstm.errors import ImportModelError
 from edge_lstm.importers import import_onnx
-from edge_lstm.verify import verify
+from edge_lstm.verification import verify
 from tests.importers.onnx_files import node, save
 from tests.importers.stacks import Stack, agrees, runtime
 from tests.reference import run_model

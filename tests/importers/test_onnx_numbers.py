@@ -11,7 +11,7 @@ import pytest
 from onnx import TensorProto
 
 from edge_lstm.importers import import_onnx
-from edge_lstm.verify import verify
+from edge_lstm.verification import verify
 from tests.importers.onnx_files import node, save
 from tests.importers.test_onnx_adversary import lstm, refused
 

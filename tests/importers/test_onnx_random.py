@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from edge_lstm.importers import import_onnx
-from edge_lstm.verify import verify
+from edge_lstm.verification import verify
 from tests.importers.random_graphs import RandomGraph
 
 

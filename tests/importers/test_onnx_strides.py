@@ -13,7 +13,7 @@ import edge_lstm
 from edge_lstm.cli import main
 from edge_lstm.errors import ImportModelError
 from edge_lstm.importers import import_onnx
-from edge_lstm.verify import verify
+from edge_lstm.verification import verify
 from tests.importers.onnx_files import node, onnxruntime_run, save
 from tests.importers.stacks import Stack, agrees, random_lengths, random_stack, runtime
 from tests.reference import run_model

@@ -12,7 +12,7 @@ from onnx import TensorProto, helper
 from edge_lstm.errors import ImportModelError
 from edge_lstm.importers import import_onnx
 from edge_lstm.model import Model
-from edge_lstm.verify import verify
+from edge_lstm.verification import verify
 from tests.importers.heads import head_file, i64
 from tests.importers.onnx_files import Array, node, onnxruntime_run, save
 from tests.reference import run_model

@@ -96,6 +96,17 @@ def test_a_forgotten_memory_becomes_zero_and_never_denormal():
     assert kept.min() >= 2.0**-64
 
 
+def test_the_tanh_of_what_is_forgotten_is_forgotten():
+    """Of numbers below 2^-64, where a cell's memory becomes zero, tanh too is below it: so h' may be made of the memory
+    before that. tanh never falls, so the largest of them stands for all; with it some at every scale."""
+    b = Builder()
+    b.output("y", b.map("tanh", b.input("x", 64)))
+    stream = Model(b.build(), channels_for(("x",), (64,)), channels_for(("y",), (64,))).stream()
+    largest = np.nextafter(np.float32(2.0**-64), np.float32(0))
+    for x in (largest * np.float32(2.0) ** -np.arange(64), -np.random.default_rng(0).uniform(0, largest, 64)):
+        assert (np.abs(stream.step(x.astype(np.float32))) < 2.0**-64).all()
+
+
 def test_shape_operations_move_and_combine_what_they_say():
     """take, binary with one value, softmax, reduce and parts of slots give NumPy's results."""
     b = Builder()
