@@ -1,4 +1,4 @@
-"""Fills the cache of an emulated arm64 Python with the compiled machine, made here: python -m tools.arm_cache CPU FOLDER
+"""Fills the cache of an emulated arm64 Python with the machine, compiled here: python -m tools.arm_cache CPU FOLDER
 
 Its rule: what is put there is the object that LLVM makes here for that CPU (`arm_machine.py`), under the name that the
 emulated Python itself asks for; whoever wants Numba to make it there, under emulation, leaves this out.

@@ -58,7 +58,7 @@ def through(begin, block, kinds, weights, w, size, span, places, sizes, function
         at = arenas(arena.address + 4 * t * step, arena.stride)
         for k in range(count):
             n = count - 1 - k if (number + t) & 1 else k
-            if n < pairs:
+            if pairs > 0 and n < pairs:  # pairs is known to be 0 for a group: nothing of this is compiled then
                 u, own = 2 * n * V.lanes, w + 2 * n * size
                 own_places = (x, h, c + u, h + u, y + u, z + u, sums + u)
                 fine &= block(P, weights, own, size, at, own_places, between, sizes, n_h - u, function)

@@ -1,5 +1,6 @@
 """The bits themselves: outputs of many readings against hashes kept in the repository, which an emulated Arm CPU
-(`tools/arm`) and an emulated arm64 Python (`tools/arm_python`) are held to as well. tools/check takes ten times as many."""
+(`tools/arm`) and an emulated arm64 Python (`tools/arm_python`) are held to as well. tools/check takes ten times as
+many."""
 
 from __future__ import annotations
 
@@ -13,8 +14,8 @@ KEPT = bit_hashes.kept()
 
 @pytest.mark.parametrize("case", bit_hashes.all_cases(), ids=lambda case: case.name)
 def test_the_bits_are_those_kept_however_the_steps_are_taken(case: Case) -> None:
-    """Ten thousand readings, in float32 and quantized, with 4, 8 and 16 lanes, by step, by run, as one of several streams
-    or as windows each computed alone: the same hash, and the one in the repository."""
+    """Ten thousand readings, in float32 and quantized, with 4, 8 and 16 lanes, by step, by run, as one of several
+    streams or as windows each computed alone: the same hash, and the one in the repository."""
     log = bit_hashes.log_of(case, bit_hashes.FEW)
     found = {
         (lanes, name): bit_hashes.hash_of(way(case.model, log, lanes))
