@@ -20,6 +20,7 @@ import numba
 import numpy as np
 from numba import types
 from numba.core.codegen import JITCodeLibrary, JITCPUCodegen
+from numba.core.compiler_lock import global_compiler_lock
 
 from edge_lstm.errors import CacheError
 from edge_lstm.kernels import machine
@@ -78,15 +79,19 @@ _MORE = (
 
 @contextlib.contextmanager
 def _code_alone() -> Iterator[None]:
-    """Numba makes LLVM code and no more, in half of the time: LLVM optimizes the machine as a whole."""
-    kept = [(owner, name, getattr(owner, name)) for owner, name in _MORE]
-    for owner, name in _MORE:
-        setattr(owner, name, lambda *arguments: None)
-    try:
-        yield
-    finally:
-        for owner, name, method in kept:
-            setattr(owner, name, method)
+    """Numba makes LLVM code and no more, in half of the time: LLVM optimizes the machine as a whole.
+
+    Meanwhile no other thread compiles. A Numba that is built otherwise does all its work, which takes longer."""
+    with global_compiler_lock:
+        kept = [(owner, name, getattr(owner, name)) for owner, name in _MORE if hasattr(owner, name)]
+        if len(kept) == len(_MORE):
+            for owner, name in _MORE:
+                setattr(owner, name, lambda *arguments: None)
+        try:
+            yield
+        finally:
+            for owner, name, method in kept:
+                setattr(owner, name, method)
 
 
 def host_family() -> str:
