@@ -19,7 +19,7 @@ from edge_lstm.kernels import layout
 from edge_lstm.kinds import SCHEMES, most
 from edge_lstm.model import Channel, Model
 from edge_lstm.packing import elements, inverses, pack_integers
-from edge_lstm.program import GRAIN, KINDS, RNN_ACTIVATIONS, Floats, Operation, Program, Slot, padded
+from edge_lstm.program import GRAIN, KINDS, MAX_ARENA, RNN_ACTIVATIONS, Floats, Operation, Program, Slot, padded
 
 _ALIGNMENT = 64  # bytes: a cache line, and an AVX-512 vector
 
@@ -87,13 +87,15 @@ class _Scaling:
 
 
 class _Extension:
-    """Room at the end of a program's arena."""
+    """Room at the end of a program's arena, of which there are `copies`."""
 
-    def __init__(self, program: Program) -> None:
+    def __init__(self, program: Program, copies: int) -> None:
         self.parts: list[Floats] = [program.initial_arena()[: program.arena_size]]
-        self.size = program.arena_size
+        self.size, self.copies = program.arena_size, copies
 
     def slot(self, size: int, values: Floats | None = None) -> Slot:
+        if (whole := (self.size + padded(size)) * self.copies) > MAX_ARENA:
+            raise ProgramError(f"laid out, the arena would need {whole} values; {MAX_ARENA} is the most")
         part = np.zeros(padded(size), np.float32)
         if values is not None:
             part[:size] = values
@@ -156,9 +158,12 @@ class _Assembler:
             f"operation {op.name!r} is an ONNX graph: ONNX Runtime runs it, the machine has no such step"
         )
 
+    def keeps(self, op: Operation) -> bool:
+        """Whether all that an operation makes are next states, so that its kernel may check them."""
+        return self.states.issuperset(op.outputs)
+
     def _sizes(self, op: Operation) -> dict[str, int]:
-        kept = bool(self.states.intersection(op.outputs))
-        return {"N": op.inputs[0].size, "M": op.inputs[1].size, "SUMS": self.sums, "KEPT": kept}
+        return {"N": op.inputs[0].size, "M": op.inputs[1].size, "SUMS": self.sums, "KEPT": self.keeps(op)}
 
     def lstm(self, op: Operation, x: int, h: int, c: int, h_next: int, c_next: int) -> None:
         w = self.pack_of(op, lambda: _pack_sums(op, 4, self.lanes))
@@ -233,24 +238,27 @@ class _Assembler:
         self.row(kind, **fields, **sizes)
 
     def _integer_weights(self, op: Operation, biases: Floats, gates: int) -> int:
+        if self.lanes == 1:
+            return 0
         matrices = [(op.weights[key], op.weights[f"{key}_scale"]) for key in "WR" if key in op.weights]
         return self.pack_of(op, lambda: pack_integers(biases, matrices, _scheme(op), gates, self.lanes))
 
     def _stride(self, op: Operation, inputs: int) -> int:
         """Arena elements from one row's values to the next one's."""
-        return inputs if _scheme(op) == "int8-weights" else padded(elements(_scheme(op), inputs))
+        return inputs if _scheme(op) == "int8-weights" else elements(_scheme(op), inputs)
 
     def _quantize(self, op: Operation, role: str, values: int, rows: int = 1) -> int:
-        """A row that makes integers of an operation's x or h; where they are. With int8-weights values stay as they
-        are. Rows run one after the other, so operations share the place."""
+        """A row that makes integers of an operation's x or h; where they are. With int8-weights, and in C, values stay
+        as they are. Rows run one after the other, so operations share the place."""
         scheme, matrix = _scheme(op), {"x": "W", "h": "R"}[role]
-        if scheme == "int8-weights":
+        if scheme == "int8-weights" or self.lanes == 1:
             return values
         inputs = op.weights[matrix].shape[1]
         stride = self._stride(op, inputs)
-        if (role, rows * stride) not in self._integers:
-            self._integers[role, rows * stride] = self.arena.slot(rows * stride)
-        place = self._integers[role, rows * stride].offset
+        size = (rows - 1) * stride + padded(stride)  # whole vectors are stored, also behind the last row
+        if (role, size) not in self._integers:
+            self._integers[role, size] = self.arena.slot(size)
+        place = self._integers[role, size].offset
         w = self.pack_of(op, lambda: inverses(op.weights[f"{role}_scale"], inputs), role)
         sizes = {"N": inputs, "M": rows, "F": SCHEMES.index(scheme)}
         self.row(layout.QUANTIZE, W=w, A=values, B=most(scheme, inputs), Y=place, C=stride, **sizes)
@@ -330,9 +338,10 @@ def _assemble_outputs(model: Model, out: _Assembler, arena: _Extension) -> list[
 
 
 def assemble(model: Model, lanes: int) -> Assembled:
-    """Lay a model out for a machine of so many lanes."""
+    """Lay a model out for a machine of so many lanes; for C with one lane, where quantized layers keep weights and
+    integers elsewhere. Raises ProgramError where the arenas would be larger than MAX_ARENA."""
     program = model.program
-    arena = _Extension(program)
+    arena = _Extension(program, model.window or 1)
     out = _Assembler(lanes, arena)
     _assemble_inputs(model, out, arena)
     layers = [op for op in program.operations if _states_of(op)]
@@ -345,7 +354,7 @@ def assemble(model: Model, lanes: int) -> Assembled:
     next_values = [out.kept(program, arena, state.next) for state in program.states]
     results = _assemble_outputs(model, out, arena)
     moves = _joined([(value, state.slot) for value, state in zip(next_values, program.states, strict=True)])
-    own = {slot for op in layers for slot in op.outputs} if lanes > 1 else set()
+    own = {slot for op in layers if out.keeps(op) for slot in op.outputs} if lanes > 1 else set()
     for value in (v for v in next_values if v not in own):  # recurrent kernels check what they make
         out.row(layout.CHECK, A=value.offset, N=value.size)
     step_rows = len(out.rows)

@@ -93,6 +93,11 @@ def _cycles(op: Operation) -> float:
 
 def _check(model: Model) -> list[str]:
     """Refuse what C lacks; the keys of the model that have no meaning on a board."""
+    if model.program.onnx is not None:
+        raise ProgramError(
+            f"model {model.name!r} cannot go on a microcontroller: ONNX Runtime runs it as a whole, so none of its"
+            " operations is in the C runtime"
+        )
     header, _ = describe(model)
     for known, keys in ((_MODEL_KEYS, header), (_PROGRAM_KEYS, header["program"])):
         for key in keys:

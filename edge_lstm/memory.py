@@ -32,6 +32,7 @@ if TYPE_CHECKING:
 _WORTH_RELEASING = 200_000  # multiply-adds
 # A log goes through the rows so many readings at a time: few enough that their arenas stay in a cache (first level).
 _AHEAD_FLOATS, _FEWEST_AHEAD, _MOST_AHEAD = 6144, 8, 64
+_MOST_AHEAD_FLOATS = 1 << 22  # 16 MiB; where those arenas would be larger, readings go one after the other
 _POINTING = struct.Struct("=7q")  # X ... STEPS of a frame
 _FLOAT32 = np.dtype(np.float32)
 # A snapshot: 32 bytes of the model's digest, 8 of how many readings it has seen, the values, 4 of CRC-32 of all that.
@@ -41,12 +42,16 @@ _HEAD, _TAIL = 40, 4
 class Memory:
     """So many copies of a model's arena, in the reset state."""
 
+    group = 1  # streams that one pass over the weights serves
+
     def __init__(self, model: Model, copies: int, lanes: int | None = None, digest: str | None = None) -> None:
         """digest: whose snapshots these are, where the model stands for another one of the same states."""
         self.model = model
         self._digest = bytes.fromhex(model.digest if digest is None else digest)
         lanes = door.default_lanes() if lanes is None else lanes
         self._assembled = model.assembled(lanes)  # the frame points into it
+        if not any(op.kind.startswith("quantized_") for op in model.program.operations):  # those go one by one
+            self.group = layout.ARENAS_AT_ONCE[lanes]
         self._initial = self._assembled.arena
         self._arenas = aligned(copies * self._initial.size).reshape(copies, -1)
         states = [s.slot.elements for s in model.program.states]
@@ -94,11 +99,14 @@ class Memory:
             start[copy, self._elements] = network._arenas[0, self._elements]
         return start
 
-    def _arenas_ahead(self) -> Floats:
-        """Arenas for the readings of a log, of as many streams as advance together."""
+    def _arenas_ahead(self) -> Floats | None:
+        """Arenas for the readings of a log, of as many streams as advance together; None where they are too large."""
         size = self._initial.size
         readings = min(max(_AHEAD_FLOATS // size, _FEWEST_AHEAD), _MOST_AHEAD)
-        arenas = aligned((1 + readings) * min(len(self._arenas), 4) * size).reshape(-1, size)
+        floats = (1 + readings) * min(len(self._arenas), 4) * size
+        if floats > _MOST_AHEAD_FLOATS:
+            return None
+        arenas = aligned(floats).reshape(-1, size)
         arenas[:] = self._initial
         self._frame[layout.AHEAD], self._frame[layout.AHEAD_ARENAS] = arenas.ctypes.data, len(arenas)
         return arenas
@@ -131,9 +139,10 @@ class Memory:
         self._arenas[:], self._frame[layout.SEEN] = mark
 
     def take_over(self, other: Memory, copies: slice | Sequence[int], theirs: slice | Sequence[int]) -> None:
-        """These copies remember what those of another memory of this model do."""
+        """These copies remember what those of another memory of this model do. Of both, the one that has seen more
+        readings says how many."""
         self._arenas[copies] = other._arenas[theirs]
-        self._frame[layout.SEEN] = other._frame[layout.SEEN]
+        self._frame[layout.SEEN] = max(self._frame[layout.SEEN], other._frame[layout.SEEN])
 
     def use_first(self, copies: int) -> None:
         """The next calls advance only so many copies."""

@@ -151,7 +151,9 @@ class Model:
     _assembled: dict[int, Assembled] = field(default_factory=dict, init=False, repr=False, compare=False)
 
     def __repr__(self) -> str:
-        time = "continuous" if self.window is None else f"window of {self.window}"
+        window = self.window or (self.provenance.get("window") if self.provenance.get("mode") == "window" else None)
+        time = "whole logs" if self.whole_log else f"window of {window}" if window else "continuous"
+        time += f", an output every {self.every} readings" if self.every > 1 else ""
         weights = f"{self.program.weight_count:,} weights"
         return f"<Model {self.name!r}: {len(self.inputs)} → {len(self.outputs)} channels, {weights}, {time}>"
 

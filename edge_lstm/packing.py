@@ -3,8 +3,8 @@
 Per block of `lanes` units: the biases, then for each matrix the scales, what a sum starts from (int8 only), and the
 weights in groups of inputs that fill 32 bits: [group][gate][lane][input of the group] (`kernels/quantized.py`).
 
-Its rule: what is packed depends on the number of lanes and on nothing else of the CPU. Units beyond the last and inputs
-beyond the last are zero.
+Its rule: what is packed depends on the number of lanes (4 or more) and on nothing else of the CPU. Units beyond the
+last and inputs beyond the last are zero.
 """
 
 from __future__ import annotations
@@ -55,12 +55,6 @@ def _matrix(weights: Integers, scale: Floats, scheme: str, gates: int, lanes: in
     return [*parts, grouped.transpose(0, 3, 1, 2, 4)]
 
 
-def _as_floats(rows: npt.NDArray[Any]) -> Floats:
-    """Rows of bytes in places of float32; one lane of int8 weights fills none."""
-    missing = -rows[0].nbytes % 4 // rows.itemsize
-    return np.pad(rows, ((0, 0), (0, missing))).view(np.float32)
-
-
 def pack_integers(
     biases: Floats, matrices: list[tuple[Integers, Floats]], scheme: str, gates: int, lanes: int
 ) -> Floats:
@@ -69,6 +63,6 @@ def pack_integers(
     parts = [_in_blocks(biases[:, None], len(biases) // units, lanes)]
     for weights, scale in matrices:
         parts += _matrix(weights, scale, scheme, gates, lanes)
-    flat = [_as_floats(np.ascontiguousarray(part).reshape(len(part), -1)) for part in parts]
+    flat = [np.ascontiguousarray(part).reshape(len(part), -1).view(np.float32) for part in parts]
     packed: Floats = np.concatenate(flat, axis=1).ravel()
     return packed

@@ -47,6 +47,7 @@ class Curve:
     unit: str
     t_s: Array
     values: Array
+    every: int = 1  # readings from one value to the next: in between there is none to miss
 
     @property
     def stem(self) -> str:
@@ -135,7 +136,7 @@ def _draw(axis: Any, label: str, curves: list[Curve], truth: Mapping[str, tuple[
     for number, curve in enumerate(curves):
         colour = _COLOURS.get(curve.side, _CYCLE[number % len(_CYCLE)])
         name = "output" if curve.name in truth else curve.side or curve.name
-        axis.plot(*_broken(curve), color=colour, linewidth=1.1, label=name, zorder=3)
+        axis.plot(*broken(curve), color=colour, linewidth=1.1, label=name, zorder=3)
         if curve.name in truth:
             t_s, on = truth[curve.name]
             bottom, top = 0, 1
@@ -180,13 +181,16 @@ def _mark(axes: Any, marks: Sequence[tuple[float, str]], seconds: float) -> None
             free_from = t_s + (0.012 + 0.0065 * len(what)) * seconds
 
 
-def _broken(curve: Curve) -> tuple[Array, Array]:
-    """The curve with a hole wherever readings are missing, so that no line is drawn through what nobody measured."""
-    dt = np.diff(curve.t_s)
+def broken(curve: Curve) -> tuple[Array, Array]:
+    """The curve with a hole wherever readings are missing, so that no line is drawn through what nobody measured. Where
+    a value comes every n readings, it is joined with the next."""
+    there = slice(None) if curve.every == 1 else np.isfinite(curve.values)
+    t_s, values = curve.t_s[there], curve.values[there]
+    dt = np.diff(t_s)
     if not len(dt):
-        return curve.t_s, curve.values
+        return t_s, values
     holes = np.flatnonzero(dt > _HOLE * np.median(dt)) + 1
-    return np.insert(curve.t_s, holes, curve.t_s[holes - 1]), np.insert(curve.values, holes, np.nan)
+    return np.insert(t_s, holes, t_s[holes - 1]), np.insert(values, holes, np.nan)
 
 
 def _words(label: str) -> str:
@@ -225,9 +229,9 @@ def of_recording(
     first_ns = first.t_ns[0]
     t_s = np.array([t - first_ns for block in blocks for t in block.t_ns], np.float64) * 1e-9
 
-    def curves(names: Sequence[tuple[str, str]], values: Sequence[Array]) -> list[Curve]:
+    def curves(names: Sequence[tuple[str, str]], values: Sequence[Array], every: int = 1) -> list[Curve]:
         table = np.concatenate(values)
-        return [Curve(name, unit, t_s, table[:, k]) for k, (name, unit) in enumerate(names)]
+        return [Curve(name, unit, t_s, table[:, k], every) for k, (name, unit) in enumerate(names)]
 
     fields = [(f.name, f.unit) for f in first.reading.fields]
     actions = [(f.name, f.unit) for f in first.action.fields] if first.action else []
@@ -236,8 +240,8 @@ def of_recording(
         title=f"{name}: {len(t_s):,} readings in {t_s[-1]:.1f} s",
         subtitle=f"model {model.name}, digest {model.digest[:12]}…",
         readings=curves(fields, [b.values for b in blocks]),
-        outputs=curves(list(zip(first.outputs, units, strict=True)), [b.output_values for b in blocks]),
-        actions=curves(actions, [b.action_values for b in blocks]),
+        outputs=curves(list(zip(first.outputs, units, strict=True)), [b.output_values for b in blocks], model.every),
+        actions=curves(actions, [b.action_values for b in blocks], model.every),
         marks=[((t - first_ns) * 1e-9, what) for t, what in marks if t >= first_ns],
     )
     if truth:
@@ -269,12 +273,12 @@ def _matched(truth: Truth, name: str, boots: Array, times: Array) -> Array:
 def of_table(table: Table, model: Model, name: str) -> Drive:
     """A replayed table."""
 
-    def curves(values: Mapping[str, Array]) -> list[Curve]:
-        return [Curve(key, table.units.get(key, ""), table.t_s, column) for key, column in values.items()]
+    def curves(values: Mapping[str, Array], every: int = 1) -> list[Curve]:
+        return [Curve(key, table.units.get(key, ""), table.t_s, column, every) for key, column in values.items()]
 
     return Drive(
         title=f"{name}: {len(table.t_s):,} readings in {table.t_s[-1] - table.t_s[0]:.1f} s",
         subtitle=f"model {model.name}, digest {model.digest[:12]}…",
         readings=curves(table.inputs),
-        outputs=curves(table.outputs),
+        outputs=curves(table.outputs, model.every),
     )

@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from edge_lstm.channels import flat_names, flat_units
-from edge_lstm.plot import check_plot
+from edge_lstm.plot import Array, Curve, broken, check_plot
+from edge_lstm.quantization.convert import difference, outputs
 
 if TYPE_CHECKING:
     from edge_lstm.model import Model
@@ -28,21 +29,28 @@ def plot_quantize(model: Model, quantized: Model, log: Log, scheme: str, path: P
     check_plot(path)
     from matplotlib.figure import Figure
 
-    expected, got = model.stream().run(log.xs), quantized.stream().run(log.xs)
+    expected, got = model.stream().run(log.xs), outputs(quantized, log.xs)
     # The outputs that move most in their own range are those that tell something.
     extent = np.nanmax(expected, axis=0) - np.nanmin(expected, axis=0)
-    error = 100 * (got - expected) / np.where(extent > 0, extent, 1.0)
-    shown = sorted(np.argsort(-np.nanmax(np.abs(error), axis=0), kind="stable")[:_MOST_PANELS].tolist())
+    extent = np.where(extent > 0, extent, 1.0)
+    error = 100 * (got - expected) / extent
+    largest = np.nan_to_num(np.abs(difference(expected, got)) / extent).max(axis=0)  # infinity stays the largest
+    shown = sorted(np.argsort(-largest, kind="stable")[:_MOST_PANELS].tolist())
     names, units = flat_names(model.outputs), flat_units(model.outputs)
     heights = [1.25] * len(shown) + [2.2]
     figure = Figure(figsize=(12, 1.5 + sum(heights)), dpi=130, facecolor="white", layout="constrained")
     axes = figure.subplots(len(heights), 1, sharex=True, height_ratios=heights, squeeze=False)[:, 0]
+
+    def line(values: Array) -> tuple[Array, Array]:
+        return broken(Curve("", "", log.t_s, values, model.every))
+
     for axis, k in zip(axes, shown, strict=False):
-        axis.plot(log.t_s, expected[:, k], color=_FLOAT, linewidth=3.0, label="float32", zorder=2)
-        axis.plot(log.t_s, got[:, k], color=_QUANTIZED, linewidth=0.8, label=scheme, zorder=3)
+        axis.plot(*line(expected[:, k]), color=_FLOAT, linewidth=3.0, label="float32", zorder=2)
+        axis.plot(*line(got[:, k]), color=_QUANTIZED, linewidth=0.8, label=scheme, zorder=3)
         _look(axis, names[k].replace("_", " ") + (f"\n({units[k]})" if units[k] else ""))
     for number, k in enumerate(shown):
-        axes[-1].plot(log.t_s, error[:, k], color=_CYCLE[number], linewidth=0.8, label=names[k].replace("_", " "))
+        label = names[k].replace("_", " ")
+        axes[-1].plot(*line(error[:, k]), color=_CYCLE[number], linewidth=0.8, label=label)
     _look(axes[-1], "error\n(% of range)")
     where = {"loc": "lower right", "bbox_to_anchor": (1.0, 0.96), "borderaxespad": 0.0, "frameon": False}
     axes[0].legend(fontsize=8.5, ncols=2, **where)

@@ -17,7 +17,7 @@ import resource
 import threading
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -56,18 +56,29 @@ class Realtime:
 AS_ANY = Realtime()
 
 
+class Refused(list[str]):
+    """A sentence for each wish that was refused; granted: the other wishes."""
+
+    granted = AS_ANY
+
+
 @contextmanager
-def applied(wanted: Realtime) -> Iterator[list[str]]:
+def applied(wanted: Realtime) -> Iterator[Refused]:
     """For the calling thread (priority, core) and the process (memory), until the end of the `with`. Gives a sentence
-    for each wish that was refused. Raises RealtimeError as the rule above says."""
-    refused: list[str] = []
+    for each wish that was refused, and what was granted. Raises RealtimeError as the rule above says."""
+    refused = Refused()
     with ExitStack() as undo:
         if wanted.cpu is not None:
             _pin(wanted.cpu, undo)
-        if wanted.lock_memory:
-            refused += _lock(undo)
-        if wanted.priority is not None:
-            refused += _prefer(wanted.priority, undo)
+        memory = _lock(undo) if wanted.lock_memory else []
+        priority = _prefer(wanted.priority, undo) if wanted.priority is not None else []
+        refused += memory + priority
+        refused.granted = replace(
+            wanted,
+            priority=None if priority else wanted.priority,
+            lock_memory=wanted.lock_memory and not memory,
+            required=False,
+        )
         if refused and wanted.required:
             raise RealtimeError("; ".join(refused))
         yield refused
@@ -99,8 +110,8 @@ def _prefer(priority: int, undo: ExitStack) -> list[str]:
 
 
 def _schedule(thread: int, level: int, undo: ExitStack) -> None:
-    before = os.sched_getscheduler(thread), os.sched_getparam(thread)
     try:
+        before = os.sched_getscheduler(thread), os.sched_getparam(thread)
         os.sched_setscheduler(thread, os.SCHED_FIFO | os.SCHED_RESET_ON_FORK, os.sched_param(level))
     except ProcessLookupError:  # a thread that has ended meanwhile
         return

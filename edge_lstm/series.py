@@ -20,6 +20,7 @@ from edge_lstm.config import RobotConfig, nearest
 from edge_lstm.errors import LogError
 from edge_lstm.logs import kind_of
 from edge_lstm.logs.csv_log import CsvLog
+from edge_lstm.logs.timing import irregularities
 from edge_lstm.replay_table import match
 
 if TYPE_CHECKING:
@@ -29,11 +30,13 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Series:
-    """t_s float64 (T,), seconds since the first reading; xs float32 (T, n_inputs), NaN where something is missing."""
+    """t_s float64 (T,), seconds since the first reading; xs float32 (T, n_inputs), NaN where something is missing.
+    notes: sentences about its times, as `edge-lstm replay` gives them."""
 
     name: str
     t_s: npt.NDArray[np.float64]
     xs: Floats
+    notes: tuple[str, ...] = ()
 
     @property
     def period_s(self) -> float:
@@ -57,18 +60,20 @@ def read(
 ) -> Series:
     """The whole log. channels, time_column, time_unit: as for `edge-lstm replay` of a CSV log. Raises LogError."""
     encoder = Encoder(model.inputs)
+    notes: tuple[str, ...] = ()
     if kind_of(path) == "table":
         log = CsvLog(path, time_column, time_unit)
         columns, _ = match(log, model, channels)
         words = {k: c.vocabulary for k, c in enumerate(model.inputs) if c.vocabulary}
         blocks = list(log.blocks(columns, words))
         t_s, values = (np.concatenate([getattr(b, part) for b in blocks]) for part in ("t_s", "values"))
+        notes = (*log.notes, *irregularities(t_s, np.concatenate([block.lines for block in blocks])))
     else:
         t_s, values = _recorded(path, model)
     with np.errstate(over="ignore"):
         xs = encoder.rows(values)
     xs[~np.isfinite(xs)] = np.nan
-    return Series(path.name, t_s, xs)
+    return Series(path.name, t_s, xs, notes)
 
 
 def _recorded(path: Path, model: Model) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:

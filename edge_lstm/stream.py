@@ -13,7 +13,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from itertools import chain
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NoReturn
 
 import numpy as np
 import numpy.typing as npt
@@ -90,12 +90,14 @@ class Stream:
         try:
             self._memory.point_at(readings, outputs, len(readings))
             status = self._memory.advance_many()
+            if status not in (layout.OK, layout.NOT_YET):
+                row = self._memory.done
+                self._memory.fail(status, readings[row], f"row {row}")
+        except BaseException:  # also an interrupt: the outputs are lost, so nothing was taken
+            self._memory.back_to(before)
+            raise
         finally:
             self._memory.point_back(pointing)
-        if status not in (layout.OK, layout.NOT_YET):
-            row = self._memory.done
-            self._memory.back_to(before)
-            self._memory.fail(status, readings[row], f"row {row}")
         if len(readings):
             self._x[:], self._y[:] = readings[-1], outputs[-1]
         return outputs
@@ -192,30 +194,49 @@ class Streams:
         """Take one reading of each stream: xs (count, n_inputs) to float32 (count, n_outputs), a read-only view that
         the next step overwrites. Raises as `Stream.step` does, naming the stream; then none has taken its reading."""
         self._x[:] = self._memory.readings(xs, self._x.shape)
-        status = self._memory.advance()
-        if status:
-            number = int(np.argmin(np.isfinite(self._x).all(axis=1)))
-            self._memory.fail(status, self._x[number], f"the reading of stream {number}")
+        if self._memory.advance():
+            self._blame(self._x[:, None], stepping=True)
         return self._result
 
     def run(self, logs: Sequence[npt.ArrayLike], *, threads: int = 1) -> list[Floats]:
         """Take a log for each stream: `count` arrays (T, n_inputs), of any lengths, to as many float32 (T, n_outputs).
 
-        threads: among how many the logs are dealt out, one for each core that is free; the bits are the same. Raises as
+        threads: among how many the logs are dealt out at most, one for each core that is free; the bits are the same.
+        Those that share a pass over the weights (2 or 4) stay together, so few logs use fewer threads. Raises as
         `Stream.run` does, naming stream and row; then no stream has taken any reading of this call.
         """
-        if threads < 1:
-            raise ReadingError(f"{threads} threads cannot take a log; 1 or more can")
+        if not isinstance(threads, int) or threads < 1:
+            raise ReadingError(f"{threads!r} threads cannot take a log; 1 or more can")
         if len(logs) != self.count:
             raise ReadingError(f"expected {self.count} logs, one for each stream, got {len(logs)}")
-        inputs, outputs = self._x.shape[1], self._y.shape[1]
-        taken = [self._memory.readings(log, (-1, inputs)) for log in logs]
+        taken = [self._memory.readings(log, (-1, self._x.shape[1])) for log in logs]
         for number, log in enumerate(taken):
             if not (whole := np.isfinite(log).all(axis=1)).all():
                 row = int(np.argmin(whole))
                 self._memory.fail(layout.BAD_READING, log[row], f"row {row} of stream {number}")
-        if min(threads, self.count) > 1:
-            return self._run_in_threads(taken, min(threads, self.count))
+        if (crews := min(threads, -(-self.count // self._memory.group))) > 1:
+            results = self._run_in_threads(taken, crews)
+        else:
+            results = self._run_together(taken)
+        if results is None:
+            self._blame(taken, stepping=False)
+        return results
+
+    def _blame(self, logs: Sequence[Floats] | Floats, *, stepping: bool) -> NoReturn:
+        """Raise for the first stream that refuses a reading of its log also alone, as it does together with others."""
+        for number, log in enumerate(logs):
+            alone = memory_of(self.model, 1, self._lanes)
+            alone.take_over(self._memory, [0], [number])
+            xs, ys = np.ascontiguousarray(log), np.empty((len(log), self._y.shape[1]), np.float32)
+            alone.point_at(xs, ys, len(xs))
+            if status := alone.advance() if stepping else alone.advance_many():
+                row = alone.done
+                alone.fail(status, xs[row], f"{'the reading' if stepping else f'row {row}'} of stream {number}")
+        raise AssertionError("streams together refused a reading that each takes alone")
+
+    def _run_together(self, taken: Sequence[Floats]) -> list[Floats] | None:
+        """The outputs; None where a reading is refused, and then none was taken."""
+        inputs, outputs = self._x.shape[1], self._y.shape[1]
         longest = max(map(len, taken))
         xs = np.zeros((self.count, longest, inputs), np.float32)
         ys = np.zeros((self.count, longest, outputs), np.float32)
@@ -223,34 +244,46 @@ class Streams:
         order = sorted(range(self.count), key=lambda number: -len(taken[number]))
         for place, number in enumerate(order):
             xs[place, : len(taken[number])] = taken[number]
-        before = self._memory.mark()
-        self._memory.rearrange(order)
+        before, status = self._memory.mark(), layout.BAD_STATE
         try:
+            self._memory.rearrange(order)
             status = self._run_sorted(xs, ys, [len(taken[number]) for number in order])
-        finally:
             self._memory.rearrange(np.argsort(order))
+        except BaseException:  # as in `Stream.run`
+            self._memory.back_to(before)
+            raise
+        finally:
             self._point_at_own()
         if status:
             self._memory.back_to(before)
-            self._memory.fail(status, xs[0, 0], "a reading")
+            return None
         results: list[Floats] = [self._y] * self.count
         for place, number in enumerate(order):
             results[number] = ys[place, : len(taken[number])]
         return results
 
-    def _run_in_threads(self, logs: list[Floats], threads: int) -> list[Floats]:
+    def _run_in_threads(self, logs: list[Floats], threads: int) -> list[Floats] | None:
+        """As `_run_together`."""
         from concurrent.futures import ThreadPoolExecutor  # not at the top: every start would pay for it
 
-        order = sorted(range(self.count), key=lambda number: -len(logs[number]))
-        parts = [order[k::threads] for k in range(threads)]
+        order, group = sorted(range(self.count), key=lambda number: -len(logs[number])), self._memory.group
+        groups = [order[k : k + group] for k in range(0, self.count, group)]
+        parts = [list(chain(*groups[k::threads])) for k in range(threads)]
         crews = [Streams(self.model, len(part), self._lanes) for part in parts]
         for crew, part in zip(crews, parts, strict=True):
             crew._memory.take_over(self._memory, slice(None), part)
         with ThreadPoolExecutor(threads) as pool:
-            found = list(pool.map(lambda crew, part: crew.run([logs[n] for n in part]), crews, parts))
-        results = dict(zip(chain(*parts), chain(*found), strict=True))
-        for crew, part in zip(crews, parts, strict=True):
-            self._memory.take_over(crew._memory, part, slice(None))
+            tried = list(pool.map(lambda crew, part: crew._run_together([logs[n] for n in part]), crews, parts))
+        found = [outputs for outputs in tried if outputs is not None]
+        if len(found) < threads:
+            return None
+        results, before = dict(zip(chain(*parts), chain(*found), strict=True)), self._memory.mark()
+        try:
+            for crew, part in zip(crews, parts, strict=True):
+                self._memory.take_over(crew._memory, part, slice(None))
+        except BaseException:  # as in `Stream.run`
+            self._memory.back_to(before)
+            raise
         return [results[number] for number in range(self.count)]
 
     def _run_sorted(self, xs: Floats, ys: Floats, lengths: list[int]) -> int:

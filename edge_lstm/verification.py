@@ -2,13 +2,16 @@
 
 Its rule: the oracle is ONNX Runtime, run in the model's meaning in time (continuous, window, step with states). An
 error is relative to the range of each number of the expected output by itself, so that a large one hides no small one.
-Where that range is so small that float32 cannot hold it to the tolerance, the error is relative to what rounding does
-to this network: how far the number moves when every weight is moved by its last bit (`jittered`). What cannot be
-compared is said, never passed over.
+Where that range is so small that float32 cannot hold it to the tolerance, the verdict (never the error that is told)
+allows what rounding does to this network: how far the number moves when every weight is moved by its last bit
+(`jittered`). A quantized model is allowed nothing: there, a last bit can move an integer. What cannot be compared is
+said, never passed over.
 """
 
 from __future__ import annotations
 
+import hashlib
+import math
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -18,7 +21,7 @@ import numpy as np
 import numpy.typing as npt
 
 from edge_lstm.engines.graph import OnnxGraph, open_session
-from edge_lstm.errors import ImportModelError
+from edge_lstm.errors import EdgeLstmError, ImportModelError, ReadingError
 from edge_lstm.importers.onnx_gru import patched
 
 if TYPE_CHECKING:
@@ -35,9 +38,9 @@ MAX_WINDOWS = 256  # of one run that are compared, spread over it
 @dataclass(frozen=True)
 class Run:
     """One comparison of the output `output`. `error` is the largest difference, relative to the range of the number
-    that differs; `first_step` the first reading (from 0) beyond the tolerance, -1 where there is none; `rounding` how
-    far rounding alone moves any number, relative to its range (0 where nobody had to ask): near 1 the network is
-    chaotic, and nothing can be told from a comparison."""
+    that differs; `first_step` the first reading (from 0) beyond the tolerance and beyond what rounding may do, -1 where
+    there is none; `rounding` how far rounding alone moves any number, relative to its range (0 where nobody had to
+    ask): near 1 the network is chaotic, and nothing can be told from a comparison."""
 
     name: str
     output: str
@@ -48,18 +51,24 @@ class Run:
     first_step: int
     rounding: float = 0.0
 
+    @property
+    def ok(self) -> bool:
+        """Whether no reading is beyond."""
+        return self.first_step < 0
+
 
 @dataclass(frozen=True)
 class Report:
-    """All comparisons of a model with its graph."""
+    """All comparisons of a model with its graph. notes: what must be known to judge them, in sentences."""
 
     tolerance: float
     runs: tuple[Run, ...]
+    notes: tuple[str, ...] = ()
 
     @property
     def ok(self) -> bool:
-        """Whether everything is within the tolerance."""
-        return all(run.error <= self.tolerance for run in self.runs)
+        """Whether everything is within the tolerance, or within what rounding does."""
+        return all(run.ok for run in self.runs)
 
     @property
     def error(self) -> float:
@@ -67,8 +76,9 @@ class Report:
         return max(run.error for run in self.runs)
 
     def as_json(self) -> dict[str, Any]:
-        """As JSON values."""
-        return {"ok": self.ok, "tolerance": self.tolerance, "runs": [asdict(run) for run in self.runs]}
+        """As JSON values; an infinite error (NaN on one side only) is None."""
+        runs = [asdict(run) | {"error": run.error if math.isfinite(run.error) else None} for run in self.runs]
+        return {"ok": self.ok, "tolerance": self.tolerance, "notes": list(self.notes), "runs": runs}
 
 
 def verify(
@@ -81,29 +91,67 @@ def verify(
     short: bool = False,
 ) -> Report:
     """Compares a model with its ONNX file on random readings, on readings that saturate it, over 10,000 steps, and on a
-    log (T, n_inputs) in physical units where one is given. short: two quick runs only.
+    log (T, n_inputs) in physical units where one is given. tolerance: of the output's range, above 0 to 1. seed: of the
+    random readings, 0 or more. short: two quick runs only.
 
-    Raises ImportModelError where the file is not the one that the model was made from.
+    Raises ImportModelError where the graph has not the model's inputs and outputs, ReadingError where the log is none.
     """
     from edge_lstm.storage import load
 
+    if not 0 < tolerance <= 1:
+        raise EdgeLstmError(f"tolerance = {tolerance} must be above 0 and at most 1 (of the output's range)")
+    if seed < 0:
+        raise EdgeLstmError(f"seed = {seed} must be 0 or more")
     model = load(model) if isinstance(model, str | Path) else model
+    graph = graph_of(model, onnx_path)
+    draw = Readings(model, graph, np.random.default_rng(seed))
+    taken = list(runs(draw, short=short))
+    if log is not None:
+        taken.append(("log", (_log(model, log) - draw.offset) / draw.scale))
+    found: list[Run] = []
+    ranges: dict[str, Array] = {}
+    for name, rows in taken:
+        found += _compare(name, model, graph, rows.astype(np.float32), tolerance, ranges)
+    return Report(tolerance, tuple(found), tuple(_notes(model, Path(onnx_path))))
+
+
+def graph_of(model: Model, path: str | Path) -> OnnxGraph:
+    """The graph that the model is compared with: the file, with the resets of its GRUs as the import was asked for."""
     meaning = model.provenance.get("graph")
     if meaning is None:
         raise ImportModelError(
             f"model {model.name!r} was not made from an ONNX file; there is nothing to compare it with"
         )
     reset = meaning.get("linear_before_reset")
-    graph = OnnxGraph(open_session(onnx_path if reset is None else patched(onnx_path, reset)), meaning)
-    draw = Readings(model, graph, np.random.default_rng(seed))
-    taken = list(runs(draw, short=short))
-    if log is not None:
-        taken.append(("log", (np.asarray(log, np.float32) - draw.offset) / draw.scale))
-    found: list[Run] = []
-    ranges: dict[str, Array] = {}
-    for name, rows in taken:
-        found += _compare(name, model, graph, rows.astype(np.float32), tolerance, ranges)
-    return Report(tolerance, tuple(found))
+    return OnnxGraph(open_session(path if reset is None else patched(path, reset)), meaning)
+
+
+def is_quantized(model: Model) -> bool:
+    """Whether any of its layers computes with integers."""
+    return any(op.kind.startswith("quantized_") for op in model.program.operations)
+
+
+def _notes(model: Model, path: Path) -> Iterator[str]:
+    if is_quantized(model):
+        yield "the model is quantized: errors are expected, and none is put down to rounding"
+    reset = model.provenance["graph"].get("linear_before_reset")
+    if reset is not None:
+        yield f"compared with linear_before_reset = {reset} in every GRU, as asked at import, in the graph too"
+    known = model.provenance.get("sha256")
+    if known is not None and hashlib.sha256(path.read_bytes()).hexdigest() != known:
+        yield f"{path}: this is not the file the model was imported from (its sha256 differs)"
+
+
+def _log(model: Model, log: npt.ArrayLike) -> Array:
+    """The log as float32 (T, n_inputs). Raises ReadingError."""
+    width = model.program.input_size
+    try:
+        rows = np.asarray(log, np.float32)
+    except (TypeError, ValueError):
+        raise ReadingError(f"the log must be numbers, as many as (readings, {width})") from None
+    if rows.ndim != 2 or rows.shape[1] != width or not len(rows):
+        raise ReadingError(f"the log must be (readings, {width}), one reading at least, and is {rows.shape}")
+    return rows
 
 
 def runs(draw: Readings, *, short: bool) -> Iterator[tuple[str, Array]]:
@@ -160,7 +208,7 @@ def _compare(
     name: str, model: Model, graph: OnnxGraph, rows: Array, tolerance: float, ranges: dict[str, Array]
 ) -> list[Run]:
     """ranges: of each output in the first run; where a later one hardly moves it, that is what its range is."""
-    ours = outputs(model, rows)
+    ours, quantized = outputs(model, rows), is_quantized(model)
     steps, theirs = oracle(model, graph, rows)
     if not steps.size:
         raise ImportModelError(f"run {name!r} of {len(rows)} readings is too short to compare anything")
@@ -171,15 +219,15 @@ def _compare(
         expected, y = theirs[:, part], ours[steps, part]
         difference, extent = _apart(y, expected)
         extent = np.maximum(extent, ranges.setdefault(named.name, extent))
-        rounding = 0.0
-        if (difference > tolerance * extent).any():
+        rounding, allowed = 0.0, tolerance * extent
+        if (difference > allowed).any() and not quantized:
             if moved is None:
                 moved = np.abs(outputs(jittered(model), rows) - ours)
             noise = _largest(moved[steps, part]) + LAST_BIT * _largest(expected)
             rounding = float((noise / np.maximum(extent, noise)).max())
-            extent = np.maximum(extent, ROUNDINGS / tolerance * noise)
+            allowed = np.maximum(allowed, ROUNDINGS * noise)
         each = (difference / extent).max(axis=1)
-        beyond = np.flatnonzero(each > tolerance)
+        beyond = np.flatnonzero((difference > allowed).any(axis=1))
         first = int(steps[beyond[0]]) if beyond.size else -1
         worst = int(np.argmax(each))
         found.append(
@@ -230,12 +278,14 @@ def _largest(values: Array) -> Array:
 
 
 def _apart(y: Array, expected: Array) -> tuple[Array, Array]:
-    """The differences (steps, n_out), infinite where only one is a number, and the range of each number (n_out,)."""
+    """The differences (steps, n_out), infinite where only one is a number, and the range of each number (n_out,), at
+    least its last bit."""
     there, known = np.isfinite(y), np.isfinite(expected)
     difference = np.where(there & known, np.abs(np.where(there, y, 0) - np.where(known, expected, 0)), 0.0)
     difference[there != known] = np.inf
     ends = np.where(known, expected, -np.inf).max(axis=0) - np.where(known, expected, np.inf).min(axis=0)
-    return difference, np.maximum(np.where(np.isfinite(ends), ends, 0.0), np.finfo(np.float32).tiny)
+    least = np.maximum(LAST_BIT * _largest(expected), np.finfo(np.float32).tiny)
+    return difference, np.maximum(np.where(np.isfinite(ends), ends, 0.0), least)
 
 
 def _chunks(graph: OnnxGraph, rows: Array, length: int) -> tuple[npt.NDArray[np.int64], Array]:
@@ -269,6 +319,10 @@ def oracle(model: Model, graph: OnnxGraph, rows: Array) -> tuple[npt.NDArray[np.
             y, states = graph.newest(rows[t : t + 1], states)
             results.append(y)
         return np.arange(len(rows)), np.array(results)
+    if model.whole_log:
+        placed = graph.whole(rows, states)
+        there = np.flatnonzero(~np.isnan(placed).all(axis=1))
+        return there, placed[there]
     if graph.length and graph.states:
         return _chunks(graph, rows, graph.length)
     length = min(graph.length or len(rows), len(rows))

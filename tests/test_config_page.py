@@ -79,6 +79,8 @@ def test_the_service_on_the_page_is_a_valid_unit(tmp_path: Path):
     assert (Path(program).name, verb, asked["lock_memory"]) == ("edge-lstm", "run", True)
     assert int(parser["Service"]["LimitRTPRIO"]) == asked["priority"]
     assert parser["Service"]["LimitMEMLOCK"] == "infinity"
+    assert parser["Unit"]["StartLimitIntervalSec"] == "0"
+    assert parser["Service"]["RestartPreventExitStatus"] == "2"
     if shutil.which("systemd-analyze"):
         path = tmp_path / "edge-lstm.service"
         path.write_text(unit.replace(program, "/bin/true"))

@@ -8,7 +8,10 @@ import numpy as np
 import pytest
 
 from edge_lstm.errors import EdgeLstmError, LogError
-from edge_lstm.plot import Curve, Drive, _broken, _grouped, _matched, _panels, check_plot, load_truth, plot
+from edge_lstm.importers import import_onnx
+from edge_lstm.plot import Curve, Drive, _grouped, _matched, _panels, broken, check_plot, load_truth, of_table, plot
+from edge_lstm.replay_table import Table
+from tests.importers.stacks import Stack
 
 
 def curve(name: str, unit: str = "", t_s: object = (0.0, 1.0), values: object = (0.0, 1.0)) -> Curve:
@@ -24,13 +27,32 @@ def test_left_and_right_share_a_panel_and_units_do_not():
     assert (curve("battery_voltage").stem, curve("battery_voltage").side) == ("battery_voltage", "")
 
 
-def test_a_line_is_broken_where_readings_are_missing():
+def test_a_line_isbroken_where_readings_are_missing():
     """No line is drawn over a hole; every value that was measured is still there, in order."""
     t_s = np.array([0.0, 0.1, 0.2, 0.3, 2.0, 2.1, 2.2])
-    times, values = _broken(curve("a", "", t_s, np.arange(7.0)))
+    times, values = broken(curve("a", "", t_s, np.arange(7.0)))
     assert np.isnan(values).tolist() == [False] * 4 + [True] + [False] * 3
     assert values[~np.isnan(values)].tolist() == list(range(7))
     assert (np.diff(times) >= 0).all()
+
+
+def test_values_of_every_third_reading_are_joined(tmp_path: Path):
+    """A model with strides has an output every n readings: they are one line, still broken where readings are missing;
+    nothing is joined where an output is to come every time."""
+    t_s = np.concatenate([np.arange(0, 30), np.arange(90, 120)]) / 100
+    values = np.where(np.arange(60) % 3 == 2, 1.0 * np.arange(60), np.nan)
+    times, drawn = broken(Curve("a", "", t_s, values, every=3))
+    assert np.isnan(drawn).tolist() == [False] * 10 + [True] + [False] * 10
+    assert drawn[~np.isnan(drawn)].tolist() == list(range(2, 60, 3))
+    assert len(times) == len(drawn)
+    assert np.isnan(broken(Curve("a", "", t_s, values))[1]).sum() == 41
+    model = import_onnx(Stack(1).conv(3, stride=3).recurrent("LSTM").save(tmp_path / "m.onnx"), engine="machine")
+    xs = np.random.default_rng(0).normal(0, 1, (60, 3)).astype(np.float32)
+    y = model.stream().run(xs)
+    table = Table(t_s, {"x": xs[:, 0]}, {f"y[{k}]": y[:, k] for k in range(4)}, {})
+    drive = of_table(table, model, "a.csv")
+    assert [c.every for c in (*drive.readings, *drive.outputs)] == [1, 3, 3, 3, 3]
+    assert len(broken(drive.outputs[0])[1]) == 21
 
 
 def test_truth_is_matched_by_boot_and_device_time():

@@ -42,6 +42,25 @@ def test_a_core_that_is_not_there_is_an_error_that_names_those_that_are():
         pytest.fail("it must not begin")
 
 
+def test_a_thread_that_ended_meanwhile_is_no_error(monkeypatch):
+    """A thread that is listed and gone when its turn comes is passed over."""
+    gone = threading.Thread(target=lambda: None)
+    gone.start()
+    gone.join()
+    monkeypatch.setattr(os, "sched_setscheduler", lambda *asked: None)
+    monkeypatch.setattr(threading, "enumerate", lambda: [gone])
+    number, real = gone.native_id, os.sched_getscheduler
+
+    def look(thread: int) -> int:
+        if thread == number:
+            raise ProcessLookupError
+        return real(thread)
+
+    monkeypatch.setattr(os, "sched_getscheduler", look)
+    with applied(Realtime(priority=50)) as refused:
+        assert refused == []
+
+
 def test_the_loop_gets_the_priority_and_other_threads_the_lowest(monkeypatch):
     """SCHED_FIFO with the priority for the calling thread, with 1 for the other Python threads; children get nothing;
     afterwards everything is as it was."""
@@ -155,6 +174,21 @@ def test_what_is_required_ends_the_run_before_the_port_is_opened(tmp_path: Path,
     assert "there is no core 65535" in capsys.readouterr().err
     assert main([*run, "--priority", "7"]) == 3
     assert "note: priority 7 was refused; allow it with LimitRTPRIO=7" in capsys.readouterr().err
-    path.write_text(path.read_text() + "[realtime]\npriority = 7\nrequired = true\n")
+    text = path.read_text()
+    path.write_text(text + "[realtime]\npriority = 7\nrequired = true\n")
     assert main(run) == 2
     assert "priority 7 was refused" in capsys.readouterr().err
+    path.write_text(text + "[realtime]\ncpu = 65535\n")
+    assert main(run) == 2
+    assert f"{path}: [realtime] cpu: there is no core 65535" in capsys.readouterr().err
+
+
+def test_what_was_granted_is_said(tmp_path: Path, monkeypatch, capsys):
+    """`run` has one line for what the system gave, without what it refused, and none where nothing was asked for."""
+    run = ["run", str(small_robot.folder(tmp_path)), "--port", str(tmp_path / "no_port"), "--no-record"]
+    assert main(run) == 3
+    assert "scheduled" not in capsys.readouterr().out
+    monkeypatch.setattr(realtime, "_lock", lambda undo: ["memory was not locked"])
+    monkeypatch.setattr(realtime, "_prefer", lambda priority, undo: [])
+    assert main([*run, "--priority", "7", "--lock-memory"]) == 3
+    assert capsys.readouterr().out.splitlines() == ["scheduled SCHED_FIFO priority 7"]

@@ -188,7 +188,8 @@ def test_writes_that_were_not_taken_are_told_and_verify_still_compares_them(tmp_
     assert again.writes_dropped == summary.writes_dropped
     from edge_lstm.cli.report import run_lines
 
-    assert f"{summary.writes_dropped} writes never left: the port did not take them" in run_lines(summary)
+    said = run_lines(summary, controller().model)
+    assert f"{summary.writes_dropped} writes never left: the port did not take them" in said
 
 
 def test_a_recording_whose_model_is_not_the_one_that_ran_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]):

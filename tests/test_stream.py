@@ -10,10 +10,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from edge_lstm import memory
 from edge_lstm.errors import ReadingError, StateError
+from edge_lstm.memory import Memory
 from edge_lstm.model import Channel, Model, channels_for
 from edge_lstm.program import Builder
-from edge_lstm.stream import Stream
+from edge_lstm.quantization import quantize
+from edge_lstm.stream import Stream, Streams
 from tests.nets import CELLS, network, readings
 
 
@@ -308,6 +311,10 @@ def test_streams_together_give_the_bits_that_each_gives_alone(kind, lengths, lay
     for number, stream in enumerate(alone):
         for name, value in stream.state.items():
             assert together.state[name][number].tobytes() == value.tobytes()
+    side_by_side = model.streams(len(lengths))
+    side_by_side.run(logs)
+    side_by_side.step(xs)
+    assert together.snapshot() == side_by_side.snapshot()
 
 
 def growing() -> Model:
@@ -342,10 +349,123 @@ def test_a_memory_that_grows_is_refused_in_the_middle_of_a_log():
         one.run(ones)
     assert np.isfinite(growing().stream().run(ones[:126])).all()
     for threads in (1, 2):
-        with pytest.raises(StateError):
+        with pytest.raises(StateError, match=r"^row 126 of stream 1 "):
             many.run([ones[:3], ones, ones[:0], ones[:9], ones[:5]], threads=threads)
         assert many.state["h"].tolist() == [[0.0]] * 5
     assert one.state["h"].tolist() == [0.0]
+
+
+def looking_up() -> Model:
+    """A table of two rows, so that readings of 0 and 1 have one."""
+    b = Builder()
+    b.output("y", b.lookup(b.input("x", 1), [[1.0], [2.0]]))
+    return Model(b.build(), channels_for(("x",), (1,)), channels_for(("y",), (1,)))
+
+
+def test_the_stream_that_refuses_is_the_one_that_is_named():
+    """Where one stream among several overflows or looks up what is not there, the sentence names it, and its row."""
+    growing_ones = growing().streams(4)
+    growing_ones.run([np.ones((126 if k == 2 else 3, 1), np.float32) for k in range(4)])
+    before = growing_ones.snapshot()
+    with pytest.raises(StateError, match=r"^the reading of stream 2 would"):
+        growing_ones.step(np.ones((4, 1)))
+    assert growing_ones.snapshot() == before
+    tables, logs = looking_up().streams(6), np.ones((6, 9, 1), np.float32)
+    logs[4, 7] = 2
+    with pytest.raises(ReadingError, match=r"^the reading of stream 4 gives a number beyond"):
+        tables.step(logs[:, 7])
+    for threads in (1, 3):
+        with pytest.raises(ReadingError, match=r"^row 7 of stream 4 gives a number beyond"):
+            tables.run(list(logs), threads=threads)
+
+
+@pytest.mark.parametrize("error", [KeyboardInterrupt, MemoryError])
+def test_an_interrupted_log_was_not_taken(error, monkeypatch):
+    """An interrupt or a lack of memory behind the machine's call, when outputs are lost, leaves the memory as it was
+    before: of a stream, of streams side by side, and in threads, also where their memories are taken over."""
+
+    def interrupted(function, call):
+        """function, which ends its `call`-th call with the error."""
+        calls = []
+
+        def wrapped(*arguments):
+            result = function(*arguments)
+            calls.append(None)
+            if len(calls) == call:
+                raise error
+            return result
+
+        return wrapped
+
+    model, logs = network(), [readings(20, 8, k) for k in range(12)]
+    stream, streams = model.stream(), model.streams(12)
+    streams.run(logs)
+    before = stream.snapshot(), streams.snapshot()
+    for one in (stream, streams):
+        with monkeypatch.context() as patch:
+            patch.setattr(one._memory, "advance_many", interrupted(one._memory.advance_many, 1))
+            with pytest.raises(error):
+                one.run(logs[0] if one is stream else logs)
+        assert (stream.snapshot(), streams.snapshot()) == before
+    with monkeypatch.context() as patch:  # crews take over twice, then the first gives back, and the second
+        patch.setattr(Memory, "take_over", interrupted(Memory.take_over, 4))
+        with pytest.raises(error):
+            streams.run(logs, threads=2)
+    assert streams.snapshot() == before[1]
+    undisturbed = model.streams(12)
+    undisturbed.run(logs)
+    for got, expected in zip(streams.run(logs, threads=2), undisturbed.run(logs), strict=True):
+        assert got.tobytes() == expected.tobytes()
+
+
+def test_a_very_large_arena_is_not_made_nine_times_over(monkeypatch):
+    """Where the arenas for many readings at once would exceed their limit, none are made, and the bits are the same."""
+    model, xs = network(), readings(50, 8)
+    going_ahead, one_by_one = model.stream(), model.stream()
+    expected = going_ahead.run(xs)
+    assert going_ahead._memory._ahead.size <= memory._MOST_AHEAD_FLOATS
+    monkeypatch.setattr(memory, "_MOST_AHEAD_FLOATS", going_ahead._memory._ahead.size - 1)
+    assert one_by_one.run(xs).tobytes() == expected.tobytes()
+    assert one_by_one._memory._ahead is None
+
+
+@pytest.mark.parametrize(("lanes", "group"), [(4, 4), (8, 2), (16, 4)])
+def test_logs_that_share_a_pass_over_the_weights_stay_together(lanes, group, monkeypatch):
+    """No more threads than groups, every group but the last is whole, and the bits are those of one thread; integers,
+    which share nothing, go one by one."""
+    crews: list[int] = []
+    made = Streams.__init__
+
+    def noting(self, model, count, lanes=None):
+        crews.append(count)
+        made(self, model, count, lanes)
+
+    model, logs = network(units=19), [readings(9 + k, 8, k) for k in range(10)]
+    for count, threads in ((10, 2), (9, 8), (group, 2), (1, 2)):
+        one, many = Streams(model, count, lanes), Streams(model, count, lanes)
+        with monkeypatch.context() as patched:
+            patched.setattr(Streams, "__init__", noting)
+            got = many.run(logs[:count], threads=threads)
+        groups = -(-count // group)
+        assert len(crews) == (min(threads, groups) if groups > 1 else 0)
+        assert sum(size % group > 0 for size in crews) == (count % group > 0 and groups > 1)
+        assert [y.tobytes() for y in got] == [y.tobytes() for y in one.run(logs[:count])]
+        assert many.snapshot() == one.snapshot()
+        crews.clear()
+    assert quantize(model, readings(200, 8)).streams(2)._memory.group == 1
+
+
+def test_a_crew_that_fails_leaves_every_stream_as_it_was():
+    """Whichever of the threads meets an infinite state, no stream of the others has moved either."""
+    for bad in range(9):
+        streams = growing().streams(9)
+        streams.step(np.ones((9, 1), np.float32))
+        before = streams.snapshot()
+        logs = [np.full((200, 1), number == bad, np.float32) * 0.5 for number in range(9)]
+        logs = [log if number == bad else log[:9] for number, log in enumerate(logs)]
+        with pytest.raises(StateError):
+            streams.run(logs, threads=3)
+        assert streams.snapshot() == before
 
 
 def test_a_bad_reading_of_one_stream_is_named_and_changes_none():
@@ -360,7 +480,10 @@ def test_a_bad_reading_of_one_stream_is_named_and_changes_none():
         (lambda: streams.step(xs[:2]), r"expected \(3, 8\)"),
         (lambda: streams.run([xs, xs, log]), r"row 1 of stream 2 holds nan in channel 'x\[4\]'"),
         (lambda: streams.run([xs, xs]), "expected 3 logs"),
-        (lambda: streams.run([xs, xs, xs], threads=0), "0 threads"),
+        *(
+            (lambda threads=threads: streams.run([xs, xs, xs], threads=threads), f"{threads!r} threads cannot take")
+            for threads in (0, -1, None, "2", 1.5)
+        ),
         (lambda: network(window=3).streams(2), "window of 3"),
         (lambda: network().streams(0), "0 streams"),
         (lambda: network().streams(1.5), "1.5 streams"),

@@ -4,17 +4,20 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import math
 from pathlib import Path
 
 import numpy as np
+import onnx
 import pytest
 
 import edge_lstm
 from edge_lstm.cli import main
-from edge_lstm.errors import ImportModelError
+from edge_lstm.errors import EdgeLstmError, ImportModelError, ReadingError
 from edge_lstm.importers import import_onnx
 from edge_lstm.model import Channel, Model
-from edge_lstm.verification import verify
+from edge_lstm.quantization import quantize
+from edge_lstm.verification import TOLERANCE, Readings, Report, Run, graph_of, oracle, outputs, runs, verify
 from tests.importers.heads import head_file
 from tests.importers.onnx_files import node
 
@@ -87,15 +90,53 @@ def test_a_changed_weight_is_found_in_an_output_that_hardly_changes(
     assert not verify(off_by(model, 0, wrong), path, short=True).ok
 
 
+def true_errors(model: Model, path: Path) -> list[float]:
+    """Of each short run: the largest difference of any number, as a part of that number's range, counted once more."""
+    graph, found, known = graph_of(model, path), [], None
+    for _, rows in runs(Readings(model, graph, np.random.default_rng(0)), short=True):
+        steps, expected = oracle(model, graph, rows.astype(np.float32))
+        extent = np.ptp(expected, axis=0)
+        known = extent if known is None else np.maximum(known, extent)
+        found.append(float((np.abs(outputs(model, rows.astype(np.float32))[steps] - expected) / known).max()))
+    return found
+
+
+def errors(report: Report) -> list[float]:
+    return [run.error for run in report.runs]
+
+
+@pytest.mark.parametrize("scheme", ["int8", "int8-weights"])
+def test_a_quantized_error_is_told_whole(scheme: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Of a quantized model the error is the difference as a part of the output's range, nothing being put down to
+    rounding; the report says that it is quantized; exit code 1 beyond the tolerance, 0 within it."""
+    path = FOLDER / "gru_seq_legacy11.onnx"
+    model = import_onnx(path)
+    seen = np.random.default_rng(1).normal(0, 1, (500, model.program.input_size)).astype(np.float32)
+    made = quantize(model, seen, scheme)  # type: ignore[arg-type]
+    report = verify(made, path, short=True)
+    assert errors(report) == pytest.approx(true_errors(made, path))
+    assert not any(run.ok or run.rounding for run in report.runs)
+    assert "the model is quantized" in report.notes[0]
+    assert not verify(model, path, short=True).notes
+    edge_lstm.save(made, tmp_path / "m.npz")
+    command = ["verify", str(tmp_path / "m.npz"), "--against", str(path)]
+    assert main(command) == 1
+    assert "the model is quantized: errors are expected" in capsys.readouterr().out
+    assert main([*command, "--tolerance", "1"]) == 0
+
+
 def test_rounding_alone_is_no_difference(tmp_path: Path) -> None:
     """An output that is a hundred thousandth of the sum it is left over from passes; and the report says how far
-    rounding moves it."""
+    rounding moves it, and how far off it is, as a part of its true range."""
     nodes = [node("MatMul", ["h", "M"], ["m"]), node("Add", ["m", "b"], ["a"]), node("Sub", ["a", "b"], ["y"])]
     constants = {"M": np.full((4, 1), 0.01, np.float32), "b": np.array([1000], np.float32)}
     path = head_file(tmp_path / "m.onnx", nodes, constants, width=1)
-    report = verify(import_onnx(path), path, short=True)
+    model = import_onnx(path)
+    report = verify(model, path, short=True)
     assert report.ok
     assert max(run.rounding for run in report.runs) > 1e-3
+    assert report.error > TOLERANCE
+    assert errors(report) == pytest.approx(true_errors(model, path))
 
 
 def test_channels_in_physical_units_are_compared_in_the_networks(tmp_path: Path) -> None:
@@ -136,3 +177,74 @@ def test_the_command(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None
     assert main(["verify", str(tmp_path / "bad.npz"), "--against", str(path)]) == 1
     assert "from step" in capsys.readouterr().out
     assert main(["verify", str(tmp_path / "good.npz"), "--against", str(tmp_path / "none.onnx")]) == 2
+
+
+@pytest.mark.parametrize(
+    ("option", "value", "words"),
+    [
+        *(("--tolerance", value, "above 0 and at most 1") for value in ("0", "-1", "nan", "inf", "2")),
+        ("--seed", "-1", "x>=0"),
+        ("--channels", "a,b", "no meaning without --log"),
+    ],
+)
+def test_options_beyond_their_range(
+    option: str, value: str, words: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A tolerance that is not above 0 and at most 1, a negative seed, columns of no log: exit code 2 and a sentence,
+    and an error in Python."""
+    path = FOLDER / "gru_step_legacy14.onnx"
+    model = import_onnx(path)
+    edge_lstm.save(model, tmp_path / "m.npz")
+    assert main(["verify", str(tmp_path / "m.npz"), "--against", str(path), option, value]) == 2
+    err = capsys.readouterr().err
+    assert option in err
+    assert words in err
+    if option != "--channels":
+        given = {option[2:]: float(value) if option == "--tolerance" else int(value)}
+        with pytest.raises(EdgeLstmError, match=f"{option[2:]} = "):
+            verify(model, path, short=True, **given)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    "log", [[], np.zeros((0, 3)), np.zeros((5, 4)), np.zeros(3), [[1, 2, 3], [1]], [["a", "b", "c"]], [[0, np.nan, 0]]]
+)
+def test_a_log_that_is_none(log: list[object]) -> None:
+    """No reading, another width, ragged rows, words, NaN: a ReadingError, nothing else."""
+    path = FOLDER / "gru_step_legacy14.onnx"
+    with pytest.raises(ReadingError):
+        verify(import_onnx(path), path, log=log, short=True)  # type: ignore[arg-type]
+
+
+def test_columns_of_a_log_that_have_other_names(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Where a log's columns are not called as the channels, the sentence names --channels, and --channels says them."""
+    path = FOLDER / "gru_step_legacy14.onnx"
+    model = import_onnx(path)
+    edge_lstm.save(model, tmp_path / "m.npz")
+    titles = [f"column {k}" for k in range(len(model.inputs))]
+    rows = [",".join(["t", *titles, "more"]), *(",".join(["1"] * (len(titles) + 2)) for _ in range(3))]
+    for k in range(1, 4):
+        rows[k] = f"{k}{rows[k][1:]}"
+    (tmp_path / "log.csv").write_text("\n".join(rows))
+    command = ["verify", str(tmp_path / "m.npz"), "--against", str(path), "--log", str(tmp_path / "log.csv")]
+    assert main(command) == 2
+    assert "--channels" in capsys.readouterr().err
+    assert main([*command, "--channels", ",".join(titles)]) == 0
+    assert "log " in capsys.readouterr().out
+
+
+def test_another_file_with_the_same_graph_is_told(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """A file of other bytes than the one imported is compared all the same, and the report says that it is another."""
+    path, other = FOLDER / "gru_step_legacy14.onnx", tmp_path / "other.onnx"
+    proto = onnx.load(path)
+    proto.doc_string = "exported again"
+    onnx.save(proto, other)
+    edge_lstm.save(import_onnx(path), tmp_path / "m.npz")
+    for file, told in ((path, False), (other, True)):
+        assert main(["verify", str(tmp_path / "m.npz"), "--against", str(file)]) == 0
+        assert ("this is not the file the model was imported from" in capsys.readouterr().out) == told
+
+
+def test_an_infinite_error_is_null_in_json() -> None:
+    """JSON has no infinity: where one side is NaN, the error is null."""
+    run = Run("random", "y", 3, 3, math.inf, 0, 0)
+    assert Report(TOLERANCE, (run,)).as_json()["runs"][0]["error"] is None

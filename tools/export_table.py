@@ -252,6 +252,17 @@ MODELS: dict[str, dict[str, Any]] = {
         ),
         window=T,
     ),
+    # The newer exporter writes nn.RNN out, without a sign of what is time: it asks, and is told.
+    "bidirectional RNN": seq(
+        lambda: last(nn.RNN(6, 10, batch_first=True, bidirectional=True), nn.Linear(20, 2)), static=True, time_axis=1
+    ),
+    "RNN, flattened window": seq(
+        lambda: Lambda(
+            lambda p, x: p["head"](p["rnn"](x)[0].flatten(1)),
+            rnn=nn.RNN(6, 10, batch_first=True), head=nn.Linear(10 * T, 2),
+        ),
+        static=True, time_axis=1,
+    ),
     "LSTM, flattened window": seq(
         lambda: Lambda(lambda p, x: p["head"](p["rnn"](x)[0].flatten(1)), rnn=lstm(), head=nn.Linear(10 * T, 2)),
         static=True,
@@ -342,6 +353,8 @@ def outcome(path: Path, entry: dict[str, Any], dynamic: bool) -> str:
     tried: list[dict[str, Any]] = [{}]
     if dynamic and "window" in entry:
         tried.append({"mode": "window", "window": entry["window"]})
+    if "time_axis" in entry:
+        tried.append({"time_axis": entry["time_axis"]})
     said = ""
     for options in tried:
         try:

@@ -38,10 +38,10 @@ _PLENTY = 0.01  # of a period: less is not worth mentioning
 )
 @click.option(
     "--seconds",
-    type=click.FloatRange(min=0, min_open=True),
+    type=float,
     default=3.0,
     show_default=True,
-    help="For each measurement.",
+    help="For each measurement, at most 3600.",
 )
 @click.option("--against", type=click.Path(path_type=Path), help="The ONNX file it came from: ONNX Runtime beside it.")
 @click.option("--compile", "compiling", is_flag=True, help="Also the very first start, which compiles (about 15 s).")
@@ -72,6 +72,8 @@ def command(
 
     if against is not None and not against.is_file():
         raise Failure(2, f"{against}: there is no such file")
+    if not 0 < seconds <= 3600:  # nan too, which click's ranges let through
+        raise Failure(2, f"--seconds {seconds:g} must be above 0 and at most 3600")
     loaded = load(model)
     announce_compiling(loaded)
     if loaded.whole_log:
@@ -192,7 +194,7 @@ def lines(found: Values) -> Iterator[tuple[str, str]]:
 
 
 def _peer_lines(peer: Values) -> Iterator[tuple[str, str]]:
-    kind = "quantized; " if peer["quantized"] else ""
+    kind = "quantized, on standard normal readings; " if peer["quantized"] else ""
     yield "ONNX", f"{kind}outputs compared first: largest difference {peer['error']:.1e} of their range"
     if peer["step_us"]:
         yield "ONNX", f"one reading takes ONNX Runtime {peer['step_us']['ratio']:.2f} × our time (median)"

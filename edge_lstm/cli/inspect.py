@@ -59,7 +59,9 @@ def time_meaning(model: Model) -> str:
     zeros = "; before there are so many, the network's inputs are zero in their place"
     before = zeros if model.before_window == "zeros" else ""
     if model.whole_log:
-        return "log: whole logs at once (run, replay of a table), no single readings"
+        least = f" of {model.ready} readings or more" if model.ready > 1 else ""
+        more = f"; a row of outputs every {model.every} readings" if model.every > 1 else ""
+        return f"log: whole logs{least} at once (run, replay of a table), no single readings{more}"
     if model.window is None and model.provenance.get("mode") == "window":
         window = model.provenance.get("window", model.ready)
         return f"window: each output belongs to the last {window} readings, all computed anew at each reading{before}"
@@ -67,7 +69,7 @@ def time_meaning(model: Model) -> str:
         first = f"; the first output comes with reading {model.ready}" if model.ready > 1 else ""
         more = f"; an output every {model.every} readings" if model.every > 1 else ""
         ahead = model.provenance.get("late")
-        late = f"; the network looks ahead, so outputs are {ahead} readings late" if ahead else ""
+        late = f"; the network looks ahead, so outputs are {ahead} reading{'s' * (ahead > 1)} late" if ahead else ""
         return f"continuous: the memory goes on from reading to reading{first}{more}{late}"
     return f"window: each output belongs to the last {model.window} readings, from the reset state{before}"
 
@@ -153,7 +155,8 @@ def _show(model: Model, found: dict[str, Any]) -> None:
         console.print(_filled(operations, ""))
 
     states = ", ".join(f"{s['name']} ({s['size']})" for s in found["states"])
-    console.print(f"states   {escape(states) or 'none: this network has no memory'}")
+    without = "it takes whole logs" if model.whole_log else "this network has no memory"
+    console.print(f"states   {escape(states) or f'none: {without}'}")
     for f in model.feedback:
         how = f" ({f.choose})" if f.choose else ""
         console.print(f"feedback {escape(f.output)} predicts the next {escape(f.input)}{how}")

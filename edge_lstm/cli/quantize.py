@@ -19,6 +19,7 @@ from edge_lstm.cli.common import (
     keep_inputs,
     plain,
     print_json,
+    say,
     writing,
 )
 
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
     from edge_lstm.quantization.observe import Log
 
 _LOG = click.Path(path_type=Path)
+_NAMED = 8  # channels beyond their range
 _OPTIONS = [
     click.argument("model", type=click.Path(path_type=Path)),
     click.option(
@@ -103,7 +105,11 @@ def _logs(model: Model, paths: tuple[Path, ...], options: dict[str, Any]) -> lis
 
     asked = [name.strip() for name in (options["channels"] or "").split(",") if name.strip()]
     time_column, unit = options["time_column"], options["time_unit"]
-    return [log_of(model, read(p, model, channels=asked, time_column=time_column, time_unit=unit)) for p in paths]
+    found = [read(p, model, channels=asked, time_column=time_column, time_unit=unit) for p in paths]
+    for series in found:
+        for note in series.notes:
+            say(f"note: {series.name}: {note}", True)
+    return [log_of(model, series) for series in found]
 
 
 def _made(quantized: Model) -> dict[str, Any]:
@@ -119,6 +125,9 @@ def _show(found: Report, quantized: Model, readings: list[int], held: list[int])
     console.print(f"[bold]{_text(found.model)}[/] in {found.scheme}: {said['scaling']}")
     console.print(f"calibrated on {_text(', '.join(found.calibration))} ({sum(readings):,} readings{left})")
     console.print(f"errors over {_text(', '.join(found.held_out))} ({sum(held):,} readings)\n")
+    if found.failed:
+        where = f"at {found.failed:,} of them only the quantized model says NaN or infinity, or refuses to go on"
+        console.print(f"[bold]{where}[/]\n")
     console.print(
         "rms and largest error, also in % of the output's range; rms in the first and the last pass over the same"
     )
@@ -135,17 +144,25 @@ def _show(found: Report, quantized: Model, readings: list[int], held: list[int])
         if speed:
             times = f"{speed.float32_us:.3g} → {speed.quantized_us:.3g} µs"
             console.print(f"a reading takes {times} here {what} ({speed.ratio:.2f} times as fast)")
+    for doubt in (*found.doubts, *map(str, found.beyond[:_NAMED])):
+        console.print(f"[yellow]note[/]: {_text(doubt)}")
+    if len(found.beyond) > _NAMED:
+        console.print(f"[yellow]note[/]: and {len(found.beyond) - _NAMED} more channels left their calibrated range")
     console.print(_text(_verdict(found)))
     console.print(f"digest {found.source_digest[:16]}… → {found.digest[:16]}…")
 
 
 def _verdict(found: Report) -> str:
-    tolerable = "2 % of an output's range, or half of how far it moves from one reading to the next"
+    tolerable = "2 % of an output's range or half of how far it moves from one reading to the next, whichever is larger"
+    again = ""
+    if found.beyond:
+        names = ", ".join(one.channel for one in found.beyond[:_NAMED])
+        again = f". Clipped: {names}, beyond the calibrated range: calibrate with a log that holds such readings"
     if not found.keep:
-        return f"no layer suffers: none alone costs more than is tolerable ({tolerable})"
+        return f"no layer suffers: none alone costs more than is tolerable ({tolerable}){again}"
     keep = " ".join(f"--keep {name}" for name in found.keep)
     others = " or ".join(s for s in ("int16", "int8-weights") if s != found.scheme)
-    more = f"{', '.join(found.keep)}: alone, more than is tolerable ({tolerable})"
+    more = f"{', '.join(found.keep)}: alone, more than is tolerable ({tolerable}){again}"
     if all(layer.suffers or not layer.quantized for layer in found.layers):
         return f"{more}. Nothing else is quantized: try --scheme {others}"
     return (

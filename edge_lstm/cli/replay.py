@@ -191,7 +191,7 @@ def _recording(log: Path, speed: float | None, as_json: bool, options: dict[str,
     if as_json:
         print_json(summary.as_dict() | {"comparison": comparison.as_dict()} | written)
     else:
-        for line in run_lines(summary):
+        for line in run_lines(summary, model):
             say(line)
         say(comparison.sentence())
         for what, where in written.items():

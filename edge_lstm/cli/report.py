@@ -5,11 +5,12 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from edge_lstm.model import Model
     from edge_lstm.replay_table import TableSummary
     from edge_lstm.runtime import Summary
 
 
-def run_lines(summary: Summary) -> list[str]:
+def run_lines(summary: Summary, model: Model) -> list[str]:
     """What a run came to, most important first."""
     damaged = sum(summary.damaged.values())
     by_status = ", ".join(f"{status} {count}" for status, count in sorted(summary.damaged.items()))
@@ -28,7 +29,7 @@ def run_lines(summary: Summary) -> list[str]:
         }
         lines.append("; ".join(f"{count} {words[name]}" for name, count in skipped.items()))
     if counts["waiting"]:
-        lines.append(f"{counts['waiting']} readings had no output yet: the window was not full")
+        lines.append(_waiting(counts["waiting"], summary.steps, model))
     bridged = {
         "filled": "lost readings bridged",
         "patched": "readings patched",
@@ -52,6 +53,15 @@ def run_lines(summary: Summary) -> list[str]:
     if summary.recording:
         lines.append(f"recording {summary.recording}")
     return lines + [f"note: {note}" for note in summary.notes]
+
+
+def _waiting(count: int, steps: int, model: Model) -> str:
+    """Why so many steps had no output."""
+    if model.every > 1:
+        return f"{count} of {steps} readings had no output: one comes every {model.every} readings"
+    if model.window or model.provenance.get("mode") == "window":
+        return f"{count} readings had no output yet: the window was not full"
+    return f"{count} readings had no output yet: the first comes with reading {model.first}"
 
 
 def table_lines(summary: TableSummary) -> list[str]:

@@ -62,7 +62,8 @@ def command(
     Ctrl-C leaves at once (the robot then makes itself safe when the heartbeats stop).
     """
     from edge_lstm.controller import Controller
-    from edge_lstm.realtime import applied, warm_up
+    from edge_lstm.errors import RealtimeError
+    from edge_lstm.realtime import AS_ANY, applied, warm_up
     from edge_lstm.runtime import run, steady
     from firmware_bridge.bridge import Bridge
 
@@ -76,9 +77,16 @@ def command(
     controller = Controller(model, robot)  # compiles, where that was never done: before the port is opened
     warm_up(model)
     realtime = realtime_of(robot.realtime, asked)
-    with applied(realtime) as refused:  # tried now, so that what is required and refused ends it before the robot moves
-        for sentence in refused:
-            say(f"note: {sentence}", True)
+    try:
+        # Tried now, so that what is required and refused ends it before the robot moves.
+        with applied(realtime) as refused:
+            for sentence in refused:
+                say(f"note: {sentence}", True)
+    except RealtimeError as error:
+        core = realtime.cpu == robot.realtime.cpu and str(error).startswith("there is no core")
+        raise RealtimeError(f"{config}: [realtime] cpu: {error}" if core else str(error)) from None
+    if refused.granted != AS_ANY:
+        say(f"scheduled {refused.granted}", as_json)
     place = _recording_path(robot, model, record, no_record)
     port = _open(robot, name, wait)
     bridge = Bridge()
@@ -112,7 +120,7 @@ def command(
     else:
         from edge_lstm.cli.report import run_lines
 
-        for line in run_lines(summary):
+        for line in run_lines(summary, controller.model):
             say(line)
     if failed:
         raise Failure(4, failed)

@@ -3,12 +3,14 @@
 Its rule: what an axis means is not guessed here; it stands in the meaning, JSON values in the order of the values:
 
     inputs     {name: {"time": axis or null, "batch": axis or null}}, states too
-    outputs    the same; an output without a time axis is the newest
+    outputs    the same; an output without a time axis is the newest; "first" and "every": its row k comes with reading
+               number first + k * every (1 and 1 where they do not stand there)
     states     {input: output}, what is carried from call to call
     zero       inputs that are always zero
     constants  {input: value}
     streams    how many the batch axis holds, 1 where it is open; all of them get the same readings
     window     0, or how many readings each call gets (in the meaning of a model's graph)
+    log        how many readings a log must have, where each call gets a whole one (the same)
 
 One thread, no spinning: nothing else on the robot is disturbed. A session reads no file but the one it is given: a
 graph in memory has no data outside of it.
@@ -80,12 +82,25 @@ class _Feed:
     streams: int | None  # the size of the batch axis
     order: tuple[int, ...]  # from (time, inner …, batch) to the input's own
     dtype: str
+    name: str
+
+    def _whole_numbers(self, values: Array) -> Array:
+        """The nearest ones: what scaling makes of a whole number is near it. ImportModelError where one is not near."""
+        nearest, limits = np.rint(values), np.iinfo(self.dtype)
+        near = np.abs(values - nearest) <= np.maximum(1e-3, np.abs(values) * 2.0**-22)
+        if not (near & (nearest >= limits.min) & (nearest <= limits.max)).all():
+            raise ImportModelError(f"input {self.name!r} takes whole numbers ({self.dtype}); a reading holds another")
+        return nearest
 
     def __call__(self, rows: Array) -> Array:
         part = rows[:, self.columns] if self.has_time else rows[-1, self.columns]
         values = part.reshape(*part.shape[:-1], *self.inner)
+        if np.dtype(self.dtype).kind in "iu":
+            values = self._whole_numbers(values)
         if self.streams is not None:
             values = np.broadcast_to(values[..., None], (*values.shape, self.streams))
+        if self.dtype == "bool":  # a channel's scale may leave 1e-8 of a 0
+            values = np.rint(values)
         return np.ascontiguousarray(values.transpose(self.order), self.dtype)
 
 
@@ -134,6 +149,7 @@ class OnnxGraph:
             None if batch is None else dims[batch],
             tuple(np.argsort(order).tolist()),
             self.types[name],
+            name,
         )
 
     def _dims(self, name: str, length: int) -> list[int]:
@@ -168,8 +184,9 @@ class OnnxGraph:
 
     def run(self, rows: Array, states: Mapping[str, Array]) -> tuple[list[Array], dict[str, Array]]:
         """Outputs in the model's order, each (T or 1, n) of the first stream, and the states after the readings."""
+        feeds = {**self.feeds(rows), **states}
         try:
-            results = self.session.run(self._wanted, {**self.feeds(rows), **states})
+            results = self.session.run(self._wanted, feeds)
         except Exception as error:  # of classes of onnxruntime's own
             text = one_line(error)
             raise ImportModelError(f"ONNX Runtime does not run the graph on {len(rows)} readings: {text}") from None
@@ -182,6 +199,23 @@ class OnnxGraph:
             shown.append(np.moveaxis(y, time, 0).reshape(y.shape[time], -1) if time is not None else y.reshape(1, -1))
         after = dict(zip(self.states, results[len(self.outputs) :], strict=True))
         return shown, {**{n: v for n, v in states.items() if n not in after}, **after}
+
+    def whole(self, rows: Array, states: Mapping[str, Array]) -> Array:
+        """The outputs (T, n_out) of a whole log (T, n), each with the reading it comes with; NaN where none comes."""
+        shown, _ = self.run(rows, states)
+        placed = np.full((len(rows), sum(y.shape[1] for y in shown)), np.nan)
+        start = 0
+        for (name, axes), y in zip(self.outputs.items(), shown, strict=True):
+            timed = axes["time"] is not None
+            places = slice(axes.get("first", 1) - 1, None, axes.get("every", 1)) if timed else slice(-1, None)
+            part = placed[places, start : start + y.shape[1]]
+            if len(part) != len(y):
+                raise ImportModelError(
+                    f"the graph gives {len(y)} rows of {name!r} for {len(rows)} readings, not {len(part)} as at import"
+                )
+            part[:] = y
+            start += y.shape[1]
+        return placed
 
     def newest(self, rows: Array, states: Mapping[str, Array]) -> tuple[Array, dict[str, Array]]:
         """The outputs (n_out,) that belong to the last of the rows, and the states after them."""

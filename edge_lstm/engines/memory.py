@@ -15,7 +15,7 @@ import numpy as np
 
 from edge_lstm.assembly import aligned
 from edge_lstm.engines.graph import Array, OnnxGraph, open_session
-from edge_lstm.errors import ImportModelError, ModelFileError, ReadingError
+from edge_lstm.errors import ImportModelError, ModelFileError, ReadingError, StateError
 from edge_lstm.kernels import layout
 from edge_lstm.memory import Memory
 
@@ -142,17 +142,15 @@ class GraphMemory(Memory):
                 "the model takes a whole log at once: reset it before the next (a missing reading cuts one in two)"
             )
             return layout.BAD_INDEX if len(xs) else layout.OK
+        if len(xs) < (least := int(self._graph.meaning["log"])):
+            self._why = f"the model takes logs of {least} readings or more, this one has {len(xs)}"
+            return layout.BAD_INDEX
         try:
-            shown, _ = self._graph.run((xs - self._offset) / self._scale, self._zero)
+            y = self._graph.whole((xs - self._offset) / self._scale, self._zero).astype(np.float32)
         except ImportModelError as error:
             self._why = str(error)
             return layout.BAD_INDEX
-        start = 0
-        self._ys[0] = np.nan
-        for y in shown:  # of every reading, or of the newest only
-            part = slice(start, start + y.shape[1])
-            self._ys[0, len(xs) - len(y) :, part] = y * self._y_scale[part] + self._y_offset[part]
-            start = part.stop
+        self._ys[0] = y * self._y_scale + self._y_offset
         frame[layout.SEEN] = frame[layout.DONE] = len(xs)
         return layout.OK
 
@@ -179,8 +177,13 @@ class GraphMemory(Memory):
                 f"model {self.model.name!r}: its graph gives {y.size} numbers, not {self._y_scale.size}"
             )
         remembered = np.concatenate([*([rows[1:].reshape(-1)] if self._window > 1 else []), *carried, x[:0]])
+        self._why = ""
         if not np.isfinite(remembered).all():
             return layout.BAD_STATE
+        for (name, held), now in zip(((n, after[n]) for n in self._shapes), carried, strict=True):
+            if held.dtype.kind in "iu" and [int(v) for v in held.flat] != [int(v) for v in now]:
+                self._why = f"made state {name!r} a whole number that float32 does not hold"
+                return layout.BAD_STATE
         return y.astype(np.float32), remembered
 
     def _carried(self, arena: Floats) -> Mapping[str, Array]:
@@ -193,7 +196,10 @@ class GraphMemory(Memory):
     def fail(self, status: int, x: Floats, what: str) -> NoReturn:
         """As `Memory.fail`; also what ONNX Runtime says."""
         if status == layout.BAD_INDEX:
+            what = "the log" if self.model.whole_log and what.startswith("row") else what
             raise ReadingError(f"{what} was not taken: {self._why}")
+        if status == layout.BAD_STATE and self._why:
+            raise StateError(f"{what} would have {self._why}; it was not taken")
         super().fail(status, x, what)
 
 

@@ -1,6 +1,6 @@
 """Weights that somebody else has made integers: weight = (q - zero_point) * scale.
 
-    NAME               int8 or uint8, the shape it has as float
+    NAME               int8 or uint8 (a bias up to int32), the shape it has as float
     NAME.scale         float, one number or one for each row of gates or outputs (of a Keras kernel: each column)
     NAME.zero_point    integers of the same type and shape as the scale; left out: 0
 
@@ -28,6 +28,8 @@ if TYPE_CHECKING:
 Array = npt.NDArray[Any]
 Floats = npt.NDArray[np.float32]
 _LEAST, _MOST = 2.0**-126, 2.0**126  # a normal number whose inverse is one
+_OF_MATRIX = (np.int8, np.uint8)
+_OF_BIAS = (*_OF_MATRIX, np.int16, np.uint16, np.int32)
 
 
 @dataclass(frozen=True)
@@ -51,6 +53,14 @@ class Weight:
         rows, inputs = self.values.shape
         return rows, inputs
 
+    def worth(self, scale: float | None) -> Floats:
+        """(rows,): what one unit of each row's sum is worth, where one of its inputs is worth `scale` (None: 1); 0 or
+        infinity where float32 has no such number."""
+        assert self.step is not None
+        with np.errstate(over="ignore", under="ignore"):
+            worth: Floats = self.step * np.float32(1 if scale is None else scale)
+        return worth
+
     def __getitem__(self, rows: Any) -> Weight:
         """Some of the rows, or all of them in another order."""
         if self.integers is None or self.step is None:
@@ -64,18 +74,22 @@ def weight(a: Arrays, name: str, across: bool = False) -> Weight:
         values = a.take(name, (None, None))
         return Weight(np.ascontiguousarray(values.T) if across else values)
     a.check(name, (None, None))
-    whole, step = _whole(a, name, across)
-    values = (whole * step[:, None].astype(np.float64)).astype(np.float32)
-    if (most := int(np.abs(whole).max())) > 127:
+    whole, step = _whole(a, name, _OF_MATRIX, across)
+    values = _floats(a, name, whole, step)
+    if (whole < -127).any() or (whole > 127).any():
+        most = max(-int(whole.min()), int(whole.max()))
         return Weight(values, why=f"array {name!r} less its zero point reaches {most} in magnitude, beyond 127")
     return Weight(values, whole.astype(np.int8), step)
 
 
+def normal(scale: Floats) -> npt.NDArray[np.bool_]:
+    """Which of these can be scales: float32 computes with them, and with their inverse."""
+    return (scale >= _LEAST) & (scale <= _MOST)
+
+
 def dequantized(a: Arrays, name: str) -> Floats:
-    """An array of integers as float32, each row (of a vector: each value) with its scale."""
-    whole, step = _whole(a, name, False)
-    values: Floats = (whole * step.reshape(-1, *[1] * (whole.ndim - 1)).astype(np.float64)).astype(np.float32)
-    return values
+    """A bias of integers as float32, each row (of a vector: each value) with its scale."""
+    return _floats(a, name, *_whole(a, name, _OF_BIAS))
 
 
 def activation_scale(a: Arrays, key: str, part: str, kind: str) -> float | None:
@@ -95,13 +109,24 @@ def activation_scale(a: Arrays, key: str, part: str, kind: str) -> float | None:
     return float(_scale(a, names[0], 1)[0])
 
 
-def _whole(a: Arrays, name: str, across: bool) -> tuple[npt.NDArray[np.int64], Floats]:
+def _floats(a: Arrays, name: str, whole: npt.NDArray[np.int64], step: Floats) -> Floats:
+    with np.errstate(over="ignore"):
+        values = (whole * step.reshape(-1, *[1] * (whole.ndim - 1)).astype(np.float64)).astype(np.float32)
+    if not np.isfinite(values).all():
+        raise a.fail(f"array {name!r} times its scale, {step.max():.4g}, is beyond what float32 holds")
+    return values
+
+
+def _whole(a: Arrays, name: str, types: tuple[type, ...], across: bool = False) -> tuple[npt.NDArray[np.int64], Floats]:
     """q - zero_point with the rows first, and their scales (rows,)."""
     array = a.arrays[name]
     if f"{name}.scale" not in a.arrays:
         raise a.fail(
             f"array {name!r} holds {array.dtype}; weights must be floating-point numbers, or come with {name}.scale"
         )
+    if array.dtype not in types:
+        known = ", ".join(np.dtype(one).name for one in types)
+        raise a.fail(f"array {name!r} holds {array.dtype}, which is no such integer: {known}")
     a.left.pop(name, None)
     q = (array.T if across else array).astype(np.int64)
     step = _scale(a, f"{name}.scale", len(q))
@@ -123,7 +148,7 @@ def _scale(a: Arrays, name: str, rows: int) -> Floats:
     array = _per_row(a, name, rows)
     with np.errstate(over="ignore", under="ignore"):
         step = array.astype(np.float32) if array.dtype.kind == "f" else np.zeros(1, np.float32)
-    good = (step >= _LEAST) & (step <= _MOST)
+    good = normal(step)
     if not good.all():
         bad = array[int(np.argmin(good))]
         raise a.fail(f"array {name!r} holds {bad}; a scale is a positive float32 number, not 0, NaN or infinity")

@@ -24,6 +24,7 @@ import numpy as np
 import numpy.typing as npt
 
 from edge_lstm.errors import ImportModelError
+from edge_lstm.importers.array_integers import Weight, normal
 from edge_lstm.importers.array_layers import Arrays, Dense, Layer, Recurrent, find_layers
 from edge_lstm.model import BeforeWindow, Channel, Model, channels_for
 from edge_lstm.program import MAP_FUNCTIONS, Builder, Program, Slot
@@ -75,6 +76,7 @@ def from_arrays(
     plain = any(isinstance(layer, Recurrent) and layer.cell == "rnn" for layer in layers)
     if nonlinearity not in ("tanh", "relu"):
         raise arrays.fail(f"nonlinearity {nonlinearity!r} is unknown; known are tanh and relu")
+    said = _said_of_integers(arrays, layers)
     program = _program(layers, heads, nonlinearity)
     assumed: dict[str, Any] = {"order": [layer.name for layer in layers], "initial_state": "zero"}
     assumed["meaning_in_time"] = "continuous" if window is None else f"window of {window}"
@@ -88,7 +90,7 @@ def from_arrays(
         "layers": {layer.name: list(layer.arrays) for layer in layers},
         "assumed": assumed,
     }
-    if said := _said_of_integers(arrays, layers):
+    if said:
         provenance["quantized"] = said
     return Model(
         program,
@@ -109,6 +111,13 @@ def _said_of_integers(a: Arrays, layers: Sequence[Layer]) -> dict[str, Any]:
     for layer in layers:
         if layer.x_scale is not None and not (layer.whole or layer.name in held):
             raise a.fail(f"layer {layer.name!r} has an input_scale, but its weights are no integers")
+    for layer in whole:
+        for matrix, scale in _matrices(layer).values():
+            if not (good := normal(worth := matrix.worth(scale))).all():
+                raise a.fail(
+                    f"layer {layer.name!r}: the scale of its weights times that of its activations, {scale:.4g}, is"
+                    f" {worth[int(np.argmin(good))]} in float32; it must be a positive number, not 0 or infinity"
+                )
     schemes = sorted({"int8-weights" if layer.x_scale is None else "int8" for layer in whole})
     said: dict[str, Any] = {"scheme": ", ".join(schemes)} if schemes else {}
     return (
@@ -240,17 +249,19 @@ def _recurrent(builder: Builder, layer: Recurrent, x: Slot, nonlinearity: str) -
     return after
 
 
+def _matrices(layer: Layer) -> dict[str, tuple[Weight, float | None]]:
+    """Each matrix, and the scale of what it is multiplied with."""
+    memory = {"R": (layer.R, layer.h_scale)} if isinstance(layer, Recurrent) else {}
+    return {"W": (layer.W, layer.x_scale), **memory}
+
+
 def _integers(layer: Layer, **floats: npt.NDArray[np.float32]) -> dict[str, Any]:
     """Scheme and weights of the quantized kind: what one unit of a row's sum is worth is what one of its weights is
     worth, times what one of its inputs is."""
-    matrices = {"W": (layer.W, layer.x_scale)}
-    if isinstance(layer, Recurrent):
-        matrices["R"] = layer.R, layer.h_scale
     weights: dict[str, Any] = dict(floats)
-    for key, (matrix, scale) in matrices.items():
-        assert matrix.step is not None
+    for key, (matrix, scale) in _matrices(layer).items():
         weights[key] = matrix.integers
-        weights[f"{key}_scale"] = matrix.step * np.float32(1 if scale is None else scale)
+        weights[f"{key}_scale"] = matrix.worth(scale)
         if scale is not None:
             weights |= {"x_scale": np.full(layer.width[0], scale)} if key == "W" else {"h_scale": [scale]}
     return {"scheme": "int8-weights" if layer.x_scale is None else "int8", "weights": weights}

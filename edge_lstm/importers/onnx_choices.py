@@ -45,6 +45,8 @@ def _where(c: Call, low: Lowering) -> Tagged:
     low.check_once(c, different)
     operands = [np.ascontiguousarray(different[:, k]) for k in range(3)]
     out = low.plan.step("where", operands, [len(different)], source=[str(c.node)])[0]
+    if a.kind == "i":
+        low.bound(out, max(low.largest(a), low.largest(b)))
     return tag(t.reshape(shape), streams.reshape(shape), out[which].reshape(shape), a.kind)
 
 
@@ -99,6 +101,8 @@ def _gather(c: Call, low: Lowering) -> Tagged:
     out = low.plan.step("lookup", [different], [different.size * width], source=[str(c.node)], weights={"table": rows})[
         0
     ]
+    if table.dtype.kind in "iu":
+        low.bound(out, low.largest(rows))
     values = out.reshape(-1, width)[where].reshape(*index.shape, *rest)
     extra = (..., *[None] * len(rest))
     kind = {"u": "i"}.get(table.dtype.kind, table.dtype.kind)

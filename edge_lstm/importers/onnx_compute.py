@@ -130,7 +130,8 @@ def _clip(c: Call, low: Lowering) -> Tagged:
 def _div(c: Call, low: Lowering) -> Tagged:
     c.arity(2)
     y = binary(c, low, "div", c.array(0), c.array(1))
-    return y if y.kind == "f" else unary(c, low, "trunc", y)  # exact: whole numbers here are below 2^24
+    # Exact up to 2^24: what could make larger whole numbers is refused (`_most` in onnx_parts.py).
+    return y if y.kind == "f" else unary(c, low, "trunc", y)
 
 
 def _mod(c: Call, low: Lowering) -> Tagged:
@@ -142,7 +143,13 @@ def _mod(c: Call, low: Lowering) -> Tagged:
         isinstance(b, np.ndarray) and b.size == 1 and float(b.reshape(-1)[0]).is_integer()
     ):
         raise c.fail("a remainder of floats is exact only for one constant whole divisor")
-    return binary(c, low, "sub", a, binary(c, low, "mul", whole, b))
+    if quotient.kind == "f":
+        return binary(c, low, "sub", a, binary(c, low, "mul", whole, b))
+    # No larger than the dividend, so exact where that is.
+    factor = Tagged(b.tags) if isinstance(b, Tagged) else b.astype(np.float32)
+    y = binary(c, low, "sub", a, Tagged(binary(c, low, "mul", Tagged(whole.tags), factor).tags, "i"))
+    low.bound(y.ids, low.largest(b))
+    return y
 
 
 def _mean(c: Call, low: Lowering) -> Tagged:

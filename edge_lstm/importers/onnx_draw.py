@@ -162,7 +162,21 @@ def _run(low: Lowering, source: Source, axes: Axes, pairs: Pairs, traced: Drawin
         if low.length > 1 and time is None:
             low.once.append((value.name, places))
         values[value.name] = inputs[value.name] = low.spread(ids, dims, time, stream, kind_of(value))
+        if value.name not in pairs and (time is not None or low.length == 1):
+            values[value.name] = low.spread(_whole(low, value, ids), dims, time, stream, kind_of(value))
     return _finished(low, graph, values, inputs, pieces)
+
+
+def _whole(low: Lowering, value: Value, ids: Ids) -> Ids:
+    """Readings of an input of whole numbers or truths, rounded to nearest (ties to even, as the scaling's rounding):
+    (x - offset) / scale of a channel gives 2.9999998 for a 3, which nothing behind may cut to 2."""
+    if kind_of(value) == "f":
+        return ids
+    source = [f"input {value.name!r}"]
+    whole = low.plan.step("map", [ids], [ids.size], source=source, function="round", alpha=0.0, beta=0.0)[0]
+    if kind_of(value) == "b":
+        low.bound(whole, 1)
+    return whole
 
 
 def _fitting(value: Value, dims: tuple[int, ...]) -> tuple[int, ...]:
@@ -267,7 +281,7 @@ def _draw_window(source: Source, axes: Axes, length: int, sizes: tuple[int, int]
         time, stream = axes.of[value.name]
         one = [1 if k in (time, stream) else d for k, d in enumerate(dims)]
         count = int(np.prod(one, dtype=np.int64))
-        newest_ids = low.plan.input(value.name, count)
+        newest_ids = _whole(low, value, low.plan.input(value.name, count))
         ids = newest_ids.reshape(one)
         given[value.name] = newest_ids
         if time is not None and length > 1:

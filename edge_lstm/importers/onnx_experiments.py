@@ -19,12 +19,17 @@ from edge_lstm.engines.graph import Array, OnnxGraph, one_line
 from edge_lstm.errors import ImportModelError
 from edge_lstm.importers.onnx_axes import Axes, assignments, check_names
 from edge_lstm.importers.onnx_graph import Graph, Value
+from edge_lstm.verification import LAST_BIT, _apart
 
 OPEN = 7  # readings in an experiment where the length is open
+LENGTHS = (OPEN, 64, 512)  # what looks for the time axis goes on to longer ones: kernels and strides may be long
 CHUNK = 64  # readings at once to a step that takes several
 LONG, LONGEST = 1024, 20_000  # readings over which a continuous stream is compared with the whole sequence
 ENDLESS = (1 << 31) - 2  # exporters write "to the end" as the largest number of 32 or 64 bits
 TOLERANCE = 1e-5  # of the range
+ROUNDINGS = 16  # last bits, of a number or of the readings, that two ways of computing it may be apart …
+MOST = 1e-3  # … but no more than this of the range
+SIZES = (1e-3, 1e-2, 30.0, 1e3, 1e4)  # of readings: a network may decide by their size
 Meaning = dict[str, Any]
 
 
@@ -70,11 +75,15 @@ class Bench:
             kinds[graph.columns(v.name)] = np.dtype(v.dtype).kind
         return kinds
 
-    def random(self, graph: OnnxGraph, count: int, seed: int = 0) -> Array:
-        """Readings (count, n) that are what the graph takes: whole numbers are 0 … 3."""
+    def random(self, graph: OnnxGraph, count: int, seed: int = 0, sizes: Sequence[float] = ()) -> Array:
+        """Readings (count, n) that are what the graph takes: whole numbers are 0 … 3. `sizes`: one after the other, a
+        part of the readings each."""
         rng, kinds = np.random.default_rng(seed), self.kinds(graph)
         rows: Array = rng.normal(0, 1, (count, kinds.size)).astype(np.float32)
-        rows[LONG // 2 :] *= 10  # what a network does only when it saturates
+        if sizes:
+            rows *= np.resize(np.repeat(np.array(sizes, np.float32), 16), count)[:, None]
+        else:
+            rows[LONG // 2 :] *= 10  # what a network does only when it saturates
         whole = np.isin(kinds, ("i", "u"))
         rows[:, whole] = rng.integers(0, 4, (count, int(whole.sum())))
         rows[:, kinds == "b"] = rows[:, kinds == "b"] > 0
@@ -89,7 +98,7 @@ class Bench:
         return other
 
     def moved(
-        self, graph: OnnxGraph, count: int, at: int, columns: slice, names: Sequence[str]
+        self, graph: OnnxGraph, count: int, at: int | slice, columns: slice, names: Sequence[str]
     ) -> list[list[set[int]]] | None:
         """For each of these values and each of its axes the places that change with reading `at`, in any of several
         trials: a network may be deaf to one. None where the graph cannot be run."""
@@ -117,17 +126,20 @@ def time_axes(bench: Bench, said: int | str | None, window: int | None) -> tuple
     is tried with `window` readings, where that is what is asked for: some files allow no other."""
     found: dict[tuple[tuple[str, int | None], ...], int] = {}
     ran = False
-    for axes in assignments(bench.readings):
-        if axes.length == 1 or axes.batch > 1:
-            continue
-        times = {name: time for name, (time, _) in axes.of.items()}
-        if said is not None and not set(times.values()) <= {None, said}:
-            continue
-        there = len(bench.troubles)
-        fits = (said is not None and not bench.sequences) or _proven(bench, axes.length or window or OPEN, times)
-        ran |= len(bench.troubles) == there
-        if fits:
-            found.setdefault(tuple(times.items()), axes.length)
+    for open_length in (window,) if window else LENGTHS:
+        for axes in assignments(bench.readings):
+            if axes.length == 1 or axes.batch > 1 or (axes.length and open_length != (window or OPEN)):
+                continue
+            times = {name: time for name, (time, _) in axes.of.items()}
+            if said is not None and not set(times.values()) <= {None, said}:
+                continue
+            there = len(bench.troubles)
+            fits = (said is not None and not bench.sequences) or _proven(bench, axes.length or open_length, times)
+            ran |= len(bench.troubles) == there
+            if fits:
+                found.setdefault(tuple(times.items()), axes.length)
+        if found:
+            break
     if not found and bench.troubles and not ran:
         raise ImportModelError(f"ONNX Runtime does not run the graph: {bench.troubles[-1]}")
     if not found:
@@ -148,9 +160,11 @@ def time_axes(bench: Bench, said: int | str | None, window: int | None) -> tuple
 def _proven(bench: Bench, length: int, times: Mapping[str, int | None]) -> bool:
     """Whether every input moves a recurrent layer's sequence in the order of its time axis."""
     graph = bench.graph(times)
+    some = max(length // 8, 1)  # a stride may leave the last readings out
     for name in (n for n, time in times.items() if time is not None):
         moved = []
-        for at in sorted({0, length // 2, length - 1}):
+        for start in sorted({0, length // 2, length - some}):
+            at = slice(start, start + some)
             found = bench.moved(graph, length, at, graph.columns(name), bench.sequences)
             if found is None:
                 return False
@@ -184,14 +198,17 @@ def output_axes(bench: Bench, axes: Mapping[str, int | None], length: int, windo
     if one is None or other is None:
         raise ImportModelError(f"ONNX Runtime does not run the graph on {window} readings: {bench.troubles[-1]}")
     found: dict[str, int | None] = {}
+    every, middle = slice(0, graph.reading_size), window // 2
+    newest, later = (bench.moved(graph, window, at, every, wanted) or [] for at in (window - 1, middle))
     if length == 0:
-        for name, y, longer in zip(wanted, one, other, strict=True):
+        for k, (name, y, longer) in enumerate(zip(wanted, one, other, strict=True)):
             grown = [a for a in range(y.ndim) if y.shape[a] != longer.shape[a]]
             fits = len(grown) == 1 and (y.shape[grown[0]], longer.shape[grown[0]]) == (window, window + 1)
+            if fits and newest and later:
+                causal = newest[k][grown[0]] <= {window - 1} and min(later[k][grown[0]], default=middle) >= middle
+                fits = causal or _forward(bench, graph, window, k, grown[0])
             found[name] = grown[0] if fits else None
     else:
-        every, middle = slice(0, graph.reading_size), window // 2
-        newest, later = (bench.moved(graph, window, at, every, wanted) or [] for at in (window - 1, middle))
         for name, y, last, after in zip(wanted, one, newest, later, strict=True):
             axes_fit = [
                 a for a in range(y.ndim)
@@ -199,6 +216,23 @@ def output_axes(bench: Bench, axes: Mapping[str, int | None], length: int, windo
             ]  # fmt: skip
             found[name] = axes_fit[0] if len(axes_fit) == 1 else None
     return {name: {"time": axis, "batch": bench.batch.get(name)} for name, axis in found.items()}
+
+
+def _forward(bench: Bench, graph: OnnxGraph, window: int, k: int, axis: int) -> bool:
+    """Whether later readings change later places of an output more, where each changes places before it as well."""
+    centres = []
+    for at in (0, window - 1):
+        moved = np.zeros(window)
+        for seed in range(3):
+            rows = bench.random(graph, window, seed)
+            changed = bench.changed(graph, rows, at, slice(0, graph.reading_size))
+            one, other = (bench.show(graph, r, bench.outputs) for r in (rows, changed))
+            if one is None or other is None:
+                return False
+            size = np.nan_to_num(np.abs(other[k].astype(np.float64) - one[k].astype(np.float64)))
+            moved += np.moveaxis(size, axis, 0).reshape(window, -1).sum(axis=1)
+        centres.append(float(moved @ np.arange(window)) / max(float(moved.sum()), 1e-300))
+    return centres[0] < centres[1]
 
 
 def check_sane(bench: Bench, graph: OnnxGraph, count: int) -> None:
@@ -219,9 +253,12 @@ def check_sane(bench: Bench, graph: OnnxGraph, count: int) -> None:
         raise ImportModelError("no output of the graph depends on the readings")
 
 
-def first_difference(whole: OnnxGraph, step: OnnxGraph, rows: Array, resets: Mapping[str, Array]) -> int | None:
+def first_difference(
+    whole: OnnxGraph, step: OnnxGraph, rows: Array, resets: Mapping[str, Array], ranges: list[Array] | None = None
+) -> int | None:
     """The first reading (from 1) at which a graph taken one reading at a time, its states carried, differs from the
-    graph over the whole sequence; None where there is none."""
+    graph over the whole sequence; None where there is none. Each number is judged by its own range, or the one it had
+    in an earlier run: `ranges`, which grows by this run's."""
     states = {**step.first_states(), **resets}
     found = []
     for t in range(len(rows)):
@@ -232,15 +269,34 @@ def first_difference(whole: OnnxGraph, step: OnnxGraph, rows: Array, resets: Map
     columns = np.cumsum([0, *(y.shape[1] for y in shown)])
     if stepped.shape[1] != columns[-1]:
         return 1
-    worst = np.zeros(len(rows))
-    for y, start in zip(shown, columns, strict=False):
-        ours = stepped[:, start : start + y.shape[1]]
-        expected = y.astype(np.float64)
-        extent = max(float(np.ptp(expected)), 0.1 * float(np.abs(expected).max()), 1e-3)
-        part = slice(len(rows) - len(expected), None)  # only the newest is there, or all
-        worst[part] = np.maximum(worst[part], np.abs(ours[part] - expected).max(axis=1) / extent)
-    beyond = np.flatnonzero(~(worst <= TOLERANCE))
-    return int(beyond[0]) + 1 if beyond.size else None
+    signs = np.where(np.random.default_rng(0).random(rows.shape) < 0.5, -1, 1)
+    beside, _ = whole.run((rows * (1 + LAST_BIT * signs)).astype(np.float32), whole.first_states(len(rows)))
+    earlier, now, first = ranges or [np.zeros(y.shape[1]) for y in shown], [], len(rows)
+    for y, near, start, known in zip(shown, beside, columns, earlier, strict=False):
+        expected, begin = y.astype(np.float64), len(rows) - len(y)  # only the newest is there, or all
+        difference, extent = _apart(stepped[begin:, start : start + y.shape[1]], expected)
+        now.append(np.maximum(extent if len(y) > 1 else np.abs(expected[0]), known))
+        size = np.where(np.isfinite(expected), np.abs(expected), 0).max(axis=0)
+        noise = np.nan_to_num(np.abs(near - expected), nan=0, posinf=0).max(axis=0) + LAST_BIT * size
+        rounding = np.maximum(ROUNDINGS * LAST_BIT * size, np.minimum(ROUNDINGS * noise, MOST * now[-1]))
+        allowed = np.maximum(TOLERANCE * now[-1], rounding)
+        beyond = np.flatnonzero((difference > allowed).any(axis=1))
+        first = min([first, *(begin + beyond[:1])])
+    if ranges is not None:
+        ranges[:] = now
+    return int(first) + 1 if first < len(rows) else None
+
+
+def size_difference(bench: Bench, whole: OnnxGraph, step: OnnxGraph, rows: Array, resets: Mapping[str, Array]) -> Any:
+    """As `first_difference`, and then for readings of other sizes: all of one, and changing from time to time."""
+    ranges: list[Array] = []
+    if reading := first_difference(whole, step, rows, resets, ranges):
+        return reading
+    for seed, sizes in enumerate((*((size,) for size in SIZES), SIZES, SIZES[::-1]), 1):
+        sized = bench.random(whole, LONG // 4, seed, sizes)
+        if reading := first_difference(whole, step, sized, resets, ranges):
+            return reading
+    return None
 
 
 def chunk_difference(bench: Bench) -> int | None:

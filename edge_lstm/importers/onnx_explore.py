@@ -110,7 +110,10 @@ def explore(source: Source, asked: Mapping[str, str] | None, sizes: tuple[int, i
     unproven = best is None or best.evidence[0] is Evidence.REMEMBERS
     if memoryless is not None and unproven and (best is None or source.time_axis is None):
         return memoryless
-    if best is not None and not (unproven and isinstance(furthest, ProvenMisfit)):
+    # Joined over an axis that nothing proves, and something speaks against it: not while another axis could be time.
+    doubted = best is not None and best.evidence == (Evidence.REMEMBERS, False) and source.time_axis is None
+    lost = furthest is not None and (doubted or (unproven and isinstance(furthest, ProvenMisfit)))
+    if best is not None and not lost:
         equal = [f for f in remembering if f.evidence == best.evidence]
         if len({f.times for f in equal}) > 1:
             raise unclear(source.graph, [f.axes for f in equal])

@@ -202,7 +202,8 @@ def _over_time(file: OnnxFile, source: Source, wish: Wish, dims: set[int]) -> _I
     provenance["graph"] = _meaning_of(source, wish, axes, pairs, results)
     if late:
         provenance["late"] = max(late.values())
-        provenance["notes"].append(f"looks ahead: {', '.join(late)} come {provenance['late']} readings late")
+        more = "s" * (provenance["late"] > 1)
+        provenance["notes"].append(f"looks ahead: {', '.join(late)} come {provenance['late']} reading{more} late")
     return program, window, clock, provenance
 
 

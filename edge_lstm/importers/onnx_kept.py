@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +22,8 @@ from edge_lstm.engines.memory import PAST
 from edge_lstm.errors import ImportModelError
 from edge_lstm.importers.onnx_clocks import Clock
 from edge_lstm.importers.onnx_experiments import (
+    LENGTHS,
+    LONG,
     LONGEST,
     OPEN,
     Bench,
@@ -29,14 +31,16 @@ from edge_lstm.importers.onnx_experiments import (
     check_sane,
     chunk_difference,
     enough_readings,
-    first_difference,
     output_axes,
+    size_difference,
     time_axes,
 )
 from edge_lstm.importers.onnx_graph import Graph, OnnxFile
+from edge_lstm.importers.onnx_logs import log_outputs
+from edge_lstm.importers.onnx_mixing import check_batch, check_not_mixed
 from edge_lstm.importers.onnx_named import named_pairs
 from edge_lstm.importers.onnx_operators import foreign
-from edge_lstm.importers.onnx_surgery import Layer, layers, taken_in, weight_count, with_outputs, with_states
+from edge_lstm.importers.onnx_surgery import Layer, guarded, layers, taken_in, weight_count, with_outputs, with_states
 from edge_lstm.importers.onnx_wish import READABLE, Wish, check_wish, checked, origin, with_constants
 from edge_lstm.program import Builder, Program
 
@@ -47,6 +51,11 @@ LOST = (
 UNKNOWN = (
     "which axis is time is not clear (no recurrent layer shows it): say time_axis=1 (--time-axis), or, where one run of"
     ' the graph is one reading, time_axis="none" with mode="continuous"'
+)
+NOT_ALONG = (
+    "which axis is time is not clear: in logs of {} readings no recurrent layer's sequence follows {} of the inputs."
+    ' Where one run of the graph is one reading, say time_axis="none" with mode="continuous"; else export it with its'
+    " length baked in, as a window"
 )
 MIXED = (
     "taken one reading at a time, its states carried, it differs from the whole sequence at reading {}: something"
@@ -63,6 +72,7 @@ class Kept:
     reason: str
     axes: str
     meaning: Meaning  # of the file itself, for `verify`
+    clock: Clock | None = None  # of a model of whole logs: the shortest, and the readings from row to row
 
 
 def import_kept(
@@ -89,7 +99,8 @@ def import_kept(
         "engine_forced_by": foreign(graph),
         "graph": kept.meaning,
     }
-    return kept.program, None, Clock(1 if wish.before_window == "zeros" else max(kept.window, 1)), provenance
+    clock = kept.clock or Clock(1 if wish.before_window == "zeros" else max(kept.window, 1))
+    return kept.program, None, clock, provenance
 
 
 def keep(path: str | Path, graph: Graph, asked: Wish, proven: Mapping[str, Any] | None, reach: int) -> Kept:
@@ -97,7 +108,7 @@ def keep(path: str | Path, graph: Graph, asked: Wish, proven: Mapping[str, Any] 
 
     Raises ImportModelError where the graph does not run, or its meaning is not clear.
     """
-    proto = taken_in(path, asked.linear_before_reset)
+    proto = guarded(taken_in(path, asked.linear_before_reset))
     found = layers(proto)
     sequences = dict.fromkeys(layer.x for layer in found)
     initial = dict.fromkeys(n for layer in found for n in layer.initial if n)
@@ -148,6 +159,8 @@ class _Author:
         meaning = bench.meaning({})
         graph = OnnxGraph(bench.session, meaning)
         check_sane(bench, graph, 1)
+        if not self.proven:
+            check_batch(bench, graph, 1, self.layers)
         for layer, length in self._lengths(graph, 1):
             if length == 1 and not all(made & set(states) for made in layer.made_of):
                 raise ImportModelError(LOST.format(f"the sequence of layer {layer.name!r}"))
@@ -163,6 +176,10 @@ class _Author:
         if found is None:
             if any(True for _ in self._lost()):
                 raise ImportModelError(LOST.format("its sequence"))
+            if self.layers:
+                tried = asked.window or " and ".join(map(str, LENGTHS))
+                which = "any axis" if asked.time_axis is None else f"axis {asked.time_axis}"
+                raise ImportModelError(NOT_ALONG.format(tried, which))
             raise ImportModelError(UNKNOWN)
         axes, length = found
         if asked.mode == "log" and length:
@@ -172,20 +189,35 @@ class _Author:
             raise ImportModelError("mode 'window': the graph does not say how many readings; give window=T")
         if length and window != length:
             raise ImportModelError(f"the graph is made for {length} readings at once; mode='window' runs it so")
+        if asked.mode == "log":
+            return self._log(axes)
         shown = self.proven["outputs"] if self.proven else output_axes(bench, axes, length, window or OPEN)
         whole = {**bench.meaning(axes), "outputs": shown}
-        graph = OnnxGraph(bench.session, whole)
-        check_sane(bench, graph, window or OPEN)
-        for layer, steps in self._lengths(graph, window or OPEN):
-            if steps == 1 and not self.proven and not all(layer.made_of):
-                raise ImportModelError(LOST.format(f"the sequence of layer {layer.name!r}"))
-        words = "; ".join(f"{n!r}: axis {a} is time" for n, a in axes.items() if a is not None)
-        if asked.mode == "log":
-            return self._kept(with_outputs(self.proto, ()), {**whole, "log": True}, {}, "asked for", whole, words)
+        self._check_sequences(whole, window or OPEN)
+        words = _words(axes)
         if window:
             reason = "asked for" if not length else f"the sequence length {length} is baked into the graph"
             return self._kept(with_outputs(self.proto, ()), {**whole, "window": window}, {}, reason, whole, words)
         return self._continuous(axes, whole, words, asked.mode)
+
+    def _log(self, axes: Mapping[str, int | None]) -> Kept:
+        """Whole logs of any length."""
+        outputs, clock = log_outputs(self.bench, axes)
+        whole = {**self.bench.meaning(axes), "outputs": outputs}
+        self._check_sequences(whole, LONG)
+        meaning = {**whole, "log": clock.first}
+        kept = self._kept(with_outputs(self.proto, ()), meaning, {}, "asked for", whole, _words(axes))
+        return replace(kept, clock=clock)
+
+    def _check_sequences(self, whole: Meaning, count: int) -> None:
+        """Refuses what is no sequence, or has lost its state."""
+        graph = OnnxGraph(self.bench.session, whole)
+        check_sane(self.bench, graph, count)
+        if not self.proven:
+            check_batch(self.bench, graph, count, self.layers)
+        for layer, steps in self._lengths(graph, count):
+            if steps == 1 and not self.proven and not all(layer.made_of):
+                raise ImportModelError(LOST.format(f"the sequence of layer {layer.name!r}"))
 
     def _continuous(self, axes: Mapping[str, int | None], whole: Meaning, words: str, mode: str) -> Kept:
         bench = self.bench
@@ -219,13 +251,15 @@ class _Author:
             )
         rows = bench.random(graph, max(self.enough, 2 * self.reach))
         try:
-            reading = first_difference(OnnxGraph(bench.session, whole), step, rows, first)
+            reading = size_difference(bench, OnnxGraph(bench.session, whole), step, rows, first)
         except ImportModelError as error:
             raise ImportModelError(f"{error}. Use mode='window', window=T") from None
         if reading:
             quantized = any("DynamicQuantize" in node.op_type for node in self.proto.graph.node)
             scales = " (dynamic quantization takes its scales from all readings of a call)" if quantized else ""
             raise ImportModelError(MIXED.format(reading, scales))
+        if not self.proven:
+            check_not_mixed(self.proto, bench, axes)
         reason = "the sequence length is open" if mode != "continuous" else "asked for"
         return self._kept(content, meaning, first, reason, whole, words)
 
@@ -272,7 +306,7 @@ class _Author:
     ) -> Kept:
         graph = OnnxGraph(open_session(content), meaning)
         window, build = int(meaning["window"]), Builder()
-        rows = self.bench.random(graph, max(window, 1))
+        rows = self.bench.random(graph, max(window, meaning.get("log", 1)))
         states = graph.first_states(len(rows)) | dict(resets)
         shown, after = graph.run(rows, states)
         inputs = [
@@ -305,6 +339,10 @@ class _Author:
         for place, slot in zip(places, results[len(graph.outputs) :], strict=True):
             build.next(place, slot)
         return Kept(build.build(), window, reason, axes or "one run of the graph is one reading", whole)
+
+
+def _words(axes: Mapping[str, int | None]) -> str:
+    return "; ".join(f"{n!r}: axis {a} is time" for n, a in axes.items() if a is not None)
 
 
 def _width(columns: slice) -> int:

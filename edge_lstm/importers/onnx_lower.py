@@ -100,6 +100,7 @@ class Lowering:
     choices: set[int] = field(default_factory=set)
     sizes: set[str] = field(default_factory=set)  # names of constants computed from the sizes of values
     carried_on: bool = False  # whether a recurrent layer or a loop carries its state along the time axis
+    most: dict[int, float] = field(default_factory=dict)  # value -> what it never exceeds, where that is known
     aside: str = ""  # an operator that joins readings only once, at the end: perhaps its axis is not time
 
     def __post_init__(self) -> None:
@@ -299,7 +300,21 @@ class Lowering:
         kind = {"u": "i"}.get(value.dtype.kind, value.dtype.kind)
         if kind not in "fib" or (kind == "i" and (np.abs(value.astype(np.float64)) > EXACT).any()):
             raise call.fail(f"a constant of type {value.dtype} is not exact in float32, in which the network computes")
-        return tag(0, 0, self.plan.constant(value), kind)
+        ids = self.plan.constant(value)
+        if kind == "i":
+            self.bound(ids, self.largest(value))
+        return tag(0, 0, ids, kind)
+
+    def bound(self, ids: Ids, most: float) -> None:
+        """Notes that these values are never beyond `most`, whatever their sign."""
+        if most < np.inf:
+            self.most.update(dict.fromkeys(np.unique(ids).tolist(), most))
+
+    def largest(self, value: Operand) -> float:
+        """What an operand never exceeds, infinity where that is not known."""
+        if isinstance(value, Tagged):
+            return max((self.most.get(i, np.inf) for i in np.unique(value.ids).tolist()), default=0.0)
+        return float(np.abs(value.astype(np.float64)).max(initial=0.0))
 
     def check_once(self, call: Call, ids: Ids) -> None:
         """An input without a time axis belongs to the start of the sequence: as an operand it would be read at every

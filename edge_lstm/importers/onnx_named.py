@@ -1,7 +1,8 @@
 """The states of a step graph that the machine cannot follow: as the caller says, or by name and shape.
 
 Its rule: as strict as `onnx_states.py`, which has proofs. A pair of names counts where it is the only one, and means a
-memory or is what a recurrent layer begins from; whatever else may be a state is refused with its candidates.
+memory or is what a recurrent layer begins from; whatever else may be a state is refused with its candidates. Names that
+contradict the dataflow (an input where a layer's c begins, an output that is its h) are refused too.
 """
 
 from __future__ import annotations
@@ -30,6 +31,7 @@ def named_pairs(asked: Wish, readings: tuple[Value, ...], proto: Any, found: lis
             raise ImportModelError("states: an output is named twice")
     else:
         pairs = _by_name(inputs, outputs, {i for layer in found for made in layer.made_of for i in made})
+    _check_dataflow(pairs, found, asked.states is not None)
     for layer in found:
         if left := sorted((frozenset().union(*layer.made_of) & set(inputs)) - set(pairs)):
             raise ImportModelError(
@@ -37,6 +39,20 @@ def named_pairs(asked: Wish, readings: tuple[Value, ...], proto: Any, found: lis
                 f" is not clear. Say states={{{left[0]!r}: OUTPUT}}, or None for zero (--state {left[0]}=OUTPUT)"
             )
     return pairs
+
+
+def _check_dataflow(pairs: Mapping[str, str], found: list[Layer], asked: bool) -> None:
+    """Refuses pairs of an input where a state of a layer begins, and an output that is made without its next value."""
+    for layer in found:
+        for begin, after in layer.flow:
+            for i in sorted(begin & set(pairs)):
+                if pairs[i] not in after and (after or not asked):
+                    right = " or ".join(map(repr, sorted(after))) or "no output"
+                    raise ImportModelError(
+                        f"output {pairs[i]!r} is not the next value of input {i!r}, whatever the names say: layer"
+                        f" {layer.name!r} begins from {i!r}, and {right} is made of what it becomes. Say all pairs"
+                        " (--state input=output, for each)"
+                    )
 
 
 def _by_name(inputs: Mapping[str, Value], outputs: Mapping[str, Value], fed: set[str]) -> dict[str, str]:

@@ -13,13 +13,14 @@ import numpy as np
 
 from edge_lstm.importers.onnx_call import Call
 from edge_lstm.importers.onnx_graph import Array
-from edge_lstm.importers.onnx_lower import NARROW, Lag, Lowering, Operand
+from edge_lstm.importers.onnx_lower import EXACT, NARROW, Lag, Lowering, Operand
 from edge_lstm.importers.onnx_past import accumulate, present
 from edge_lstm.importers.onnx_tags import Ints, Misfit, Tagged, first_unique, tag, unique_rows
 from edge_lstm.importers.plan import Ids
 
 MAX_ROWS = 1 << 16  # different rows of one operator within one reading
 WRAPPING = ("add", "sub", "mul")
+SAME = ("trunc", "floor", "ceil", "round", "abs", "neg", "relu")  # in which no whole number grows
 TRUTHS = ("less", "less_or_equal", "equal", "and", "or")
 
 
@@ -37,6 +38,10 @@ def unary(c: Call, low: Lowering, function: str, x: Operand, alpha: float = 0.0,
         alpha=float(alpha),
         beta=float(beta),
     )[0]
+    if (function in SAME and x.kind == "i") or function == "trunc":
+        low.bound(out, low.largest(x))
+    elif function in ("clip", "not", "sign"):
+        low.bound(out, max(abs(alpha), abs(beta)) if function == "clip" else 1)
     return tag(x.t, x.b, out[where].reshape(x.shape), "b" if function == "not" else x.kind)
 
 
@@ -56,6 +61,7 @@ def binary(c: Call, low: Lowering, function: str, a: Operand, b: Operand) -> Tag
         raise c.fail(f"computes with {narrow}, whose results wrap around; cast to float32 or int64 first")
     x, y = (Tagged(np.broadcast_to(v.tags, shape), v.kind) for v in (left, right))
     x, y = low.carried(c, (x, y), given)
+    most = 1.0 if function in TRUTHS else _most(c, low, function, x, y) if x.kind == "i" else np.inf
     if low.loops:
         _loop_written_out(c, x, y)
     rows = np.stack([x.tags.reshape(-1), y.tags.reshape(-1)], axis=1)
@@ -64,9 +70,29 @@ def binary(c: Call, low: Lowering, function: str, a: Operand, b: Operand) -> Tag
     low.check_once(c, ids)
     operands = [pairs >> 32, pairs & 0xFFFFFFFF]
     out = low.plan.step("binary", operands, [pairs.size], source=[str(c.node)], function=function)[0]
+    low.bound(out, most)
     return tag(
         t.reshape(shape), streams.reshape(shape), out[where].reshape(shape), "b" if function in TRUTHS else x.kind
     )
+
+
+def _most(c: Call, low: Lowering, function: str, x: Tagged, y: Tagged) -> float:
+    """What a result of whole numbers never exceeds. Refuses what may exceed 2^24, beyond which float32 has no longer
+    every whole number: products of readings, but for those whose factors are known to be small. A sum of a reading is
+    believed to be as exact as the reading, which came as float32 itself."""
+    a, b = low.largest(x), low.largest(y)
+    if function in ("add", "sub"):
+        most = a + b
+    elif function == "mul":
+        most = 0.0 if 0 in (a, b) else a * b
+    else:
+        return a if function == "div" else max(a, b)
+    if most > EXACT and (min(a, b) > 1 if function == "mul" else most < np.inf):
+        raise c.fail(
+            "its whole numbers may be larger than 16,777,216 (2^24), beyond which float32, in which the machine"
+            " computes, is not exact. Clip what it multiplies, or cast it to float32 first, if that is meant"
+        )
+    return most
 
 
 def _loop_written_out(c: Call, x: Tagged, y: Tagged) -> None:
@@ -142,6 +168,11 @@ def reduce(c: Call, low: Lowering, function: str, x: Tagged, axes: Sequence[int]
     rows, shape = at_end(x, axes)
     if not rows.size:
         raise c.fail(f"reduces an empty array of shape {list(x.shape)}")
+    most = low.largest(rows) if x.kind == "i" and function in ("max", "min") else np.inf
+    if function.startswith("arg"):
+        most = rows.shape[-1]
+    elif function == "prod" and rows.kind == "i" and low.largest(rows) ** rows.shape[-1] > EXACT:
+        raise c.fail("multiplies whole numbers, which may be larger than 2^24; cast to float32 first")
     y = accumulate(c, low, function, rows)
     if y is None:
         source = [str(c.node)]
@@ -151,5 +182,6 @@ def reduce(c: Call, low: Lowering, function: str, x: Tagged, axes: Sequence[int]
             return low.plan.step("reduce", [values], [count], source=source, function=function, rows=count)[0]
 
         y = over_rows(c, low, rows, make, kind)
+    low.bound(y.ids, most)
     kept = tuple(1 if k in axes else d for k, d in enumerate(x.shape)) if keep else shape
     return Tagged(y.tags.reshape(kept), y.kind)

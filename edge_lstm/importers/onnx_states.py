@@ -115,6 +115,12 @@ def _as_asked(
                 f"states: over a sequence of {low.length}, output {o!r} is not what the recurrent layers make of"
                 f" input {i!r}"
             )
+        if (right := sorted(after for before, after in proven if before == i)) and o not in right:
+            raise ImportModelError(
+                f"states: output {o!r} is not the next value of input {i!r}: the recurrent layers make"
+                f" {' or '.join(map(repr, right))} of it. Say that (--state INPUT=OUTPUT), or name no state: this"
+                " one is found without"
+            )
     if len(set(asked.values())) != len(asked):
         raise ImportModelError("states: an output is named twice")
     for i in sorted(fed - set(asked)):

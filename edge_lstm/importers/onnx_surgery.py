@@ -12,6 +12,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from edge_lstm.errors import ImportModelError
 from edge_lstm.importers.onnx_gru import patched
 
@@ -35,6 +37,9 @@ class Layer:
     forward: bool
     initial: tuple[str, ...]
     made_of: tuple[frozenset[str], ...]  # for each of them the inputs of the graph that it is computed from
+    # For each of them the inputs of the graph where it begins, and the outputs that its next value reaches, both
+    # without another recurrent node in between.
+    flow: tuple[tuple[frozenset[str], frozenset[str]], ...]
 
 
 def taken_in(path: str | Path, linear_before_reset: int | None = None) -> Any:
@@ -60,11 +65,54 @@ def taken_in(path: str | Path, linear_before_reset: int | None = None) -> Any:
     return proto
 
 
+def guarded(proto: Any) -> Any:
+    """The same graph, in which a recurrent node that would get an empty sequence is an error to ONNX Runtime: by itself
+    it ends the process there (so few readings that a difference x[1:] - x[:-1] has none).
+
+    In front of each stands a Reshape to its own shape, [0, 0, -1] ("0 as it is, -1 what is left over"): ONNX Runtime
+    copies nothing for it, and refuses it where what is left over cannot be told, because there is nothing."""
+    import onnx
+
+    copy = type(proto)()
+    copy.CopyFrom(proto)
+    for graph in _graphs(copy.graph):
+        nodes = list(graph.node)
+        used = {n for node in nodes for n in (*node.input, *node.output)} | {t.name for t in graph.initializer}
+        del graph.node[:]
+        for node in nodes:
+            domain = "" if node.domain == "ai.onnx" else node.domain
+            if (domain, node.op_type) in STATES:
+                shape, x = (_unused(f"{node.input[0]}.{what}", used) for what in ("shape", "sequence"))
+                graph.initializer.append(onnx.numpy_helper.from_array(np.array([0, 0, -1]), shape))
+                graph.node.append(onnx.helper.make_node("Reshape", [node.input[0], shape], [x], name=x))
+                node.input[0] = x
+            graph.node.append(node)
+    return copy
+
+
+def _graphs(graph: Any) -> Iterable[Any]:
+    """A graph and those inside it."""
+    yield graph
+    for node in graph.node:
+        for attribute in node.attribute:
+            for inner in (*([attribute.g] if attribute.HasField("g") else []), *attribute.graphs):
+                yield from _graphs(inner)
+
+
+def _unused(name: str, used: set[str]) -> str:
+    while name in used:
+        name += "'"
+    used.add(name)
+    return name
+
+
 def layers(proto: Any) -> list[Layer]:
     """The recurrent nodes at the top of the graph, in its order."""
     graph = proto.graph
     maker = {o: n for n in graph.node for o in n.output if o}
     given = {v.name for v in graph.input} - {t.name for t in graph.initializer}
+    near = {o: n for o, n in maker.items() if n.op_type not in {op for _, op in STATES}}
+    shown = {o.name: _ancestors(o.name, near) - {""} for o in graph.output}
     found = []
     for index, node in enumerate(graph.node):
         domain = "" if node.domain == "ai.onnx" else node.domain
@@ -75,7 +123,11 @@ def layers(proto: Any) -> list[Layer]:
         initial = tuple(node.input[k] if k < len(node.input) else "" for k in places)
         ways = tuple(frozenset(given & _ancestors(n, maker)) for n in initial)
         name = node.name or (node.output[0] if node.output else node.op_type)
-        found.append(Layer(name, index, node.input[0], direction == b"forward", initial, ways))
+        after = [frozenset(node.output[:2]), frozenset(node.output[2:3])][: len(places)]  # Y shows h as well
+        begin = (frozenset(given & _ancestors(n, near)) for n in initial)
+        makes = (frozenset(o for o, made in shown.items() if made & names) for names in after)
+        flow = tuple(zip(begin, makes, strict=True))
+        found.append(Layer(name, index, node.input[0], direction == b"forward", initial, ways, flow))
     return found
 
 

@@ -23,7 +23,7 @@ from numba.core.codegen import JITCodeLibrary, JITCPUCodegen
 from numba.core.compiler_lock import global_compiler_lock
 
 from edge_lstm.errors import CacheError
-from edge_lstm.kernels import machine
+from edge_lstm.kernels import layout, machine
 from edge_lstm.kernels.integers import Integers, family_for
 from edge_lstm.kernels.simd import OPTIONS, Species
 
@@ -60,9 +60,6 @@ define ptr @edge_lstm_log(ptr %self, ptr %nothing) {{
   ret ptr %result
 }}
 """
-# Arenas that one pass over the weights serves: as many as their sums (four gates each) have vector registers, 32 with
-# AVX-512 and NEON, 16 with AVX2.
-GROUPS = {4: 4, 8: 2, 16: 4}
 _KERNEL = re.compile(r"_ZN9edge_lstm7kernels\d+[a-z]+?\d+([a-z_]+)B")
 EXPORTED = ("edge_lstm_run", "edge_lstm_step", "edge_lstm_log")
 
@@ -100,7 +97,7 @@ def host_family() -> str:
 
 
 def _species(lanes: int, family: str) -> tuple[Species, Species, Species, Species, Integers]:
-    group = Species(lanes, GROUPS[lanes])
+    group = Species(lanes, layout.ARENAS_AT_ONCE[lanes])
     return Species(lanes), Species(2 * lanes, blocks=2), Species(1), group, Integers(family)
 
 

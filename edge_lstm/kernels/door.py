@@ -24,7 +24,9 @@ import functools
 import hashlib
 import os
 import stat
+import sys
 import tempfile
+import threading
 import warnings
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -196,7 +198,14 @@ def _method(address: int, name: bytes) -> _MethodDef:
     return _MethodDef(name, address, _METH_NOARGS, None)
 
 
-_compiled = functools.cache(_Compiled)
+_made = functools.cache(_Compiled)
+_making = threading.Lock()
+
+
+def _compiled(lanes: int) -> _Compiled:
+    """The compiled step, made by the first thread that asks; the others wait for it."""
+    with _making:
+        return _made(lanes)
 
 
 def _bind(method: _MethodDef, frame_address: int) -> Call:
@@ -209,8 +218,14 @@ def _bind(method: _MethodDef, frame_address: int) -> Call:
 
 
 def _in_python() -> bool:
-    """Whether kernels are to run as ordinary Python: Numba's own switch."""
-    return os.environ.get("NUMBA_DISABLE_JIT", "0") not in ("", "0")
+    """Whether kernels are to run as ordinary Python: Numba's own switch, as Numba has read it or would read it."""
+    if numba := sys.modules.get("numba.core.config"):
+        return bool(numba.DISABLE_JIT)
+    value = os.environ.get("NUMBA_DISABLE_JIT") or "0"
+    try:
+        return int(value) != 0
+    except ValueError:
+        raise CacheError(f"NUMBA_DISABLE_JIT is {value!r}; Numba takes 0 or 1") from None
 
 
 def bind(frame_address: int, lanes: int) -> tuple[Call, Call]:

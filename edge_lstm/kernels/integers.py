@@ -280,7 +280,7 @@ def _weights(builder, scheme, lanes: int, place):
     """A vector of weights: float32, or for each lane 32 bits of int8 or of int16."""
     stored = ir.VectorType(_I8, lanes * scheme.group)
     value = builder.load(builder.bitcast(place, stored.as_pointer()))
-    value.align = 4 if lanes * scheme.group >= 4 else 1
+    value.align = 4
     if scheme.group == 1:
         return builder.sitofp(value, ir.VectorType(_F32, lanes))
     if scheme.group == 2:

@@ -45,6 +45,9 @@ BINARY_CODES = {name: code for code, name in enumerate(BINARY_FUNCTIONS)}
 REDUCE_CODES = {name: code for code, name in enumerate(REDUCE_FUNCTIONS)}
 
 INT8, INT16, INT8_WEIGHTS = range(3)  # places in kinds.SCHEMES
+# Of float32 rows, by lanes: arenas that one pass over the weights serves, as many as their sums (four gates each) have
+# vector registers, 32 with AVX-512 and NEON, 16 with AVX2.
+ARENAS_AT_ONCE = {4: 4, 8: 2, 16: 4}
 GROUPS = {"int8": 4, "int16": 2, "int8-weights": 1}  # values in the place of one float32
 
 

@@ -291,7 +291,9 @@ class CsvLog:
 
     def _unit(self, asked: str | None) -> str:
         """The time's unit as asked or as the header says it, ISO where the times are dates; "" where nobody says."""
-        said, title = self.time.unit, self.time.title
+        title = self.time.title
+        suffix = title.rpartition("_")[2].lower()  # of whatever name: it is the time, and t_device_us is in µs
+        said = self.time.unit or (suffix if suffix in ("ms", "us", "ns") else "")
         rows = self._first_rows()
         if rows and stamp_ns(rows[0][1][self.time.index]) is not None:
             if asked:

@@ -13,6 +13,7 @@ Never: clip, leave out or keep anything in silence.
     rounding.py   scales and integers of one layer
     convert.py    Model → Model
     compare.py    the two models side by side
+    ranges.py     what the logs do not show
 """
 
 from __future__ import annotations

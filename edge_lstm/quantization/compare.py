@@ -4,13 +4,15 @@ Its rule: both run over the same readings, and every figure is a difference of t
 remains when only that layer is quantized. Errors are told in the output's unit and as parts of its range over the log.
 
 Never: judge without saying by what. Tolerable is an error of 2 % of an output's range, or of half of how far it moves
-from one reading to the next, which is what nobody could tell from its own noise; a layer that costs more suffers.
+from one reading to the next, whichever is larger: the second nobody could tell from its own noise. A layer that costs
+more suffers.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -19,10 +21,11 @@ from edge_lstm.channels import flat_names, flat_units
 from edge_lstm.errors import QuantizeError
 from edge_lstm.model import Model
 from edge_lstm.program import Floats
-from edge_lstm.quantization.convert import rms, spans
+from edge_lstm.quantization.convert import answered, difference, differences, model_of, outputs, rms, spans
 from edge_lstm.quantization.layers import QUANTIZED, Layer, layers, mixed, weight_bytes
 from edge_lstm.quantization.observe import Log, Observer, Some, logs_of
-from edge_lstm.quantization.rounding import clipped
+from edge_lstm.quantization.ranges import Beyond, beyond, doubts
+from edge_lstm.quantization.rounding import WEIGHTS_ONLY, clipped
 from edge_lstm.storage import content
 
 _OF_RANGE, _OF_CHANGE = 0.02, 0.5  # what is tolerable, root mean square: the larger of both
@@ -35,13 +38,15 @@ _TURNS, _STEPS, _IN_A_LOG = 25, 500, 2000  # turns of both models, short enough 
 
 @dataclass(frozen=True)
 class Error:
-    """Over one log or several: root mean square and largest error in the output's unit, and as parts of its range."""
+    """Over one log or several: root mean square and largest error in the output's unit, and as parts of its range, all
+    infinite where only the quantized model says NaN or infinity, or refuses to go on: at `failed` of its readings."""
 
     readings: int
     rms: float
     largest: float
     rms_of_range: float
     largest_of_range: float
+    failed: int
 
 
 @dataclass(frozen=True)
@@ -77,7 +82,7 @@ class Worst:
 class Part:
     """One layer. error: of the worst output over the held-out log, as a part of its range, when only this layer is
     quantized, and as a part of what is tolerable; clipped: part of the held-out readings in which a value lay beyond
-    what its integers can tell."""
+    what its integers can tell; failed: readings at which NaN comes of it (the error is infinite then)."""
 
     name: str
     kind: str
@@ -86,6 +91,7 @@ class Part:
     of_tolerable: float
     output: str
     clipped: float
+    failed: int
     bytes_float32: int
     bytes_quantized: int
 
@@ -107,7 +113,9 @@ class Speed:
 @dataclass(frozen=True)
 class Report:
     """What quantization came to. weight_bytes, file_bytes: float32, quantized. step, log: the time of one reading, by
-    itself from Python or in a log; None where nobody gave a clock."""
+    itself from Python or in a log; None where nobody gave a clock. beyond: the channels that left their calibrated
+    range in the held-out readings; doubts: why the figures may tell less than they seem to, sentences about the logs.
+    """
 
     model: str
     scheme: str
@@ -125,37 +133,52 @@ class Report:
     log: Speed | None
     keep: tuple[str, ...]
     error_with_keep: float | None
+    beyond: tuple[Beyond, ...]
+    doubts: tuple[str, ...]
 
     @property
     def error(self) -> float:
         """Of the worst output over the held-out log: root mean square, as a part of its range."""
         return max(output.held_out.rms_of_range for output in self.outputs)
 
+    @property
+    def failed(self) -> int:
+        """Held-out readings at which only the quantized model says NaN or infinity."""
+        return max(output.held_out.failed for output in self.outputs)
+
     def as_dict(self) -> dict[str, Any]:
-        """As JSON values."""
-        found = asdict(self) | {"error": self.error}
+        """As JSON values; None stands for infinite errors, and for NaN or infinity that a model says."""
+        found: dict[str, Any] = _finite(asdict(self) | {"error": self.error, "failed": self.failed})
         for part, layer in zip(found["layers"], self.layers, strict=True):
             part["suffers"] = layer.suffers
         return found
 
 
 def report(
-    model: Model, quantized: Model, calibration: Some, held_out: Some, clock: Callable[[], float] | None = None
+    model: Model | str | Path,
+    quantized: Model | str | Path,
+    calibration: Some,
+    held_out: Some,
+    clock: Callable[[], float] | None = None,
 ) -> Report:
     """Both models over both logs (as `quantize` takes them; the held-out one is what the figures are judged by).
 
-    clock: seconds, for the speed of both on this machine (time.perf_counter); None leaves it out. Raises
-    QuantizeError where the one was not made from the other, or a log is none.
+    model, quantized: or the paths of their files. clock: seconds, for the speed of both on this machine
+    (time.perf_counter); None leaves it out. Raises QuantizeError where the one was not made from the other, or a log is
+    none.
     """
+    model, quantized = model_of(model), model_of(quantized)
     found = _pairs(model, quantized)
     logs, held = logs_of(model, calibration), logs_of(model, held_out, "held-out readings", _FEWEST)
-    judge, chosen = _Judge(model, held), [layer for layer, done in found if done]
+    calibrated, judge = _Judge(model, logs), _Judge(model, held)
+    chosen = [layer for layer, done in found if done]
     parts = _layers(quantized, found, judge)
     suffering = [layer for (layer, _), part in zip(found, parts, strict=True) if part.suffers]
     relieved = mixed(model, quantized, [layer for layer in chosen if layer not in suffering])
     said = quantized.provenance.get("quantized")
     scheme = next(str(quantized.program.operations[layer.numbers[0]].attributes["scheme"]) for layer in chosen)
     longest = max(held, key=lambda log: len(log.xs)).xs
+    left = () if scheme == WEIGHTS_ONLY else beyond(model, logs, held)
     return Report(
         model=model.name,
         scheme=said["scheme"] if isinstance(said, dict) else scheme,
@@ -164,7 +187,7 @@ def report(
         calibration=tuple(log.name for log in logs),
         held_out=tuple(log.name for log in held),
         left_out=sum(log.left_out for log in (*logs, *held)),
-        outputs=_outputs(quantized, _Judge(model, logs), judge),
+        outputs=_outputs(quantized, calibrated, judge),
         worst=_worst(quantized, judge),
         layers=parts,
         weight_bytes=(weight_bytes(model.program.operations), weight_bytes(quantized.program.operations)),
@@ -173,6 +196,8 @@ def report(
         log=clock and _timed(model, quantized, longest[:_IN_A_LOG], clock, alone=False),
         keep=tuple(layer.name for layer in suffering),
         error_with_keep=max(judge.relative(relieved)) if suffering else None,
+        beyond=left,
+        doubts=doubts(model, (logs, held), (calibrated.answered, judge.answered), integers=scheme != WEIGHTS_ONLY),
     )
 
 
@@ -188,29 +213,33 @@ def _pairs(model: Model, quantized: Model) -> list[tuple[Layer, bool]]:
     return found
 
 
+def _finite(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _finite(one) for key, one in value.items()}
+    if isinstance(value, list | tuple):
+        return [_finite(one) for one in value]
+    return None if isinstance(value, float) and not np.isfinite(value) else value
+
+
 class _Judge:
     """What the float32 model says over some logs, and how far another one is from it."""
 
     def __init__(self, model: Model, logs: Sequence[Log]) -> None:
         self.model, self.logs = model, logs
         self.expected = [model.stream().run(log.xs) for log in logs]
-        answered = np.concatenate(self.expected)
-        self.answered: Floats = answered[~np.isnan(answered).any(axis=1)]
+        self.answered = answered(logs, self.expected)
         self.spans = spans(self.answered)
         self.change = rms(np.diff(self.answered, axis=0)) if len(self.answered) > 1 else np.zeros(len(self.spans))
         self.tolerable = np.maximum(_OF_RANGE * self.spans, _OF_CHANGE * self.change)
 
-    def differences(self, other: Model) -> list[Floats]:
-        """For each log (T, n_outputs), NaN where there is no output yet."""
-        pairs = zip(self.logs, self.expected, strict=True)
-        return [other.stream().run(log.xs) - expected for log, expected in pairs]
-
     def errors(self, other: Model) -> list[Error]:
         """One for each output."""
-        error = np.concatenate(self.differences(other))
+        error = np.concatenate(differences(other, self.logs, self.expected))
         error = error[~np.isnan(error).any(axis=1)]
-        figures = zip(rms(error), np.abs(error).max(axis=0), self.spans, strict=True)
-        return [Error(len(error), float(r), float(m), float(r / e), float(m / e)) for r, m, e in figures]
+        figures = np.stack([rms(error), np.abs(error).max(axis=0)])
+        failed = np.isinf(error).sum(axis=0).tolist()
+        rows = zip(*figures.tolist(), *(figures / self.spans).tolist(), failed, strict=True)
+        return [Error(len(error), *told) for told in rows]
 
     def relative(self, other: Model) -> list[float]:
         """Of each output the root mean square, as a part of its range."""
@@ -228,10 +257,11 @@ def _outputs(quantized: Model, calibrated: _Judge, judge: _Judge) -> tuple[Outpu
 def _drift(quantized: Model, judge: _Judge) -> list[tuple[float, ...]]:
     """Of each output the errors of the passes: what grows from the first to the last does so by time alone."""
     readings = np.concatenate([log.xs for log in judge.logs])[: LONG // 2]
-    passes = -(-LONG // len(readings))
+    passes = -(-(LONG + judge.model.first - 1) // len(readings))
     xs = np.tile(readings, (passes, 1))
-    error = np.square(quantized.stream().run(xs) - judge.model.stream().run(xs), dtype=np.float64)
-    figures = np.sqrt(np.nanmean(error.reshape(passes, len(readings), -1), axis=1))
+    error = difference(judge.model.stream().run(xs), outputs(quantized, xs)).reshape(passes, len(readings), -1)
+    told = [one[~np.isnan(one).any(axis=1)] for one in error]
+    figures = np.stack([rms(one) for one in told if len(one)])
     return [tuple(column.tolist()) for column in figures.T]
 
 
@@ -239,13 +269,15 @@ def _worst(quantized: Model, judge: _Judge) -> tuple[Worst, ...]:
     """The readings with the largest errors, as parts of the output's range, no two of them from one place."""
     names = flat_names(judge.model.outputs)
     found: list[tuple[float, Worst]] = []
-    for log, expected, error in zip(judge.logs, judge.expected, judge.differences(quantized), strict=True):
-        size = np.nan_to_num(np.abs(error) / judge.spans)
+    for log, expected in zip(judge.logs, judge.expected, strict=True):
+        got = outputs(quantized, log.xs)
+        # What is infinite stays the largest; where nothing is expected, nothing is wrong.
+        size = np.nan_to_num(np.abs(difference(expected, got)) / judge.spans)
         near = max(1, int(_APART * len(size)))
         for _ in range(min(_WORST, len(size))):
             row, k = divmod(int(size.argmax()), len(names))
             if size[row, k] > 0:
-                says = float(expected[row, k]), float(expected[row, k] + error[row, k])
+                says = float(expected[row, k]), float(got[row, k])
                 place = Worst(log.name, int(log.rows[row]), float(log.t_s[row]), names[k], *says)
                 found.append((float(size[row, k]), place))
             size[max(0, row - near) : row + near + 1] = 0
@@ -263,20 +295,24 @@ def _layers(quantized: Model, found: Sequence[tuple[Layer, bool]], judge: _Judge
             )
     parts = []
     for layer, done in found:
-        errors = judge.relative(mixed(model, quantized, [layer])) if done else [0.0] * len(names)
+        each = judge.errors(mixed(model, quantized, [layer])) if done else []
+        errors = [error.rms_of_range for error in each] or [0.0] * len(names)
         share = np.array(errors) * judge.spans / judge.tolerable
         seen = sum(len(log.xs) for log in judge.logs) * len(layer.numbers) * layer.rows
         sizes = [weight_bytes([m.program.operations[layer.numbers[0]]]) for m in (model, quantized)]
         worst = int(share.argmax())
         told = errors[worst], float(share[worst]), names[worst], beyond[layer.name] / seen
-        parts.append(Part(layer.name, layer.kind, done, *told, *sizes))
+        failed = max((error.failed for error in each), default=0)
+        parts.append(Part(layer.name, layer.kind, done, *told, failed, *sizes))
     return tuple(parts)
 
 
-def _timed(model: Model, quantized: Model, xs: Floats, clock: Callable[[], float], *, alone: bool) -> Speed:
-    """One model after the other in each turn; alone: each reading is a call."""
+def _timed(model: Model, quantized: Model, xs: Floats, clock: Callable[[], float], *, alone: bool) -> Speed | None:
+    """One model after the other in each turn; alone: each reading is a call. None where one refuses to go on."""
     streams = model.stream(), quantized.stream()
     taken = np.zeros((_TURNS + 1, 2))
+    if np.isnan(outputs(quantized, xs)).all():
+        return None
     for turn in taken:
         for k, stream in enumerate(streams):
             stream.reset()

@@ -2,39 +2,56 @@
 
 Its rule: the scalings of a scheme (`rounding.SCALINGS`) are tried on the calibration logs, end to end, and the one
 whose worst output comes nearest to the float32 model is taken; which, and how much it clips, stands in the provenance.
+One that says NaN or infinity at a reading at which the float32 model has numbers is infinitely far off.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
+from pathlib import Path
 from typing import Literal
 
 import numpy as np
 
-from edge_lstm.errors import QuantizeError
+from edge_lstm.errors import QuantizeError, StateError
 from edge_lstm.model import Model
 from edge_lstm.program import Floats
-from edge_lstm.quantization.layers import QUANTIZED, Layer, kept, layers
+from edge_lstm.quantization.layers import QUANTIZED, Layer, kept, layers, mixed
 from edge_lstm.quantization.observe import Log, Seen, Some, check_channels, logs_of, observe
-from edge_lstm.quantization.rounding import SCALINGS, WEIGHTS_ONLY, Scaling, operation, quantized
+from edge_lstm.quantization.rounding import SCALINGS, WEIGHTS_ONLY, Doubles, Scaling, operation, quantized
 
 Scheme = Literal["int8", "int16", "int8-weights"]
 _TRIED = 100_000  # readings of each log on which the scalings are compared
 
 
-def quantize(model: Model, calibration: Some, scheme: Scheme = "int8", keep: Iterable[str] = ()) -> Model:
+def model_of(given: Model | str | Path) -> Model:
+    """The model itself, or the one in this file. Raises QuantizeError where it is neither, ModelFileError as `load`."""
+    if isinstance(given, str | Path):
+        from edge_lstm.storage import load
+
+        return load(given)
+    if not isinstance(given, Model):
+        raise QuantizeError(f"expected a model or the path of its file, got {type(given).__name__}")
+    return given
+
+
+def quantize(
+    model: Model | str | Path, calibration: Some, scheme: Scheme = "int8", keep: str | Iterable[str] = ()
+) -> Model:
     """The model with int8 weights, one scale for each row.
 
-    calibration: float32 (T, n_inputs) in physical units, or a `Series`, or a list of them, each from the reset state
-    on: readings as the robot makes them, whole range. scheme: "int8", activations of 8 bits; "int16", of 15 (fewer in
-    sums of more than 516 inputs); "int8-weights", activations stay float32. keep: layers that stay float32, by name
-    ("lstm_0"), or by kind ("dense").
+    model: or the path of its file. calibration: float32 (T, n_inputs) in physical units, or a `Series`, or a list of
+    them, each from the reset state on: readings as the robot makes them, whole range. scheme: "int8", activations of 8
+    bits; "int16", of 15 (fewer in sums of more than 516 inputs); "int8-weights", activations stay float32. keep: layers
+    that stay float32, by name ("lstm_0"), or by kind ("dense"); one, or several.
 
     The result has the same channels, outputs, meaning in time, feedback and policy, and another digest; its
     provenance says from what it was made. Raises QuantizeError: unknown scheme or layer, nothing to quantize, a log
-    that is too short, of another width, holds NaN, or in which a channel is always 0.
+    that is too short, of another width, holds NaN, in which a channel is always 0 or a layer reads infinity, or on
+    which every scaling makes NaN of a number.
     """
+    model, keep = model_of(model), (keep,) if isinstance(keep, str) else keep
     if scheme not in SCALINGS:
         raise QuantizeError(f"scheme {scheme!r} is unknown; known are {', '.join(SCALINGS)}")
     found = layers(model.program)
@@ -54,8 +71,12 @@ def quantize(model: Model, calibration: Some, scheme: Scheme = "int8", keep: Ite
         check_channels(model, logs)
     seen = observe(model, chosen, logs)
     made = [(scaling, _apply(model, chosen, seen, scheme, scaling)) for scaling in SCALINGS[scheme]]
-    errors = _errors(model, [one for _, one in made], logs) if len(made) > 1 else [0.0]
+    expected = [model.stream().run(log.xs[:_TRIED]) for log in logs]
+    extent = spans(answered(logs, expected))
+    errors = [_error(one, logs, expected, extent) for _, one in made]
     scaling, best = made[int(np.argmin(errors))]
+    if not np.isfinite(min(errors)):
+        raise _failing(model, best, chosen, logs, expected, scheme)
     said = {
         "scheme": scheme,
         "source_model": model.name,
@@ -79,30 +100,74 @@ def _apply(model: Model, chosen: Sequence[Layer], seen: dict[str, Seen], scheme:
     return replace(model, program=replace(model.program, operations=tuple(operations)))
 
 
-def _errors(model: Model, made: Sequence[Model], logs: Sequence[Log]) -> list[float]:
-    """Of each: the root mean square error of its worst output, as a part of the output's range."""
-    expected = run(model, logs)
-    return [float((rms(run(one, logs) - expected) / spans(expected)).max()) for one in made]
+def _error(made: Model, logs: Sequence[Log], expected: Sequence[Floats], extent: Doubles) -> float:
+    """The root mean square error of its worst output, as a part of the output's range `extent`."""
+    error = np.concatenate(differences(made, logs, expected))
+    return float((rms(error[~np.isnan(error).any(axis=1)]) / extent).max())
 
 
-def run(model: Model, logs: Sequence[Log], most: int = _TRIED) -> Floats:
-    """The outputs (n, n_outputs) of the logs, each from the reset state on, without the readings that have none."""
-    outputs = np.concatenate([model.stream().run(log.xs[:most]) for log in logs])
-    answered: Floats = outputs[~np.isnan(outputs).any(axis=1)]
-    return answered
+def _failing(
+    model: Model, made: Model, chosen: Sequence[Layer], logs: Sequence[Log], expected: Sequence[Floats], scheme: str
+) -> QuantizeError:
+    """What is said of a model that makes NaN of numbers, and of which layers alone do."""
+    beyond = [np.isinf(error).any(axis=1) for error in differences(made, logs, expected)]
+    log, rows = next((log, rows) for log, rows in zip(logs, beyond, strict=True) if rows.any())
+    each = {layer.name: differences(mixed(model, made, [layer]), logs, expected) for layer in chosen}
+    alone = [name for name, errors in each.items() if np.isinf(np.concatenate(errors)).any()]
+    return QuantizeError(
+        f"model {model.name!r}: in {scheme} it says NaN or infinity at {np.concatenate(beyond).sum()} readings at which"
+        f" float32 has numbers, the first in {log.name}, row {log.rows[int(rows.argmax())]}, because of"
+        f" {', '.join(alone) or 'several layers together'}: keep such layers float32 (keep), or take another scheme"
+    )
 
 
-def rms(errors: Floats) -> Floats:
+def outputs(model: Model, xs: Floats) -> Floats:
+    """(T, n_outputs) of readings from the reset state on. NaN throughout where the model takes one of them not at all,
+    which is what a quantized layer does with NaN and infinity."""
+    try:
+        return model.stream().run(xs)
+    except StateError:
+        return np.full((len(xs), model.program.output_size), np.nan, np.float32)
+
+
+def difference(expected: Floats, got: Floats) -> Doubles:
+    """(T, n_outputs): got less expected; infinite where only `got` is NaN or infinite, NaN in rows in which `expected`
+    is, whatever `got` says there."""
+    error = np.full(expected.shape, np.nan)
+    there = np.isfinite(expected).all(axis=1)
+    error[there] = got[there].astype(np.float64) - expected[there]
+    error[there] = np.where(np.isfinite(error[there]), error[there], np.inf)
+    return error
+
+
+def differences(made: Model, logs: Sequence[Log], expected: Sequence[Floats]) -> list[Doubles]:
+    """Of each log, as far as there is something expected."""
+    return [difference(own, outputs(made, log.xs[: len(own)])) for log, own in zip(logs, expected, strict=True)]
+
+
+def answered(logs: Sequence[Log], expected: Sequence[Floats]) -> Floats:
+    """(n, n_outputs): the rows of all logs that hold numbers. QuantizeError: there are none."""
+    rows: Floats = np.concatenate(expected)
+    rows = rows[np.isfinite(rows).all(axis=1)]
+    if not len(rows):
+        names = ", ".join(log.name for log in logs)
+        raise QuantizeError(
+            f"{names}: the float32 model has no finite output at any reading, so nothing can be compared"
+        )
+    return rows
+
+
+def rms(errors: Floats | Doubles) -> Doubles:
     """(n_outputs,): the root mean square of each column."""
-    result: Floats = np.sqrt(np.square(errors, dtype=np.float64).mean(axis=0))
+    result: Doubles = np.sqrt(np.square(errors, dtype=np.float64).mean(axis=0))
     return result
 
 
-def spans(outputs: Floats) -> Floats:
+def spans(values: Floats) -> Doubles:
     """(n_outputs,): largest less smallest value; of an output that never changes its magnitude, or 1."""
-    extent = np.ptp(outputs, axis=0).astype(np.float64)
-    still = np.abs(outputs).max(axis=0).astype(np.float64)
-    result: Floats = np.where(extent > 0, extent, np.where(still > 0, still, 1.0))
+    extent = values.max(axis=0).astype(np.float64) - values.min(axis=0)
+    still = np.abs(values).max(axis=0).astype(np.float64)
+    result: Doubles = np.where(extent > 0, extent, np.where(still > 0, still, 1.0))
     return result
 
 

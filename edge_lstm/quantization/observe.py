@@ -9,13 +9,14 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from itertools import accumulate
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from edge_lstm.errors import QuantizeError
-from edge_lstm.model import Model, Policy, channels_for
+from edge_lstm.model import Channel, Model, Policy, channels_for
 from edge_lstm.program import Floats, Named
 from edge_lstm.quantization.layers import Layer
 from edge_lstm.series import Series
@@ -57,13 +58,18 @@ Some = Readings | Sequence[Readings]
 
 
 def logs_of(model: Model, given: Some, what: str = "calibration", fewest: int = FEWEST) -> list[Log]:
-    """One log or several, checked. Raises QuantizeError: wrong width, not a number in an array, too few readings."""
+    """One log or several, checked. Raises QuantizeError: wrong width, not a number in an array, too few readings; those
+    of each log before its first output do not count."""
     several = isinstance(given, list | tuple) and any(isinstance(g, Series | Log | np.ndarray) for g in given)
     each: Sequence[Any] = given if several else [given]  # type: ignore[assignment]
     logs = [log_of(model, g, what if len(each) == 1 else f"{what} {k}") for k, g in enumerate(each)]
-    needed = fewest + (model.window or model.ready) - 1
-    if (count := sum(len(log.xs) for log in logs)) < needed:
-        raise QuantizeError(f"{logs[0].name}: {count} whole readings are too few for {what}; {needed} are the least")
+    before = model.first - 1  # of each log
+    if sum(max(0, len(log.xs) - before) for log in logs) < fewest:
+        count, names = sum(len(log.xs) for log in logs), ", ".join(log.name for log in logs[:3])
+        needed = f"{fewest + before} are the least" + (" of a single log" if before and len(logs) > 1 else "")
+        why = f", as the first {before} of each log have no output" if before else ""
+        names += f" and {len(logs) - 3} more" if len(logs) > 3 else ""
+        raise QuantizeError(f"{names}: {count} whole readings are too few for {what}; {needed}{why}")
     return logs
 
 
@@ -101,16 +107,21 @@ def _owner(model: Model, column: int) -> str:
 
 def check_channels(model: Model, logs: Sequence[Log]) -> None:
     """QuantizeError for an input channel that is 0 in every reading: nothing tells what it will be."""
-    start, indices = 0, {slot for op in model.program.operations if op.kind == "lookup" for slot in op.inputs}
-    own = [named.slot in indices for named in model.program.inputs for _ in range(named.slot.size)]
-    for channel in model.inputs:
-        silent = not any(log.xs[:, start].any() for log in logs) and not channel.vocabulary and not own[start]
-        if silent:
+    for column, channel in measured(model):
+        if not any(log.xs[:, column].any() for log in logs):
             raise QuantizeError(
                 f"{logs[0].name}: channel {channel.name!r} is 0 in all {sum(len(log.xs) for log in logs)} readings, so"
                 " nothing shows its range; calibrate with a log in which it moves"
             )
-        start += channel.width
+
+
+def measured(model: Model) -> list[tuple[int, Channel]]:
+    """The channels that are quantities, neither words nor row numbers of a table, and their columns."""
+    indices = {slot for op in model.program.operations if op.kind == "lookup" for slot in op.inputs}
+    own = [named.slot in indices for named in model.program.inputs for _ in range(named.slot.size)]
+    starts = accumulate((channel.width for channel in model.inputs), initial=0)
+    found = zip(starts, model.inputs, strict=False)
+    return [(column, channel) for column, channel in found if not channel.vocabulary and not own[column]]
 
 
 class Observer:
@@ -184,7 +195,7 @@ class Seen:
 
 
 def observe(model: Model, layers: Sequence[Layer], logs: Sequence[Log]) -> dict[str, Seen]:
-    """Run the model over the logs and keep what its layers read."""
+    """Run the model over the logs and keep what its layers read. QuantizeError where that is NaN or infinity."""
     observer, count = Observer(model, layers), sum(len(log.xs) for log in logs)
     size = min(count, _SAMPLE, max(1, _SAMPLED // observer.width))
     chosen = np.zeros(count, np.bool_)
@@ -194,6 +205,7 @@ def observe(model: Model, layers: Sequence[Layer], logs: Sequence[Log]) -> dict[
     for numbers, parts in observer(logs):
         for layer in layers:
             x, h = parts[layer.name]
+            _check_finite(logs, numbers, layer, x, h)
             most = int(_TOP * count * len(x) / len(numbers)) + 1
             before = found.get(layer.name) or Seen(0, np.zeros((0, x.shape[1]), np.float32), 0.0, x, h)
             top = np.concatenate([before.top, np.abs(x)])
@@ -206,3 +218,20 @@ def observe(model: Model, layers: Sequence[Layer], logs: Sequence[Log]) -> dict[
         seen.x = np.concatenate([x for x, _ in samples[name]])
         seen.h = None if seen.h is None else np.concatenate([h for _, h in samples[name] if h is not None])
     return found
+
+
+def _check_finite(
+    logs: Sequence[Log], numbers: npt.NDArray[np.int64], layer: Layer, x: Floats, h: Floats | None
+) -> None:
+    for values, rows in ((x, layer.rows), (h, 1)):
+        if values is None or (whole := np.isfinite(values).all(axis=1)).all():
+            continue
+        at = int(np.argmin(whole))
+        number, bad = int(numbers[at // rows % len(numbers)]), values[at][~np.isfinite(values[at])][0]
+        for log in logs:
+            if number < len(log.xs):
+                raise QuantizeError(
+                    f"{log.name}: layer {layer.name!r} reads {bad} at row {log.rows[number]}, which no integer can"
+                    " hold; leave such readings out, or keep the layer float32 (keep)"
+                )
+            number -= len(log.xs)

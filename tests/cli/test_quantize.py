@@ -15,7 +15,8 @@ from edge_lstm.channels import flat_names
 from edge_lstm.cli import main
 from edge_lstm.config import parse_config
 from edge_lstm.controller import Controller
-from edge_lstm.model import Model
+from edge_lstm.model import Model, channels_for
+from edge_lstm.program import Builder
 from edge_lstm.runtime import run
 from firmware_bridge.bridge import Bridge
 from firmware_bridge.recording import Recorder
@@ -83,6 +84,45 @@ def test_the_report_for_people_names_layers_readings_and_sizes(place: Path, caps
     for word in (*flat_names(model.outputs), "kept float32", "worst readings", "times smaller", "tolerable", "q.npz"):
         assert word in text, word
     assert "in int16" in text
+
+
+def test_readings_beyond_the_range_are_named_with_what_to_do(place: Path, capsys: pytest.CaptureFixture[str]):
+    """A held-out log that goes further than the calibration's: the channel, and the advice to calibrate with such
+    readings, for people and as JSON."""
+    model = edge_lstm.load("model.npz")
+    xs = write_log(place / "other.csv", model, 200, 3)
+    text = (place / "other.csv").read_text()
+    first = text.splitlines()[1].split(",")
+    (place / "other.csv").write_text(text.replace(",".join(first), ",".join([first[0], "55.5", *first[2:]])))
+    command = "quantize model.npz --calibrate log.csv --held-out other.csv -o q.npz"
+    assert main(shlex.split(command)) == 0
+    out = capsys.readouterr().out
+    name = model.inputs[0].name
+    assert f"note: channel '{name}' was calibrated over" in out
+    assert "reached 55.5" in out
+    assert f"Clipped: {name}" in out
+    assert "calibrate with a log that holds such readings" in out
+    assert "whichever is larger" in out
+    assert main([*shlex.split(command), "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["beyond"][0]["reached"] == 55.5
+    assert len(xs) == 200
+
+
+def test_what_the_log_s_times_are_taken_for_is_said(place: Path, capsys: pytest.CaptureFixture[str]):
+    """A time column without a unit is a note on stderr; one that ends in _us is in microseconds."""
+    text = (place / "log.csv").read_text().splitlines()
+    rows = [line.split(",", 1) for line in text[1:]]
+    for title, words, last in (
+        ("t_device_us", "the only one that always increases", 5.99),
+        ("t", "has no unit", 5.99e6),
+    ):
+        lines = [f"{k * 10_000},{rest}" for k, (_, rest) in enumerate(rows)]
+        (place / "log.csv").write_text("\n".join([f"{title},{text[0].split(',', 1)[1]}", *lines]) + "\n")
+        assert main(shlex.split("quantize model.npz --calibrate log.csv -o q.npz --json")) == 0
+        out, err = capsys.readouterr()
+        assert f"note: log.csv: time column '{title}'" in err
+        assert words in err
+        assert 4.7 * last / 5.99 < max(w["t_s"] for w in json.loads(out)["worst"]) <= last
 
 
 def test_a_held_out_log_and_several_to_calibrate(place: Path, capsys: pytest.CaptureFixture[str]):
@@ -183,6 +223,33 @@ def test_a_window_model_is_quantized_from_a_log_too(place: Path, capsys: pytest.
     told = json.loads(capsys.readouterr().out)
     assert told["outputs"][0]["held_out"]["readings"] == 120 - 6
     assert edge_lstm.load("q.npz").window == 7
+
+
+def test_readings_that_only_the_quantized_model_fails_at_are_told(place: Path, capsys: pytest.CaptureFixture[str]):
+    """log() of what int8 makes negative in the held-out log: a line with their number, infinite errors in the tables,
+    null in JSON, and the picture is drawn. On the calibration log it is refused in a sentence; nothing is written."""
+    b = Builder()
+    b.output("y", b.map("log", b.dense(b.input("x", 2), W=np.float32([[1, -1]]), b=np.float32([1e-3]))))
+    model = Model(b.build(), channels_for(("x",), (2,)), channels_for(("y",), (1,)))
+    edge_lstm.save(model, "log.npz")
+    rng = np.random.default_rng(0)
+    for name, least in (("good.csv", 0.05), ("bad.csv", 0.0)):
+        base = rng.uniform(-1, 1, 600)
+        rows = zip(base + rng.uniform(least, 0.3, 600), base, strict=True)
+        lines = [f"{k / 100},{one},{two}" for k, (one, two) in enumerate(rows)]
+        Path(name).write_text("\n".join(["time (s),x[0],x[1]", *lines]) + "\n")
+    command = ["quantize", "log.npz", "--calibrate", "good.csv", "--held-out", "bad.csv", "-o", "q.npz"]
+    assert main([*command, "--plot", "error.png"]) == 0
+    said = capsys.readouterr().out
+    assert re.search(r"at \d of them only the quantized model says NaN or infinity", said)
+    assert re.search(r"(?m)^bad.csv .* nan *$", said)
+    assert main([*command, "--json"]) == 0
+    told = json.loads(capsys.readouterr().out)
+    assert told["failed"] > 0
+    assert told["error"] is told["outputs"][0]["held_out"]["rms"] is None
+    code, sentence = failing(capsys, "log.npz", "--calibrate", "bad.csv", "-o", "new.npz")
+    assert code == 2
+    assert "because of dense: keep such layers float32" in sentence
 
 
 def test_a_recording_calibrates_through_its_own_channels(place: Path, capsys: pytest.CaptureFixture[str]):

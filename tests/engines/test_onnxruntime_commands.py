@@ -91,7 +91,7 @@ def test_what_needs_the_machine_is_refused_by_name(folder: Path, capsys: pytest.
     assert main(["explain", "log.csv", "--model", "net.npz", "-o", "gates"]) == 2
     assert "runs with ONNX Runtime, which does not show the gates" in capsys.readouterr().err
     assert main(["firmware", "net.npz"]) == 2
-    assert "operation 0 (onnx test) is not in the C runtime" in capsys.readouterr().err
+    assert "cannot go on a microcontroller: ONNX Runtime runs it as a whole" in capsys.readouterr().err
 
 
 def test_a_forecast_rolls_it_on(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:

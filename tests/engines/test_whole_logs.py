@@ -139,3 +139,115 @@ def test_the_commands(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: p
     assert main(["import", str(path), "--mode", "log", "-o", str(model), *named]) == 0
     with pytest.raises(ConfigError, match="takes whole logs, no single readings"):
         Controller(load(model), parse_config(CONFIG, "robot.toml", Path()))
+
+
+def behind(layer: dict[str, Any], path: Path, width: int = 3, recurrent: bool = True) -> Path:
+    """A layer over time [1, channels, T], and a bidirectional LSTM behind it or nothing."""
+    constants = {**weights(4, width=width, directions=2), "flat": np.array([0, -1, 2 * UNITS])}
+    layer = dict(layer)
+    given = ["xc"]
+    if kernel := layer.pop("kernel", 0):
+        constants["K"] = RNG.normal(0, 0.5, (3, width, kernel)).astype(np.float32)
+        given.append("K")
+    nodes = [
+        node("Transpose", ["x"], ["xc"], perm=[0, 2, 1]),
+        node(layer.pop("op"), given, ["v"], **layer),
+        *([] if recurrent else [node("Transpose", ["v"], ["y"], perm=[0, 2, 1])]),
+    ]
+    if recurrent:
+        nodes += [
+            node("Transpose", ["v"], ["s"], perm=[2, 0, 1]),
+            node("LSTM", ["s", "W", "R"], ["Y"], hidden_size=UNITS, direction="bidirectional"),
+            node("Transpose", ["Y"], ["Yt"], perm=[2, 0, 1, 3]),
+            node("Reshape", ["Yt", "flat"], ["y"]),
+        ]
+    else:
+        constants = {k: v for k, v in constants.items() if k == "K"}
+    return save_graph(path, nodes, constants, {"x": [1, "T", 3]}, {"y": None})
+
+
+# layer, the reading with the first row, readings from row to row
+LAYERS: dict[str, tuple[dict[str, Any], int, int]] = {
+    "strided convolution": ({"op": "Conv", "kernel": 3, "pads": [1, 1], "strides": [2]}, 1, 2),
+    "pooling": ({"op": "MaxPool", "kernel_shape": [3], "strides": [3]}, 3, 3),
+    "no padding": ({"op": "Conv", "kernel": 5}, 5, 1),
+    "a long kernel": ({"op": "Conv", "kernel": 90, "strides": [7]}, 90, 7),
+}
+
+
+@pytest.mark.parametrize("recurrent", [True, False])
+@pytest.mark.parametrize("name", LAYERS)
+def test_rows_in_a_rhythm(name: str, recurrent: bool, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """With strides and without padding each row of ONNX Runtime's comes with the reading that made it, for any length;
+    a log that is too short is refused with the shortest; at `import` nothing differs."""
+    layer, first, every = LAYERS[name]
+    path = behind(layer, tmp_path / "m.onnx", recurrent=recurrent)
+    axis = [] if recurrent else ["--time-axis", "1"]
+    assert main(["import", str(path), "--mode", "log", *axis]) == 0, capsys.readouterr().err
+    model = load(tmp_path / "m.npz")
+    assert (model.ready, model.every) == (first, every)
+    for length in (first, first + 1, first + every, 200, 1500):
+        rows = RNG.normal(0, 1, (length, 3)).astype(np.float32)
+        y = model.stream().run(rows)
+        (theirs,) = onnxruntime_run(path, {"x": rows[None]})
+        assert np.array_equal(y[first - 1 :: every], theirs[0])
+        assert np.isnan(np.delete(y, slice(first - 1, None, every), axis=0)).all()
+    if first > 1:
+        with pytest.raises(ReadingError, match=f"the log was not taken: .* logs of {first} readings or more, this one"):
+            model.stream().run(RNG.normal(0, 1, (first - 1, 3)).astype(np.float32))
+
+
+@pytest.mark.parametrize(
+    "layer",
+    [
+        {"op": "ConvTranspose", "kernel": 2, "strides": [2]},
+        {"op": "Conv", "kernel": 2, "pads": [4, 4]},
+    ],
+)
+def test_rows_of_no_reading_are_refused_at_import(
+    layer: dict[str, Any], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Twice as many rows as readings, or rows before the first: the output is named with its shape, exit code 2."""
+    path = behind(layer, tmp_path / "m.onnx")
+    assert main(["import", str(path), "--mode", "log"]) == 2
+    assert "output 'y' has the shape [1, " in capsys.readouterr().err
+    with pytest.raises(ImportModelError, match=r"for a log of 1,024 readings: .* where its rows belong"):
+        log_model(path)
+
+
+def test_a_time_axis_that_no_layer_follows(tmp_path: Path) -> None:
+    """What is said when a recurrent layer follows no axis is not to say what was said already."""
+    constants = {**weights(1), "shape": np.array([1, 1, 3])}
+    nodes = [
+        node("ReduceMean", ["x"], ["m"], axes=[1], keepdims=1),
+        node("Concat", ["m", "m"], ["s"], axis=0),
+        node("RNN", ["s", "W", "R"], ["y"], hidden_size=UNITS),
+    ]
+    path = save_graph(tmp_path / "m.onnx", nodes, {k: constants[k] for k in "WR"}, {"x": [1, "T", 3]}, {"y": None})
+    with pytest.raises(ImportModelError, match="no recurrent layer's sequence follows axis 1 of the inputs"):
+        log_model(path, time_axis=1)
+
+
+def test_a_model_says_that_it_takes_logs(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """repr names whole logs, windows (of ONNX Runtime too) and strides; `inspect` of a log model speaks of logs."""
+    path = behind(LAYERS["pooling"][0], tmp_path / "m.onnx")
+    model = log_model(path)
+    assert repr(model).endswith("whole logs, an output every 3 readings>")
+    assert repr(import_onnx(window_of_12(tmp_path / "w.onnx"), engine="onnxruntime")).endswith("window of 12>")
+    save(model, tmp_path / "m.npz")
+    assert main(["inspect", str(tmp_path / "m.npz")]) == 0
+    said = " ".join(capsys.readouterr().out.split())
+    assert "whole logs of 3 readings or more at once" in said
+    assert "none: it takes whole logs" in said
+
+
+def test_rows_in_the_other_direction_are_refused(tmp_path: Path) -> None:
+    """An output whose first row is of the newest reading would be placed the wrong way round: refused by name."""
+    constants = {**weights(4, directions=2), **{k: np.array([n]) for k, n in (("a", -1), ("b", -(1 << 40)), ("c", 0))}}
+    nodes = [
+        node("LSTM", ["x", "W", "R"], ["Y"], hidden_size=UNITS, direction="bidirectional"),
+        node("Slice", ["Y", "a", "b", "c", "a"], ["y"]),
+    ]
+    path = save_graph(tmp_path / "m.onnx", nodes, constants, {"x": ["T", 1, 3]}, {"y": None})
+    with pytest.raises(ImportModelError, match="output 'y' has its rows in the other direction"):
+        log_model(path)

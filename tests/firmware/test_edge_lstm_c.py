@@ -13,17 +13,19 @@ import pytest
 from click.testing import CliRunner
 
 from edge_lstm import firmware
+from edge_lstm.assembly import assemble
 from edge_lstm.errors import ProgramError, StateError
 from edge_lstm.firmware import vector_readings
 from edge_lstm.firmware_table import BINARIES, FIELDS, MAPS, REDUCTIONS, ROWS
 from edge_lstm.kernels import layout
 from edge_lstm.model import Model, Policy, channels_for
-from edge_lstm.program import Builder
+from edge_lstm.program import Builder, padded
 from edge_lstm.storage import describe, save
+from edge_lstm.stream import Stream
 from tests.firmware.models import models
 from tests.firmware.toolchain import HERE, SANITIZE, SOURCES, compile_c, need, run
 from tests.nets import network, readings
-from tests.quantized_nets import Integers, cell, quantized_network
+from tests.quantized_nets import SCHEMES, Integers, cell, quantized_network
 
 STEPS = 10_000
 MODELS = models()
@@ -185,6 +187,38 @@ def test_int8_takes_a_quarter_of_the_flash():
     assert small.flash_bytes < 0.28 * whole.flash_bytes
     assert small.arena_bytes < 1.3 * whole.arena_bytes
     assert small.cycles < 0.6 * whole.cycles
+
+
+@pytest.mark.parametrize("scheme", SCHEMES)
+def test_an_exported_arena_holds_what_c_touches(scheme):
+    """The arena of a quantized model is the program's, the slots of the channels' scaling, and C's own scratch; weights
+    for another machine are not even made."""
+    model = quantized_network("gru", scheme, 7, 21, 3)
+    scaled = replace(model, inputs=tuple(replace(c, scale=2.0) for c in model.inputs))
+    scratch = 0 if scheme == "int8-weights" else (8 + 24) // 2  # x and h in whole words, as int16
+    program = model.program.arena_size
+    assert firmware.firmware(model).arena_bytes == 4 * (program + scratch)
+    assert firmware.firmware(scaled).arena_bytes == 4 * (program + 4 * padded(7) + scratch)
+    assert assemble(model, 1).weights.size == 1
+
+
+def test_c_and_python_refuse_the_same_steps(tmp_path):
+    """Of an LSTM whose c' alone is kept, an h' that is no number refuses no step, neither in C nor in Python."""
+    b = Builder()
+    x = b.dense(b.input("x", 1), W=[[3e38], [3e38]], b=[0.0, 0.0])
+    c = b.state("c", 1)
+    w = np.ones((4, 2), np.float32)
+    w[3] = [1, -1]  # o: infinity - infinity
+    _, c_next = b.lstm(x, b.constant([0.0]), c, W=w, R=np.zeros((4, 1)), b=np.zeros(4))
+    b.next(c, c_next)
+    b.output("c", c_next)
+    model = Model(b.build(), channels_for(("x",), (1,)), channels_for(("c",), (1,)), name="c alone")
+    write_models(tmp_path, [model])
+    xs = np.array([[0.1], [2.0], [0.1]], np.float32)
+    ys, statuses = c_run(build(tmp_path, "gcc", "-O2"), 0, xs, outputs=1)
+    assert statuses == [0, 0, 0]
+    for lanes in (4, 8, 16):
+        assert bits(Stream(model, lanes).run(xs)) == bits(ys)
 
 
 def test_feedback_and_policy_are_noted():

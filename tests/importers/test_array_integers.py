@@ -189,6 +189,30 @@ def test_biases_may_be_integers_too():
             {"fc.weight": integers((OUTPUTS, UNITS, 1), 0)},
             "'fc.weight' [3, 12, 1] belongs to no recurrent or dense layer",
         ),
+        *(
+            (
+                {"fc.weight": np.full((OUTPUTS, UNITS), value, dtype)},
+                f"'fc.weight' holds {np.dtype(dtype)}, which is no",
+            )
+            for value, dtype in ((-(2**63), np.int64), (2**64 - 1, np.uint64), (1, np.int16), (1, np.int32))
+        ),
+        (
+            {"fc.bias": np.ones(OUTPUTS, np.int64), "fc.bias.scale": np.float32(1)},
+            "'fc.bias' holds int64, which is no such integer: int8, uint8, int16, uint16, int32",
+        ),
+        (
+            {"fc.weight.scale": np.float32(2.0**125)},
+            "'fc.weight' times its scale, 4.254e+37, is beyond what float32 holds",
+        ),
+        (
+            {"fc.bias": np.full(OUTPUTS, 2**31 - 1, np.int32), "fc.bias.scale": np.float32(1e30)},
+            "'fc.bias' times its scale, 1e+30, is beyond what float32 holds",
+        ),
+        (
+            {"fc.weight.scale": np.float32(1e20), "fc.input_scale": np.float32(1e20)},
+            "layer 'fc': the scale of its weights times that of its activations, 1e+20, is inf in float32",
+        ),
+        ({"fc.weight.scale": np.float32(1e-30), "fc.input_scale": np.float32(1e-30)}, "is 0.0 in float32"),
         ({"lstm.weight_hh_l0": integers((4 * UNITS, UNITS - 1), 0)}, "48 rows of gates for 11 units"),
         ({"lstm.weight_ih_l0": integers((4 * UNITS - 1, INPUTS), 0)}, "must be one number or [47]"),
         (
@@ -209,8 +233,8 @@ def test_biases_may_be_integers_too():
     ],
 )
 def test_integers_without_a_meaning_are_refused(change: dict[str, Any], words: str):
-    """Scales that are none, shapes that do not fit, zero points out of range, keys that belong to nothing: one sentence
-    that names the array."""
+    """Scales that are none or lead out of float32, shapes and types that do not fit, zero points out of range, keys
+    that belong to nothing: one sentence that names array or layer, and no warning of NumPy's."""
     weights = {key: value for key, value in (torch_weights() | change).items() if value is not None}
     with pytest.raises(ImportModelError) as error:
         edge_lstm.from_arrays(weights)

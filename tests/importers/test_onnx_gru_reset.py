@@ -116,15 +116,23 @@ def test_the_option_without_a_gru_is_an_error(tmp_path: Path) -> None:
 
 
 def test_on_the_command_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """`import` says the warning, takes the option, checks the result against the changed graph, and `inspect` shows
-    what was decided."""
+    """`import` says the warning, takes the option, checks the result against the changed graph and says so, as `verify`
+    does, and `inspect` shows what was decided."""
     path, out = gru_file(tmp_path / "m.onnx", "pytorch", "2.10.0"), tmp_path / "m.npz"
     with warnings.catch_warnings():
         warnings.simplefilter("default")
         assert main(["import", str(path), "-o", str(out)]) == 0
-    assert "linear_before_reset is 0" in capsys.readouterr().err
-    assert main(["import", str(path), "-o", str(out), "--linear-before-reset", "1"]) == 0
-    assert "compared with ONNX Runtime" in capsys.readouterr().out
+    printed = capsys.readouterr()
+    assert "linear_before_reset is 0" in printed.err
+    told = "compared with linear_before_reset = {} in every GRU, as asked at import, in the graph too"
+    assert told[:34] not in printed.out
+    for value in ("0", "1"):
+        assert main(["import", str(path), "-o", str(out), "--linear-before-reset", value]) == 0
+        printed = capsys.readouterr()
+        assert "compared with ONNX Runtime" in printed.out
+        assert told.format(value) in printed.out
+        assert main(["verify", str(out), "--against", str(path)]) == 0
+        assert told.format(value) in capsys.readouterr().out
     assert main(["inspect", str(out), "--json"]) == 0
     assert json.loads(capsys.readouterr().out)["provenance"]["graph"]["linear_before_reset"] == 1
     weights = tmp_path / "w.npz"

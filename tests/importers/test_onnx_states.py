@@ -43,6 +43,16 @@ def test_dataflow_proves_pairs_whatever_the_names_say(tmp_path: Path) -> None:
     assert {i: s["output"] for i, s in states.items()} == {"a": "p", "b": "q"}
 
 
+def test_a_wish_that_contradicts_the_proof_is_refused(tmp_path: Path) -> None:
+    """States said crosswise are refused where the recurrent layers show what becomes of an input, and the right pair is
+    named; said rightly they are taken."""
+    path = lstm_step(tmp_path / "m.onnx", ("h_in", "c_in", "h_out", "c_out"))
+    with pytest.raises(ImportModelError, match=r"'c_out' is not the next value of input 'h_in'.*make 'h_out'"):
+        import_onnx(path, states={"h_in": "c_out", "c_in": "h_out"})
+    states = import_onnx(path, states={"h_in": "h_out", "c_in": "c_out"}).provenance["states"]
+    assert {i: s["reason"] for i, s in states.items()} == {"h_in": "as asked", "c_in": "as asked"}
+
+
 def test_a_state_in_steps_equals_the_sequence(tmp_path: Path) -> None:
     """Carrying the states by hand through the step graph is what the program does by itself."""
     program = import_onnx(lstm_step(tmp_path / "m.onnx", ("h", "c", "h_next", "c_next"))).program

@@ -11,8 +11,10 @@ import pytest
 
 import edge_lstm
 from edge_lstm.cli import main
+from edge_lstm.cli.report import run_lines
 from edge_lstm.errors import ImportModelError
 from edge_lstm.importers import import_onnx
+from edge_lstm.runtime import Summary
 from edge_lstm.verification import verify
 from tests.importers.onnx_files import node, onnxruntime_run, save
 from tests.importers.stacks import Stack, agrees, random_lengths, random_stack, runtime
@@ -163,3 +165,23 @@ def test_random_stacks(tmp_path: Path, seed: int) -> None:
     model = import_onnx(path, engine="machine")
     assert model.every == pace
     assert agrees(model, path, *random_lengths(seed, model)) > 0
+
+
+@pytest.mark.parametrize(
+    ("make", "sentence"),
+    [
+        (
+            lambda s: s.conv(3, stride=3).recurrent("LSTM"),
+            "40 of 60 readings had no output: one comes every 3 readings",
+        ),
+        (lambda s: s.conv(3).recurrent("LSTM"), "40 readings had no output yet: the first comes with reading 3"),
+    ],
+)
+def test_a_run_says_why_readings_had_no_output(tmp_path: Path, make: Callable[[Stack], Stack], sentence: str) -> None:
+    """No window is spoken of where there is none: the summary of `run` and `replay` names the stride or the first."""
+    model = import_onnx(make(Stack(1)).save(tmp_path / "m.onnx"), engine="machine")
+    counts = dict.fromkeys(("missing", "refused", "unusable", "filled", "patched", "overdue", "forgotten"), 0)
+    counts |= {"waiting": 40, "superseded": 0}
+    times = (None, None, None)
+    summary = Summary("m", model.digest, "", 0.6, 60, 60, 0, 0, {}, 0, 0, 0, *times, counts, {})
+    assert sentence in run_lines(summary, model)

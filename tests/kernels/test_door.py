@@ -138,6 +138,90 @@ def test_a_wrong_number_of_lanes_is_named(monkeypatch):
         door.default_lanes.__wrapped__()
 
 
+TOGETHER = """
+import threading
+import numba
+from edge_lstm.kernels import compile
+from numba.core.codegen import JITCodeLibrary
+from tests.nets import network
+
+def take_none(kinds, frame):
+    return 0
+
+real, untouched, made = compile.compile_object, JITCodeLibrary._finalize_specific, []
+# Instead of the whole machine something that is soon compiled.
+compile.compile_object = lambda lanes: made.append(lanes) or real(lanes, run=numba.njit(take_none))
+model, streams, results, own = network(), [], [], []
+done = threading.Event()
+
+def compile_own():
+    while not done.is_set() or len(own) < 3:
+        number = len(own)
+        own.append(numba.njit(lambda x: x * 2 + number)(3.0) == 6.0 + number)
+
+def first_stream():
+    streams.append(model.stream())
+    results.append(streams[-1].step([1.0] * 8).size)
+
+other, threads = threading.Thread(target=compile_own), [threading.Thread(target=first_stream) for _ in range(2)]
+for thread in (other, *threads):
+    thread.start()
+for thread in threads:
+    thread.join()
+done.set()
+other.join()
+print(len(made), results, all(own), JITCodeLibrary._finalize_specific is untouched, numba.njit(lambda x: x + 1)(1))
+"""
+
+
+def test_threads_that_start_with_a_cold_cache_compile_once_and_leave_numba_whole(cache):
+    """Two threads make their first stream with nothing in the cache while a third compiles functions of its own: the
+    machine is compiled once, all functions are right, and Numba compiles as before."""
+    command = [sys.executable, "-X", "faulthandler", "-c", TOGETHER]
+    environment = {"EDGE_LSTM_CACHE_DIR": str(cache)}
+    done = subprocess.run(command, env=environment, cwd=ROOT, capture_output=True, text=True, check=True, timeout=120)
+    assert done.stdout.split("\n")[0] == "1 [4, 4] True True 2"
+
+
+SWITCH = """
+import sys
+from edge_lstm.errors import CacheError
+from edge_lstm.kernels import door
+try:
+    found = door._in_python()
+except CacheError as error:
+    found = error
+print(found, "numba" in sys.modules)
+import numba
+print(bool(numba.config.DISABLE_JIT), door._in_python())
+"""
+
+
+@pytest.mark.parametrize(
+    ("value", "expected"),
+    [
+        ("0", ["False False", "False False"]),
+        ("", ["False False", "False False"]),
+        ("1", ["True False", "True True"]),
+        (" 2", ["True False", "True True"]),
+        ("true", ["NUMBA_DISABLE_JIT is 'true'; Numba takes 0 or 1 False", "False False"]),
+    ],
+)
+def test_numbas_switch_is_read_as_numba_reads_it(value, expected):
+    """NUMBA_DISABLE_JIT means what it means to Numba, before Numba is imported and afterwards; what Numba cannot read
+    is an error that says so."""
+    done = subprocess.run(
+        [sys.executable, "-W", "ignore", "-c", SWITCH],
+        env={"NUMBA_DISABLE_JIT": value},
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=True,
+        timeout=120,
+    )
+    assert done.stdout.splitlines() == expected
+
+
 BECOME_NOBODY = """
 import os
 import numba

@@ -9,10 +9,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from edge_lstm.assembly import assemble
 from edge_lstm.errors import ProgramError, StateError
 from edge_lstm.kinds import MOST_INPUTS, most
 from edge_lstm.model import Model, channels_for
-from edge_lstm.program import Builder
+from edge_lstm.program import MAX_ARENA, Builder
 from edge_lstm.stream import Stream, Streams
 from tests.kernels.exact import Exact, fma
 from tests.nets import readings
@@ -84,6 +85,25 @@ def test_a_quantized_dense_layer_over_rows_is_the_layer_for_each_row(scheme):
         got = Stream(model, lanes).step(value)
         assert got[:105].tobytes() == expected.tobytes()
         assert (got[105:] == 7).all()
+
+
+@pytest.mark.parametrize(("scheme", "rows"), [("int8", 4), ("int16", 4), ("int16", 1000)])
+def test_rows_of_integers_take_little_room(scheme, rows):
+    """Many rows of one input lie close together in the arena and have the bits of the exact twin; where all that a
+    model needs would be too much, a sentence says how much."""
+    b, w = Builder(), Integers(scheme, 0, 1)
+    x = b.input("x", rows)
+    b.output("y", b.quantized_dense(x, scheme=scheme, weights=w(1, 1, None, "b"), rows=rows))
+    behind = b.constant(np.full(16, 7.0))
+    b.output("behind", behind)
+    model = Model(b.build(), channels_for(("x",), (rows,)), channels_for(("y", "behind"), (rows, 16)))
+    xs = readings(1, rows)
+    for lanes in (4, 8, 16):
+        assert Stream(model, lanes).run(xs).tobytes() == Exact(model).run(xs).tobytes()
+        assert assemble(model, lanes).arena.size <= model.program.arena_size + 4 * rows + 64
+    windows = MAX_ARENA // model.program.arena_size
+    with pytest.raises(ProgramError, match=rf"arena would need \d+ values; {MAX_ARENA} is the most"):
+        assemble(dataclasses.replace(model, window=min(windows, 1 << 20)), 16)
 
 
 def one_sum(scheme: str, inputs: int, sign: int) -> Model:
