@@ -326,6 +326,8 @@ def oracle(model: Model, graph: OnnxGraph, rows: Array) -> tuple[npt.NDArray[np.
     if graph.length and graph.states:
         return _chunks(graph, rows, graph.length)
     length = min(graph.length or len(rows), len(rows))
+    if length < model.ready:  # there a layer may get an empty sequence, which ends the process in ONNX Runtime
+        return np.empty(0, np.int64), np.empty((0, 0))
     # With which reading place 0 of an output comes; None: only the newest is there.
     firsts = [None if a["time"] is None else a.get("first", 1) for a in graph.outputs.values()]
 

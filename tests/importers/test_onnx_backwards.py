@@ -16,6 +16,7 @@ import pytest
 from edge_lstm.errors import ImportModelError
 from edge_lstm.importers import import_onnx
 from edge_lstm.model import Model
+from edge_lstm.verification import verify
 from tests.importers.heads import i64
 from tests.importers.onnx_files import Array, node, onnxruntime_run, save
 
@@ -153,3 +154,13 @@ def test_the_guard_changes_nothing_else(tmp_path: Path) -> None:
     for t in range(6, 12):
         expected = onnxruntime_run(path, {"x": rows[t - 6 : t + 1, None]})[0].reshape(-1)
         assert np.array_equal(y[t], expected)
+
+
+def test_a_log_too_short_to_be_compared(tmp_path: Path) -> None:
+    """The machine runs the same graph from its second reading on; a log of one is no log to compare."""
+    path = neighbours(tmp_path / "m.onnx", "GRU", "Tanh")
+    model = import_onnx(path)
+    assert model.ready == 2
+    assert verify(model, path, log=draw(30, 3), short=True).ok
+    with pytest.raises(ImportModelError, match="of 1 readings is too short"):
+        verify(model, path, log=draw(1, 3), short=True)
