@@ -118,7 +118,12 @@ def _channel_out(c: Channel) -> dict[str, Any]:
 
 
 def write_whole(path: Path, content: bytes) -> None:
-    """Write a file so that it is there whole or not at all, also after a power cut. Raises OSError."""
+    """Write a file so that it is there whole or not at all, also after a power cut. What is there and is no ordinary
+    file (a pipe, /dev/stdout) is written to, not replaced. Raises OSError."""
+    path = path.resolve()
+    if path.exists() and not path.is_file():
+        path.write_bytes(content)
+        return
     file = tempfile.NamedTemporaryFile(dir=path.parent, prefix=f".{path.name}.", delete=False)  # noqa: SIM115
     try:
         with file:

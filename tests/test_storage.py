@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import zipfile
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -230,6 +231,20 @@ def test_saving_is_whole_or_not_at_all(tmp_path, monkeypatch):
         edge_lstm.save(network(seed=2), path)
     assert path.read_bytes() == before
     assert [p.name for p in tmp_path.iterdir()] == ["m.npz"]
+
+
+@pytest.mark.skipif(not Path("/dev/full").is_char_device(), reason="needs /dev/full")
+def test_a_device_is_written_to_and_not_replaced(tmp_path):
+    """/dev/full stands for a disk without room: an error that names it, and it is still a device; a link to a file
+    stays a link."""
+    model = network("lstm")
+    with pytest.raises(ModelFileError, match=r"^/dev/full: cannot be written: No space left on device$"):
+        edge_lstm.save(model, "/dev/full")
+    assert Path("/dev/full").is_char_device()
+    (tmp_path / "link.npz").symlink_to(tmp_path / "file.npz")
+    edge_lstm.save(model, tmp_path / "link.npz")
+    assert (tmp_path / "link.npz").is_symlink()
+    assert edge_lstm.load(tmp_path / "file.npz").digest == model.digest
 
 
 def test_saving_into_a_folder_that_is_not_there_says_so(tmp_path):

@@ -102,11 +102,11 @@ def command(source: Path, output: Path | None, as_json: bool, **options: Any) ->
     if model.program.onnx:
         model = replace(model, provenance={**model.provenance, "cost": _price(model)})
     from edge_lstm.cli.inspect import describe, time_meaning
-    from edge_lstm.storage import save
+    from edge_lstm.storage import content, write_whole
 
     checked = None if source.suffix.lower() != ".onnx" or options["no_verify"] else _checked(model, source)
     with writing(output):
-        save(model, output)
+        write_whole(output, content(model))
     if as_json:
         print_json(describe(model) | {"file": str(output), "bytes": output.stat().st_size})
         return

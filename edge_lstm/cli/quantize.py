@@ -64,7 +64,7 @@ def command(
     The report says how far each output is from the float32 model, where, because of which layer, and what to keep.
     """
     from edge_lstm.quantization import quantize, report
-    from edge_lstm.storage import load, save
+    from edge_lstm.storage import content, load, write_whole
 
     plot = options["plot"]
     check_writable(output)
@@ -87,7 +87,7 @@ def command(
         with writing(plot):
             plot_quantize(loaded, quantized, max(held, key=lambda log: len(log.xs)), found.scheme, plot)
     with writing(output):
-        save(quantized, output)
+        write_whole(output, content(quantized))
     if as_json:
         print_json(found.as_dict() | {"file": str(output), "plot": str(plot) if plot else None} | _made(quantized))
     else:

@@ -15,6 +15,7 @@ from edge_lstm.cli import main
 from tests import small_robot
 
 EDGE_LSTM = [sys.executable, "-m", "edge_lstm.cli"]
+EXAMPLES = Path(__file__).parents[2] / "edge_lstm" / "examples"
 
 
 def edge_lstm(*arguments: object, **more: object) -> subprocess.CompletedProcess[str]:
@@ -186,10 +187,15 @@ def test_no_permission_is_said(place: Path, failing):
 
 def test_a_full_disk_is_said(place: Path, failing):
     """/dev/full stands for a disk without room: exit code 4 and the file's name; it is still a device afterwards."""
-    code, sentence = failing("replay", place / "log.csv", "--model", place / "model.npz", "-o", "/dev/full")
-    assert code == 4
-    assert "/dev/full" in sentence
-    assert Path("/dev/full").is_char_device()
+    for command in (
+        ("replay", place / "log.csv", "--model", place / "model.npz"),
+        ("import", EXAMPLES / "slip_stall.onnx", "--no-verify"),
+        ("firmware", place / "model.npz"),
+    ):
+        code, sentence = failing(*command, "-o", "/dev/full")
+        assert code == 4, sentence
+        assert "/dev/full" in sentence
+        assert Path("/dev/full").is_char_device()
 
 
 def test_replay_of_a_table_writes_time_readings_and_outputs(place: Path):
