@@ -35,6 +35,11 @@ class ProgramError(EdgeLstmError):
 class ImportModelError(EdgeLstmError):
     """A trained model cannot be brought in; the message names node, operator, attribute and value."""
 
+    # For the importers, which try several readings of a graph and tell the error that came furthest:
+    progress: float = 0.0  # nodes that were understood before it
+    loop: bool = False  # a loop written out in time was assumed
+    reach: int = 0  # readings that the graph looks back, or compares its length with
+
 
 class UnsupportedError(ImportModelError):
     """The machine cannot hold a network: an operator, an attribute or a type is not there. ONNX Runtime may run it."""

@@ -64,11 +64,6 @@ class Drawing:
 # --- drawing ----------------------------------------------------------------------------------------------------------
 
 
-def progress_of(error: ImportModelError) -> float:
-    """How many nodes were lowered before it."""
-    return float(getattr(error, "progress", 0.0))
-
-
 class UnclearError(ImportModelError):
     """More than one axis could be time; the caller must say which."""
 
@@ -81,7 +76,7 @@ def unclear(graph: Graph, candidates: list[Axes]) -> UnclearError:
         f"which axis of the inputs {', '.join(map(str, graph.inputs))} is time is not clear: say"
         f" time_axis={' or '.join(said)} (--time-axis)"
     )
-    error.progress = float(len(graph.nodes))  # type: ignore[attr-defined]
+    error.progress = float(len(graph.nodes))
     return error
 
 
@@ -91,7 +86,7 @@ def draw(source: Source, axes: Axes, sizes: tuple[int, int], pairs: Pairs, trace
     try:
         return _draw(source, axes, sizes, pairs, traced, loops=True)
     except Misfit as error:
-        if not getattr(error, "loop", False):
+        if not error.loop:
             raise
         try:
             return _draw(source, axes, sizes, pairs, traced, loops=False)
@@ -120,7 +115,7 @@ def _draw(
                 (c.op, c.newer, c.ids, c.shape) == (carry.op, carry.newer, carry.ids, carry.shape) for c in carries
             )
             if known or len(carries) >= MAX_CARRIES:
-                lag.progress, lag.loop = float(low.progress), True  # type: ignore[attr-defined]
+                lag.progress, lag.loop = float(low.progress), True
                 raise
             carries.append(carry)
         except ImportModelError as error:
@@ -130,8 +125,8 @@ def _draw(
                 text += f" (open dimensions are tried with the sizes {' and '.join(sizes_shown)})"
             told = type(error)(text) if isinstance(error, (Misfit, UnsupportedError)) else ImportModelError(text)
             progress = low.progress + 0.5 * isinstance(error, ProvenMisfit)
-            told.progress, told.loop = progress, bool(carries)  # type: ignore[attr-defined]
-            told.reach = low.horizon  # type: ignore[attr-defined]
+            told.progress, told.loop = progress, bool(carries)
+            told.reach = low.horizon
             raise told from None
 
 
@@ -242,7 +237,7 @@ def draw_whole(source: Source, window: int | None, least: int, sizes: tuple[int,
             for name, tags in drawing.outputs.items():
                 newest(name, tags, drawing.low)
         except ImportModelError as error:
-            if failed is None or progress_of(error) > progress_of(failed):
+            if failed is None or error.progress > failed.progress:
                 failed = error
             continue
         if drawing.low.ordered:
@@ -299,7 +294,7 @@ def _draw_window(source: Source, axes: Axes, length: int, sizes: tuple[int, int]
     try:
         drawing = _finished(low, graph, values, inputs, [])
     except ImportModelError as error:
-        error.progress = low.progress  # type: ignore[attr-defined]
+        error.progress = low.progress
         raise
     for name, ids in given.items():
         if any(np.isin(port.before, ids).any() for port in low.ports):

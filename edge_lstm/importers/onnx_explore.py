@@ -19,7 +19,7 @@ import numpy as np
 from edge_lstm.errors import ImportModelError
 from edge_lstm.importers.onnx_axes import LEAST, Axes, assignments, witness
 from edge_lstm.importers.onnx_clocks import ALWAYS, Clock
-from edge_lstm.importers.onnx_draw import Drawing, Source, draw, progress_of, unclear
+from edge_lstm.importers.onnx_draw import Drawing, Source, draw, unclear
 from edge_lstm.importers.onnx_shown import newest, shown
 from edge_lstm.importers.onnx_states import Pairs, pair_states
 from edge_lstm.importers.onnx_tags import ENDED, Misfit, ProvenMisfit
@@ -92,9 +92,9 @@ def explore(source: Source, asked: Mapping[str, str] | None, sizes: tuple[int, i
                 unsaid = unsaid or error.error
             continue
         except Misfit as error:
-            reach = max(reach, getattr(error, "reach", 0))
+            reach = max(reach, error.reach)
             # Of two that came equally far, the one that took an axis for time says more.
-            far = progress_of(error) + 0.25 * (axes.length != 1)
+            far = error.progress + 0.25 * (axes.length != 1)
             if furthest is None or far > reached:
                 furthest, reached = error, far
             continue
@@ -119,7 +119,7 @@ def explore(source: Source, asked: Mapping[str, str] | None, sizes: tuple[int, i
             raise unclear(source.graph, [f.axes for f in equal])
         return equal[0]
     if furthest is not None:
-        furthest.reach = reach  # type: ignore[attr-defined]
+        furthest.reach = reach
         raise furthest
     shapes = ", ".join(str(v) for v in source.graph.inputs)
     raise ImportModelError(f"no axes of the inputs {shapes} can be time and batch; at most two dimensions may be open")
@@ -131,7 +131,7 @@ def _attempt(source: Source, axes: Axes, asked: Mapping[str, str] | None, sizes:
     try:
         return _remembering(source, axes, asked, drawing)
     except Misfit as error:
-        error.reach = drawing.low.horizon  # type: ignore[attr-defined]
+        error.reach = drawing.low.horizon
         raise
 
 
@@ -142,7 +142,7 @@ def _remembering(source: Source, axes: Axes, asked: Mapping[str, str] | None, dr
         for name, tags in drawing.outputs.items():
             newest(name, tags, low)
     except Misfit as error:
-        error.progress = float(len(source.graph.nodes))  # type: ignore[attr-defined]
+        error.progress = float(len(source.graph.nodes))
         raise
     try:
         pairs = pair_states(drawing.inputs, drawing.outputs, source.graph.inputs, low, asked)
@@ -172,14 +172,14 @@ class UnclearState(Exception):
 def _sure(text: str) -> ProvenMisfit:
     """One that counts more than any that stopped at a node."""
     error = ProvenMisfit(text)
-    error.progress = math.inf  # type: ignore[attr-defined]
+    error.progress = math.inf
     return error
 
 
 def _misfit(text: str) -> Misfit:
     """One that counts less than any that stopped at a node."""
     error = Misfit(text)
-    error.progress = 0.0  # type: ignore[attr-defined]
+    error.progress = 0.0
     return error
 
 
@@ -192,7 +192,7 @@ def settle(source: Source, asked: Mapping[str, str] | None, dims: set[int]) -> F
             found = explore(source, asked, (length, witness(dims, length + 1 if length < LONG else LEAST)))
             far = found.drawing.low.horizon
         except ImportModelError as error:
-            first, far = error, int(getattr(error, "reach", 0))
+            first, far = error, error.reach
         if found is not None and far < length:
             return found
         if found is None and first is not None and (far < length or far > MOST_REACH):

@@ -24,7 +24,6 @@ from edge_lstm.importers.onnx_draw import (
     UnclearError,
     draw,
     draw_whole,
-    progress_of,
 )
 from edge_lstm.importers.onnx_explore import prove_open, rhythm, settle
 from edge_lstm.importers.onnx_graph import Graph, OnnxFile, Value
@@ -134,14 +133,14 @@ def _by_engine(path: str | Path, file: OnnxFile, wish: Wish, engine: str) -> _Im
         try:
             return import_kept(path, file, wish, "asked for", _import(file, wish)[3]["graph"])
         except UnsupportedError as error:
-            return import_kept(path, file, wish, "asked for", reach=getattr(error, "reach", 0))
+            return import_kept(path, file, wish, "asked for", reach=error.reach)
     try:
         return _import(file, wish)
     except UnsupportedError as error:
         if engine == "machine":
             raise
         try:
-            return import_kept(path, file, wish, str(error), reach=getattr(error, "reach", 0))
+            return import_kept(path, file, wish, str(error), reach=error.reach)
         except EdgeLstmError as other:
             raise ImportModelError(f"{error}. ONNX Runtime cannot stand in: {other}") from None
 
@@ -162,7 +161,7 @@ def _import(file: OnnxFile, wish: Wish) -> _Imported:
         except NoWindowError:
             raise error from None
         except ImportModelError as other:
-            further = isinstance(other, UnclearError) or progress_of(other) > progress_of(error)
+            further = isinstance(other, UnclearError) or other.progress > error.progress
             raise (other if further and isinstance(error, Misfit) else error) from None
 
 
