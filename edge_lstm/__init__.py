@@ -12,32 +12,32 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from edge_lstm.analysis.verify import verify
+    from edge_lstm.core.model import Channel, Feedback, Model, Policy
+    from edge_lstm.core.storage import load, save
     from edge_lstm.errors import EdgeLstmError
-    from edge_lstm.gaps import Filler
     from edge_lstm.importers import from_arrays, import_onnx
-    from edge_lstm.model import Channel, Feedback, Model, Policy
     from edge_lstm.quantization import quantize
-    from edge_lstm.sequence import Translator
-    from edge_lstm.storage import load, save
-    from edge_lstm.stream import Stream, Streams
-    from edge_lstm.verification import verify
+    from edge_lstm.streams.missing import Filler
+    from edge_lstm.streams.seq2seq import Translator
+    from edge_lstm.streams.stream import Stream, Streams
 
 _HOMES = {
-    "Channel": "edge_lstm.model",
+    "Channel": "edge_lstm.core.model",
     "EdgeLstmError": "edge_lstm.errors",
-    "Feedback": "edge_lstm.model",
-    "Filler": "edge_lstm.gaps",
-    "Model": "edge_lstm.model",
-    "Policy": "edge_lstm.model",
-    "Stream": "edge_lstm.stream",
-    "Streams": "edge_lstm.stream",
-    "Translator": "edge_lstm.sequence",
+    "Feedback": "edge_lstm.core.model",
+    "Filler": "edge_lstm.streams.missing",
+    "Model": "edge_lstm.core.model",
+    "Policy": "edge_lstm.core.model",
+    "Stream": "edge_lstm.streams.stream",
+    "Streams": "edge_lstm.streams.stream",
+    "Translator": "edge_lstm.streams.seq2seq",
     "from_arrays": "edge_lstm.importers",
     "import_onnx": "edge_lstm.importers",
-    "load": "edge_lstm.storage",
+    "load": "edge_lstm.core.storage",
     "quantize": "edge_lstm.quantization",
-    "save": "edge_lstm.storage",
-    "verify": "edge_lstm.verification",
+    "save": "edge_lstm.core.storage",
+    "verify": "edge_lstm.analysis.verify",
 }
 
 __all__ = [

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from firmware_bridge.errors import ActionError, DictionaryError
-from firmware_bridge.framing import MAX_PAYLOAD
+from firmware_bridge.links.own.framing import MAX_PAYLOAD
 from firmware_bridge.messages import Action
 
 # type name → struct code, least and greatest raw value

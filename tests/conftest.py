@@ -13,7 +13,7 @@ def pytest_sessionstart(session: pytest.Session) -> None:
     """Fill the cache for every number of lanes that tests use."""
     if hasattr(session.config, "workerinput") or session.config.option.collectonly:
         return
-    from edge_lstm.kernels import door
+    from edge_lstm.engines.native import loader
 
     for lanes in (4, 8, 16):
-        door.warm(lanes)
+        loader.warm(lanes)

@@ -1,10 +1,10 @@
 """Runs models under emulated Arm CPUs and compares every bit of outputs and states with this machine's.
 
-For each model and number of lanes the frame that this machine executes (`edge_lstm/memory.py`) is dumped, executed
-here, and executed by the same machine compiled for Arm, linked with a small C program (`arm_driver.c`), under QEMU.
-Where their hash is kept in `tests/vectors/hashes.json`, the outputs are compared with it too, so with every way of
-taking steps (`bit_hashes.py`). Before that, the loops over inputs are printed and their vector instructions checked.
-Exit code 1: a difference, or a loop without vector instructions.
+For each model and number of lanes the frame that this machine executes (`engines/native/session.py`) is dumped,
+executed here, and executed by the same machine compiled for Arm, linked with a small C program (`arm_driver.c`), under
+QEMU. Where their hash is kept in `tests/vectors/hashes.json`, the outputs are compared with it too, so with
+every way of taking steps (`bit_hashes.py`). Before that, the loops over inputs are printed and their vector
+instructions checked. Exit code 1: a difference, or a loop without vector instructions.
 """
 
 from __future__ import annotations
@@ -23,9 +23,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from edge_lstm.assembly import aligned
-from edge_lstm.kernels import layout
-from edge_lstm.memory import Memory
+from edge_lstm.engines.native.kernels import abi
+from edge_lstm.engines.native.layout import aligned
+from edge_lstm.engines.native.session import Memory
 from tools import arm_machine, bit_hashes
 from tools.arm_models import Case
 
@@ -120,7 +120,7 @@ class Emulated:
     def __init__(self, cpu: str, lanes: int, folder: Path) -> None:
         self._cpu, self._folder, self._program = cpu, folder, folder / "machine"
         (folder / "machine.o").write_bytes(arm_machine.object_for(cpu, lanes))
-        fields = [f"-D{name}={getattr(layout, name)}" for name in ADDRESSES]
+        fields = [f"-D{name}={getattr(abi, name)}" for name in ADDRESSES]
         source = Path(__file__).with_name("arm_driver.c")
         command = [COMPILER, "-O1", "-Wall", "-static", *fields, f"-DADDRESSES={','.join(ADDRESSES)}"]
         subprocess.run([*command, source, folder / "machine.o", "-o", self._program, "-lm"], check=True)

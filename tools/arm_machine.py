@@ -1,4 +1,4 @@
-"""The machine (`edge_lstm/kernels`) compiled for Arm on any computer, and the loops of its layers to look at.
+"""The machine (`engines/native/kernels`) compiled for Arm on any computer, and the loops of its layers to look at.
 
 Its rule: what is compiled is the code that Numba makes here, retargeted; nothing is written for Arm by hand. It runs
 nothing: `arm_bits.py` does.
@@ -14,7 +14,7 @@ from typing import Any
 
 import llvmlite.binding as llvm
 
-from edge_lstm.kernels.compile import inline, machine_code
+from edge_lstm.engines.native.kernels.compile import inline, machine_code
 
 # Raspberry Pi 4; Raspberry Pi 5 and Jetson Orin (its A78AE is an A76's heir); with the instructions that each has for
 # sums of integers (`kernels/integers.py`).

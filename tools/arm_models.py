@@ -10,10 +10,10 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from edge_lstm.model import Channel, Model, channels_for
-from edge_lstm.program import BINARY_FUNCTIONS, MAP_FUNCTIONS, REDUCE_FUNCTIONS, Builder
-from tests.nets import Weights, cell, network
-from tests.quantized_nets import Integers, quantized_network
+from edge_lstm.core.model import Channel, Model, channels_for
+from edge_lstm.core.program import BINARY_FUNCTIONS, MAP_FUNCTIONS, REDUCE_FUNCTIONS, Builder
+from tests.support.nets import Weights, cell, network
+from tests.support.quantized_nets import Integers, quantized_network
 
 
 @dataclass(frozen=True)

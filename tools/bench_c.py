@@ -24,10 +24,10 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from edge_lstm.firmware import firmware
-from edge_lstm.model import Model
-from tests.nets import network, readings
-from tests.quantized_nets import quantized_network
+from edge_lstm.core.model import Model
+from edge_lstm.firmware.export import firmware
+from tests.support.nets import network, readings
+from tests.support.quantized_nets import quantized_network
 
 Floats = npt.NDArray[np.float32]
 ROOT = Path(__file__).parent.parent

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from edge_lstm.kernels import door
+from edge_lstm.engines.native import loader
 from tools.bench_network import INPUTS, OUTPUTS, Contender, Floats, Network
 
 
@@ -160,8 +160,8 @@ def by_c_same_door(network: Network, folder: Path, streams: int) -> Contender:
     handle = new(INPUTS, network.units, OUTPUTS, *arrays)
     x, y = np.zeros(INPUTS, np.float32), np.zeros(OUTPUTS, np.float32)
     frame = np.array([handle, x.ctypes.data, y.ctypes.data], np.int64)
-    method = door._method(ctypes.cast(step, ctypes.c_void_p).value or 0, b"step")
-    call: Any = door._bind(method, frame.ctypes.data)
+    method = loader._method(ctypes.cast(step, ctypes.c_void_p).value or 0, b"step")
+    call: Any = loader._bind(method, frame.ctypes.data)
     reading: Any = memoryview(x)  # type: ignore[arg-type]
     kept = (library, method, frame)  # as long as the function below
 

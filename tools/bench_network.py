@@ -14,8 +14,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from edge_lstm.model import Model, channels_for
-from edge_lstm.program import Builder
+from edge_lstm.core.model import Model, channels_for
+from edge_lstm.core.program import Builder
 
 Floats = npt.NDArray[np.float32]
 INPUTS, OUTPUTS = 8, 4

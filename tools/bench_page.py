@@ -13,7 +13,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
-from edge_lstm.kernels import door
+from edge_lstm.engines.native import loader
 from tools import bench_aims, bench_measure
 from tools.bench_peers import GENERAL, OURS, OURS_INT8
 
@@ -49,7 +49,7 @@ def machine() -> dict[str, str]:
     names = re.findall(r"^model name\s*: (.*)", text, re.M)
     found["CPU"] = f"{names[0] if names else platform.processor()}, {os.cpu_count()} cores, one used"
     widest = [flag for flag in ("avx512f", "avx512_vnni", "avx2", "asimd") if re.search(rf"\b{flag}\b", text)]
-    found["vectors"] = f"{door.default_lanes()} lanes; the CPU has {', '.join(widest)}"
+    found["vectors"] = f"{loader.default_lanes()} lanes; the CPU has {', '.join(widest)}"
     for cache in sorted(Path("/sys/devices/system/cpu/cpu0/cache").glob("index*")):
         level, kind, size = ((cache / name).read_text().strip() for name in ("level", "type", "size"))
         if kind != "Instruction":

@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from edge_lstm.model import Model
+from edge_lstm.core.model import Model
 from edge_lstm.quantization.convert import Scheme, quantize
 from tools.bench_hand import by_c, by_c_same_door, by_numba, by_numpy
 from tools.bench_network import INPUTS, OUTPUTS, Contender, Floats, Network

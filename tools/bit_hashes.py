@@ -22,8 +22,8 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from edge_lstm.model import Model
-from edge_lstm.stream import Stream, Streams
+from edge_lstm.core.model import Model
+from edge_lstm.streams.stream import Stream, Streams
 from tools.arm_models import Case, quantized, ten
 
 Floats = npt.NDArray[np.float32]

@@ -48,7 +48,7 @@ def install() -> None:
 
 
 def _network_header(model: Any, folder: Path) -> str:
-    from edge_lstm.firmware import firmware
+    from edge_lstm.firmware.export import firmware
 
     (folder / "network_model.h").write_text(firmware(model, "network_model").text)
     return '-DNETWORK_HEADER="network_model.h"'

@@ -1,6 +1,6 @@
 """Models as users write them, through both exporters of PyTorch and several operator sets: do they run, and rightly?
 
-Run by hand (`pip install -e '.[train]'`, then `python tools/export_table.py`); writes edge_lstm/importers/EXPORTS.md.
+Run by hand (`pip install -e '.[train]'`, then `python tools/export_table.py`); writes importers/onnx/EXPORTS.md.
 Each export is imported with `auto` and the options a user would need, and compared with ONNX Runtime by
 `edge_lstm.verify`. An export is equal, refused (by which sentence), or the exporter itself failed. Exit code 1 where
 one is wrong or crashes.
@@ -23,9 +23,9 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from edge_lstm.analysis.verify import verify
 from edge_lstm.errors import ImportModelError
 from edge_lstm.importers import import_onnx
-from edge_lstm.verification import verify
 
 ROOT = Path(__file__).resolve().parent.parent
 OUT = ROOT / "edge_lstm" / "importers" / "EXPORTS.md"

@@ -18,7 +18,7 @@ import numpy as np
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
-from tests.importers.onnx_files import Array, node, save  # noqa: E402
+from tests.support.onnx_files import Array, node, save  # noqa: E402
 
 UNITS, INPUTS = 460, 64
 

@@ -1,8 +1,8 @@
-"""Every way of adding integers that this CPU has, against the exact twin in NumPy (`tests/kernels/exact.py`).
+"""Every way of adding integers that this CPU has, against the exact twin in NumPy (`tests/support/exact_twin.py`).
 
     python -m tools.integer_bits [--family avx2 --lanes 8]
 
-Its rule: a CPU chooses one family of instructions (`edge_lstm/kernels/integers.py`), and the tests that run on it see
+Its rule: a CPU chooses one family of instructions (`kernels/integers.py`), and the tests that run on it see
 no other; here quantized layers are compiled for the lesser ones too, and every bit is compared. Exit code 1: a bit
 differs.
 """
@@ -18,17 +18,18 @@ from typing import Any
 import llvmlite.binding as llvm
 import numpy as np
 
-from edge_lstm.kernels import compile as compiler
-from edge_lstm.kernels import door, layout, quantized
-from edge_lstm.kernels.elementwise import give_out, move, take_in
-from edge_lstm.kernels.integers import FAMILIES
-from edge_lstm.kernels.layout import OK, ROW
-from edge_lstm.kernels.simd import arenas, floats, integers, kernel, read
-from edge_lstm.memory import Memory
-from edge_lstm.model import Model
-from tests.kernels.exact import Exact
-from tests.nets import readings
-from tests.quantized_nets import CELLS, SCHEMES, quantized_network
+from edge_lstm.core.model import Model
+from edge_lstm.engines.native import loader
+from edge_lstm.engines.native.kernels import abi, quantized
+from edge_lstm.engines.native.kernels import compile as compiler
+from edge_lstm.engines.native.kernels.abi import OK, ROW
+from edge_lstm.engines.native.kernels.elementwise import give_out, move, take_in
+from edge_lstm.engines.native.kernels.integers import FAMILIES
+from edge_lstm.engines.native.kernels.simd import arenas, floats, integers, kernel, read
+from edge_lstm.engines.native.session import Memory
+from tests.support.exact_twin import Exact
+from tests.support.nets import readings
+from tests.support.quantized_nets import CELLS, SCHEMES, quantized_network
 
 LANES = (4, 8, 16)
 # What a family needs of an x86-64 or Arm CPU: all features of one of these sets.
@@ -41,25 +42,25 @@ def _only_integers(kinds, frame_address):  # type: ignore[no-untyped-def]
     """The part of `machine.run` that quantized layers need, for one copy: compiled in a quarter of the time."""
     V, _, V1, _, Q = kinds
     frame = integers(frame_address)
-    rows = read(frame, layout.STEP_ROWS) + read(frame, layout.COMMIT_ROWS) + read(frame, layout.OUTPUT_ROWS)
-    table, weights = integers(read(frame, layout.TABLE)), floats(read(frame, layout.WEIGHTS))
-    arena = arenas(read(frame, layout.ARENA), 0)
-    for t in range(read(frame, layout.STEPS)):
-        x = arenas(read(frame, layout.X) + 4 * t * read(frame, layout.X_STEP), 0)
-        y = arenas(read(frame, layout.Y_OUT) + 4 * t * read(frame, layout.Y_STEP), 0)
+    rows = read(frame, abi.STEP_ROWS) + read(frame, abi.COMMIT_ROWS) + read(frame, abi.OUTPUT_ROWS)
+    table, weights = integers(read(frame, abi.TABLE)), floats(read(frame, abi.WEIGHTS))
+    arena = arenas(read(frame, abi.ARENA), 0)
+    for t in range(read(frame, abi.STEPS)):
+        x = arenas(read(frame, abi.X) + 4 * t * read(frame, abi.X_STEP), 0)
+        y = arenas(read(frame, abi.Y_OUT) + 4 * t * read(frame, abi.Y_STEP), 0)
         for number in range(rows):
             row = number * ROW
-            kind, n = read(table, row + layout.KIND), read(table, row + layout.N)
-            a, out = read(table, row + layout.A), read(table, row + layout.Y)
-            if kind >= layout.QUANTIZE:
+            kind, n = read(table, row + abi.KIND), read(table, row + abi.N)
+            a, out = read(table, row + abi.A), read(table, row + abi.Y)
+            if kind >= abi.QUANTIZE:
                 status = quantized.execute(V, V1, Q, table, row, kind, weights, arena, t & 1)
                 if status != OK:
                     return status
-            elif kind == layout.INPUT:
+            elif kind == abi.INPUT:
                 take_in(V, x, a, arena, out, n)
-            elif kind == layout.OUTPUT:
+            elif kind == abi.OUTPUT:
                 give_out(V, arena, a, y, out, n)
-            elif kind != layout.CHECK:
+            elif kind != abi.CHECK:
                 move(V, arena, a, arena, out, n)
     return OK
 
@@ -67,7 +68,7 @@ def _only_integers(kinds, frame_address):  # type: ignore[no-untyped-def]
 @functools.cache
 def _compiled(lanes: int, family: str) -> tuple[Any, Any]:
     """The engine, and the function in it."""
-    engine = door.load(compiler.compile_object(lanes, family, _only_integers))
+    engine = loader.load(compiler.compile_object(lanes, family, _only_integers))
     return engine, ctypes.CFUNCTYPE(ctypes.c_int64, ctypes.c_int64)(engine.get_function_address("edge_lstm_run"))
 
 

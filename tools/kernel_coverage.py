@@ -24,14 +24,14 @@ from typing import Any
 
 import numpy as np
 
-from edge_lstm import kernels
+from edge_lstm.core.model import Model, channels_for
+from edge_lstm.core.program import Builder
+from edge_lstm.engines.native import kernels
 from edge_lstm.errors import EdgeLstmError
-from edge_lstm.model import Model, channels_for
-from edge_lstm.program import Builder
-from edge_lstm.stream import Stream, Streams
-from tests import small_robot
-from tests.nets import CELLS, Weights, network
-from tests.quantized_nets import quantized_network
+from edge_lstm.streams.stream import Stream, Streams
+from tests.support import small_robot
+from tests.support.nets import CELLS, Weights, network
+from tests.support.quantized_nets import quantized_network
 from tools.arm_models import Case
 from tools.bit_hashes import all_cases, canonical, log_of
 

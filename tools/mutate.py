@@ -33,7 +33,7 @@ class Worker:
     def begin(self) -> subprocess.Popen[str]:
         """The running process."""
         if self.process is None:
-            command = [sys.executable, "-m", "tests.importers.mutation_run", str(CAP_MIB)]
+            command = [sys.executable, "-m", "tests.support.mutation_run", str(CAP_MIB)]
             self.process = subprocess.Popen(
                 command, cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
             )

@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
 """Quantize the shipped example (and networks made by others) in every scheme, score it, and write the measured part of
-edge_lstm/QUANTIZE.md and edge_lstm/examples/scores/quantize.json.
+edge_lstm/quantization/README.md and edge_lstm/examples/scores/quantize.json.
 
     python tools/quantize_page.py [--real FOLDER] [--page-only | --check]
 
@@ -27,13 +27,17 @@ import numpy as np
 import slip_stall as task
 
 import edge_lstm
-from edge_lstm.channels import Encoder
+from edge_lstm.core.channels import Encoder
+from edge_lstm.core.model import Model
 from edge_lstm.logs.csv_log import CsvLog
-from edge_lstm.model import Model
 from edge_lstm.quantization import Report, quantize, report, rounding
 
 ROOT = Path(__file__).resolve().parent.parent / "edge_lstm"
-PAGE, SCORES, EXAMPLE = ROOT / "QUANTIZE.md", ROOT / "examples/scores/quantize.json", ROOT / "examples/slip_stall.npz"
+PAGE, SCORES, EXAMPLE = (
+    ROOT / "quantization" / "README.md",
+    ROOT / "examples/scores/quantize.json",
+    ROOT / "examples/slip_stall.npz",
+)
 SCHEMES = ("int8", "int16", "int8-weights")
 CALIBRATE, JUDGE = range(1000, 1004), range(2000, 2012)  # seeds of drives
 BEGIN, END = "<!-- measured: tools/quantize_page.py -->", "<!-- end of what is measured -->"

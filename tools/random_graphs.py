@@ -14,11 +14,11 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
+from edge_lstm.analysis.verify import verify  # noqa: E402
 from edge_lstm.errors import EdgeLstmError  # noqa: E402
 from edge_lstm.importers import import_onnx  # noqa: E402
-from edge_lstm.verification import verify  # noqa: E402
-from tests.importers.exact import FACTOR, from_exact  # noqa: E402
-from tests.importers.random_graphs import RandomGraph  # noqa: E402
+from tests.support.nearer_to_float64 import FACTOR, from_exact  # noqa: E402
+from tests.support.random_graphs import RandomGraph  # noqa: E402
 
 
 def main() -> int:

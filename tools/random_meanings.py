@@ -15,8 +15,8 @@ ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
 from edge_lstm.errors import ImportModelError  # noqa: E402
-from tests.engines.meanings import compared  # noqa: E402
-from tests.importers.random_graphs import RandomGraph  # noqa: E402
+from tests.support.meanings import compared  # noqa: E402
+from tests.support.random_graphs import RandomGraph  # noqa: E402
 
 
 def main() -> int:

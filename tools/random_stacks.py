@@ -16,7 +16,7 @@ sys.path.insert(0, str(ROOT))
 
 from edge_lstm.errors import EdgeLstmError  # noqa: E402
 from edge_lstm.importers import import_onnx  # noqa: E402
-from tests.importers.stacks import agrees, random_lengths, random_stack  # noqa: E402
+from tests.support.stacks import agrees, random_lengths, random_stack  # noqa: E402
 
 
 def main() -> int:

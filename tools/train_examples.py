@@ -28,8 +28,8 @@ import torch
 from slip_stall_page import page
 
 import edge_lstm
-from edge_lstm.config import load_config
-from edge_lstm.model import Model
+from edge_lstm.core.model import Model
+from edge_lstm.robot.config import load_config
 from firmware_bridge.simulator.drive import Drive
 from firmware_bridge.simulator.robot import READING, READING_FIELDS, robot_dictionary
 

@@ -25,10 +25,10 @@ import torch
 from torch import nn
 
 import edge_lstm
+from edge_lstm.core.model import Channel, Feedback, Model, Policy
 from edge_lstm.examples.book import WORD
 from edge_lstm.examples.bursts import CHANNELS, RATE_HZ
 from edge_lstm.examples.calendar import DINNER, VOTERS
-from edge_lstm.model import Channel, Feedback, Model, Policy
 
 EXAMPLES = Path(__file__).resolve().parent.parent / "edge_lstm" / "examples"
 

@@ -1,4 +1,4 @@
-"""Trains the network of tests/importers/test_onnx_chunk.py: convolutions over a chunk of 512 samples, an LSTM, a head.
+"""Trains the network of tests/importers/onnx/test_chunk.py: convolutions over a chunk of 512 samples, an LSTM, a head.
 
     python tools/train_sirens.py        # needs the `train` extra (PyTorch); a minute; writes tests/vectors/chunk
 
@@ -18,7 +18,7 @@ from torch import Tensor, nn
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
-from tests.importers.sirens import SAMPLES, sirens  # noqa: E402
+from tests.support.sirens import SAMPLES, sirens  # noqa: E402
 
 OUT = ROOT / "tests" / "vectors" / "chunk" / "sirens.onnx"
 UNITS, CHUNKS, BATCH, DRAWN, STEPS = 24, 30, 16, 100, 1000

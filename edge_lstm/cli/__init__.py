@@ -38,8 +38,8 @@ COMMANDS = {
     "bench": "edge_lstm.cli.bench",
     "firmware": "edge_lstm.cli.firmware",
     "example": "edge_lstm.cli.example",
-    "fields": "edge_lstm.cli.fields",
-    "warm": "edge_lstm.cli.warm",
+    "fields": "edge_lstm.cli.describe",
+    "warm": "edge_lstm.cli.compile",
 }
 _NOT_WRITTEN = {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EFBIG, errno.EPIPE}
 

@@ -25,8 +25,8 @@ from edge_lstm.cli.common import (
 )
 
 if TYPE_CHECKING:
-    from edge_lstm.bench import Tell
-    from edge_lstm.bench_machine import Values
+    from edge_lstm.bench.machine import Values
+    from edge_lstm.bench.measure import Tell
 
 _PLENTY = 0.01  # of a period: less is not worth mentioning
 
@@ -66,9 +66,9 @@ def command(
     paced     from when a reading was due to when its output was there, at the model's rate
     empty     the same loop without a step: what the machine alone does
     """
-    from edge_lstm.bench import Plan, measure
-    from edge_lstm.realtime import AS_ANY, applied
-    from edge_lstm.storage import load
+    from edge_lstm.bench.measure import Plan, measure
+    from edge_lstm.core.storage import load
+    from edge_lstm.robot.realtime import AS_ANY, applied
 
     if against is not None and not against.is_file():
         raise Failure(2, f"{against}: there is no such file")

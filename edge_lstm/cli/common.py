@@ -16,8 +16,8 @@ from typing import TYPE_CHECKING, Any
 import click
 
 if TYPE_CHECKING:
-    from edge_lstm.model import Model
-    from edge_lstm.realtime import Realtime
+    from edge_lstm.core.model import Model
+    from edge_lstm.robot.realtime import Realtime
 
 json_option = click.option("--json", "as_json", is_flag=True, help="Print the result as JSON on stdout, nothing else.")
 _REALTIME = [
@@ -58,9 +58,9 @@ def say(text: str, quiet_stdout: bool = False) -> None:
 def announce_compiling(model: Model | None = None) -> None:
     """A line on stderr before the one long wait of a new machine; nothing where it is behind us, or where ONNX Runtime
     runs the model."""
-    from edge_lstm.kernels import door
+    from edge_lstm.engines.native import loader
 
-    if not (door.is_warm() or (model and model.program.onnx)):
+    if not (loader.is_warm() or (model and model.program.onnx)):
         print(
             "compiling the step for this machine once, about 15 s (edge-lstm warm does it beforehand) …",
             file=sys.stderr,
@@ -96,8 +96,8 @@ def plain(text: str, kept: str = "\n\t") -> str:
 
 def load_bytes(content: bytes, name: str) -> Model:
     """A model from the bytes of its file; `name` is what errors call it. ModelFileError as `load`."""
+    from edge_lstm.core.storage import load
     from edge_lstm.errors import ModelFileError
-    from edge_lstm.storage import load
 
     with tempfile.TemporaryDirectory(prefix="edge-lstm-") as folder:
         path = Path(folder) / "model.npz"

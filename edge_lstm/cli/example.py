@@ -23,7 +23,7 @@ def command(name: str, lang: str, picture: Path | None, seed: int, as_json: bool
     from edge_lstm.examples import run
 
     if picture is not None:
-        from edge_lstm.plot import check_plot
+        from edge_lstm.plots.figure import check_plot
 
         check_plot(picture)
         check_writable(picture)

@@ -11,8 +11,8 @@ import click
 from edge_lstm.cli.common import Failure, json_option, print_json, say, writing
 
 if TYPE_CHECKING:
-    from edge_lstm.explain import Explained
-    from edge_lstm.model import Model
+    from edge_lstm.analysis.explain import Explained
+    from edge_lstm.core.model import Model
 
 _SHOWN = 5
 _WIDEST = 20_000  # columns of a picture
@@ -34,10 +34,10 @@ _OPTIONS = [
 def command(log: Path, output: Path, begin_s: float | None, end_s: float | None, as_json: bool, **options: Any) -> None:
     """Run the model over LOG and write what its gates did: a picture of each layer, units.csv (who remembers longest),
     influence.csv (which input moves which gate), gates.csv (every number)."""
-    from edge_lstm.explain import explain
-    from edge_lstm.plot import check_plot
-    from edge_lstm.series import read
-    from edge_lstm.storage import load
+    from edge_lstm.analysis.explain import explain
+    from edge_lstm.core.storage import load
+    from edge_lstm.logs.series import read
+    from edge_lstm.plots.figure import check_plot
 
     check_plot(Path("gates.png"))
     model = load(options["model"])
@@ -63,8 +63,8 @@ for _option in _OPTIONS:
 
 
 def _pictures(model: Model, found: Explained, name: str, folder: Path) -> Iterator[Path]:
-    from edge_lstm.gates import layers
-    from edge_lstm.plot_gates import plot_gates
+    from edge_lstm.plots.gates import plot_gates
+    from edge_lstm.streams.gates import layers
 
     for layer in layers(model):
         path = folder / f"gates-{''.join(c if c.isalnum() else '-' for c in layer)}.png"
@@ -75,9 +75,9 @@ def _pictures(model: Model, found: Explained, name: str, folder: Path) -> Iterat
 def _tables(model: Model, found: Explained, folder: Path) -> Iterator[Path]:
     import numpy as np
 
-    from edge_lstm.channels import flat_names
-    from edge_lstm.gates import in_words
+    from edge_lstm.core.channels import flat_names
     from edge_lstm.logs.csv_out import CsvWriter, texts
+    from edge_lstm.streams.gates import in_words
 
     def write(name: str, header: Sequence[str], rows: Iterator[list[str]]) -> Path:
         with CsvWriter(folder / name, header) as out:
@@ -100,7 +100,7 @@ def _tables(model: Model, found: Explained, folder: Path) -> Iterator[Path]:
 
 def _summary(model: Model, found: Explained, period_s: float) -> dict[str, Any]:
     """The longest memories, and for each gate the inputs that move it most."""
-    from edge_lstm.gates import in_words
+    from edge_lstm.streams.gates import in_words
 
     units = sorted((u for u in found.units if u.readings is not None), key=lambda u: -(u.readings or 0))
     gates = dict.fromkeys(gate for gate, _ in found.influence)

@@ -22,8 +22,8 @@ def command(model: Path, output: Path | None, name: str | None, as_json: bool) -
     It goes with firmware_bridge/c/edge_lstm.[ch], which computes the same bits as Python.
     """
     import firmware_bridge
-    from edge_lstm.firmware import firmware
-    from edge_lstm.storage import load, write_whole
+    from edge_lstm.core.storage import load, write_whole
+    from edge_lstm.firmware.export import firmware
 
     path = output or model.with_suffix(".h")
     loaded = load(model)

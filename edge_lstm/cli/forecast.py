@@ -10,10 +10,10 @@ import click
 from edge_lstm.cli.common import Failure, check_writable, json_option, print_json, say, writing
 
 if TYPE_CHECKING:
-    from edge_lstm.feedback import Forecast
-    from edge_lstm.model import Model
-    from edge_lstm.program import Floats
-    from edge_lstm.series import Series
+    from edge_lstm.core.model import Model
+    from edge_lstm.core.program import Floats
+    from edge_lstm.logs.series import Series
+    from edge_lstm.streams.rollout import Forecast
 
 _OPTIONS = [
     click.argument("log", type=click.Path(path_type=Path)),
@@ -34,16 +34,16 @@ _OPTIONS = [
 @click.command(name="forecast", short_help="What a model expects to come, from a time in a log on.")
 def command(log: Path, at_s: float, steps: int, as_json: bool, **options: Any) -> None:
     """Run the model over LOG until a time, then let it listen to itself, and compare with what really came."""
-    from edge_lstm.feedback import Loop
-    from edge_lstm.gaps import Filler
-    from edge_lstm.series import read
-    from edge_lstm.storage import load
+    from edge_lstm.core.storage import load
+    from edge_lstm.logs.series import read
+    from edge_lstm.streams.missing import Filler
+    from edge_lstm.streams.rollout import Loop
 
     for place in (options["output"], options["plot"]):
         if place is not None:
             check_writable(place)
     if options["plot"] is not None:
-        from edge_lstm.plot import check_plot
+        from edge_lstm.plots.figure import check_plot
 
         check_plot(options["plot"])
     model = load(options["model"])
@@ -61,7 +61,7 @@ def command(log: Path, at_s: float, steps: int, as_json: bool, **options: Any) -
         with writing(options["output"]):
             _write(options["output"], model, series, row, ahead)
     if options["plot"] is not None:
-        from edge_lstm.plot_forecast import plot_forecast
+        from edge_lstm.plots.forecast import plot_forecast
 
         with writing(options["plot"]):
             plot_forecast(model, series, row, ahead, options["plot"])
@@ -94,7 +94,7 @@ def _report(model: Model, series: Series, row: int, ahead: Forecast) -> dict[str
     """Per channel that is fed back: the error over the readings that came, and that of holding the last value."""
     import numpy as np
 
-    from edge_lstm.feedback import start_of
+    from edge_lstm.streams.rollout import start_of
 
     real = _real(series, row, len(ahead.readings))
     channels: dict[str, Any] = {}
@@ -128,7 +128,7 @@ def _real(series: Series, row: int, steps: int) -> Floats:
 
 
 def _write(path: Path, model: Model, series: Series, row: int, ahead: Forecast) -> None:
-    from edge_lstm.channels import flat_names
+    from edge_lstm.core.channels import flat_names
     from edge_lstm.logs.csv_out import CsvWriter, texts
 
     steps = len(ahead.readings)

@@ -17,7 +17,7 @@ import click
 from edge_lstm.cli.common import Failure, check_writable, json_option, plain, print_json, writing
 
 if TYPE_CHECKING:
-    from edge_lstm.model import Channel, Feedback, Model
+    from edge_lstm.core.model import Channel, Feedback, Model
 
 _ONLY_ONNX = ("mode", "engine", "states", "constants", "time_axis", "linear_before_reset", "no_verify")
 _ONLY_ARRAYS = ("cell", "order", "activations", "nonlinearity")
@@ -102,7 +102,7 @@ def command(source: Path, output: Path | None, as_json: bool, **options: Any) ->
     if model.program.onnx:
         model = replace(model, provenance={**model.provenance, "cost": _price(model)})
     from edge_lstm.cli.inspect import describe, time_meaning
-    from edge_lstm.storage import content, write_whole
+    from edge_lstm.core.storage import content, write_whole
 
     checked = None if source.suffix.lower() != ".onnx" or options["no_verify"] else _checked(model, source)
     with writing(output):
@@ -230,7 +230,7 @@ def _checked(model: Model, source: Path) -> str:
     """A short comparison with ONNX Runtime, in words; Failure(1) where they differ."""
     if find_spec("onnxruntime") is None:
         return "not compared with the file: onnxruntime is not installed"
-    from edge_lstm.verification import verify
+    from edge_lstm.analysis.verify import verify
 
     report = verify(model, source, short=True)
     if not report.ok:
@@ -247,7 +247,7 @@ def _checked(model: Model, source: Path) -> str:
 
 
 def _feedback(pairs: tuple[str, ...]) -> tuple[Feedback, ...]:
-    from edge_lstm.model import Feedback
+    from edge_lstm.core.model import Feedback
 
     split = [pair.partition("=") for pair in pairs]
     for pair, (output, _, input) in zip(pairs, split, strict=True):

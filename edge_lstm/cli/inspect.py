@@ -13,8 +13,8 @@ from edge_lstm.cli.common import json_option, plain, print_json
 if TYPE_CHECKING:
     from rich.table import Table
 
-    from edge_lstm.model import Channel, Model
-    from edge_lstm.program import Operation
+    from edge_lstm.core.model import Channel, Model
+    from edge_lstm.core.program import Operation
 
 
 @click.command(name="inspect", short_help="What a model file holds.")
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 @json_option
 def command(model: Path, as_json: bool) -> None:
     """Show what a model file (.npz) holds: channels, operations, weights, states, meaning in time, provenance."""
-    from edge_lstm.storage import load
+    from edge_lstm.core.storage import load
 
     loaded = load(model)
     found = describe(loaded) | {"file": str(model), "bytes": model.stat().st_size}

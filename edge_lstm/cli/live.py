@@ -15,14 +15,14 @@ from types import TracebackType
 from typing import TYPE_CHECKING, TextIO
 
 from edge_lstm.cli.common import plain
-from edge_lstm.controller import Controller
-from firmware_bridge.bridge import Bridge
+from edge_lstm.robot.controller import Controller
 from firmware_bridge.errors import DictionaryError
+from firmware_bridge.links.own.bridge import Bridge
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
 
-    from firmware_bridge.ports import Port
+    from firmware_bridge.ports.serial_port import Port
 
 _REDRAW_S, _LINE_S = 0.125, 1.0
 _LINE_WIDTH = 120

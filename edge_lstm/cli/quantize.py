@@ -26,7 +26,7 @@ from edge_lstm.cli.common import (
 if TYPE_CHECKING:
     from rich.table import Table
 
-    from edge_lstm.model import Model
+    from edge_lstm.core.model import Model
     from edge_lstm.quantization import Report
     from edge_lstm.quantization.observe import Log
 
@@ -63,13 +63,13 @@ def command(
 
     The report says how far each output is from the float32 model, where, because of which layer, and what to keep.
     """
+    from edge_lstm.core.storage import content, load, write_whole
     from edge_lstm.quantization import quantize, report
-    from edge_lstm.storage import content, load, write_whole
 
     plot = options["plot"]
     check_writable(output)
     if plot is not None:
-        from edge_lstm.plot import check_plot
+        from edge_lstm.plots.figure import check_plot
 
         check_writable(plot)
         check_plot(plot)
@@ -82,7 +82,7 @@ def command(
     quantized = quantize(loaded, logs, options["scheme"], options["keep"])
     found = report(loaded, quantized, logs, held, time.perf_counter)
     if plot is not None:
-        from edge_lstm.plot_quantize import plot_quantize
+        from edge_lstm.plots.quantize import plot_quantize
 
         with writing(plot):
             plot_quantize(loaded, quantized, max(held, key=lambda log: len(log.xs)), found.scheme, plot)
@@ -100,8 +100,8 @@ for _option in _OPTIONS:
 
 
 def _logs(model: Model, paths: tuple[Path, ...], options: dict[str, Any]) -> list[Log]:
+    from edge_lstm.logs.series import read
     from edge_lstm.quantization.observe import log_of
-    from edge_lstm.series import read
 
     asked = [name.strip() for name in (options["channels"] or "").split(",") if name.strip()]
     time_column, unit = options["time_column"], options["time_unit"]

@@ -27,10 +27,10 @@ from edge_lstm.cli.common import (
 )
 
 if TYPE_CHECKING:
-    from edge_lstm.config import RobotConfig
-    from edge_lstm.model import Model, Policy
-    from edge_lstm.replay import Rows, RowTexts
-    from firmware_bridge.recording import Recording
+    from edge_lstm.core.model import Model, Policy
+    from edge_lstm.robot.config import RobotConfig
+    from edge_lstm.robot.replay import Rows, RowTexts
+    from firmware_bridge.recordings.reader import Recording
 
 
 def _speed(context: click.Context, parameter: click.Parameter, text: str) -> float | None:
@@ -88,7 +88,7 @@ def command(log: Path, speed: float | None, as_json: bool, **options: Any) -> No
         [log, options["model"], options["config"], options["truth"]],
     )
     if options["plot"] is not None:
-        from edge_lstm.plot import check_plot
+        from edge_lstm.plots.figure import check_plot
 
         check_plot(options["plot"])
     if kind == "table":
@@ -103,10 +103,10 @@ for _option in _OPTIONS:
 
 def _table(log: Path, speed: float | None, as_json: bool, options: dict[str, Any]) -> None:
     from edge_lstm.cli.report import table_lines
+    from edge_lstm.core.storage import load
     from edge_lstm.logs.csv_log import CsvLog
     from edge_lstm.logs.csv_out import CsvWriter
-    from edge_lstm.replay_table import header, match, replay_table
-    from edge_lstm.storage import load
+    from edge_lstm.logs.replay_table import header, match, replay_table
 
     if options["model"] is None:
         raise Failure(2, f"{log}: a table has no model of its own; say which with --model MODEL.npz")
@@ -135,7 +135,7 @@ def _table(log: Path, speed: float | None, as_json: bool, options: dict[str, Any
     summary.notes[:0] = notes
     summary.output = None if output is None else str(output)
     if numbers is not None:
-        from edge_lstm import plot as picture
+        from edge_lstm.plots import figure as picture
 
         with writing(plot):
             picture.plot(picture.of_table(numbers, model, log.name), plot)
@@ -155,10 +155,10 @@ def _policy(model: Model, options: dict[str, Any]) -> Policy:
 
 
 def _recording(log: Path, speed: float | None, as_json: bool, options: dict[str, Any]) -> None:
-    from edge_lstm import replay
     from edge_lstm.cli.report import run_lines
-    from edge_lstm.controller import Controller
-    from firmware_bridge.recording import RecordingPort
+    from edge_lstm.robot import replay
+    from edge_lstm.robot.controller import Controller
+    from firmware_bridge.recordings.reader import RecordingPort
 
     port = RecordingPort(log, speed)
     config, model = _own(port.recording, options["config"], options["model"])
@@ -182,7 +182,7 @@ def _recording(log: Path, speed: float | None, as_json: bool, options: dict[str,
     if wanted is not None and not summary.readings:
         raise Failure(2, f"{log}: holds no readings of {config.reading!r}, so there is nothing to write")
     if plot is not None:
-        from edge_lstm import plot as picture
+        from edge_lstm.plots import figure as picture
 
         truth = None if options["truth"] is None else picture.load_truth(options["truth"])
         with writing(plot):
@@ -213,7 +213,7 @@ class _RowsOut:
 
     def write(self, rows: Rows) -> None:
         from edge_lstm.logs.csv_out import CsvWriter
-        from edge_lstm.replay import RowTexts
+        from edge_lstm.robot.replay import RowTexts
 
         if self._texts is None:
             self._texts = RowTexts(rows)
@@ -223,9 +223,9 @@ class _RowsOut:
 
 def _own(recording: Recording, config: Path | None, model: Path | None) -> tuple[RobotConfig, Model]:
     """The configuration and the model that travel in the recording, or those given instead."""
-    from edge_lstm.config import load_config, parse_config
+    from edge_lstm.core.storage import load
     from edge_lstm.errors import ModelFileError
-    from edge_lstm.storage import load
+    from edge_lstm.robot.config import load_config, parse_config
 
     def attached(name: str, option: str) -> bytes:
         if name not in recording.attachments:

@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from edge_lstm.model import Model
-    from edge_lstm.replay_table import TableSummary
-    from edge_lstm.runtime import Summary
+    from edge_lstm.core.model import Model
+    from edge_lstm.logs.replay_table import TableSummary
+    from edge_lstm.robot.loop import Summary
 
 
 def run_lines(summary: Summary, model: Model) -> list[str]:

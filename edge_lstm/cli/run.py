@@ -27,12 +27,12 @@ from edge_lstm.cli.common import (
     realtime_options,
     say,
 )
-from edge_lstm.config import RobotConfig, load_config
+from edge_lstm.robot.config import RobotConfig, load_config
 
 if TYPE_CHECKING:
-    from edge_lstm.model import Model
-    from firmware_bridge.ports import SerialPort
-    from firmware_bridge.recording import Recorder
+    from edge_lstm.core.model import Model
+    from firmware_bridge.ports.serial_port import SerialPort
+    from firmware_bridge.recordings.reader import Recorder
 
 
 @click.command(name="run", short_help="A model on a robot, live, with actions and a recording.")
@@ -61,11 +61,11 @@ def command(
     Ctrl-C or SIGTERM puts the robot into its safe output, finishes the recording and prints the summary; a second
     Ctrl-C leaves at once (the robot then makes itself safe when the heartbeats stop).
     """
-    from edge_lstm.controller import Controller
     from edge_lstm.errors import RealtimeError
-    from edge_lstm.realtime import AS_ANY, applied, warm_up
-    from edge_lstm.runtime import run, steady
-    from firmware_bridge.bridge import Bridge
+    from edge_lstm.robot.controller import Controller
+    from edge_lstm.robot.loop import run, steady
+    from edge_lstm.robot.realtime import AS_ANY, applied, warm_up
+    from firmware_bridge.links.own.bridge import Bridge
 
     robot = load_config(config)
     name = device or robot.port.device
@@ -131,7 +131,7 @@ def command(
 
 
 def _open(robot: RobotConfig, name: str, wait: bool | None) -> SerialPort:
-    from firmware_bridge.ports import SerialPort
+    from firmware_bridge.ports.serial_port import SerialPort
 
     port = robot.port
     return SerialPort(
@@ -201,7 +201,7 @@ def _recorder(path: Path, robot: RobotConfig, model: Model, content: bytes) -> R
     from importlib.metadata import version
 
     from firmware_bridge.errors import RecordingError
-    from firmware_bridge.recording import Recorder
+    from firmware_bridge.recordings.reader import Recorder
 
     metadata = {"program": f"edge-lstm {version('edge-lstm')}", "model": model.name, "digest": model.digest}
     attachments = {"model.npz": content, "robot.toml": robot.text.encode()}

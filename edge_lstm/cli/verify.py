@@ -16,8 +16,8 @@ if TYPE_CHECKING:
     import numpy as np
     import numpy.typing as npt
 
-    from edge_lstm.model import Model
-    from edge_lstm.verification import Report
+    from edge_lstm.analysis.verify import Report
+    from edge_lstm.core.model import Model
 
 
 @click.command(name="verify", short_help="Compare a model with the ONNX file it came from.")
@@ -38,8 +38,8 @@ def command(
     as_json: bool,
 ) -> None:
     """Run MODEL and the ONNX file side by side: random readings, saturation, 10,000 steps, and a log where given."""
-    from edge_lstm.storage import load
-    from edge_lstm.verification import TOLERANCE, verify
+    from edge_lstm.analysis.verify import TOLERANCE, verify
+    from edge_lstm.core.storage import load
 
     if not against.is_file():
         raise Failure(2, f"{against}: there is no such file")
@@ -64,9 +64,9 @@ def _rows(path: Path, model: Model, asked: list[str]) -> npt.NDArray[np.float32]
     """The readings of a log, by the names of the model's channels or as asked. Failure(2) where a value is missing."""
     import numpy as np
 
-    from edge_lstm.channels import Encoder
+    from edge_lstm.core.channels import Encoder
     from edge_lstm.logs.csv_log import CsvLog
-    from edge_lstm.replay_table import match
+    from edge_lstm.logs.replay_table import match
 
     log = CsvLog(path)
     columns, _ = match(log, model, asked)
@@ -80,7 +80,7 @@ def _rows(path: Path, model: Model, asked: list[str]) -> npt.NDArray[np.float32]
 
 def lines(report: Report) -> list[str]:
     """A line for each note, and for each run and output."""
-    from edge_lstm.verification import ROUNDINGS
+    from edge_lstm.analysis.verify import ROUNDINGS
 
     found = [*report.notes]
     for run in report.runs:

@@ -10,9 +10,9 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from edge_lstm.core.model import Model
 from edge_lstm.examples.book import KINDS, WORDS, kind, sentences, written
 from edge_lstm.examples.report import Report, Text, shipped
-from edge_lstm.model import Model
 
 SENTENCES = 10_000
 _BLOCK = 4096  # words written at a time

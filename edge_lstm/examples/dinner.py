@@ -14,7 +14,7 @@ import numpy as np
 
 from edge_lstm.examples.calendar import DINNER, DINNERS, LEARNT_DAYS, VOTERS, days, one_hot
 from edge_lstm.examples.report import Report, Text, shipped
-from edge_lstm.gaps import Filler
+from edge_lstm.streams.missing import Filler
 
 AWAY = 14
 SEEN = 4  # days at home before and after, in the picture

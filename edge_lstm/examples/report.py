@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import Any
 
 import edge_lstm
+from edge_lstm.core.model import Model
 from edge_lstm.errors import EdgeLstmError
-from edge_lstm.model import Model
 
 LANGUAGES = ("en", "zh")
 FOLDER = Path(__file__).parent

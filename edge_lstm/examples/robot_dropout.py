@@ -13,10 +13,10 @@ from typing import Any
 
 import numpy as np
 
+from edge_lstm.core.model import MISSING, Model, Policy
 from edge_lstm.examples.bursts import MEAN_BURST, NAMES, RATE_HZ, SHARE_LOST, bursts, drive
 from edge_lstm.examples.report import Report, Text, shipped
-from edge_lstm.gaps import Filler
-from edge_lstm.model import MISSING, Model, Policy
+from edge_lstm.streams.missing import Filler
 
 DRIVES, SECONDS = 8, 20.0
 FIRST_SEED = 9000  # drives below were looked at while the burst length and the channels were chosen

@@ -13,7 +13,7 @@ import numpy as np
 
 from edge_lstm.examples.phrases import START, STOP, pairs
 from edge_lstm.examples.report import Report, Text, shipped
-from edge_lstm.sequence import Translator
+from edge_lstm.streams.seq2seq import Translator
 
 SHOWN = 6
 

@@ -6,7 +6,7 @@ and what to do. Importing this package loads neither onnx nor numba.
 
 from __future__ import annotations
 
-from edge_lstm.importers.arrays import from_arrays
-from edge_lstm.importers.onnx_import import import_onnx
+from edge_lstm.importers.arrays.from_arrays import from_arrays
+from edge_lstm.importers.onnx.pipeline import import_onnx
 
 __all__ = ["from_arrays", "import_onnx"]

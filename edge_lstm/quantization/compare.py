@@ -17,16 +17,16 @@ from typing import Any
 
 import numpy as np
 
-from edge_lstm.channels import flat_names, flat_units
+from edge_lstm.core.channels import flat_names, flat_units
+from edge_lstm.core.model import Model
+from edge_lstm.core.program import Floats
+from edge_lstm.core.storage import content
 from edge_lstm.errors import QuantizeError
-from edge_lstm.model import Model
-from edge_lstm.program import Floats
 from edge_lstm.quantization.convert import answered, difference, differences, model_of, outputs, rms, spans
 from edge_lstm.quantization.layers import QUANTIZED, Layer, layers, mixed, weight_bytes
 from edge_lstm.quantization.observe import Log, Observer, Some, logs_of
 from edge_lstm.quantization.ranges import Beyond, beyond, doubts
 from edge_lstm.quantization.rounding import WEIGHTS_ONLY, clipped
-from edge_lstm.storage import content
 
 _OF_RANGE, _OF_CHANGE = 0.02, 0.5  # what is tolerable, root mean square: the larger of both
 _FEWEST = 20  # held-out readings

@@ -14,9 +14,9 @@ from typing import Literal
 
 import numpy as np
 
+from edge_lstm.core.model import Model
+from edge_lstm.core.program import Floats
 from edge_lstm.errors import QuantizeError, StateError
-from edge_lstm.model import Model
-from edge_lstm.program import Floats
 from edge_lstm.quantization.layers import QUANTIZED, Layer, kept, layers, mixed
 from edge_lstm.quantization.observe import Log, Seen, Some, check_channels, logs_of, observe
 from edge_lstm.quantization.rounding import SCALINGS, WEIGHTS_ONLY, Doubles, Scaling, operation, quantized
@@ -28,7 +28,7 @@ _TRIED = 100_000  # readings of each log on which the scalings are compared
 def model_of(given: Model | str | Path) -> Model:
     """The model itself, or the one in this file. Raises QuantizeError where it is neither, ModelFileError as `load`."""
     if isinstance(given, str | Path):
-        from edge_lstm.storage import load
+        from edge_lstm.core.storage import load
 
         return load(given)
     if not isinstance(given, Model):

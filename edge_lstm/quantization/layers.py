@@ -9,9 +9,9 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
+from edge_lstm.core.model import Model
+from edge_lstm.core.program import Operation, Program
 from edge_lstm.errors import QuantizeError
-from edge_lstm.model import Model
-from edge_lstm.program import Operation, Program
 
 KINDS = ("lstm", "gru", "rnn", "dense")
 QUANTIZED = "quantized_"  # and the kind

@@ -15,11 +15,11 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from edge_lstm.core.model import Channel, Model, Policy, channels_for
+from edge_lstm.core.program import Floats, Named
 from edge_lstm.errors import QuantizeError
-from edge_lstm.model import Channel, Model, Policy, channels_for
-from edge_lstm.program import Floats, Named
+from edge_lstm.logs.series import Series
 from edge_lstm.quantization.layers import Layer
-from edge_lstm.series import Series
 
 FEWEST = 100  # readings; what fewer show is no range
 _CHUNK = 1 << 22  # values observed at a time

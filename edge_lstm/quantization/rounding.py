@@ -17,9 +17,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from edge_lstm.core.operations import MOST_INPUTS, most
+from edge_lstm.core.program import Operation
 from edge_lstm.errors import QuantizeError
-from edge_lstm.kinds import MOST_INPUTS, most
-from edge_lstm.program import Operation
 from edge_lstm.quantization.layers import QUANTIZED, Layer
 from edge_lstm.quantization.observe import Seen
 

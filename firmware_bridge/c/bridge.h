@@ -1,5 +1,5 @@
 /* The device's half of the serial link in C99: no malloc, no clock, no port of its own. PROTOCOL.md says what it does;
- * firmware_bridge/device.py is the same in Python, and tests hold the two to the same bytes.
+ * firmware_bridge/links/own/device.py is the same in Python, and tests hold the two to the same bytes.
  *
  * Its rules: the outputs are safe unless a host that knows our formats has started us and has been heard from within
  * the heartbeat timeout. Nothing that arrives can do more than be counted and refused. It never waits: a frame that

@@ -1,4 +1,4 @@
-/* See edge_lstm.h. Each function here has its twin in edge_lstm/kernels, which says where its numbers come from. */
+/* See edge_lstm.h. Each function here has its twin in edge_lstm/engines/native/kernels, which says where its numbers come from. */
 
 /* A product and a sum are fused where fmaf is written and nowhere else, whatever the build's flags say. */
 #if defined(__clang__)
@@ -522,7 +522,7 @@ static void softmax_row(const float *x, float *y, uint32_t n, bool logarithm)
     for (uint32_t k = 0; k < n; k++) y[k] = logarithm ? y[k] - scale : y[k] / total;
 }
 
-/* --- the machine (kernels/machine.py) ------------------------------------------------------------------------------ */
+/* --- the machine (kernels/interpreter.py) ------------------------------------------------------------------------------ */
 
 static void move(const float *from, float *to, uint32_t n) { memmove(to, from, n * sizeof *to); }
 

@@ -12,7 +12,7 @@
  *     if (edge_lstm_step(&stream, x, y) == EDGE_LSTM_OK) use(y);
  *
  * Its rules: a weighted sum adds one product at a time with a fused multiply-add, in the order that the kernels in
- * edge_lstm/kernels define; nothing is left to the compiler, so it must not be built with -ffast-math. A step that does
+ * edge_lstm/engines/native/kernels define; nothing is left to the compiler, so it must not be built with -ffast-math. A step that does
  * not return EDGE_LSTM_OK or EDGE_LSTM_NOT_YET has changed nothing. Where the chip has no fused multiply-add (Cortex-M0,
  * M3, M4 without F), fmaf of the C library gives the same bits, slowly.
  */
@@ -26,7 +26,7 @@
 extern "C" {
 #endif
 
-/* Numbers as in edge_lstm/kernels/layout.py, which the exporter writes. Kinds yet to come are numbered after these. */
+/* Numbers as in edge_lstm/engines/native/kernels/abi.py, which the exporter writes. Kinds yet to come are numbered after these. */
 typedef enum {
     EDGE_LSTM_INPUT,   /* arena[y : y + n] = x[a : a + n]; fails where a value is not finite */
     EDGE_LSTM_LSTM,    /* y, z = h', c' from a, b, c = x, h, c; n inputs, m units */

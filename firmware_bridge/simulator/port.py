@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from firmware_bridge.messages import Chunk
-from firmware_bridge.ports import PortStats
+from firmware_bridge.ports.serial_port import PortStats
 from firmware_bridge.simulator.faults import Faults
 from firmware_bridge.simulator.robot import Robot
 

@@ -11,8 +11,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from random import Random
 
-from firmware_bridge.device import Device
 from firmware_bridge.dictionary import Dictionary, Field, Format
+from firmware_bridge.links.own.device import Device
 from firmware_bridge.messages import Action, SafeOutput
 from firmware_bridge.simulator.drive import Drive, Truth
 

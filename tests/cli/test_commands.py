@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from edge_lstm.cli import main
-from tests import small_robot
+from tests.support import small_robot
 
 EDGE_LSTM = [sys.executable, "-m", "edge_lstm.cli"]
 EXAMPLES = Path(__file__).parents[2] / "edge_lstm" / "examples"
@@ -259,7 +259,7 @@ def test_a_defect_is_one_sentence_with_its_place(monkeypatch: pytest.MonkeyPatch
     def broken(path: object) -> None:
         raise ZeroDivisionError("oh")
 
-    monkeypatch.setattr("edge_lstm.storage.load", broken)
+    monkeypatch.setattr("edge_lstm.core.storage.load", broken)
     code, sentence = failing("inspect", place / "model.npz")
     assert code == 70
     for word in ("ZeroDivisionError: oh", "test_commands.py", "--traceback"):

@@ -10,24 +10,23 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from edge_lstm.channels import units_differ
 from edge_lstm.cli import main
 from edge_lstm.cli.live import _laid_out
-from edge_lstm.config import toml_key
+from edge_lstm.core.channels import units_differ
+from edge_lstm.core.model import Channel
 from edge_lstm.errors import LogError
 from edge_lstm.logs.csv_log import CsvLog
+from edge_lstm.logs.jitter import irregularities
+from edge_lstm.logs.replay_table import match, replay_table
 from edge_lstm.logs.stamps import stamp_ns
-from edge_lstm.logs.timing import irregularities
-from edge_lstm.model import Channel
-from edge_lstm.replay import Comparison
-from edge_lstm.replay_table import match, replay_table
-from firmware_bridge import serial_names
+from edge_lstm.robot.config import toml_key
+from edge_lstm.robot.replay import Comparison
 from firmware_bridge.errors import PortError, PortMissing
-from firmware_bridge.ports import SerialPort
-from firmware_bridge.recording import Recorder, RecordingPort
+from firmware_bridge.ports.serial_port import SerialPort, serial_names
+from firmware_bridge.recordings.reader import Recorder, RecordingPort
 from firmware_bridge.simulator.port import SimulatedPort
 from firmware_bridge.simulator.robot import Robot
-from tests import small_robot
+from tests.support import small_robot
 
 EDGE_LSTM = [sys.executable, "-m", "edge_lstm.cli"]
 
@@ -44,7 +43,7 @@ def times(table: CsvLog) -> list[float]:
 @pytest.mark.parametrize("command", ["run", "replay", "warm"])
 def test_compiling_is_announced(command: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys):
     """With nothing in the cache, a line on stderr says that the step is compiled, before it is."""
-    monkeypatch.setattr("edge_lstm.kernels.door.is_warm", lambda: False)
+    monkeypatch.setattr("edge_lstm.engines.native.loader.is_warm", lambda: False)
     config = small_robot.folder(tmp_path)
     (tmp_path / "log.csv").write_text(
         "time (s),wheel_speed_left,wheel_speed_right,current_left,current_right\n0,1,1,1,1\n"
@@ -107,10 +106,10 @@ def test_a_name_in_this_folder_is_a_port_and_the_way_to_write_one_is_told(tmp_pa
 
 def test_damage_in_the_middle_is_no_cut_off_end(tmp_path: Path, capsys):
     """A damaged block: code 1 and its own sentence, for a difference cannot be excluded; a lost end stays code 0."""
-    from edge_lstm.config import parse_config
-    from edge_lstm.controller import Controller
-    from edge_lstm.runtime import run
-    from firmware_bridge.bridge import Bridge
+    from edge_lstm.robot.config import parse_config
+    from edge_lstm.robot.controller import Controller
+    from edge_lstm.robot.loop import run
+    from firmware_bridge.links.own.bridge import Bridge
 
     small_robot.folder(tmp_path)
     path = tmp_path / "run.mcap"
@@ -240,7 +239,7 @@ def test_a_log_shorter_than_the_window_is_told_why_nothing_came(tmp_path: Path):
 
 def test_inspect_leaves_out_what_is_empty(tmp_path: Path, capsys):
     """Columns and entries that say nothing are not shown, and no Python value is."""
-    from edge_lstm.storage import save
+    from edge_lstm.core.storage import save
 
     provenance = {"producer": None, "nodes_folded": [], "states": {"h": {"output": "h2", "reason": "shape"}}}
     save(small_robot.model(inputs=(Channel("a"),), provenance=provenance), tmp_path / "m.npz")
@@ -268,10 +267,10 @@ def test_help_lists_every_exit_code(capsys):
 
 def test_a_robot_that_is_gone_at_the_end_is_told_since_when():
     """Link lost, or no reading for long: the summary's note says since when; a robot that is there has none."""
-    from edge_lstm.config import parse_config
-    from edge_lstm.controller import Controller
-    from edge_lstm.runtime import _gone, run
-    from firmware_bridge.bridge import Bridge
+    from edge_lstm.robot.config import parse_config
+    from edge_lstm.robot.controller import Controller
+    from edge_lstm.robot.loop import _gone, run
+    from firmware_bridge.links.own.bridge import Bridge
 
     controller = Controller(small_robot.model(), parse_config(small_robot.CONFIG, "robot.toml", Path()))
     summary = run(SimulatedPort(Robot(4), 2.0), Bridge(), controller)

@@ -16,8 +16,8 @@ from pathlib import Path
 
 import pytest
 
-from firmware_bridge.recording import open_recording
-from tests import small_robot
+from firmware_bridge.recordings.reader import open_recording
+from tests.support import small_robot
 
 EDGE_LSTM = [sys.executable, "-m", "edge_lstm.cli"]
 
@@ -53,9 +53,9 @@ def robot(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
 @pytest.fixture(scope="module", autouse=True)
 def _warm() -> None:
     """Compile once, here, where it may take its time."""
-    from edge_lstm.kernels import door
+    from edge_lstm.engines.native import loader
 
-    door.warm()
+    loader.warm()
 
 
 @contextmanager

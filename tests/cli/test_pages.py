@@ -12,11 +12,11 @@ import pytest
 
 import edge_lstm
 from edge_lstm.cli import main
-from edge_lstm.config import load_config
-from edge_lstm.controller import Controller
-from edge_lstm.runtime import run
-from firmware_bridge.bridge import Bridge
-from firmware_bridge.recording import Recorder
+from edge_lstm.robot.config import load_config
+from edge_lstm.robot.controller import Controller
+from edge_lstm.robot.loop import run
+from firmware_bridge.links.own.bridge import Bridge
+from firmware_bridge.recordings.reader import Recorder
 from firmware_bridge.simulator.port import SimulatedPort
 from firmware_bridge.simulator.robot import Robot
 from tests.cli.test_live import simulated
@@ -93,7 +93,7 @@ def test_missing(place: Path, capsys: pytest.CaptureFixture[str]) -> None:
         recorder,
     )
     recorder.close()
-    found = commands_of("edge_lstm/MISSING.md")
+    found = commands_of("edge_lstm/streams/MISSING.md")
     assert [c.split()[0] for c in found] == ["forecast", "explain"]
     for command in found:
         assert main(shlex.split(command)) == 0, (command, capsys.readouterr().err)

@@ -11,21 +11,21 @@ import numpy as np
 import pytest
 
 import edge_lstm
-from edge_lstm.channels import flat_names
 from edge_lstm.cli import main
-from edge_lstm.config import parse_config
-from edge_lstm.controller import Controller
-from edge_lstm.model import Model, channels_for
-from edge_lstm.program import Builder
-from edge_lstm.runtime import run
-from firmware_bridge.bridge import Bridge
-from firmware_bridge.recording import Recorder
+from edge_lstm.core.channels import flat_names
+from edge_lstm.core.model import Model, channels_for
+from edge_lstm.core.program import Builder
+from edge_lstm.robot.config import parse_config
+from edge_lstm.robot.controller import Controller
+from edge_lstm.robot.loop import run
+from firmware_bridge.links.own.bridge import Bridge
+from firmware_bridge.recordings.reader import Recorder
 from firmware_bridge.simulator.port import SimulatedPort
 from firmware_bridge.simulator.robot import Robot
-from tests import small_robot
-from tests.nets import network
+from tests.support import small_robot
+from tests.support.nets import network
 
-PAGE = Path(edge_lstm.__file__).parent / "QUANTIZE.md"
+PAGE = Path(edge_lstm.__file__).parent / "quantization" / "README.md"
 EXAMPLES = PAGE.parent / "examples"
 
 

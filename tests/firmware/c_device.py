@@ -1,4 +1,5 @@
-"""The C bridge as an object: the same methods as `firmware_bridge.device.Device`, so that tests can put either in a
+"""The C bridge as an object: the same methods as `firmware_bridge.links.own.device.Device`,
+so that tests can put either in a
 place.
 
 Rule: adds nothing and hides nothing; what it returns is what the C code did.
@@ -10,9 +11,9 @@ import ctypes
 from collections.abc import Sequence
 from pathlib import Path
 
-from firmware_bridge.bodies import STATES
-from firmware_bridge.device import DeviceCounters
 from firmware_bridge.dictionary import Dictionary
+from firmware_bridge.links.own.bodies import STATES
+from firmware_bridge.links.own.device import DeviceCounters
 from firmware_bridge.messages import Action, SafeOutput
 from tests.firmware.toolchain import HERE, SOURCES, compile_c
 

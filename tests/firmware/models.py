@@ -8,10 +8,10 @@ from dataclasses import replace
 
 import numpy as np
 
-from edge_lstm.firmware_table import BINARIES, MAPS, REDUCTIONS
-from edge_lstm.model import Channel, Model, channels_for
-from edge_lstm.program import Builder
-from tests.nets import Weights, cell, network
+from edge_lstm.core.model import Channel, Model, channels_for
+from edge_lstm.core.program import Builder
+from edge_lstm.firmware.table import BINARIES, MAPS, REDUCTIONS
+from tests.support.nets import Weights, cell, network
 from tools.arm_models import quantized
 
 ALPHA_BETA = {

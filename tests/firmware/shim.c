@@ -1,4 +1,4 @@
-/* One bridge behind plain functions, for ctypes: the formats of tests/firmware_bridge/robots.py, and a list of what was
+/* One bridge behind plain functions, for ctypes: the formats of tests/support/robots.py, and a list of what was
  * done to the outputs. */
 #include <string.h>
 

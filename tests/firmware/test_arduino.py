@@ -5,7 +5,7 @@ from __future__ import annotations
 import ctypes
 from pathlib import Path
 
-from firmware_bridge.bridge import Bridge
+from firmware_bridge.links.own.bridge import Bridge
 from firmware_bridge.messages import Action, Chunk, Reading
 from tests.firmware.toolchain import HERE, SOURCES, need, run
 

@@ -11,21 +11,21 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from edge_lstm.firmware import fingerprint, vector_outputs
-from edge_lstm.model import Channel, Model, channels_for
-from edge_lstm.storage import save
-from firmware_bridge import framing
-from firmware_bridge.bridge import Bridge
+from edge_lstm.core.model import Channel, Model, channels_for
+from edge_lstm.core.storage import save
+from edge_lstm.firmware.export import fingerprint, vector_outputs
 from firmware_bridge.dictionary import Dictionary
-from firmware_bridge.framing import Deframer, Frame
+from firmware_bridge.links.own import framing
+from firmware_bridge.links.own.bridge import Bridge
+from firmware_bridge.links.own.framing import Deframer, Frame
 from firmware_bridge.messages import Action, DeviceStatus, Event, Hello, Reading, Reset
-from firmware_bridge.ports import SerialPort
+from firmware_bridge.ports.serial_port import SerialPort
 from firmware_bridge.simulator.robot import READING_FIELDS, robot_dictionary
-from tests import small_robot
 from tests.firmware.models import models
 from tests.firmware.toolchain import need
-from tests.firmware_bridge.robots import of
-from tests.nets import network
+from tests.support import small_robot
+from tests.support.nets import network
+from tests.support.robots import of
 from tools import board_image
 from tools.board_image import Board
 

@@ -1,4 +1,4 @@
-"""The C bridge against `firmware_bridge.device.Device`: one protocol, the same bytes."""
+"""The C bridge against `firmware_bridge.links.own.device.Device`: one protocol, the same bytes."""
 
 from __future__ import annotations
 
@@ -10,15 +10,15 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from firmware_bridge import bodies, framing
-from firmware_bridge.bridge import Bridge
-from firmware_bridge.device import Device
 from firmware_bridge.dictionary import Dictionary, Field, Format
-from firmware_bridge.framing import Frame
+from firmware_bridge.links.own import bodies, framing
+from firmware_bridge.links.own.bridge import Bridge
+from firmware_bridge.links.own.device import Device
+from firmware_bridge.links.own.framing import Frame
 from firmware_bridge.messages import Chunk, Hello, SafeOutput
 from tests.firmware.c_device import DROPPED, NO_NUMBER, NO_SUCH, NOT_ASKED, QUEUED, CDevice
 from tests.firmware.wire import CSession, damaged, most_wrong
-from tests.firmware_bridge.robots import BUTTON, LIMITS, ROBOT, WHEELS, of
+from tests.support.robots import BUTTON, LIMITS, ROBOT, WHEELS, of
 
 EVERYTHING = Format(
     "everything",

@@ -12,20 +12,20 @@ import numpy.typing as npt
 import pytest
 from click.testing import CliRunner
 
-from edge_lstm import firmware
-from edge_lstm.assembly import assemble
+from edge_lstm.core.model import Model, Policy, channels_for
+from edge_lstm.core.program import Builder, padded
+from edge_lstm.core.storage import describe, save
+from edge_lstm.engines.native.kernels import abi
+from edge_lstm.engines.native.layout import assemble
 from edge_lstm.errors import ProgramError, StateError
-from edge_lstm.firmware import vector_readings
-from edge_lstm.firmware_table import BINARIES, FIELDS, MAPS, REDUCTIONS, ROWS
-from edge_lstm.kernels import layout
-from edge_lstm.model import Model, Policy, channels_for
-from edge_lstm.program import Builder, padded
-from edge_lstm.storage import describe, save
-from edge_lstm.stream import Stream
+from edge_lstm.firmware import export as firmware
+from edge_lstm.firmware.export import vector_readings
+from edge_lstm.firmware.table import BINARIES, FIELDS, MAPS, REDUCTIONS, ROWS
+from edge_lstm.streams.stream import Stream
 from tests.firmware.models import models
 from tests.firmware.toolchain import HERE, SANITIZE, SOURCES, compile_c, need, run
-from tests.nets import network, readings
-from tests.quantized_nets import SCHEMES, Integers, cell, quantized_network
+from tests.support.nets import network, readings
+from tests.support.quantized_nets import SCHEMES, Integers, cell, quantized_network
 
 STEPS = 10_000
 MODELS = models()
@@ -253,7 +253,7 @@ def test_c_has_the_numbers_that_the_exporter_writes():
     assert tuple(name.lower() for name in names["binary"]) == BINARIES
     assert tuple(name.lower() for name in names["reduce"]) == tuple(f"row_{name}" for name in REDUCTIONS)
     assert re.search(r"uint32_t ([a-z, ]+);\n\} edge_lstm_row", text)[1].upper().split(", ") == list(FIELDS)
-    assert set(MAPS) <= set(layout.MAP_CODES)
+    assert set(MAPS) <= set(abi.MAP_CODES)
     tested = {op.kind for model in MODELS for op in model.program.operations}
     assert tested == {row.lower() for row in ROWS} - {"input", "check", "commit", "output"}
 

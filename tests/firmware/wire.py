@@ -9,7 +9,7 @@ from __future__ import annotations
 from random import Random
 from typing import Any
 
-from firmware_bridge.bridge import Bridge
+from firmware_bridge.links.own.bridge import Bridge
 from firmware_bridge.messages import Action, Chunk, Event, Reading
 from tests.firmware.c_device import CDevice
 

@@ -16,7 +16,7 @@ from firmware_bridge.dictionary import Dictionary, Field, Format
 from firmware_bridge.errors import ActionError, DictionaryError
 from firmware_bridge.formats import F32_MAX, TYPES
 from firmware_bridge.messages import Action
-from tests.firmware_bridge.robots import LIMITS, ROBOT, WHEELS
+from tests.support.robots import LIMITS, ROBOT, WHEELS
 
 numbers = st.floats(allow_nan=False, allow_infinity=False, width=32)
 

@@ -1,0 +1,82 @@
+"""`edge-lstm fields PORT`: what the robot at a port declares, the names and units that robot.toml needs."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from edge_lstm.cli.common import Failure, json_option, print_json
+
+if TYPE_CHECKING:
+    from firmware_bridge.dictionary import Dictionary
+
+_PATIENCE_NS = 3_000_000_000
+
+
+@click.command(name="fields", short_help="What the robot at a port declares: messages, fields, units, limits.")
+@click.argument("port")
+@click.option("--baud", type=click.IntRange(min=1), default=115200, show_default=True, help="Bits per second.")
+@json_option
+def command(port: str, baud: int, as_json: bool) -> None:
+    """Ask the robot at PORT (a path, VID:PID or VID:PID:SERIAL) what it sends and what it can be told."""
+    dictionary = _ask(port, baud)
+    if as_json:
+        print_json({"port": port, **describe(dictionary)})
+        return
+    _show(dictionary)
+
+
+def _ask(name: str, baud: int) -> Dictionary:
+    """The dictionary of the handshake. Failure(3) where nobody answers in time."""
+    from firmware_bridge.links.own.bridge import Bridge
+    from firmware_bridge.ports.serial_port import SerialPort
+
+    port, bridge = SerialPort(name, baud), Bridge()
+    first_ns: int | None = None
+    t_ns = 0
+    try:
+        for chunk in port.chunks():
+            t_ns = chunk.t_ns
+            first_ns = t_ns if first_ns is None else first_ns
+            bridge.receive(chunk)
+            if bridge.dictionary is not None:
+                return bridge.dictionary
+            if t_ns - first_ns > _PATIENCE_NS:
+                break
+            port.write(bridge.outgoing())
+    finally:
+        port.write(bridge.stop(t_ns))
+        port.close()
+    raise Failure(3, f"{name}: nobody answered in 3 s; is it this port, this baud rate, the right firmware?")
+
+
+def describe(dictionary: Dictionary) -> dict[str, Any]:
+    """The declarations as JSON values, named as in PROTOCOL.md."""
+    return {
+        "device": dictionary.device,
+        "version": dictionary.version,
+        "formats": [
+            {
+                "name": form.name,
+                "direction": form.direction,
+                "rate_hz": form.rate_hz,
+                "fields": [field.as_json() for field in form.fields],
+            }
+            for form in dictionary.formats
+        ],
+    }
+
+
+def _show(dictionary: Dictionary) -> None:
+    click.echo(f"{dictionary.device} {dictionary.version}")
+    for form in dictionary.formats:
+        table, rate = ("[readings]", form.rate_hz) if form.direction == "reading" else ("[action]", None)
+        click.echo(f'\n{table} format = "{form.name}"' + (f"   {rate:g} readings per second" if rate else ""))
+        width = max(len(field.name) for field in form.fields)
+        for field in form.fields:
+            text = f"  {field.name:{width}}  {field.type:4} {field.unit}"
+            if field.minimum is not None and field.maximum is not None:
+                text += f"  {field.minimum:g} to {field.maximum:g}"
+                text += f", safe {field.safe:g}" if field.safe is not None else ""
+            click.echo(text.rstrip())

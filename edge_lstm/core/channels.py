@@ -1,0 +1,176 @@
+"""Between named physical values and the vector a stream takes: names, units, words.
+
+Rule: a stream takes and gives physical quantities (scale and offset are part of its program); what is left to do is
+order, the rounding to float32, and vocabularies, which become one-hot. One reading and a block of readings come to the
+same bits, so a live reading, a recording and a CSV row cannot differ here.
+
+Never: invent a value. What is missing, or no index into its vocabulary, stays NaN and is the caller's to count.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from edge_lstm.core.model import Channel, Model
+from edge_lstm.errors import ReadingError
+from edge_lstm.streams.rollout import meaning_of, probabilities
+
+Floats = npt.NDArray[np.float32]
+Doubles = npt.NDArray[np.float64]
+
+
+def flat_names(channels: Sequence[Channel]) -> tuple[str, ...]:
+    """One name per number: the channel's own, or "dinner=pizza" for each word of a vocabulary."""
+    return tuple(n for c in channels for n in ([f"{c.name}={word}" for word in c.vocabulary] or [c.name]))
+
+
+def flat_units(channels: Sequence[Channel]) -> tuple[str, ...]:
+    """One unit per number, beside `flat_names`."""
+    return tuple(c.unit for c in channels for _ in range(c.width))
+
+
+def unnamed(channels: Sequence[Channel]) -> bool:
+    """True where the names are only places in a tensor (x[0], x[1], …), as an import without names makes them."""
+    return all(re.fullmatch(r".*\[\d+\]", c.name) for c in channels) or len(channels) == 1
+
+
+def units_differ(one: str, other: str) -> bool:
+    """True where both say a unit and they are not the same text (Nm is N m; m/s² is m/s2; µ is u; ° is deg)."""
+
+    def plain(unit: str) -> str:
+        plain_powers = re.sub(r"[\s·*⋅^]+", "", unit).replace("²", "2").replace("³", "3")
+        return plain_powers.replace("µ", "u").replace("μ", "u").replace("°", "deg")
+
+    return bool(one and other and plain(one) != plain(other))
+
+
+class Encoder:
+    """Values, one per channel (an index for a vocabulary) → the stream's float32 vector, one-hot unrolled."""
+
+    def __init__(self, channels: Sequence[Channel]) -> None:
+        self.width = sum(c.width for c in channels)
+        self._x: Floats = np.zeros(self.width, np.float32)
+        starts = [sum(c.width for c in channels[:k]) for k in range(len(channels))]
+        scalars = [k for k, c in enumerate(channels) if not c.vocabulary]
+        self._vocabularies = [(k, starts[k], len(c.vocabulary)) for k, c in enumerate(channels) if c.vocabulary]
+        self._from = np.array(scalars, np.intp)
+        self._to = np.array([starts[k] for k in scalars], np.intp)
+
+    def one(self, values: Sequence[float]) -> Floats:
+        """values: one float per channel. Returns the kept float32 (width,) buffer, valid until the next call."""
+        if self._vocabularies:
+            self._x[:] = self.rows(np.array([values], np.float64))[0]
+        else:
+            self._x[:] = values
+        return self._x
+
+    def rows(self, values: Doubles) -> Floats:
+        """values: (T, channels) float64. Returns (T, width) float32; NaN where a value is missing or no index."""
+        if not self._vocabularies:
+            return values.astype(np.float32)
+        xs = np.zeros((len(values), self.width), np.float32)
+        xs[:, self._to] = values[:, self._from]
+        for channel, start, size in self._vocabularies:
+            index = values[:, channel]
+            known = (index >= 0) & (index < size) & (index == np.floor(index))
+            xs[np.flatnonzero(known), start + index[known].astype(np.intp)] = 1.0
+            xs[~known, start : start + size] = np.nan
+        return xs
+
+
+# --- by name -------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Word:
+    """What an output with a vocabulary says: its most probable word, that word's probability, and all of them."""
+
+    word: str
+    probability: float
+    probabilities: Mapping[str, float]
+
+    def __str__(self) -> str:
+        return f"{self.word} ({self.probability:.1%})"
+
+
+def encode(channels: Sequence[Channel], values: Mapping[str, Any]) -> Floats:
+    """Values by channel name → float32 (width,); see `Model.encode`. Raises ReadingError."""
+    names = [c.name for c in channels]
+    for name in values:
+        if name not in names:
+            raise ReadingError(f"there is no input channel {name!r}; there are {', '.join(names)}")
+    parts = []
+    for channel in channels:
+        if channel.name not in values:
+            raise ReadingError(f"channel {channel.name!r} is left out; say None where it has no value")
+        value = values[channel.name]
+        number = _one_hot(channel, value, channels) if channel.vocabulary else _number(channel, value)
+        parts.append(np.atleast_1d(np.asarray(number, np.float32)))
+    return np.concatenate(parts)
+
+
+def _number(channel: Channel, value: Any) -> float:
+    if value is None:
+        return math.nan
+    if isinstance(value, bool | int | float | np.number | np.bool_):
+        return float(value)
+    raise ReadingError(f"channel {channel.name!r} takes a number, not {value!r}")
+
+
+def _one_hot(channel: Channel, value: Any, channels: Sequence[Channel]) -> Floats:
+    """The vector of a word, an index or a vector."""
+    words = channel.vocabulary
+    vector: Floats = np.zeros(len(words), np.float32)
+    if isinstance(value, str):
+        if value not in words:
+            owners = [c.name for c in channels if value in c.vocabulary]
+            known = ", ".join(words[:12]) + (", …" if len(words) > 12 else "")
+            hint = f"it is a word of channel {owners[0]!r}" if owners else f"its words are {known}"
+            raise ReadingError(f"channel {channel.name!r} has no word {value!r}; {hint}")
+        vector[words.index(value)] = 1.0
+        return vector
+    if value is None or (isinstance(value, float | np.floating) and math.isnan(value)):
+        vector.fill(np.nan)
+        return vector
+    if isinstance(value, int | np.integer) and not isinstance(value, bool):
+        if not 0 <= value < len(words):
+            raise ReadingError(f"channel {channel.name!r} has {len(words)} words; {value} is no index of one")
+        vector[int(value)] = 1.0
+        return vector
+    try:
+        given = np.asarray(value, np.float32)
+    except (TypeError, ValueError):
+        given = np.empty(0, np.float32)
+    if given.shape != vector.shape:
+        raise ReadingError(
+            f"channel {channel.name!r} takes a word, its index or a vector of {len(words)} numbers, not {value!r}"[:300]
+        )
+    return given
+
+
+def decode(model: Model, y: npt.ArrayLike) -> dict[str, float | Word]:
+    """An output (n_outputs,) by channel name; see `Model.decode`. Raises ReadingError for another length."""
+    values = np.asarray(y, np.float32)
+    if values.shape != (model.program.output_size,):
+        raise ReadingError(f"an output of {model.name!r} has {model.program.output_size} numbers, not {values.shape}")
+    found: dict[str, float | Word] = {}
+    start = 0
+    for channel in model.outputs:
+        part = values[start : start + channel.width]
+        start += channel.width
+        if not channel.vocabulary:
+            found[channel.name] = float(part[0])
+            continue
+        shares = probabilities(meaning_of(model, channel.name), part).tolist()
+        best = max(range(len(shares)), key=shares.__getitem__)
+        found[channel.name] = Word(
+            channel.vocabulary[best], shares[best], dict(zip(channel.vocabulary, shares, strict=True))
+        )
+    return found

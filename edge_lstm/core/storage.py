@@ -1,0 +1,286 @@
+"""The model file: one .npz (a zip of NumPy arrays), without pickle, written whole or not at all.
+
+    edge_lstm.json    uint8: JSON, the program, channels, rate, window, name, provenance, digest; arrays by number
+    0, 1, 2, …        the arrays: weights (float32), index tables (int32), reset values, constants
+
+Its rule: a file is either exactly what was saved, or ModelFileError says what is wrong with it and what to do.
+Everything read is checked before it is believed: sizes before memory is taken, the program by `Program` itself, all
+of it by the digest.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+import struct
+import tempfile
+import zipfile
+import zlib
+from dataclasses import asdict
+from pathlib import Path
+from tokenize import TokenError
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from edge_lstm.core.model import Channel, Feedback, Model, Policy
+from edge_lstm.core.program import Constant, Named, Operation, Program, Slot, State
+from edge_lstm.errors import EdgeLstmError, ModelFileError
+
+FORMAT = 1
+MAX_BYTES = 1 << 30  # of arrays in one file; 250 million weights are no stream on a robot
+_MAX_ARRAYS = 1 << 16
+_HEADER = "edge_lstm.json"
+
+# What NumPy, zipfile and json raise on damaged content, and what reading a damaged header does.
+DAMAGE = (
+    zipfile.BadZipFile,
+    zlib.error,
+    struct.error,
+    ArithmeticError,
+    AttributeError,
+    EOFError,
+    LookupError,
+    NotImplementedError,
+    RecursionError,
+    RuntimeError,  # an encrypted archive
+    TokenError,  # of NumPy's reader of array headers
+    TypeError,
+    ValueError,
+)
+
+Arrays = list[npt.NDArray[Any]]
+
+
+def describe(model: Model) -> tuple[dict[str, Any], Arrays]:
+    """A model as JSON and arrays; the JSON refers to an array by its number."""
+    arrays: Arrays = []
+
+    numbers: dict[int, int] = {}
+
+    def number(array: npt.NDArray[Any]) -> int:
+        if id(array) not in numbers:  # a program over a whole window has the same weights for each reading
+            numbers[id(array)] = len(arrays)
+            arrays.append(array)
+        return numbers[id(array)]
+
+    def place(slot: Slot) -> list[int]:
+        return [slot.offset, slot.size]
+
+    program = model.program
+    header = {
+        "format": FORMAT,
+        "name": model.name,
+        "rate_hz": model.rate_hz,
+        "window": model.window,
+        "inputs": [_channel_out(c) for c in model.inputs],
+        "outputs": [_channel_out(c) for c in model.outputs],
+        "program": {
+            "arena_size": program.arena_size,
+            "inputs": [[n.name, *place(n.slot)] for n in program.inputs],
+            "outputs": [[n.name, *place(n.slot)] for n in program.outputs],
+            "states": [
+                {"name": s.name, "slot": place(s.slot), "next": place(s.next), "reset": number(s.reset)}
+                for s in program.states
+            ],
+            "constants": [{"slot": place(c.slot), "values": number(c.values)} for c in program.constants],
+            "operations": [
+                {
+                    "kind": op.kind,
+                    "name": op.name,
+                    "inputs": [place(s) for s in op.inputs],
+                    "outputs": [place(s) for s in op.outputs],
+                    "weights": {key: number(w) for key, w in op.weights.items()},
+                    "attributes": dict(op.attributes),
+                    "source": list(op.source),
+                }
+                for op in program.operations
+            ],
+        },
+        "provenance": dict(model.provenance),
+    }
+    # Only where there is something to say, so that files and digests of models without stay what they were.
+    if model.feedback:
+        header["feedback"] = [asdict(f) for f in model.feedback]
+    if model.policy != Policy():
+        header["policy"] = asdict(model.policy)
+    if (model.ready, model.every) != (1, 1):
+        header["ready"], header["every"] = model.ready, model.every
+    if model.before_window != "wait":
+        header["before_window"] = model.before_window
+    return header, arrays
+
+
+def _channel_out(c: Channel) -> dict[str, Any]:
+    return {"name": c.name, "unit": c.unit, "scale": c.scale, "offset": c.offset, "vocabulary": list(c.vocabulary)}
+
+
+def write_whole(path: Path, content: bytes) -> None:
+    """Write a file so that it is there whole or not at all, also after a power cut. What is there and is no ordinary
+    file (a pipe, /dev/stdout) is written to, not replaced. Raises OSError."""
+    path = path.resolve()
+    if path.exists() and not path.is_file():
+        path.write_bytes(content)
+        return
+    file = tempfile.NamedTemporaryFile(dir=path.parent, prefix=f".{path.name}.", delete=False)  # noqa: SIM115
+    try:
+        with file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        umask = os.umask(0)
+        os.umask(umask)
+        Path(file.name).chmod(0o666 & ~umask)
+        Path(file.name).replace(path)
+    except BaseException:
+        Path(file.name).unlink(missing_ok=True)
+        raise
+
+
+def content(model: Model) -> bytes:
+    """A model file as bytes."""
+    header, arrays = describe(model)
+    header["digest"] = model.digest
+    text = np.frombuffer(json.dumps(header).encode(), np.uint8)
+    file = io.BytesIO()
+    np.savez(file, **{_HEADER: text, **{str(k): a for k, a in enumerate(arrays)}})  # type: ignore[arg-type]
+    return file.getvalue()
+
+
+def save(model: Model, path: str | os.PathLike[str]) -> None:
+    """Write a model file, whole or not at all. Raises ModelFileError where the file cannot be written."""
+    try:
+        write_whole(Path(path), content(model))
+    except OSError as error:
+        raise ModelFileError(f"{path}: cannot be written: {error.strerror}") from error
+
+
+def load(path: str | os.PathLike[str]) -> Model:
+    """Read a model file. Raises ModelFileError where it is missing, damaged, truncated, foreign or newer."""
+    try:
+        header, arrays = _read(Path(path))
+        model = _model(header, arrays)
+    except ModelFileError as error:
+        raise ModelFileError(f"{path}: {error}") from error
+    except OSError as error:
+        raise ModelFileError(f"{path}: cannot be read: {error.strerror or error}") from error
+    except EdgeLstmError as error:
+        raise ModelFileError(f"{path}: its program is broken: {error}") from error
+    except DAMAGE as error:
+        raise ModelFileError(
+            f"{path}: damaged or truncated ({type(error).__name__}: {error}); export or copy it again"
+        ) from error
+    if header.get("digest") != model.digest:
+        raise ModelFileError(f"{path}: damaged: its content does not match its digest; export or copy it again")
+    return model
+
+
+def _read(path: Path) -> tuple[dict[str, Any], Arrays]:
+    with path.open("rb") as file:
+        start = file.read(4)
+        if not start:
+            raise ModelFileError("the file is empty")
+        if start != b"PK\x03\x04":
+            hint = " (an ONNX model? then run: edge-lstm import)" if path.suffix == ".onnx" else ""
+            raise ModelFileError(f"not a model file of edge-lstm{hint}")
+        with zipfile.ZipFile(file) as archive:
+            entries = {info.filename: info for info in archive.infolist()}
+            if f"{_HEADER}.npy" not in entries:
+                raise ModelFileError(
+                    "a NumPy archive, but not a model file of edge-lstm; "
+                    "weights saved from PyTorch or Keras are brought in by: edge-lstm import"
+                )
+            size = sum(info.file_size for info in entries.values())
+            if size > MAX_BYTES or len(entries) > _MAX_ARRAYS:
+                raise ModelFileError(
+                    f"it claims {len(entries)} arrays of {size} bytes in all; {MAX_BYTES} bytes are the most"
+                )
+            header = json.loads(_array(archive, f"{_HEADER}.npy").tobytes())
+            if not isinstance(header, dict) or not isinstance(header.get("format"), int):
+                raise ModelFileError("its header is damaged; export or copy it again")
+            if header["format"] > FORMAT:
+                raise ModelFileError(
+                    f"written by a newer edge-lstm (format {header['format']}, this one reads {FORMAT}): "
+                    "upgrade edge-lstm"
+                )
+            count = len(entries) - 1
+            if set(entries) != {f"{_HEADER}.npy", *(f"{k}.npy" for k in range(count))}:
+                raise ModelFileError("an array is missing or foreign")
+            return header, [_array(archive, f"{k}.npy") for k in range(count)]
+
+
+def _array(archive: zipfile.ZipFile, name: str) -> npt.NDArray[Any]:
+    info = archive.getinfo(name)
+    if info.compress_type != zipfile.ZIP_STORED:
+        raise ModelFileError(f"array {name} is compressed, which edge-lstm never writes")
+    content = archive.read(info)
+    stream = io.BytesIO(content)
+    version = np.lib.format.read_magic(stream)
+    read_header = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
+    shape, by_columns, dtype = read_header(stream)
+    if dtype.hasobject or dtype.kind not in "fiu":
+        raise ModelFileError(f"array {name} holds {dtype}, not numbers")
+    if int(np.prod(shape, dtype=object)) * dtype.itemsize != len(content) - stream.tell():
+        raise ModelFileError(f"array {name} is damaged: its size does not match its shape {shape}")
+    values: npt.NDArray[Any] = np.frombuffer(content, dtype, offset=stream.tell())  # bytes: nobody can change it
+    return values.reshape(shape, order="F" if by_columns else "C")
+
+
+def _slot(pair: Any) -> Slot:
+    offset, size = pair
+    if type(offset) is not int or type(size) is not int:
+        raise ValueError(f"{pair!r} is no place in the arena")
+    return Slot(offset, size)
+
+
+def _model(header: dict[str, Any], arrays: Arrays) -> Model:
+    used: set[int] = set()
+
+    def array(number: Any) -> npt.NDArray[Any]:
+        if type(number) is not int or not 0 <= number < len(arrays):
+            raise ValueError(f"there is no array {number!r}")
+        used.add(number)
+        return arrays[number]
+
+    p = header["program"]
+    program = Program(
+        p["arena_size"],
+        tuple(Named(str(n), _slot(place)) for n, *place in p["inputs"]),
+        tuple(Named(str(n), _slot(place)) for n, *place in p["outputs"]),
+        tuple(State(str(s["name"]), _slot(s["slot"]), _slot(s["next"]), array(s["reset"])) for s in p["states"]),
+        tuple(Constant(_slot(c["slot"]), array(c["values"])) for c in p["constants"]),
+        tuple(
+            Operation(
+                str(op["kind"]),
+                tuple(map(_slot, op["inputs"])),
+                tuple(map(_slot, op["outputs"])),
+                {str(key): array(w) for key, w in op["weights"].items()},
+                {str(key): value for key, value in op["attributes"].items()},
+                str(op["name"]),
+                tuple(map(str, op["source"])),
+            )
+            for op in p["operations"]
+        ),
+    )
+    if len(used) != len(arrays):
+        raise ModelFileError(f"array {min(set(range(len(arrays))) - used)} belongs to nothing")
+    return Model(
+        program,
+        tuple(map(_channel, header["inputs"])),
+        tuple(map(_channel, header["outputs"])),
+        header["rate_hz"],
+        header["window"],
+        dict(header["provenance"]),
+        str(header["name"]),
+        tuple(Feedback(str(f["output"]), str(f["input"]), f["choose"], f["seed"]) for f in header.get("feedback", ())),
+        Policy(**header.get("policy", {})),
+        header.get("ready", 1),
+        header.get("every", 1),
+        header.get("before_window", "wait"),
+    )
+
+
+def _channel(c: dict[str, Any]) -> Channel:
+    return Channel(str(c["name"]), str(c["unit"]), c["scale"], c["offset"], tuple(map(str, c["vocabulary"])))

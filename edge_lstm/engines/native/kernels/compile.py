@@ -1,0 +1,182 @@
+"""Compiles the interpreter with Numba into one small object file that needs nothing of Numba at run time.
+
+Numba makes LLVM code of `run`; around it stand three C functions. Everything else is dropped, and LLVM
+writes the object:
+
+    int64  edge_lstm_run(int64 frame)                       for C, ctypes, tests
+    PyObject *edge_lstm_step(PyObject *self, PyObject *)    METH_NOARGS, self is the frame's address as an int
+    PyObject *edge_lstm_log(PyObject *self, PyObject *)     the same with the GIL released meanwhile
+"""
+
+from __future__ import annotations
+
+import contextlib
+import re
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import llvmlite.binding as llvm
+import numba
+import numpy as np
+from numba import types
+from numba.core.codegen import JITCodeLibrary, JITCPUCodegen
+from numba.core.compiler_lock import global_compiler_lock
+
+from edge_lstm.engines.native.kernels import abi, interpreter
+from edge_lstm.engines.native.kernels.integers import Integers, family_for
+from edge_lstm.engines.native.kernels.simd import OPTIONS, Species
+from edge_lstm.errors import CacheError
+
+_WRAPPER = """
+declare i32 @{native}(ptr, ptr, i64)
+declare ptr @PyLong_AsVoidPtr(ptr)
+declare ptr @PyLong_FromLong(i64)
+declare ptr @PyEval_SaveThread()
+declare void @PyEval_RestoreThread(ptr)
+
+define i64 @edge_lstm_run(i64 %frame) {{
+  %result = alloca i64
+  %error = alloca ptr
+  %ignored = call i32 @{native}(ptr %result, ptr %error, i64 %frame)
+  %status = load i64, ptr %result
+  ret i64 %status
+}}
+
+define ptr @edge_lstm_step(ptr %self, ptr %nothing) {{
+  %address = call ptr @PyLong_AsVoidPtr(ptr %self)
+  %frame = ptrtoint ptr %address to i64
+  %status = call i64 @edge_lstm_run(i64 %frame)
+  %result = call ptr @PyLong_FromLong(i64 %status)
+  ret ptr %result
+}}
+
+define ptr @edge_lstm_log(ptr %self, ptr %nothing) {{
+  %address = call ptr @PyLong_AsVoidPtr(ptr %self)
+  %frame = ptrtoint ptr %address to i64
+  %thread = call ptr @PyEval_SaveThread()
+  %status = call i64 @edge_lstm_run(i64 %frame)
+  call void @PyEval_RestoreThread(ptr %thread)
+  %result = call ptr @PyLong_FromLong(i64 %status)
+  ret ptr %result
+}}
+"""
+_KERNEL = re.compile(r"_ZN9edge_lstm7engines6native7kernels\d+[a-z]+?\d+([a-z_]+)B")
+EXPORTED = ("edge_lstm_run", "edge_lstm_step", "edge_lstm_log")
+
+
+# What Numba does with the code of each function beside making it: optimize it, and load it into this process.
+_MORE = (
+    (JITCPUCodegen, "_add_module"),
+    (JITCPUCodegen, "set_env"),
+    (JITCodeLibrary, "_finalize_specific"),
+    (JITCodeLibrary, "_optimize_functions"),
+    (JITCodeLibrary, "_optimize_final_module"),
+)
+
+
+@contextlib.contextmanager
+def _code_alone() -> Iterator[None]:
+    """Numba makes LLVM code and no more, in half of the time: LLVM optimizes the machine as a whole.
+
+    Meanwhile no other thread compiles. A Numba that is built otherwise does all its work, which takes longer."""
+    with global_compiler_lock:
+        kept = [(owner, name, getattr(owner, name)) for owner, name in _MORE if hasattr(owner, name)]
+        if len(kept) == len(_MORE):
+            for owner, name in _MORE:
+                setattr(owner, name, lambda *arguments: None)
+        try:
+            yield
+        finally:
+            for owner, name, method in kept:
+                setattr(owner, name, method)
+
+
+def host_family() -> str:
+    """The instructions for sums of integers that suit this CPU (integers.FAMILIES)."""
+    return family_for(dict(llvm.get_host_cpu_features()), llvm.get_process_triple())
+
+
+def _species(lanes: int, family: str) -> tuple[Species, Species, Species, Species, Integers]:
+    group = Species(lanes, abi.ARENAS_AT_ONCE[lanes])
+    return Species(lanes), Species(2 * lanes, blocks=2), Species(1), group, Integers(family)
+
+
+def machine_in_python(lanes: int) -> Callable[[int], int]:
+    """The machine as it is where NUMBA_DISABLE_JIT=1: frame's address to status, not compiled (`plain.py`)."""
+    species = _species(lanes, "plain")
+
+    def run(frame: int) -> int:
+        with np.errstate(all="ignore"):
+            status: int = interpreter.run(species, frame)
+        return status
+
+    return run
+
+
+def machine_code(lanes: int, family: str | None = None, run: Any = interpreter.run) -> str:
+    """Numba's LLVM code of the machine for this CPU, not yet optimized, with the three functions around it.
+
+    family: one of integers.FAMILIES, for another CPU, or another way to the same bits. run: a part of the machine.
+    """
+    one, pair, one_lane, group, integers = _species(lanes, family or host_family())
+    with _code_alone():
+
+        @numba.njit(types.int64(types.int64), **OPTIONS)
+        def entry(frame: Any) -> Any:
+            return run((one, pair, one_lane, group, integers), frame)
+
+    (compiled,) = entry.overloads.values()
+    native = compiled.fndesc.llvm_func_name
+    module = llvm.parse_assembly(compiled.library.get_llvm_str())
+    module.link_in(llvm.parse_assembly(_WRAPPER.format(native=native)))
+    for function in module.functions:
+        if not function.is_declaration and function.name not in EXPORTED:
+            function.linkage = llvm.Linkage.internal
+    for variable in module.global_variables:
+        if not variable.is_declaration:
+            variable.linkage = llvm.Linkage.internal
+    return str(module)
+
+
+# Each of these stays a function of its own, and all else becomes part of what calls it. Left to itself, LLVM would
+# enter inner functions for every row.
+APART = {
+    *("lstm", "gru", "rnn", "dense", "map_values", "binary", "softmax", "reduce", "take", "where", "lookup", "run"),
+    *("execute", "_quantize", "_lstm", "_gru", "_rnn", "_dense"),  # quantized.py
+}
+
+
+def inline(module: Any) -> None:
+    """Say which kernels are inlined."""
+    for function in module.functions:
+        if not function.is_declaration and (found := _KERNEL.match(function.name)):
+            function.add_function_attribute("noinline" if found[1] in APART else "alwaysinline")
+
+
+def target_machine() -> Any:
+    """LLVM's description of this CPU."""
+    llvm.initialize_native_target()
+    llvm.initialize_native_asmprinter()
+    target = llvm.Target.from_default_triple()
+    return target.create_target_machine(
+        cpu=llvm.get_host_cpu_name(),
+        features=llvm.get_host_cpu_features().flatten(),
+        opt=3,
+        reloc="pic",
+        codemodel="jitdefault",
+    )
+
+
+def compile_object(lanes: int, family: str | None = None, run: Any = interpreter.run) -> bytes:
+    """The object file of the machine for this CPU. Raises CacheError where Numba left something that the object would
+    need from it (an exception, a reference count): the kernels must not contain such a thing."""
+    described = target_machine()
+    module = llvm.parse_assembly(machine_code(lanes, family, run))
+    inline(module)
+    options = llvm.create_pipeline_tuning_options(speed_level=3)
+    builder = llvm.create_pass_builder(described, options)
+    builder.getModulePassManager().run(module, builder)
+    foreign = sorted(f.name for f in module.functions if f.is_declaration and f.name.startswith(("numba_", "NRT_")))
+    if foreign:
+        raise CacheError(f"the compiled step still needs {', '.join(foreign)}: a kernel may raise or allocate")
+    return bytes(described.emit_object(module))

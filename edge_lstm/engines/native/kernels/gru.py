@@ -1,0 +1,81 @@
+"""One GRU layer, with the reset gate after the product (ONNX linear_before_reset = 1, as PyTorch has it).
+
+    r, z = sigmoid(W x + b_W + R h + b_R)    n = tanh(W x + b_W + r (R h + b_R))    h' = n + z (h - n)
+
+Sums as in `lstm.py`; the candidate has two, one over x and one over h. Packed
+[block of units][b then r z n per input; b_R of n, then r z n per unit][lanes] (`../layout.py`).
+"""
+
+from __future__ import annotations
+
+from edge_lstm.engines.native.kernels.activations import forget_denormal, sigmoid, tanh
+from edge_lstm.engines.native.kernels.cells import through
+from edge_lstm.engines.native.kernels.simd import (
+    all_finite,
+    block_weights,
+    broadcast,
+    fma,
+    kernel,
+    load,
+    store,
+    store_mended,
+)
+
+
+@kernel
+def _three(V, weights, w, apart):
+    lanes = V.block
+    r, z = block_weights(V, weights, w, apart), block_weights(V, weights, w + lanes, apart)
+    return r, z, block_weights(V, weights, w + 2 * lanes, apart)
+
+
+@kernel
+def _three_sums(V, weights, w, apart, arena, x, n, r, z, s):
+    """Continue three sums over arena[x : x + n]."""
+    for k in range(n):
+        value = broadcast(V, arena, x + k)
+        to_r, to_z, to_s = _three(V, weights, w, apart)
+        r, z, s = fma(value, to_r, r), fma(value, to_z, z), fma(value, to_s, s)
+        w += 3 * V.block
+    return r, z, s
+
+
+@kernel
+def _begin(V, weights, w, arena, x, sums, between, n_x):
+    r, z, from_x = _three(V, weights, w, 0)
+    r, z, from_x = _three_sums(V, weights, w + 4 * V.block, 0, arena, x, n_x, r, z, from_x)
+    store(V, arena, sums, r)
+    store(V, arena, sums + between, z)
+    store(V, arena, sums + 2 * between, from_x)
+
+
+@kernel
+def gru_cell(V, arena, h, h_next, r, z, from_x, from_h):
+    """What follows from the four sums of V.lanes units: h'."""
+    candidate = tanh(V, fma(sigmoid(V, r), from_h, from_x))
+    change = load(V, arena, h) - candidate
+    y = fma(sigmoid(V, z), change, candidate)
+    store_mended(V, arena, h_next, y, forget_denormal(V, y))
+    return y
+
+
+@kernel
+def _block(V, weights, w, apart, arena, places, between, sizes, count, function):
+    x, h, _, own_h, h_next, _, sums = places
+    n_x, n_h = sizes
+    if between:
+        r, z, from_x = load(V, arena, sums), load(V, arena, sums + between), load(V, arena, sums + 2 * between)
+    else:
+        r, z, from_x = _three(V, weights, w, apart)
+        r, z, from_x = _three_sums(V, weights, w + 4 * V.block, apart, arena, x, n_x, r, z, from_x)
+    from_h = block_weights(V, weights, w + 3 * V.block, apart)
+    w += V.block * (4 + 3 * n_x)
+    r, z, from_h = _three_sums(V, weights, w, apart, arena, h, n_h, r, z, from_h)
+    return all_finite(V, gru_cell(V, arena, own_h, h_next, r, z, from_x, from_h), count)
+
+
+@kernel
+def gru(kinds, weights, w, span, places, sizes):
+    """As `through`."""
+    size = kinds[0].lanes * (4 + 3 * (sizes[0] + sizes[1]))
+    return through(_begin, _block, kinds, weights, w, size, span, places, sizes, 0)

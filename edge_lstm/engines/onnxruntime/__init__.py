@@ -1,0 +1,1 @@
+"""The engine for whole graphs: ONNX Runtime behind the same session."""

@@ -1,0 +1,138 @@
+"""A model's table, weights and indices as `firmware_bridge/c/edge_lstm.c` reads them.
+
+Its rule: numbers of kinds, functions and fields are C's, in the order of its enums; they stay what they are whatever
+`kernels/abi.py` becomes. Weights are packed for one lane (`engines/native/layout.py`): the order of additions is the
+same for every number of lanes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Hashable, Iterator, Sequence
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from edge_lstm.core.program import GRAIN, Floats, Operation, Program
+from edge_lstm.engines.native.kernels import abi
+from edge_lstm.engines.native.layout import Assembled
+from edge_lstm.firmware.quantized import KINDS as QUANTIZED
+from edge_lstm.firmware.quantized import packed
+
+_FLOAT_ROWS = (
+    *("INPUT", "LSTM", "GRU", "RNN", "DENSE", "MAP", "BINARY", "SOFTMAX", "REDUCE", "TAKE", "CHECK", "COMMIT"),
+    *("OUTPUT", "WHERE", "LOOKUP"),
+)
+ROWS = (*_FLOAT_ROWS, *(kind.upper() for kind in QUANTIZED))
+FIELDS = ("KIND", "W", "A", "B", "C", "Y", "Z", "N", "M", "F", "Q", "S")
+MAPS = (
+    *("identity", "tanh", "sigmoid", "relu", "leaky_relu", "elu", "selu", "softplus", "softsign", "hard_sigmoid"),
+    *("thresholded_relu", "clip", "exp", "log", "sqrt", "abs", "neg", "reciprocal", "affine"),
+    *("floor", "ceil", "round", "trunc", "sign", "erf", "not"),
+)
+BINARIES = ("add", "sub", "mul", "div", "min", "max", "less", "less_or_equal", "equal", "and", "or")
+REDUCTIONS = ("sum", "mean", "max", "min", "prod", "argmax", "argmin")
+FUNCTIONS = {
+    "map": (abi.MAP_CODES, MAPS),
+    "binary": (abi.BINARY_CODES, BINARIES),
+    "reduce": (abi.REDUCE_CODES, REDUCTIONS),
+}
+ROW_BYTES = 4 * len(FIELDS)
+
+
+class _Constants:
+    """One array of constants in flash; what several rows share stands once."""
+
+    def __init__(self) -> None:
+        self._parts: list[npt.NDArray[Any]] = []
+        self._places: dict[Hashable, int] = {}
+        self._size = 0
+
+    def place(self, key: Hashable, values: npt.NDArray[Any]) -> int:
+        """Where these values stand, which are those of this key."""
+        if key not in self._places:
+            self._places[key] = self._size
+            self._parts.append(values)
+            self._size += values.size
+        return self._places[key]
+
+    def array(self, dtype: npt.DTypeLike) -> npt.NDArray[Any]:
+        """All of them; C has no empty arrays."""
+        return np.concatenate(self._parts or [np.zeros(1)]).astype(dtype)
+
+
+class Table:
+    """The assembled program without padding: rows with C's numbers, and what they refer to."""
+
+    def __init__(self, assembled: Assembled, program: Program) -> None:
+        self.commit_rows, self.output_rows = assembled.commit_rows, assembled.output_rows
+        self.arena_size = assembled.arena.size - GRAIN  # the slack is for vectors
+        self.scratch = 0  # floats behind the last arena, for activations as integers
+        self.resets = list(_runs(assembled.arena[: self.arena_size]))
+        self.rows: list[list[int]] = []
+        self._weights, self._indices, self._integers = _Constants(), _Constants(), _Constants()
+        names = {getattr(abi, name): name for name in _FLOAT_ROWS}
+        quantized = {op.outputs[0].offset: op for op in program.operations if op.kind in QUANTIZED}
+        for row in assembled.table.tolist():
+            if row[abi.KIND] in names:
+                self._row(names[row[abi.KIND]], row, assembled.weights)
+            elif row[abi.Y] in quantized:
+                self._quantized_row(quantized[row[abi.Y]])
+        self.step_rows = len(self.rows) - self.commit_rows - self.output_rows
+        self.weights: Floats = self._weights.array(np.float32)
+        self.indices: npt.NDArray[np.int32] = self._indices.array(np.int32)
+        self.integers: npt.NDArray[np.int8] = self._integers.array(np.int8)
+
+    @property
+    def flash_bytes(self) -> int:
+        """Of everything here."""
+        arrays = (self.weights, self.indices, self.integers)
+        resets = sum(values.nbytes + 12 for _, values in self.resets)
+        return len(self.rows) * ROW_BYTES + sum(array.nbytes for array in arrays) + resets
+
+    def _add(self, kind: str, fields: dict[str, int]) -> None:
+        self.rows.append([ROWS.index(kind), *(fields.get(name, 0) for name in FIELDS[1:])])
+
+    def _row(self, kind: str, row: Sequence[int], weights: Floats) -> None:
+        fields = {name: row[getattr(abi, name)] for name in FIELDS if hasattr(abi, name)}
+        size = _packed_size(kind, row)
+        if size:
+            values = weights[fields["W"] : fields["W"] + size]
+            key = (fields["W"], size)
+            taken = kind == "TAKE"
+            fields["W"] = self._indices.place(key, values.view(np.int32)) if taken else self._weights.place(key, values)
+        if kind.lower() in FUNCTIONS:
+            codes, names = FUNCTIONS[kind.lower()]
+            fields["F"] = names.index(next(name for name, code in codes.items() if code == fields["F"]))
+        self._add(kind, fields)
+
+    def _quantized_row(self, op: Operation) -> None:
+        layer = packed(op)
+        key = tuple(sorted((name, id(values)) for name, values in op.weights.items()))
+        self.scratch = max(self.scratch, layer.scratch)
+        q, w = self._integers.place(key, layer.integers), self._weights.place(key, layer.floats)
+        self._add(op.kind.upper(), layer.fields | {"W": w, "Q": q})
+
+
+def _packed_size(kind: str, row: Sequence[int]) -> int:
+    """Values that a row reads at W, for one lane."""
+    n, m = row[abi.N], row[abi.M]
+    sizes = {
+        "LSTM": 4 * m * (1 + n + m),
+        "GRU": m * (4 + 3 * (n + m)),
+        "RNN": m * (1 + n + m),
+        "DENSE": m * (1 + n),
+        "MAP": 2,
+        "TAKE": n,
+        "LOOKUP": m * row[abi.F],
+    }
+    return sizes.get(kind, 0)
+
+
+def _runs(arena: Floats) -> Iterator[tuple[int, Floats]]:
+    """(offset, values) of the parts that are not zero."""
+    filled = arena.view(np.uint32).reshape(-1, GRAIN).any(axis=1)
+    edges = np.flatnonzero(np.diff(np.concatenate([[False], filled, [False]]).astype(np.int8))) * GRAIN
+    for start, end in edges.reshape(-1, 2).tolist():
+        values = arena[start:end]
+        yield start, values[: int(np.flatnonzero(values.view(np.uint32))[-1]) + 1]

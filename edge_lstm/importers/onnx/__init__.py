@@ -1,0 +1,1 @@
+"""From an ONNX graph to a program and its meaning in time."""

@@ -1,0 +1,303 @@
+"""What a stream has to remember of the readings before: ring buffers and accumulators, found in the tags.
+
+Its rule: a row that reaches back must reach back equally at every moment. What stands in front of the first value
+(padding) must be constant; it becomes the value after a reset. A row comes with the newest of its readings: one that
+looks ahead comes late, and one that would need readings behind the last one has ENDED. A row that is there only once,
+at the end, has no value before there were enough readings (`Lowering.ready`). Nothing here knows what is computed from
+the rows.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
+
+import numpy as np
+import numpy.typing as npt
+
+from edge_lstm.importers.onnx.call import Call
+from edge_lstm.importers.onnx.plan import Ids
+from edge_lstm.importers.onnx.provenance import ENDED, Ints, Misfit, Tagged, tag, unique_rows
+from edge_lstm.importers.onnx.rates import ALWAYS, Clock, clock_of
+
+if TYPE_CHECKING:
+    from edge_lstm.importers.onnx.lowering import Lowering
+
+MAX_PAST = 1 << 22  # values of the past in one program
+LARGEST = float(np.finfo(np.float32).max)
+Mask = npt.NDArray[np.bool_]
+
+
+def present(c: Call, low: Lowering, rows: Tagged) -> tuple[Ints, Ids]:
+    """t (N,) and ids (N, K) of rows of tags, each reading at its own moment: what is older comes from a ring buffer."""
+    t, ids = rows.t, rows.ids
+    now = t.max(axis=1)
+    over = now == ENDED
+    if over.all():
+        return now, ids
+    if over.any():
+        # Whatever comes after the end is computed as everything else is: no step of its own.
+        now[~over], found = present(c, low, Tagged(rows.tags[~over]))
+        ids = np.array(ids)
+        ids[~over], ids[over] = found, found[0]
+        return now, ids
+    if not ((t != now[:, None]) & (t != 0)).any():
+        return now, ids
+    if low.whole:
+        raise Misfit(f"{c.node}: internal: a whole window has no readings apart")
+    return _Rows(c, low, t, ids, now).present()
+
+
+def _unequal(c: Call, low: Lowering) -> Misfit:
+    return Misfit(
+        f"{c.node}: works on different readings of the sequence together, and not alike at each of the {low.length}, so"
+        " a continuous stream cannot compute it. Use mode='window' with a fixed length, pad with constants, or export"
+        " the part of the network that works on single readings"
+    )
+
+
+class _Rows:
+    """Rows that join readings: the forms they have, and which of them are cut off at the start or at the end."""
+
+    def __init__(self, c: Call, low: Lowering, t: Ints, ids: Ids, now: Ints) -> None:
+        self.c, self.low, self.ids, self.now = c, low, ids, now
+        self.lags = np.where(t == 0, -1, now[:, None] - t)  # -1: a constant
+        self.moments = np.unique(now[now > 0])
+        self.single = len(self.moments) == 1
+        # With which reading each value is there for the first time.
+        self.begins: dict[int, int] = {}
+        if not self.single:
+            come = t > 0
+            order = np.argsort(t[come], kind="stable")
+            values, first = np.unique(ids[come][order], return_index=True)
+            self.begins = dict(zip(values.tolist(), t[come][order][first].tolist(), strict=True))
+
+    def present(self) -> tuple[Ints, Ids]:
+        low, now = self.low, self.now
+        newest = {low.length} | {clock.newest(low.length) for clock in low.time.seen}
+        if self.single and int(self.moments[0]) not in newest:
+            raise _unequal(self.c, low)
+        lags, ids, which = self._forms()
+        depth = int(lags.max())
+        clock = clock_of(self.moments, low.length)
+        if self.single:
+            low.aside = low.aside or str(self.c.node)
+        else:
+            low.proven |= clock is not None and clock.first <= depth + clock.every
+        if clock is not None:
+            low.time.seen.add(clock)
+        before = self._before(lags, ids, which)
+        low.notes.append(f"{self.c.node}: looks back {depth} readings; a ring buffer brings them along")
+        delayed = self._delayed(lags, ids, before)
+        result = np.where((which >= 0)[:, None], delayed[np.maximum(which, 0)], self.ids)
+        after = which == -3
+        return np.where(after, ENDED, now), np.where(after[:, None], delayed[0], result)
+
+    def _forms(self) -> tuple[Ints, Ids, Ints]:
+        """The lags and values of each form, and which of them each row has: -2 none is needed, -3 it is cut off at the
+        end."""
+        number = self.ids.shape[1]
+        patterns, pattern = unique_rows(np.concatenate([self.lags, self.ids], axis=1))
+        which = np.where(self.now == 0, -2, -1)
+        forms: list[Ints] = []
+        # A row that is cut off has no more readings than the form it is cut from.
+        for k in np.argsort(-(patterns[:, :number] >= 0).sum(axis=1), kind="stable"):
+            lag, value = patterns[k, :number], patterns[k, number:]
+            if not ((pattern == k) & (which == -1)).any():
+                continue
+            fits = self._fits(lag, value) & (which == -1)
+            if self.single or self._regular(lag, value, self.now[fits]):
+                which[fits] = len(forms)
+                forms.append(np.stack([lag, value]))
+                which[(which == -1) & self._ended(lag, value)] = -3
+        if not forms or (which == -1).any():
+            raise _unequal(self.c, self.low)
+        return np.stack([f[0] for f in forms]), np.stack([f[1] for f in forms]), which
+
+    def _regular(self, lag: Ints, value: Ids, moments: Ints) -> bool:
+        """Whether a form is there as soon as its readings are, and regularly until the end."""
+        clock = clock_of(np.unique(moments), self.low.length)
+        known = lag >= 0
+        if clock is None or not known.any():
+            return clock is not None
+        begins = np.array([self.begins[int(v)] for v in value[known]])
+        return bool(clock.first < (begins + lag[known]).max() + clock.every)
+
+    def _started(self, lag: Ints, value: Ids, now: Ints) -> Mask:
+        """Which values of a form are there (n, K) at these moments."""
+        begins = np.array([self.begins.get(int(v), 1) for v in value])
+        return now[:, None] - lag[None, :] >= begins
+
+    def _fits(self, lag: Ints, value: Ids) -> Mask:
+        """Which rows are this form at their own moment, with constants for what was not there yet."""
+        there = self._started(lag, value, self.now) | (lag < 0)
+        same = (self.lags == lag) & (self.ids == value)
+        found: Mask = np.where(there, same, self.lags == -1).all(axis=1) & (self.now > 0)
+        return found
+
+    def _ended(self, lag: Ints, value: Ids) -> Mask:
+        """Which rows are this form at a moment after the end, with anything for what is not there any more."""
+        found = np.zeros(len(self.now), np.bool_)
+        if self.single:
+            return found
+        end = self.low.length
+        t = np.where(self.lags < 0, 0, self.now[:, None] - self.lags)
+        for moment in range(end + 1, end + int(lag.max()) + 1):
+            meant = np.where(lag < 0, 0, moment - lag)
+            begun = self._started(lag, value, np.array([moment]))[0]
+            same = (t == meant) & (self.ids == value)
+            known = (lag < 0) | (meant <= end)
+            if not (known & (lag >= 0) & begun).any():
+                continue
+            found |= np.where(known, np.where(begun | (lag < 0), same, t == 0), True).all(axis=1) & (self.now > 0)
+        return found
+
+    def _before(self, lags: Ints, ids: Ids, which: Ints) -> dict[tuple[int, int], int]:
+        """(value, reading before it began) -> the constant that stands there."""
+        before: dict[tuple[int, int], int] = {}
+        for number, (lag, value) in enumerate(zip(lags, ids, strict=True)):
+            rows = np.flatnonzero(which == number)
+            missing = ~self._started(lag, value, self.now[rows]) & (lag >= 0)
+            for row, k in zip(*np.nonzero(missing), strict=True):
+                found, place = int(self.ids[rows[row], k]), (int(value[k]), int(self.now[rows[row]] - lag[k]))
+                if before.setdefault(place, found) != found:
+                    raise _differs(self.c)
+        return before
+
+    def _delayed(self, lags: Ints, ids: Ids, before: dict[tuple[int, int], int]) -> Ids:
+        """The forms with the values of the readings before in place of their ids."""
+        depth = int(lags.max())
+        late: dict[int, set[int]] = {}  # values that are computed before they begin, and what stands there instead
+        for (value, _), constant in before.items():
+            late.setdefault(value, set()).add(constant)
+        late = {v: late[v] for v in {value for value, reading in before if reading > 0}}
+        if any(len(constants) > 1 for constants in late.values()):
+            raise _differs(self.c)
+        if late:
+            masked = self._masked({v: constants.pop() for v, constants in late.items()})
+            for value, (other, constant) in masked.items():
+                ids = np.where((ids == value) & (lags > 0), other, ids)
+                before.update({(other, 1 - k): constant for k in range(1, depth + 1)})
+        if self.single:
+            self.low.ready = max(self.low.ready, depth + self.low.time.begins(ids.reshape(-1)))
+        result = _delays(self.c, self.low, lags, ids, before)
+        if not self.single and (first := int(self.moments[0])) > 1:
+            for value in np.unique(result[lags > 0]).tolist():
+                self.low.time.since[value] = max(first, self.low.time.since.get(value, 1))
+        return result
+
+    def _masked(self, late: Mapping[int, int]) -> dict[int, tuple[int, int]]:
+        """Values that are a constant until they begin."""
+        result = {}
+        for begin in sorted({self.begins[v] for v in late}):
+            mine = np.array([v for v in late if self.begins[v] == begin])
+            constants = np.array([late[int(v)] for v in mine])
+            source = [str(self.c.node)]
+            flag = np.repeat(self.low.time.tick(Clock(begin), source), len(mine))
+            out = self.low.plan.step("where", [flag, mine, constants], [len(mine)], source=source)[0]
+            result.update({int(v): (int(o), int(k)) for v, o, k in zip(mine, out, constants, strict=True)})
+        return result
+
+
+def _differs(c: Call) -> Misfit:
+    return Misfit(f"{c.node}: what stands in front of the first reading differs from place to place")
+
+
+def _delays(c: Call, low: Lowering, lags: Ints, ids: Ids, before: dict[tuple[int, int], int]) -> Ids:
+    """The ids with the values of `lag` readings ago, in place of `ids`."""
+    constants = low.plan.values()
+    result = np.array(ids)
+    wanted = {(int(i), int(k)) for i, k in zip(ids[lags > 0], lags[lags > 0], strict=True)}
+    depth = max(k for _, k in wanted)
+    reach = {i: max(k for j, k in wanted if j == i) for i in {i for i, _ in wanted}} if len(wanted) < 512 else None
+    if reach is None:
+        reach = {}
+        for i, k in wanted:
+            reach[i] = max(reach.get(i, 0), k)
+    if sum(reach.values()) + sum(map(len, low.past.values())) > MAX_PAST:
+        raise c.fail(f"needs more than {MAX_PAST} values of earlier readings")
+    current = {i: i for i in reach}
+    for lag in range(1, depth + 1):
+        level = low.past.setdefault(lag, {})
+        new = sorted(i for i, far in reach.items() if far >= lag and i not in level)
+        for i in set(reach) & set(level):
+            held, k = level[i]
+            fixed = before.get((i, 1 - lag))
+            if fixed is not None and held.reset is not None and held.reset[k] != np.float32(constants[fixed]):
+                raise _differs(c)
+        if new:
+            values = [constants[before[i, 1 - lag]] if (i, 1 - lag) in before else 0.0 for i in new]
+            place = low.plan.state(f"past_{len(low.plan.states)}", len(new), np.array(values, np.float32))
+            place.next = np.array([current[i] for i in new])
+            level.update({i: (place, k) for k, i in enumerate(new)})
+        for i, far in reach.items():
+            if far >= lag:
+                held, k = level[i]
+                current[i] = held.start + k
+        chosen = lags == lag
+        result[chosen] = [current[int(i)] for i in ids[chosen]]
+    return result
+
+
+# --- accumulators -----------------------------------------------------------------------------------------------------
+
+
+def accumulate(c: Call, low: Lowering, function: str, rows: Tagged) -> Tagged | None:
+    """A reduction over all readings so far, as an accumulator; None where it is not one over time.
+
+    rows (..., K): each must hold the same values of every reading 1 … T, or of those of one clock.
+    """
+    size = rows.shape[-1]
+    t = rows.t.reshape(-1, size)
+    if low.length == 1 or function not in ("sum", "mean", "max", "min") or (t == t[:, :1]).all():
+        return None
+    order = np.argsort(t, axis=1, kind="stable")
+    moments = np.unique(t[0])
+    clock, each = clock_of(moments, low.length), size // len(moments)
+    expected = np.repeat(moments, each)
+    if clock is None or len(expected) != size or (np.take_along_axis(t, order, 1) != expected).any():
+        return None
+    ids = np.take_along_axis(rows.ids.reshape(-1, size), order, 1).reshape(len(t), len(moments), each)
+    b = rows.b.reshape(-1, size)
+    if (ids != ids[:, :1]).any() or (b != b[:, :1]).any():
+        return None
+    different, which = unique_rows(ids[:, -1])
+    if clock.first >= low.time.begins(different.reshape(-1)) + clock.every:
+        return None  # only the newest of them
+    low.check_once(c, different)
+    source = [str(c.node)]
+    values = different.reshape(-1)
+    if each > 1:
+        values = low.plan.step(
+            "reduce", [values], [len(different)], source=source, function=function, rows=len(different)
+        )[0]
+    total = running(low, function, values, source, clock)
+    low.notes.append(f"{c.node}: the {function} over time is that of all readings since the reset, kept up to date")
+    return Tagged(tag(int(moments[-1]), b[:, 0], total[which]).tags.reshape(rows.shape[:-1]))
+
+
+def running(low: Lowering, function: str, values: Ids, source: list[str], clock: Clock = ALWAYS) -> Ids:
+    """The sum, mean, max or min of `values` over all readings of their clock since the reset, this one included."""
+    key = (function, values.tobytes(), clock)
+    if key in low.running:
+        return low.running[key]
+
+    def step(kind: str, a: Ids, b: Ids) -> Ids:
+        return low.plan.step("binary", [a, b], [max(a.size, b.size)], source=source, function=kind)[0]
+
+    plan = low.plan
+    start = {"max": -LARGEST, "min": LARGEST}.get(function, 0.0)
+    place = plan.state(f"{function}_{len(plan.states)}", values.size, np.full(values.size, start, np.float32))
+    if function == "mean":  # m + (x - m) / n stays exact to rounding however long it runs
+        if clock not in low.counted:
+            counter = plan.state("readings" if clock == ALWAYS else f"readings_{clock.first}_{clock.every}", 1)
+            low.counted[clock] = step("add", counter.ids, plan.constant(np.ones(1, np.float32)))
+            counter.next = low.time.held(clock, low.counted[clock], counter.ids, source)
+        # Whole numbers end at 2^24; from there on the newest readings count a little more, which nobody can measure.
+        after = step("add", place.ids, step("div", step("sub", values, place.ids), low.counted[clock]))
+    else:
+        after = step({"sum": "add"}.get(function, function), place.ids, values)
+    place.next = low.time.held(clock, after, place.ids, source)
+    low.running[key] = after
+    low.time.begin(after, clock)
+    return after

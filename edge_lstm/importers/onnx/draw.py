@@ -1,0 +1,320 @@
+"""Drawings: a graph lowered under one assumption about its axes, and the search for the assumption that holds.
+
+Its rule: an assumption is proven by the tags or dropped; where two would do, the caller must say which. A drawing over
+time has one step per reading; a whole drawing keeps the last T readings as state and recomputes the graph on them.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from edge_lstm.errors import ImportModelError, TooLargeError, UnsupportedError
+from edge_lstm.importers.onnx.axes import Axes, assignments
+from edge_lstm.importers.onnx.graph import Graph, Value
+from edge_lstm.importers.onnx.lowering import NARROW, Carry, Lag, Lowering, Operand
+from edge_lstm.importers.onnx.outputs import newest
+from edge_lstm.importers.onnx.plan import Ids, Place
+from edge_lstm.importers.onnx.provenance import (
+    MAX_BATCH,
+    MAX_LENGTH,
+    Misfit,
+    ProvenMisfit,
+    Tagged,
+    first_unique,
+    tag,
+)
+from edge_lstm.importers.onnx.states import Pairs
+
+MAX_CARRIES = 64
+MAX_INPUT = 1 << 21  # values of one input in one run of the graph
+
+
+@dataclass(frozen=True)
+class Source:
+    """What is drawn: the graph, its operator set, inputs that are zero, and the time axis where the caller says it."""
+
+    opset: int
+    graph: Graph
+    zero: frozenset[str]
+    time_axis: int | str | None
+
+    def allowed(self, axes: Axes) -> bool:
+        """Whether these are the axes that the caller says."""
+        said = self.time_axis
+        if said == "none":
+            return axes.length == 1 and axes.batch in (0, 1)
+        times = {time for time, _ in axes.of.values()}
+        return said is None or (times <= {None, said} and (said in times or axes.length == 1))
+
+
+@dataclass
+class Drawing:
+    """A graph lowered under one assignment of axes."""
+
+    low: Lowering
+    inputs: dict[str, Tagged]
+    outputs: dict[str, Tagged]
+    pieces: list[tuple[Place, str, Ids]]  # state, output it is read from, positions in it
+
+
+# --- drawing ----------------------------------------------------------------------------------------------------------
+
+
+class UnclearError(ImportModelError):
+    """More than one axis could be time; the caller must say which."""
+
+
+def unclear(graph: Graph, candidates: list[Axes]) -> UnclearError:
+    """The refusal where more than one axis could be time."""
+    ways = sorted({time for axes in candidates for time, _ in axes.of.values() if time is not None})
+    said = [str(a) for a in ways] + ['"none"'] * any(axes.length == 1 for axes in candidates)
+    error = UnclearError(
+        f"which axis of the inputs {', '.join(map(str, graph.inputs))} is time is not clear: say"
+        f" time_axis={' or '.join(said)} (--time-axis)"
+    )
+    error.progress = float(len(graph.nodes))
+    return error
+
+
+def draw(source: Source, axes: Axes, sizes: tuple[int, int], pairs: Pairs, traced: Drawing | None) -> Drawing:
+    """Lowers the graph over time. A loop written out in time is found by failing, and tried again with its state; where
+    that is no proof, what joins two readings is tried as a look back."""
+    try:
+        return _draw(source, axes, sizes, pairs, traced, loops=True)
+    except Misfit as error:
+        if not error.loop:
+            raise
+        try:
+            return _draw(source, axes, sizes, pairs, traced, loops=False)
+        except Misfit:
+            raise error from None
+
+
+def _draw(
+    source: Source, axes: Axes, sizes: tuple[int, int], pairs: Pairs, traced: Drawing | None, *, loops: bool
+) -> Drawing:
+    carries: list[Carry] = []
+    while True:
+        low = Lowering(
+            source.opset, axes.length or sizes[0], axes.batch or sizes[1], loops=loops, endless=axes.length == 0
+        )
+        low.carries = [replace(c, place=None, found={}) for c in carries]
+        try:
+            drawing = _run(low, source, axes, pairs, traced)
+            low.close()
+            return drawing
+        except Lag as lag:
+            newer, older = lag.operands[lag.newer], lag.operands[1 - lag.newer]
+            inner = first_unique(older.ids.reshape(-1))[1].reshape(older.shape)
+            carry = Carry(lag.node.op, lag.newer, newer.ids.tobytes(), newer.shape, inner, older.b)
+            known = any(
+                (c.op, c.newer, c.ids, c.shape) == (carry.op, carry.newer, carry.ids, carry.shape) for c in carries
+            )
+            if known or len(carries) >= MAX_CARRIES:
+                lag.progress, lag.loop = float(low.progress), True
+                raise
+            carries.append(carry)
+        except ImportModelError as error:
+            sizes_shown = [str(n) for n, size in zip(sizes, (axes.length, axes.batch), strict=True) if size == 0]
+            text = str(error)
+            if any(re.search(rf"\b{n}\b", text) for n in sizes_shown):
+                text += f" (open dimensions are tried with the sizes {' and '.join(sizes_shown)})"
+            told = type(error)(text) if isinstance(error, (Misfit, UnsupportedError)) else ImportModelError(text)
+            progress = low.progress + 0.5 * isinstance(error, ProvenMisfit)
+            told.progress, told.loop = progress, bool(carries)
+            told.reach = low.horizon
+            raise told from None
+
+
+def _run(low: Lowering, source: Source, axes: Axes, pairs: Pairs, traced: Drawing | None) -> Drawing:
+    graph = source.graph
+    if low.length > MAX_LENGTH or low.batch > MAX_BATCH:
+        raise TooLargeError(f"a sequence of {low.length} or a batch of {low.batch} is too long")
+    values: dict[str, Operand] = {}
+    inputs: dict[str, Tagged] = {}
+    pieces: list[tuple[Place, str, Ids]] = []
+    for value in graph.inputs:
+        dims = _fitting(value, axes.dims(value, low.length, low.batch))
+        low.narrow = low.narrow or (value.dtype if value.dtype in NARROW else "")
+        if value.name in source.zero:
+            values[value.name] = np.zeros(dims, np.float32)
+            continue
+        time, stream = axes.of[value.name]
+        count = int(np.prod([d for k, d in enumerate(dims) if k not in (time, stream)], dtype=np.int64))
+        if value.name in pairs:
+            ids = np.empty(count, np.int64)
+            for label, positions in _pieces(value.name, count, traced):
+                place = low.plan.state(label, positions.size)
+                ids[positions] = place.ids
+                pieces.append((place, pairs[value.name][0], positions))
+            places = np.sort(ids)
+        else:
+            ids = places = low.plan.input(value.name, count)
+        if low.length > 1 and time is None:
+            low.once.append((value.name, places))
+        values[value.name] = inputs[value.name] = low.spread(ids, dims, time, stream, kind_of(value))
+        if value.name not in pairs and (time is not None or low.length == 1):
+            values[value.name] = low.spread(_whole(low, value, ids), dims, time, stream, kind_of(value))
+    return _finished(low, graph, values, inputs, pieces)
+
+
+def _whole(low: Lowering, value: Value, ids: Ids) -> Ids:
+    """Readings of an input of whole numbers or truths, rounded to nearest (ties to even, as the scaling's rounding):
+    (x - offset) / scale of a channel gives 2.9999998 for a 3, which nothing behind may cut to 2."""
+    if kind_of(value) == "f":
+        return ids
+    source = [f"input {value.name!r}"]
+    whole = low.plan.step("map", [ids], [ids.size], source=source, function="round", alpha=0.0, beta=0.0)[0]
+    if kind_of(value) == "b":
+        low.bound(whole, 1)
+    return whole
+
+
+def _fitting(value: Value, dims: tuple[int, ...]) -> tuple[int, ...]:
+    """The dimensions of an input, small enough to be drawn."""
+    if math.prod(dims) > MAX_INPUT:
+        raise TooLargeError(f"input {value} would have {math.prod(dims)} values; {MAX_INPUT} are the most")
+    return dims
+
+
+def _finished(
+    low: Lowering,
+    graph: Graph,
+    values: dict[str, Operand],
+    inputs: dict[str, Tagged],
+    pieces: list[tuple[Place, str, Ids]],
+) -> Drawing:
+    low.keep = frozenset(v.name for v in graph.outputs)
+    low.run(graph, values)
+    outputs: dict[str, Tagged] = {}
+    for value in graph.outputs:
+        result = values[value.name]
+        if not isinstance(result, Tagged):
+            raise ImportModelError(f"output {value.name!r} is a constant; it does not depend on the readings")
+        for name, places in low.once:
+            if np.isin(result.ids, places).any():
+                raise Misfit(
+                    f"output {value.name!r} shows input {name!r}, which has no time axis, while the sequence has"
+                    f" {low.length} readings; a stream has no such value at every reading"
+                )
+        outputs[value.name] = result
+    return Drawing(low, inputs, outputs, pieces)
+
+
+def kind_of(value: Value) -> str:
+    """What the numbers of an input mean: floats, whole numbers, truths."""
+    kind = np.dtype(value.dtype).kind
+    return "i" if kind == "u" else kind
+
+
+# --- a whole window at each reading -----------------------------------------------------------------------------------
+
+
+class NoWindowError(ImportModelError):
+    """The graph has no axis that a window could be."""
+
+
+def draw_whole(source: Source, window: int | None, least: int, sizes: tuple[int, int]) -> tuple[Axes, Drawing]:
+    """The graph on the last T readings, which a ring of T - 1 readings brings along; T from the graph, or `window`.
+
+    Raises NoWindowError where there is no such axis of at least `least` readings.
+    """
+    ordered: dict[tuple[int | None, ...], tuple[Axes, Drawing]] = {}  # by the time axes of the inputs
+    shown: list[tuple[Axes, Drawing]] = []
+    failed: ImportModelError | None = None
+    for axes in filter(source.allowed, assignments(source.graph.inputs)):
+        length, times = axes.length or window, tuple(time for time, _ in axes.of.values())
+        if times in ordered:
+            continue  # only the batch is another
+        if length is None or length < least or (window is not None and length != window):
+            continue
+        try:
+            drawing = _draw_window(source, axes, length, sizes)
+            for name, tags in drawing.outputs.items():
+                newest(name, tags, drawing.low)
+        except ImportModelError as error:
+            if failed is None or error.progress > failed.progress:
+                failed = error
+            continue
+        if drawing.low.ordered:
+            ordered[times] = axes, drawing
+        elif drawing.low.ordered is None:
+            shown.append((axes, drawing))
+    if len(ordered) > 1:
+        raise unclear(source.graph, [axes for axes, _ in ordered.values()])
+    for found in ordered.values():
+        return found
+    kinds = {tuple((n, time) for n, (time, _) in axes.of.items()) for axes, _ in shown}
+    if len(kinds) == 1 or (shown and source.time_axis is not None):
+        return shown[0]
+    if shown:
+        raise unclear(source.graph, [axes for axes, _ in shown])
+    raise failed or NoWindowError(
+        f"no axis of the inputs {', '.join(str(v) for v in source.graph.inputs)} is a window"
+        + (f" of {window} readings" if window else "; give window=T where the length is open")
+    )
+
+
+def _draw_window(source: Source, axes: Axes, length: int, sizes: tuple[int, int]) -> Drawing:
+    graph = source.graph
+    if length > MAX_LENGTH or (axes.batch or sizes[1]) > MAX_BATCH:
+        raise TooLargeError(f"a window of {length} readings is too long")
+    low = Lowering(source.opset, 1, axes.batch or sizes[1], whole=True)
+    values: dict[str, Operand] = {}
+    inputs: dict[str, Tagged] = {}
+    given: dict[str, Ids] = {}
+    for value in graph.inputs:
+        dims = _fitting(value, axes.dims(value, length, low.batch))
+        low.narrow = low.narrow or (value.dtype if value.dtype in NARROW else "")
+        if value.name in source.zero:
+            values[value.name] = np.zeros(dims, np.float32)
+            continue
+        time, stream = axes.of[value.name]
+        one = [1 if k in (time, stream) else d for k, d in enumerate(dims)]
+        count = int(np.prod(one, dtype=np.int64))
+        newest_ids = _whole(low, value, low.plan.input(value.name, count))
+        ids = newest_ids.reshape(one)
+        given[value.name] = newest_ids
+        if time is not None and length > 1:
+            past = low.plan.state(f"{value.name}.past", (length - 1) * count)
+            past.next = np.concatenate([past.ids[count:], newest_ids])
+            ring = np.concatenate([past.ids, newest_ids]).reshape(length, *one)
+            low.order.update({int(i): t for t, part in enumerate(ring, 1) for i in part.reshape(-1)})
+            ids = np.concatenate(list(ring), axis=time)
+            given[value.name] = ids.reshape(-1)
+        b = np.zeros([1] * len(dims), np.int64)
+        if stream is not None and low.batch > 1:
+            b = np.arange(1, low.batch + 1).reshape([-1 if k == stream else 1 for k in range(len(dims))])
+        tags = tag(0, b, ids, kind_of(value))
+        values[value.name] = inputs[value.name] = Tagged(np.broadcast_to(tags.tags, dims), tags.kind)
+    try:
+        drawing = _finished(low, graph, values, inputs, [])
+    except ImportModelError as error:
+        error.progress = low.progress
+        raise
+    for name, ids in given.items():
+        if any(np.isin(port.before, ids).any() for port in low.ports):
+            raise ImportModelError(
+                f"input {name!r} is the initial state of a recurrent layer; a window begins anew at each reading: say"
+                f" states={{{name!r}: None}} to begin from zero (--state {name}=)"
+            )
+    return drawing
+
+
+def _pieces(name: str, count: int, traced: Drawing | None) -> list[tuple[str, Ids]]:
+    """A state input cut into the states of the layers that read it, by their names, where they share it out exactly."""
+    whole = [(name, np.arange(count))]
+    if traced is None:
+        return whole
+    start = next(p.start for p in traced.low.plan.inputs if p.name == name)
+    pieces = []
+    for port in traced.low.ports:
+        positions = port.before - start
+        if positions.size and ((positions >= 0) & (positions < count)).all():
+            pieces.append((port.name, positions))
+    covered = np.sort(np.concatenate([p for _, p in pieces])) if pieces else np.array([])
+    return pieces if np.array_equal(covered, np.arange(count)) else whole

@@ -1,0 +1,85 @@
+"""Einsum of ONNX, on tags: two operands as one matrix product.
+
+Its rule: letters that both operands and the result have are kept apart, letters that the result lacks are summed, the
+rest are rows and columns. Anything else (a letter twice in one operand, three operands) is refused.
+"""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+
+from edge_lstm.importers.onnx.call import Call
+from edge_lstm.importers.onnx.graph import Array
+from edge_lstm.importers.onnx.lowering import Lowering
+from edge_lstm.importers.onnx.parts import dense, reduce
+from edge_lstm.importers.onnx.provenance import Tagged
+
+
+def terms(c: Call) -> tuple[list[str], str]:
+    """The letters of each operand and of the result; an ellipsis becomes capital letters."""
+    equation = str(c.attribute("equation", "")).replace(" ", "")
+    left, arrow, result = equation.partition("->")
+    operands = left.split(",")
+    if len(operands) != len(c.inputs):
+        raise c.fail(f"attribute equation = {equation!r} does not fit {len(c.inputs)} inputs")
+    most = max(c.array(k).ndim - len(t.replace("...", "")) for k, t in enumerate(operands) if "..." in t or k == 0)
+    extra = "ABCDEFGH"[: max(most, 0)]
+
+    def spelled(term: str, rank: int) -> str:
+        free = rank - len(term.replace("...", ""))
+        return term.replace("...", extra[len(extra) - free :] if free else "")
+
+    spelt = [spelled(t, c.array(k).ndim) for k, t in enumerate(operands)]
+    if arrow:
+        result = result.replace("...", extra)
+    else:
+        every = "".join(spelt)
+        result = extra + "".join(sorted(x for x in set(every) - set(extra) if every.count(x) == 1))
+    return spelt, result
+
+
+def einsum(c: Call, low: Lowering) -> Tagged:
+    """One or two operands."""
+    operands, result = terms(c)
+    values = [c.array(k) for k in range(len(c.inputs))]
+    if len(operands) > 2 or any(
+        len(set(t)) != len(t) or len(t) != v.ndim for t, v in zip(operands, values, strict=True)
+    ):
+        raise c.fail(f"attribute equation = {c.attribute('equation')!r} is not supported; two operands without a"
+                     " letter twice are")  # fmt: skip
+    if len(operands) == 1:
+        x = low.tagged(c, values[0])
+        gone = [k for k, letter in enumerate(operands[0]) if letter not in result]
+        x = reduce(c, low, "sum", x, gone, False) if gone else x
+        left = [letter for letter in operands[0] if letter in result]
+        return Tagged(np.transpose(x.tags, [left.index(letter) for letter in result]))
+    return _product(c, low, operands, result, values)
+
+
+def _product(c: Call, low: Lowering, operands: list[str], result: str, values: list[Tagged | Array]) -> Tagged:
+    from edge_lstm.importers.onnx.compute import product
+
+    a, b = operands
+    both = [x for x in a if x in b]
+    kept, summed = [x for x in both if x in result], [x for x in both if x not in result]
+    rows, columns = [x for x in a if x not in b], [x for x in b if x not in a]
+    if set(rows + columns) - set(result):
+        raise c.fail(f"attribute equation = {c.attribute('equation')!r} sums a letter of one operand alone")
+    size = {letter: d for t, v in zip(operands, values, strict=True) for letter, d in zip(t, v.shape, strict=True)}
+
+    def shaped(value: Array, letters: str, groups: list[list[str]]) -> Array:
+        order = [letters.index(x) for group in groups for x in group]
+        return np.transpose(value, order).reshape([math.prod(size[x] for x in group) for group in groups])
+
+    if not kept and isinstance(values[1], np.ndarray) and isinstance(values[0], Tagged):
+        weight = shaped(values[1], b, [columns, summed])
+        y = dense(c, low, Tagged(shaped(values[0].tags, a, [rows, summed])), weight).tags
+    else:
+        left = Tagged(shaped(low.tagged(c, values[0]).tags, a, [kept, rows, summed]))
+        right = Tagged(shaped(low.tagged(c, values[1]).tags, b, [kept, summed, columns]))
+        y = product(c, low, left, right).tags
+    letters = kept + rows + columns
+    whole = y.reshape([size[x] for x in letters])
+    return Tagged(np.transpose(whole, [letters.index(x) for x in result]))

@@ -1,0 +1,363 @@
+"""A graph that the machine does not hold, kept as it is and run by ONNX Runtime behind the same `Stream`.
+
+Its rule: the machine's refusal is passed on word for word, and the meaning in time must be as clear as for the machine.
+It is found by experiment (`probe.py`), or it was proven before the machine gave up. States are carried from
+reading to reading: those that the graph shows, and those of its forward recurrent layers, which are opened for it; that
+this equals the whole sequence is tried over 1,024 readings and more. Everything else that looks at several readings
+needs a window. A state that was lost at export stays lost.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from edge_lstm.core.program import Builder, Program
+from edge_lstm.engines.onnxruntime.graph import TYPES, Array, OnnxGraph, open_session, version
+from edge_lstm.engines.onnxruntime.session import PAST
+from edge_lstm.errors import ImportModelError
+from edge_lstm.importers.onnx.fallback.logs import log_outputs
+from edge_lstm.importers.onnx.fallback.mixing import check_batch, check_not_mixed
+from edge_lstm.importers.onnx.fallback.names import named_pairs
+from edge_lstm.importers.onnx.fallback.probe import (
+    LENGTHS,
+    LONG,
+    LONGEST,
+    OPEN,
+    Bench,
+    Meaning,
+    check_sane,
+    chunk_difference,
+    enough_readings,
+    output_axes,
+    size_difference,
+    time_axes,
+)
+from edge_lstm.importers.onnx.fallback.surgery import (
+    Layer,
+    guarded,
+    layers,
+    taken_in,
+    weight_count,
+    with_outputs,
+    with_states,
+)
+from edge_lstm.importers.onnx.graph import Graph, OnnxFile
+from edge_lstm.importers.onnx.operators import foreign
+from edge_lstm.importers.onnx.options import READABLE, Wish, check_wish, checked, origin, with_constants
+from edge_lstm.importers.onnx.rates import Clock
+
+LOST = (
+    "the state was lost when the model was exported: {} is one reading long, and no input carries its state. Export the"
+    " network with its states as inputs and outputs"
+)
+UNKNOWN = (
+    "which axis is time is not clear (no recurrent layer shows it): say time_axis=1 (--time-axis), or, where one run of"
+    ' the graph is one reading, time_axis="none" with mode="continuous"'
+)
+NOT_ALONG = (
+    "which axis is time is not clear: in logs of {} readings no recurrent layer's sequence follows {} of the inputs."
+    ' Where one run of the graph is one reading, say time_axis="none" with mode="continuous"; else export it with its'
+    " length baked in, as a window"
+)
+MIXED = (
+    "taken one reading at a time, its states carried, it differs from the whole sequence at reading {}: something"
+    " beside the states of its recurrent layers depends on several readings{}. Use mode='window', window=T"
+)
+
+
+@dataclass(frozen=True)
+class Kept:
+    """A program of one operation. window: 0, or over how many readings each output is computed."""
+
+    program: Program
+    window: int
+    reason: str
+    axes: str
+    meaning: Meaning  # of the file itself, for `verify`
+    clock: Clock | None = None  # of a model of whole logs: the shortest, and the readings from row to row
+
+
+def import_kept(
+    path: str | Path, file: OnnxFile, wish: Wish, because: str, proven: Mapping[str, Any] | None = None, reach: int = 0
+) -> tuple[Program, int | None, Clock, dict[str, Any]]:
+    """As `onnx_import` brings a graph in, but for ONNX Runtime: program, window of the stream (none), the first reading
+    with an output, provenance.
+
+    because: why it is not the machine. proven: the graph's meaning, where the machine's import came so far.
+    reach: how far the graph looks along time, as far as that is known.
+    """
+    graph = checked(with_constants(file.graph, wish.constants), (*READABLE, "float64", "float16"))
+    check_wish(graph, wish)
+    kept = keep(path, graph, wish, proven, reach)
+    provenance = origin(file) | {
+        "mode": "log" if wish.mode == "log" else "window" if kept.window else "continuous",
+        "mode_reason": kept.reason,
+        "window": kept.window or None,
+        "axes": kept.axes,
+        "states": {i: {"output": o, "reset": "zero"} for i, o in kept.meaning["states"].items()},
+        "notes": [],
+        "engine": f"ONNX Runtime {version()}",
+        "engine_reason": because,
+        "engine_forced_by": foreign(graph),
+        "graph": kept.meaning,
+    }
+    clock = kept.clock or Clock(1 if wish.before_window == "zeros" else max(kept.window, 1))
+    return kept.program, None, clock, provenance
+
+
+def keep(path: str | Path, graph: Graph, asked: Wish, proven: Mapping[str, Any] | None, reach: int) -> Kept:
+    """The graph for ONNX Runtime; the rest as in `import_kept`.
+
+    Raises ImportModelError where the graph does not run, or its meaning is not clear.
+    """
+    proto = guarded(taken_in(path, asked.linear_before_reset))
+    found = layers(proto)
+    sequences = dict.fromkeys(layer.x for layer in found)
+    initial = dict.fromkeys(n for layer in found for n in layer.initial if n)
+    session = open_session(with_outputs(proto, (*sequences, *initial)))
+    zero = sorted(i for i, o in (asked.states or {}).items() if o is None)
+    readings = tuple(v for v in graph.inputs if v.name not in zero)
+    _check_types(session)
+    pairs = proven["states"] if proven else named_pairs(asked, readings, proto, found)
+    outputs = tuple(v.name for v in proto.graph.output if v.name not in pairs.values())
+    if not outputs:
+        raise ImportModelError("every output of the graph is a state; there is nothing to show")
+    constants = {n: np.asarray(v).tolist() for n, v in asked.constants.items()}
+    streams = proven["streams"] if proven else 1
+    sides = {**proven["inputs"], **proven["outputs"]} if proven and streams > 1 else {}
+    batch = {name: axes["batch"] for name, axes in sides.items()}
+    known: Meaning = {"zero": zero, "constants": constants, "states": pairs, "streams": streams}
+    bench = Bench(session, readings, outputs, tuple(sequences), known, batch)
+    author = _Author(proto, bench, found, proven, enough_readings(graph), reach)
+    if pairs or asked.time_axis == "none":
+        return author.step(asked)
+    return author.sequence(asked)
+
+
+def _check_types(session: Any) -> None:
+    for value in (*session.get_inputs(), *session.get_outputs()):
+        if value.type not in TYPES:
+            raise ImportModelError(f"{value.name!r} holds {value.type}; a stream has numbers only")
+
+
+class _Author:
+    """Writes the program of a graph, once its meaning is known."""
+
+    def __init__(
+        self, proto: Any, bench: Bench, found: list[Layer], proven: Mapping[str, Any] | None, enough: int, reach: int
+    ) -> None:
+        self.proto, self.bench, self.layers, self.proven = proto, bench, found, proven
+        self.enough, self.reach = enough, reach
+
+    def step(self, asked: Wish) -> Kept:
+        """One run of the graph is one reading."""
+        bench, states = self.bench, self.bench.known["states"]
+        if asked.mode == "log":
+            raise ImportModelError("the graph is one step, not for whole logs; its states carry a log as it is")
+        if asked.window is not None or asked.mode == "window":
+            raise ImportModelError("a window of a graph that is one step is not supported by ONNX Runtime's engine")
+        if not states and asked.mode != "continuous":
+            raise ImportModelError('the graph has no memory; if that is meant, say mode="continuous"')
+        meaning = bench.meaning({})
+        graph = OnnxGraph(bench.session, meaning)
+        check_sane(bench, graph, 1)
+        if not self.proven:
+            check_batch(bench, graph, 1, self.layers)
+        for layer, length in self._lengths(graph, 1):
+            if length == 1 and not all(made & set(states) for made in layer.made_of):
+                raise ImportModelError(LOST.format(f"the sequence of layer {layer.name!r}"))
+        if reading := chunk_difference(bench):
+            raise ImportModelError(MIXED.format(reading, ""))
+        reason = "the graph hands its state on from input to output" if states else "asked for"
+        return self._kept(with_outputs(self.proto, ()), meaning, {}, reason, meaning)
+
+    def sequence(self, asked: Wish) -> Kept:
+        """The graph is over a sequence: a window, or continuous with its layers' states opened."""
+        bench = self.bench
+        found = self._proven() or time_axes(bench, asked.time_axis, asked.window)
+        if found is None:
+            if any(True for _ in self._lost()):
+                raise ImportModelError(LOST.format("its sequence"))
+            if self.layers:
+                tried = asked.window or " and ".join(map(str, LENGTHS))
+                which = "any axis" if asked.time_axis is None else f"axis {asked.time_axis}"
+                raise ImportModelError(NOT_ALONG.format(tried, which))
+            raise ImportModelError(UNKNOWN)
+        axes, length = found
+        if asked.mode == "log" and length:
+            raise ImportModelError(f"the graph is made for {length} readings, not for whole logs; use mode='window'")
+        window = asked.window or (length if asked.mode != "continuous" else 0)
+        if asked.mode == "window" and not window:
+            raise ImportModelError("mode 'window': the graph does not say how many readings; give window=T")
+        if length and window != length:
+            raise ImportModelError(f"the graph is made for {length} readings at once; mode='window' runs it so")
+        if asked.mode == "log":
+            return self._log(axes)
+        shown = self.proven["outputs"] if self.proven else output_axes(bench, axes, length, window or OPEN)
+        whole = {**bench.meaning(axes), "outputs": shown}
+        self._check_sequences(whole, window or OPEN)
+        words = _words(axes)
+        if window:
+            reason = "asked for" if not length else f"the sequence length {length} is baked into the graph"
+            return self._kept(with_outputs(self.proto, ()), {**whole, "window": window}, {}, reason, whole, words)
+        return self._continuous(axes, whole, words, asked.mode)
+
+    def _log(self, axes: Mapping[str, int | None]) -> Kept:
+        """Whole logs of any length."""
+        outputs, clock = log_outputs(self.bench, axes)
+        whole = {**self.bench.meaning(axes), "outputs": outputs}
+        self._check_sequences(whole, LONG)
+        meaning = {**whole, "log": clock.first}
+        kept = self._kept(with_outputs(self.proto, ()), meaning, {}, "asked for", whole, _words(axes))
+        return replace(kept, clock=clock)
+
+    def _check_sequences(self, whole: Meaning, count: int) -> None:
+        """Refuses what is no sequence, or has lost its state."""
+        graph = OnnxGraph(self.bench.session, whole)
+        check_sane(self.bench, graph, count)
+        if not self.proven:
+            check_batch(self.bench, graph, count, self.layers)
+        for layer, steps in self._lengths(graph, count):
+            if steps == 1 and not self.proven and not all(layer.made_of):
+                raise ImportModelError(LOST.format(f"the sequence of layer {layer.name!r}"))
+
+    def _continuous(self, axes: Mapping[str, int | None], whole: Meaning, words: str, mode: str) -> Kept:
+        bench = self.bench
+        graph = OnnxGraph(bench.session, whole)
+        short, longer = (dict(self._lengths(graph, n)) for n in (OPEN, OPEN + 1))
+        over_time = [layer for layer in self.layers if short.get(layer) != longer.get(layer)]
+        if not over_time and mode != "continuous":
+            raise ImportModelError('the graph has no memory over time; if that is meant, say mode="continuous"')
+        for layer in over_time:
+            if not layer.forward:
+                raise ImportModelError(
+                    f"layer {layer.name!r} reads the sequence from its end, which a continuous stream has not seen yet."
+                    " Use mode='window', window=T"
+                )
+        resets = {layer.index: self._resets(layer, graph) for layer in over_time}
+        if any(v.dtype == np.float16 for values in resets.values() for v in values):
+            raise ImportModelError(
+                "its states are float16: carried from reading to reading they are rounded, which a whole sequence does"
+                " not do. Use mode='window', window=T, or export the model in float32"
+            )
+        kinds = {k: (values[0].shape[-1], _element_type(values[0])) for k, values in resets.items()}
+        content, states = with_states(self.proto, over_time, kinds)
+        first = dict(zip(states, (v for values in resets.values() for v in values), strict=True))
+        meaning = {**bench.meaning(axes), "states": states}
+        meaning["inputs"] |= {n: {"time": None, "batch": 1} for n in states}
+        step = OnnxGraph(open_session(content), meaning)
+        if self.reach >= LONGEST // 2:
+            raise ImportModelError(
+                f"it looks {self.reach:,} readings back, or asks whether there are so many; more than"
+                f" {LONGEST:,} are not tried. Use mode='window', window=T"
+            )
+        rows = bench.random(graph, max(self.enough, 2 * self.reach))
+        try:
+            reading = size_difference(bench, OnnxGraph(bench.session, whole), step, rows, first)
+        except ImportModelError as error:
+            raise ImportModelError(f"{error}. Use mode='window', window=T") from None
+        if reading:
+            quantized = any("DynamicQuantize" in node.op_type for node in self.proto.graph.node)
+            scales = " (dynamic quantization takes its scales from all readings of a call)" if quantized else ""
+            raise ImportModelError(MIXED.format(reading, scales))
+        if not self.proven:
+            check_not_mixed(self.proto, bench, axes)
+        reason = "the sequence length is open" if mode != "continuous" else "asked for"
+        return self._kept(content, meaning, first, reason, whole, words)
+
+    def _lengths(self, graph: OnnxGraph, count: int) -> Iterable[tuple[Layer, int]]:
+        """The length of each layer's sequence where the graph gets so many readings."""
+        names = [layer.x for layer in self.layers]
+        shown = self.bench.show(graph, self.bench.random(graph, count), names) or []
+        return zip(self.layers, (len(x) for x in shown), strict=False)
+
+    def _proven(self) -> tuple[dict[str, int | None], int] | None:
+        """As `time_axes`, from what the machine's import has proven."""
+        if self.proven is None:
+            return None
+        axes = {n: a["time"] for n, a in self.proven["inputs"].items()}
+        dims = {v.name: v.dims for v in self.bench.readings}
+        lengths = {dims[n][t] for n, t in axes.items() if t is not None}
+        fixed = [d for d in lengths if isinstance(d, int)]
+        return (axes, fixed[0] if fixed else 0) if lengths else None
+
+    def _lost(self) -> Iterable[Layer]:
+        """Layers whose sequence is one long where one reading is given."""
+        graph = OnnxGraph(self.bench.session, self.bench.meaning({}))
+        return (layer for layer, length in self._lengths(graph, 1) if length == 1)
+
+    def _resets(self, layer: Layer, graph: OnnxGraph) -> list[Array]:
+        """The states in which a layer begins [1, streams, units], which no reading may change."""
+        node = self.proto.graph.node[layer.index]
+        given = [n for n in layer.initial if n]
+        rows = [self.bench.random(graph, OPEN, seed) for seed in (1, 2)]
+        one, other = (self.bench.show(graph, r, given) for r in rows)
+        if one is None or other is None or any((a != b).any() for a, b in zip(one, other, strict=True)):
+            raise ImportModelError(f"layer {layer.name!r} begins from a state that is computed from the readings")
+        values = dict(zip(given, one, strict=True))
+        units = next((a.i for a in node.attribute if a.name == "hidden_size"), 0)
+        shape = (1, self.bench.known["streams"], max([units, *(v.shape[-1] for v in one)]))
+        x = (self.bench.show(graph, rows[0], [layer.x]) or [np.zeros(0, np.float32)])[0]
+        found = [values.get(n, np.zeros(shape, x.dtype)) for n in layer.initial]
+        if strange := [v.shape for v in found if v.shape != shape or not v.size]:
+            raise ImportModelError(f"layer {layer.name!r} has a state of shape {list(strange[0])}, not {list(shape)}")
+        return found
+
+    def _kept(
+        self, content: bytes, meaning: Meaning, resets: Mapping[str, Array], reason: str, whole: Meaning, axes: str = ""
+    ) -> Kept:
+        graph = OnnxGraph(open_session(content), meaning)
+        window, build = int(meaning["window"]), Builder()
+        rows = self.bench.random(graph, max(window, meaning.get("log", 1)))
+        states = graph.first_states(len(rows)) | dict(resets)
+        shown, after = graph.run(rows, states)
+        inputs = [
+            build.input(v.name, _width(graph.columns(v.name)))
+            for v in self.bench.readings
+            if v.name not in graph.states
+        ]
+        shapes = graph.state_shapes()
+        for name, shape in shapes.items():
+            if after[name].shape != shape:
+                raise ImportModelError(
+                    f"state {name!r} is {list(shape)} before a step and {list(after[name].shape)} after"
+                )
+        places = [build.state(PAST, (window - 1) * graph.reading_size)] if window > 1 else []
+        places += [
+            build.state(n, int(np.prod(s)), np.asarray(states[n], np.float32).reshape(-1)) for n, s in shapes.items()
+        ]
+        sizes = [y.shape[1] for y in shown] + [p.size for p in places]
+        name = Path(str(self.proto.graph.name or "graph")).name
+        results = build.onnx(
+            [*inputs, *places],
+            sizes,
+            graph=content,
+            meaning=json.dumps(meaning),
+            weights=weight_count(self.proto),
+            name=name if name.isprintable() else "graph",
+        )
+        for output, slot in zip(graph.outputs, results, strict=False):
+            build.output(output, slot)
+        for place, slot in zip(places, results[len(graph.outputs) :], strict=True):
+            build.next(place, slot)
+        return Kept(build.build(), window, reason, axes or "one run of the graph is one reading", whole)
+
+
+def _words(axes: Mapping[str, int | None]) -> str:
+    return "; ".join(f"{n!r}: axis {a} is time" for n, a in axes.items() if a is not None)
+
+
+def _width(columns: slice) -> int:
+    return int(columns.stop - columns.start)
+
+
+def _element_type(values: Array) -> int:
+    import onnx
+
+    return int(onnx.helper.np_dtype_to_tensor_dtype(values.dtype))

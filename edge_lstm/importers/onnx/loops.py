@@ -1,0 +1,93 @@
+"""Loop and Scan of ONNX, written out: each pass is the body once more.
+
+Its rule: how often is a constant. Over time every pass sees one reading, and what one pass hands to the next is rolled
+up into a state by the same proof as a loop that an exporter has written out (`Lowering.carried`, `close`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from edge_lstm.importers.onnx.call import Call
+from edge_lstm.importers.onnx.lowering import Lowering, Operand
+from edge_lstm.importers.onnx.provenance import Tagged
+
+MAX_PASSES = 4096
+
+
+def _at(value: Operand, k: int, axis: int) -> Operand:
+    if isinstance(value, Tagged):
+        return Tagged(np.take(value.tags, k, axis), value.kind)
+    return np.asarray(np.take(value, k, axis))
+
+
+def _stacked(c: Call, low: Lowering, parts: list[Operand], axis: int) -> Operand:
+    if not parts:
+        raise c.fail("it makes no pass, so its results are empty")
+    if all(isinstance(p, np.ndarray) for p in parts):
+        return np.stack([np.asarray(p) for p in parts], axis)
+    tags = [low.tagged(c, p) for p in parts]
+    if any(t.shape != tags[0].shape for t in tags):
+        raise c.fail("its passes give results of different shapes")
+    return Tagged(np.stack([t.tags for t in tags], axis), tags[0].kind)
+
+
+def _scan(c: Call, low: Lowering, values: dict[str, Operand]) -> tuple[Any, ...]:
+    body, count = c.attribute("body"), c.attribute("num_scan_inputs")
+    if c.opset < 9:
+        raise c.fail("Scan of operator set 8 is not supported; export with opset 17")
+    given = [c.array(k) for k in range(len(c.inputs))]
+    states, scanned = given[:-count], given[-count:]
+    outputs = len(body.outputs) - len(states)
+    axes = c.attribute("scan_input_axes") or (0,) * count
+    back = c.attribute("scan_input_directions") or (0,) * count
+    out_axes = c.attribute("scan_output_axes") or (0,) * outputs
+    out_back = c.attribute("scan_output_directions") or (0,) * outputs
+    places = [c.axis(a, v.ndim) for a, v in zip(axes, scanned, strict=True)]
+    lengths = {v.shape[a] for a, v in zip(places, scanned, strict=True)}
+    if len(lengths) != 1 or len(body.inputs) != len(given) or max(lengths) > MAX_PASSES:
+        raise c.fail(f"its inputs have {sorted(lengths)} places along their axes; {MAX_PASSES} passes are the most")
+    c.finish()
+    (length,) = lengths
+    collected: list[list[Operand]] = [[] for _ in range(outputs)]
+    for k in range(length):
+        now = [_at(v, length - 1 - k if b else k, a) for v, a, b in zip(scanned, places, back, strict=True)]
+        names = [v.name for v in body.inputs]
+        results = low.inside(c, body, values, dict(zip(names, [*states, *now], strict=True)))
+        states = list(results[: len(states)])
+        for parts, result in zip(collected, results[len(states) :], strict=True):
+            parts.append(result)
+    stacked = []
+    for parts, axis, reverse in zip(collected, out_axes, out_back, strict=True):
+        rank = parts[0].ndim + 1
+        stacked.append(_stacked(c, low, parts[::-1] if reverse else parts, c.axis(axis, rank)))
+    return (*states, *stacked)
+
+
+def _loop(c: Call, low: Lowering, values: dict[str, Operand]) -> tuple[Any, ...]:
+    body = c.attribute("body")
+    c.finish()
+    most = int(c.constant(0, "trip count").reshape(-1)[0]) if c.has(0) else MAX_PASSES + 1
+    go: Operand = c.constant(1, "condition") if c.has(1) else np.array(True)
+    states = [c.array(k) for k in range(2, len(c.inputs))]
+    collected: list[list[Operand]] = [[] for _ in range(len(body.outputs) - 1 - len(states))]
+    names = [v.name for v in body.inputs]
+    for k in range(most):
+        if isinstance(go, Tagged):
+            raise c.fail("how often it runs depends on the readings")
+        if not bool(np.asarray(go).reshape(-1)[0]):
+            break
+        if k >= MAX_PASSES:
+            raise c.fail(f"more than {MAX_PASSES} passes")
+        given = dict(zip(names, [np.array(k, np.int64), go, *states], strict=True))
+        go, *results = low.inside(c, body, values, given)
+        states = results[: len(states)]
+        for parts, result in zip(collected, results[len(states) :], strict=True):
+            parts.append(result)
+    return (*states, *(_stacked(c, low, parts, 0) for parts in collected))
+
+
+LOOPS: dict[str, Callable[[Call, Lowering, dict[str, Operand]], tuple[Any, ...]]] = {"Loop": _loop, "Scan": _scan}

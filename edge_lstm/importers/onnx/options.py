@@ -1,0 +1,111 @@
+"""What the caller of an ONNX import asks for, and the graph as far as it can be checked before it is followed.
+
+Its rule: a wish that no graph can meet, inputs that are no readings and weights that nothing uses are refused here,
+whichever engine would run the graph.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from edge_lstm.core.model import BeforeWindow
+from edge_lstm.errors import ImportModelError, UnsupportedError
+from edge_lstm.importers.onnx.graph import Graph, OnnxFile, used_names
+
+MODES = ("auto", "continuous", "window", "log")
+ENGINES = ("auto", "machine", "onnxruntime")
+READABLE = ("float32", "int8", "int16", "int32", "int64", "uint8", "uint16", "uint32", "bool")
+
+
+@dataclass(frozen=True)
+class Wish:
+    """What the caller of `import_onnx` asks for, in its words."""
+
+    mode: str
+    window: int | None
+    states: Mapping[str, str | None] | None
+    constants: Mapping[str, npt.ArrayLike]
+    time_axis: int | str | None
+    before_window: BeforeWindow
+    linear_before_reset: int | None
+
+
+def check_wish(graph: Graph, wish: Wish) -> frozenset[str]:
+    """Refuses wishes that cannot be met in any graph; the inputs that are to be zero."""
+    zero = frozenset(i for i, o in (wish.states or {}).items() if o is None)
+    if unknown := zero - {v.name for v in graph.inputs}:
+        raise ImportModelError(f"states: {sorted(unknown)[0]!r} is no input of the graph")
+    if all(v.name in zero for v in graph.inputs):
+        raise ImportModelError("the graph has no inputs that carry readings")
+    if wish.window is not None and wish.window < 1:
+        raise ImportModelError(f"window = {wish.window} must be at least 1")
+    if wish.window is not None and wish.mode in ("continuous", "log"):
+        raise ImportModelError(f"window = {wish.window} contradicts mode {wish.mode!r}")
+    return zero
+
+
+def with_constants(graph: Graph, constants: Mapping[str, npt.ArrayLike]) -> Graph:
+    """Inputs with a fixed value are constants of the graph."""
+    fixed = {}
+    inputs = {v.name: v for v in graph.inputs}
+    for name, given in constants.items():
+        if name not in inputs:
+            known = ", ".join(map(repr, inputs))
+            raise ImportModelError(f"constants: {name!r} is no input of the graph; there are {known}")
+        value = inputs[name]
+        array = np.asarray(given)
+        if array.dtype.kind not in "fiub":
+            raise ImportModelError(f"constants: {name!r} must be numbers, is {given!r}")
+        if value.dtype not in READABLE and value.dtype not in ("float64", "float16"):
+            raise ImportModelError(f"constants: input {value} holds {value.dtype}")
+        shape = tuple(d if isinstance(d, int) else -1 for d in value.dims)
+        if array.size == 1 and -1 not in shape:
+            array = np.broadcast_to(array.reshape(()), shape)
+        if array.ndim != len(shape) or any(want not in (-1, got) for want, got in zip(shape, array.shape, strict=True)):
+            raise ImportModelError(f"constants: {name!r} has shape {list(array.shape)}, the input is {value}")
+        fixed[name] = np.array(array.astype(value.dtype))
+    kept = tuple(v for v in graph.inputs if v.name not in fixed)
+    used = used_names(graph)
+    read = {name: array for name, array in fixed.items() if name in used}
+    return replace(graph, inputs=kept, constants={**graph.constants, **read}) if fixed else graph
+
+
+def checked(graph: Graph, types: Sequence[str] = READABLE) -> Graph:
+    """Refuses graphs whose inputs are no readings, and inputs and weights that nothing uses."""
+    used = used_names(graph)
+    for value in graph.inputs:
+        if value.dtype not in types:
+            raise UnsupportedError(
+                f"input {value} holds {value.dtype}; only float32 readings are supported, whole numbers and truths."
+                " Export with model.float(), or take the conversion out of the exported part"
+            )
+        if 0 in value.dims:
+            raise ImportModelError(f"input {value} has an empty dimension")
+        if value.name not in used:
+            raise ImportModelError(
+                f"input {value} is read by no node. If two example inputs were one and the same tensor at export, the"
+                " exporter has joined them (h and c, say): export again with a tensor of its own for each. If it is"
+                f" meant, say constants={{{value.name!r}: 0}} (--set {value.name}=0)"
+            )
+    for name, array in graph.constants.items():
+        if name not in used and array.dtype.kind == "f" and array.size > 1:
+            raise ImportModelError(
+                f"the weight {name!r} {list(array.shape)} is used by no node; the graph is incomplete"
+            )
+    return graph
+
+
+def origin(file: OnnxFile) -> dict[str, Any]:
+    """The file, for the provenance."""
+    return {
+        "source": file.file,
+        "sha256": file.sha256,
+        "format": "onnx",
+        "producer": file.producer,
+        "opset": file.opset,
+    }

@@ -1,0 +1,99 @@
+"""What an output of a graph shows: of which reading and stream, and when it comes.
+
+Its rule: proven from the tags, or a Misfit: an output is one reading of one stream, or all of them along one axis.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from edge_lstm.errors import ImportModelError
+from edge_lstm.importers.onnx.lowering import Lowering
+from edge_lstm.importers.onnx.plan import Ids
+from edge_lstm.importers.onnx.provenance import ENDED, Misfit, ProvenMisfit, Tagged, find_axis
+from edge_lstm.importers.onnx.rates import Clock, clock_along
+
+
+def newest(name: str, y: Tagged, low: Lowering) -> Ids:
+    """The ids of an output that belong to the newest reading of one stream, in the output's own order."""
+    return shown(name, y, low).ids
+
+
+@dataclass(frozen=True)
+class Shown:
+    """What an output shows. ids: of one reading of one stream, in the output's own order. axes: which of its axes are
+    time and batch. clock: with which readings it comes, None where only the newest is there; moment: which reading that
+    is (0: any). late: how many readings after the end of a sequence its last places would come.
+    """
+
+    ids: Ids
+    axes: dict[str, int | None]
+    clock: Clock | None = None
+    moment: int = 0
+    late: int = 0
+
+
+def shown(name: str, y: Tagged, low: Lowering) -> Shown:
+    """What an output shows. Raises Misfit where that is not one reading of one stream, or all along one axis."""
+    tags = y.tags
+    axes: dict[str, int | None] = {"time": None, "batch": None}
+    clock: Clock | None = None
+    moment = late = 0
+    if low.batch > 1 and y.b.any():
+        axis = find_axis(y.b, low.batch)
+        if axis is None:
+            raise Misfit(
+                f"output {name!r} [{_shape(y)}] mixes the streams of the batch; export with a batch of its own axis"
+            )
+        if (np.take(y.ids, [0], axis) != y.ids).any():
+            raise Misfit(f"output {name!r} [{_shape(y)}] is computed differently for different streams of the batch")
+        axes["batch"] = axis
+        tags = np.take(tags, 0, axis)
+    y = Tagged(tags)
+    if low.length > 1:
+        along = [(a, clock_along(y.t, a, low.length)) for a in range(y.ndim)]
+        axis, found = next(((a, f) for a, f in along if f is not None), (0, None))
+        if found is not None:
+            clock, came = found
+            if (np.take(y.ids, [0], axis) != np.take(y.ids, range(came), axis)).any():
+                raise Misfit(
+                    f"output {name!r} [{_shape(y)}] is computed differently at different readings of the sequence"
+                )
+            axes["time"] = axis + (axes["batch"] is not None and axis >= axes["batch"])
+            tags = np.take(tags, 0, axis)
+            places = y.shape[axis]
+            late = clock.first + (places - 1) * clock.every - low.length if places > came else 0
+        else:
+            moment = _moment(name, y, low)
+    ids = Tagged(tags).ids.reshape(-1)
+    if not ids.size:
+        raise ImportModelError(f"output {name!r} is empty")
+    return Shown(ids, axes, clock, moment, late)
+
+
+def _moment(name: str, y: Tagged, low: Lowering) -> int:
+    """The reading that all of an output belongs to: the newest one of a clock, or ENDED."""
+    moments = set(y.t.reshape(-1).tolist()) - {0}
+    strided = low.endless and low.time.pace > 1
+    if ENDED in moments and not strided:
+        raise ProvenMisfit(
+            f"output {name!r} [{_shape(y)}] belongs to the end of the sequence, which a layer that looks ahead has seen"
+            " with padding behind it; a continuous stream has no end. Use mode='window', window=T, or export the"
+            " outputs of all readings: they come late, but they come"
+        )
+    last = {low.length}
+    if strided:  # with this length the newest value may have come before, or would come after the end
+        last |= {ENDED} | {clock.newest(low.length) for clock in low.time.seen}
+    if len(moments) > 1 or not moments <= last:
+        shown_ones = ["the end" if t == ENDED else t for t in sorted(moments)[:4]]
+        raise Misfit(
+            f"output {name!r} [{_shape(y)}] holds readings {shown_ones} … of a sequence of {low.length}; it must be the"
+            " newest one, or all of them along one axis"
+        )
+    return moments.pop() if moments else 0
+
+
+def _shape(y: Tagged) -> str:
+    return ", ".join(map(str, y.shape))

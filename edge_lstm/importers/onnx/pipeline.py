@@ -1,0 +1,317 @@
+"""From an ONNX file to a Model: meaning in time, outputs, provenance.
+
+Its rule: what a graph means in time is a visible choice, written into the provenance with its reason. Open
+dimensions are lowered more than once, with several witness sizes, and all drawings must be the same program.
+"""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from edge_lstm.core.model import BEFORE_WINDOW, BeforeWindow, Channel, Model, channels_for
+from edge_lstm.core.program import Program
+from edge_lstm.errors import EdgeLstmError, ImportModelError, UnsupportedError
+from edge_lstm.importers.onnx.axes import LEAST, Axes, check_names, witness
+from edge_lstm.importers.onnx.draw import (
+    Drawing,
+    NoWindowError,
+    Source,
+    UnclearError,
+    draw,
+    draw_whole,
+)
+from edge_lstm.importers.onnx.explore import prove_open, rhythm, settle
+from edge_lstm.importers.onnx.graph import Graph, OnnxFile, Value
+from edge_lstm.importers.onnx.gru_reset import doubtful, with_reset
+from edge_lstm.importers.onnx.options import ENGINES, MODES, Wish, check_wish, checked, origin, with_constants
+from edge_lstm.importers.onnx.outputs import Shown, newest, shown
+from edge_lstm.importers.onnx.provenance import Misfit
+from edge_lstm.importers.onnx.rates import ALWAYS, Clock
+from edge_lstm.importers.onnx.read import read_onnx
+from edge_lstm.importers.onnx.states import Pairs
+
+Sizes = tuple[int, int]
+_Shown = dict[str, Shown]
+_Imported = tuple[Program, int | None, Clock, dict[str, Any]]  # window, when outputs come, provenance
+
+
+def import_onnx(
+    path: str | Path,
+    mode: str = "auto",
+    *,
+    engine: str = "auto",
+    name: str | None = None,
+    states: Mapping[str, str | None] | None = None,
+    rate_hz: float | None = None,
+    window: int | None = None,
+    before_window: BeforeWindow = "wait",
+    constants: Mapping[str, npt.ArrayLike] | None = None,
+    time_axis: int | str | None = None,
+    linear_before_reset: int | None = None,
+    inputs: Sequence[Channel] | None = None,
+    outputs: Sequence[Channel] | None = None,
+) -> Model:
+    """Brings in a recurrent network from an ONNX file.
+
+    mode: "continuous" (the state goes on for ever), "window" (each output belongs to the last T readings), "log" (whole
+    logs of any length at once, with `Stream.run` only: for layers that read backwards; ONNX Runtime runs it), or
+    "auto": window where T is baked into the graph, continuous where it is open or the graph is one step with states.
+    engine: "machine"; "onnxruntime" keeps the graph as it is, for ONNX Runtime; "auto": the machine, and ONNX Runtime
+    where the machine cannot hold the graph, with a warning (UserWarning) that names the node.
+    states: {input: output} of a step graph, all of them, where it is not clear by itself ({}: there are none); None as
+    output: the input is zero.
+    rate_hz: readings per second it was trained for. window: T, for mode "window" of a graph whose length is open.
+    before_window: "wait" (no output before T readings) or "zeros" (the graph's inputs are zero in place of the readings
+    before the first).
+    constants: {input: value} for inputs that never change (a sample rate). time_axis: which axis of the inputs is time,
+    where a graph without recurrent layers does not show it; "none": one run of the graph is one reading of one stream.
+    linear_before_reset: of every GRU, whatever the file says; None believes the file, and warns (UserWarning) where its
+    exporter is known to have left it out.
+    inputs, outputs: channels in the order of the graph's values, where names and units are known.
+
+    Raises ImportModelError with node, operator, attribute and value for everything that is not understood.
+    """
+    if mode not in MODES:
+        raise ImportModelError(f"mode {mode!r} is unknown; known are {', '.join(MODES)}")
+    if engine not in ENGINES:
+        raise ImportModelError(f"engine {engine!r} is unknown; known are {', '.join(ENGINES)}")
+    if not (time_axis in (None, "none") or (isinstance(time_axis, int) and time_axis >= 0)):
+        raise ImportModelError(f'time_axis = {time_axis!r} must be a number from 0 on, or "none"')
+    file = read_onnx(path)
+    if before_window not in BEFORE_WINDOW:
+        raise ImportModelError(f"before_window {before_window!r} is unknown; known are {', '.join(BEFORE_WINDOW)}")
+    wish = Wish(mode, window, states, constants or {}, time_axis, before_window, linear_before_reset)
+    warning = doubtful(file) if linear_before_reset is None else ""
+    try:
+        file = file if linear_before_reset is None else with_reset(file, linear_before_reset)
+        with np.errstate(all="ignore"):  # what is not finite is refused where it would enter the program
+            program, meaning, clock, provenance = _by_engine(path, file, wish, engine)
+        if before_window != "wait" and provenance["mode"] != "window":
+            raise ImportModelError(f"before_window = {before_window!r} has no meaning: {provenance['mode_reason']}")
+        provenance["warnings"] = [warning] if warning else []
+        if linear_before_reset is not None:
+            provenance["graph"]["linear_before_reset"] = linear_before_reset
+            provenance["notes"].append(f"linear_before_reset = {linear_before_reset} in every GRU, as asked")
+        model = Model(
+            program,
+            tuple(inputs) if inputs is not None else channels_for(*_parts(program.inputs)),
+            tuple(outputs) if outputs is not None else channels_for(*_parts(program.outputs)),
+            rate_hz,
+            meaning,
+            provenance,
+            name or Path(path).stem,
+            ready=clock.first,
+            every=clock.every,
+            before_window=before_window,
+        )
+    except EdgeLstmError as error:
+        raise ImportModelError(f"{path}: {error}") from None
+    except MemoryError:
+        raise ImportModelError(f"{path}: reading it takes more memory than this process may have") from None
+    if warning:
+        warnings.warn(f"{path}: {warning}", stacklevel=2)
+    if engine == "auto" and mode != "log" and provenance.get("engine"):
+        warnings.warn(f"{path}: runs with ONNX Runtime, because {provenance['engine_reason']}", stacklevel=2)
+    return model
+
+
+def _by_engine(path: str | Path, file: OnnxFile, wish: Wish, engine: str) -> _Imported:
+    from edge_lstm.importers.onnx.fallback.build import import_kept
+
+    if wish.mode == "log":
+        because = "it is to take whole logs, and the machine takes one reading at a time"
+        if engine == "machine":
+            raise ImportModelError(f"mode 'log' needs engine='onnxruntime': {because}")
+        return import_kept(path, file, wish, because)
+    if engine == "onnxruntime":
+        try:
+            return import_kept(path, file, wish, "asked for", _import(file, wish)[3]["graph"])
+        except UnsupportedError as error:
+            return import_kept(path, file, wish, "asked for", reach=error.reach)
+    try:
+        return _import(file, wish)
+    except UnsupportedError as error:
+        if engine == "machine":
+            raise
+        try:
+            return import_kept(path, file, wish, str(error), reach=error.reach)
+        except EdgeLstmError as other:
+            raise ImportModelError(f"{error}. ONNX Runtime cannot stand in: {other}") from None
+
+
+def _import(file: OnnxFile, wish: Wish) -> _Imported:
+    graph = checked(with_constants(file.graph, wish.constants))
+    zero = check_wish(graph, wish)
+    source = Source(file.opset, graph, zero, wish.time_axis)
+    sizes = {int(d) for a in graph.constants.values() for d in a.shape}
+    sizes |= {d for v in graph.inputs for d in v.dims if isinstance(d, int)}
+    try:
+        return _over_time(file, source, wish, sizes)
+    except ImportModelError as error:
+        if wish.mode == "continuous" or isinstance(error, UnclearError) or (wish.mode == "auto" and _no_window(error)):
+            raise
+        try:
+            return _whole(file, source, wish, (witness(sizes, LEAST), witness(sizes, LEAST + 4)), str(error))
+        except NoWindowError:
+            raise error from None
+        except ImportModelError as other:
+            further = isinstance(other, UnclearError) or other.progress > error.progress
+            raise (other if further and isinstance(error, Misfit) else error) from None
+
+
+def _no_window(error: ImportModelError) -> bool:
+    """Whether an error says that there is no sequence, so that a whole window would hide a lost state."""
+    return "no memory" in str(error)
+
+
+def _over_time(file: OnnxFile, source: Source, wish: Wish, dims: set[int]) -> _Imported:
+    graph = source.graph
+    said = {i: o for i, o in (wish.states or {}).items() if o is not None}
+    asked = None if wish.states is None or (source.zero and not said) else said
+    found = settle(source, asked, dims)
+    axes, pairs, traced = found.axes, found.pairs, found.drawing
+    drawing = draw(source, axes, (traced.low.length, traced.low.batch), pairs, traced)
+    others = prove_open(source, found, drawing, dims)
+    if wish.time_axis is None:
+        check_names(axes, graph.inputs)
+    clock = rhythm(found, drawing, others)
+    program, results = _program(drawing, graph, pairs)
+    alike = (f"{i} -> {o}" for i, x in drawing.inputs.items() for o, y in drawing.outputs.items() if x.shape == y.shape)
+    window, reason = _meaning(wish.mode, wish.window, axes, pairs, program, ", ".join(alike))
+    late = {
+        name: max(shown(name, other.outputs[name], other.low).late for other in (drawing, *others))
+        for name, one in results.items()
+    }
+    late = {name: readings for name, readings in late.items() if readings}
+    if window is not None:
+        _check_window(window, clock, late)
+        clock = ALWAYS
+    elif axes.length and drawing.low.time.pace > 1 and None in (one.clock for one in results.values()):
+        raise Misfit(
+            "there are strides over time; when an output of the newest reading comes in a continuous stream can be"
+            " proven only where the length is open. Export with a dynamic time axis, or use mode='window'"
+        )
+    provenance = _provenance(file, (window, reason), axes, pairs, drawing, program)
+    provenance["graph"] = _meaning_of(source, wish, axes, pairs, results)
+    if late:
+        provenance["late"] = max(late.values())
+        more = "s" * (provenance["late"] > 1)
+        provenance["notes"].append(f"looks ahead: {', '.join(late)} come {provenance['late']} reading{more} late")
+    return program, window, clock, provenance
+
+
+def _check_window(window: int, clock: Clock, late: Mapping[str, int]) -> None:
+    """Refuses a window at whose end the network has no output of its own. Raises Misfit."""
+    if clock.first > window:
+        raise Misfit(
+            f"the network looks back, and has no output before reading {clock.first}, but a window has {window}."
+            " Pad in front (causal), or use a longer window"
+        )
+    if late or clock.newest(window) != window:
+        why = "the network looks ahead, and sees padding behind the window" if late else "its strides end before it"
+        raise Misfit(f"the last reading of a window of {window} has no output of its own: {why}")
+
+
+def _whole(file: OnnxFile, source: Source, wish: Wish, sizes: Sizes, why: str) -> _Imported:
+    """The whole window at each reading."""
+    axes, drawing = draw_whole(source, wish.window, 1 if wish.mode == "window" else 2, sizes)
+    window = axes.length or wish.window or 1
+    program, shown_axes = _program(drawing, source.graph, {})
+    reason = "asked for" if wish.mode == "window" else f"the sequence length {window} is baked into the graph"
+    provenance = _provenance(file, (window, reason), axes, {}, drawing, program)
+    provenance["graph"] = _meaning_of(source, wish, axes, {}, shown_axes)
+    provenance["cost"] = (
+        f"the whole window of {window} readings is computed anew at each reading: {program.multiply_adds:,}"
+        f" multiply-adds, because {why}"
+    )
+    return program, None, Clock(1 if wish.before_window == "zeros" else window), provenance
+
+
+def _meaning_of(source: Source, wish: Wish, axes: Axes, pairs: Pairs, outputs: _Shown) -> dict[str, Any]:
+    """What `edge_lstm.engines` needs to run the graph itself in the same meaning."""
+    return {
+        "inputs": {n: {"time": t, "batch": b} for n, (t, b) in axes.of.items() if n not in source.zero},
+        "outputs": {
+            n: {**o.axes, **({"first": o.clock.first} if o.clock not in (None, ALWAYS) else {})}
+            for n, o in outputs.items()
+        },
+        "states": {i: o for i, (o, _) in pairs.items()},
+        "zero": sorted(source.zero),
+        "streams": axes.batch or 1,
+        "constants": {n: np.asarray(v).tolist() for n, v in wish.constants.items()},
+    }
+
+
+def _program(drawing: Drawing, graph: Graph, pairs: Pairs) -> tuple[Program, _Shown]:
+    read_from = {o for o, _ in pairs.values()}
+    results = {
+        v.name: shown(v.name, drawing.outputs[v.name], drawing.low) for v in graph.outputs if v.name not in read_from
+    }
+    if not results:
+        raise ImportModelError(
+            "every output of the graph is a state; there is nothing to show. Export the network's output too"
+        )
+    for place, output, positions in drawing.pieces:
+        place.next = newest(output, drawing.outputs[output], drawing.low)[positions]
+    return drawing.low.plan.program([(name, one.ids) for name, one in results.items()]), results
+
+
+def _parts(named: Sequence[Any]) -> tuple[tuple[str, ...], tuple[int, ...]]:
+    return tuple(n.name for n in named), tuple(n.slot.size for n in named)
+
+
+# --- meaning in time and provenance -----------------------------------------------------------------------------------
+
+
+def _meaning(
+    mode: str, window: int | None, axes: Axes, pairs: Pairs, program: Program, candidates: str
+) -> tuple[int | None, str]:
+    """The window (None: continuous) and the reason."""
+    if not program.states and mode == "auto":
+        raise ImportModelError(
+            "the graph has no memory: no recurrent layer over time, and no input that an output clearly carries on. If"
+            " it was a recurrent network, its state was lost at export, or the names of its states do not tell which"
+            ' belong together: say states={"h_in": "h_out"}'
+            f" ({candidates or 'no output has the shape of an input'})."
+            ' If it is meant to have no memory, say mode="continuous"'
+        )
+    if mode == "continuous":
+        return None, "asked for"
+    if axes.length > 1 and not pairs:
+        if window not in (None, axes.length):
+            raise ImportModelError(f"window = {window}, but the graph is made for {axes.length} readings")
+        return axes.length, f"the sequence length {axes.length} is baked into the graph"
+    if mode == "window" or window is not None:
+        if window is None:
+            raise ImportModelError("mode 'window': the graph does not say how many readings; give window=T")
+        return window, "asked for"
+    if pairs:
+        return None, "the graph hands its state on from input to output"
+    return None, "the sequence length is open"
+
+
+def _provenance(
+    file: OnnxFile, meaning: tuple[int | None, str], axes: Axes, pairs: Pairs, drawing: Drawing, program: Program
+) -> dict[str, Any]:
+    kept = {s for op in program.operations for s in op.source}
+    made = {s for step in drawing.low.plan.steps for s in step.sources}
+    return origin(file) | {
+        "mode": "continuous" if meaning[0] is None else "window",
+        "mode_reason": meaning[1],
+        "window": meaning[0],
+        "axes": str(axes),
+        "states": {i: {"output": o, "reason": why, "reset": "zero"} for i, (o, why) in pairs.items()},
+        "notes": list(dict.fromkeys(drawing.low.notes)),
+        "nodes_folded": list(dict.fromkeys(drawing.low.folded)),
+        "nodes_moved": list(dict.fromkeys(drawing.low.moved)),
+        "nodes_dropped": sorted(made - kept),
+    }
+
+
+__all__ = ["Value", "import_onnx"]

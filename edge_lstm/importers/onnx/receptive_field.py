@@ -1,0 +1,122 @@
+"""How long a sequence must be drawn before it shows everything that a graph does with an open length.
+
+Its rule: upper bounds, from the numbers that stand at the nodes. `reach` is how far an operator moves or looks along
+the time axis (a pad, a slice from the end, a dilated kernel): a drawing shorter than their sum would take what is out
+of its sight for padding. `choices` are the numbers that a size is compared or computed with (`T > 100`): a
+drawing on one side of them does not show the other.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Sequence
+
+import numpy as np
+
+from edge_lstm.importers.onnx.call import Call
+from edge_lstm.importers.onnx.provenance import ENDED, Tagged
+
+ENDLESS = (1 << 31) - 2  # exporters write "to the end" as the largest number of 32 or 64 bits
+CHOOSING = frozenset(("Add", "Clip", "Div", "Equal", "Greater", "GreaterOrEqual", "Less", "LessOrEqual", "Max", "Min"))
+CHOOSING |= {"Mod", "Range", "Sub", "Where"}
+SPATIAL = ("AveragePool", "Conv", "ConvTranspose", "LpPool", "MaxPool")
+
+
+def choices(c: Call, sizes: Collection[str]) -> set[int]:
+    """The whole numbers from 2 on that this node joins with a size of the graph (`sizes`: their names)."""
+    if c.node.op not in CHOOSING or not any(name in sizes for name in c.node.inputs):
+        return set()
+    others = [v for name, v in zip(c.node.inputs, c.inputs, strict=True) if name not in sizes]
+    limits = [c.node.attributes.get(k) for k in ("min", "max")]
+    given = [np.reshape(v, -1) for v in (*others, *limits) if v is not None and not isinstance(v, Tagged)]
+    numbers = np.ceil(np.abs(np.concatenate([np.zeros(0), *given]).astype(np.float64)))
+    return {int(n) for n in numbers.tolist() if 2 <= n < ENDLESS}
+
+
+def reach(c: Call, length: int, sizes: Collection[str]) -> int:
+    """How far this node moves or looks along the time axis; numbers computed from sizes move with them."""
+    x = next((v for v in c.inputs if isinstance(v, Tagged)), None)
+    if x is None:
+        return 0
+    if c.node.op in SPATIAL or c.node.op == "Slice":
+        pace = max((_pace(x, axis) for axis in range(x.ndim)), default=1)
+        far = _look(c, x, length, sizes) + 3 * (_strides(c, x) - 1)
+        return pace * (far + 2) if far else 0  # two more places, to see how they follow each other
+    return _look(c, x, length, sizes)
+
+
+def _look(c: Call, x: Tagged, length: int, sizes: Collection[str]) -> int:
+    if c.node.op == "Concat":
+        axis = int(c.node.attributes.get("axis", 0))
+        if not -x.ndim <= axis < x.ndim or not any(isinstance(v, Tagged) and along_time(v, axis) for v in c.inputs):
+            return 0
+        total = sum(int(v.shape[axis]) for v in c.inputs if v is not None and v.ndim == x.ndim)
+        return max(total - length, 0)
+    if c.node.op in SPATIAL:
+        return sum(
+            max((kernel - 1) * dilation + sum(pads), 0)
+            for axis, kernel, dilation, *pads in _kernels(c, x)
+            if along_time(x, axis)
+        )
+    return sum(abs(n) for axis, n in _moves(c, x, sizes) if n and along_time(x, axis))
+
+
+def along_time(x: Tagged, axis: int) -> bool:
+    """Whether the readings differ along this axis."""
+    if not -x.ndim <= axis < x.ndim or not x.size:
+        return False
+    t = x.t
+    return bool((np.take(t, [0], axis) != t).any())
+
+
+def _pace(x: Tagged, axis: int) -> int:
+    """How many readings lie between two places of this axis."""
+    if not x.size:
+        return 1
+    places = np.moveaxis(x.t, axis, 0).reshape(x.shape[axis], -1).max(axis=1, initial=0)
+    apart = np.diff(places[places < ENDED])
+    return int(apart.max(initial=1))
+
+
+def _strides(c: Call, x: Tagged) -> int:
+    """The largest step along the time axis."""
+    if c.node.op == "Slice":
+        steps = c.inputs[4] if c.has(4) and isinstance(c.inputs[4], np.ndarray) else np.ones(1)
+        return int(min(np.abs(steps).max(initial=1), 64)) if any(along_time(x, a) for a in range(x.ndim)) else 1
+    strides = enumerate(c.node.attributes.get("strides") or (), 2)
+    return max((int(s) for axis, s in strides if along_time(x, axis)), default=1)
+
+
+def _kernels(c: Call, x: Tagged) -> Iterable[Sequence[int]]:
+    """Axis, kernel, dilation and the two pads of each spatial axis."""
+    n, given = x.ndim - 2, c.node.attributes
+    weights = c.inputs[1].shape[2:] if len(c.inputs) > 1 and isinstance(c.inputs[1], np.ndarray) else ()
+    kernel = [int(k) for k in weights or given.get("kernel_shape", ())]
+    dilations, pads = list(given.get("dilations") or [1] * n), list(given.get("pads") or [0] * 2 * n)
+    if len(kernel) == len(dilations) == n and len(pads) == 2 * n:
+        yield from ((k + 2, kernel[k], dilations[k], pads[k], pads[k + n]) for k in range(n))
+
+
+def _moves(c: Call, x: Tagged, sizes: Collection[str]) -> Iterable[tuple[int, int]]:
+    """Axes and how far data is moved along them."""
+
+    def numbers(name: str, place: int) -> list[int]:
+        if name in c.node.attributes:
+            return [int(v) for v in np.reshape(c.node.attributes[name], -1)]
+        if c.has(place) and isinstance(c.inputs[place], np.ndarray) and c.node.inputs[place] not in sizes:
+            return [int(v) if abs(v) < ENDLESS else 0 for v in c.inputs[place].reshape(-1).tolist()]
+        return []
+
+    op, axis = c.node.op, int(c.node.attributes.get("axis", 0))
+    if op == "Slice":
+        for name, place in (("starts", 1), ("ends", 2)):
+            far = [n if abs(n) < ENDLESS else 0 for n in numbers(name, place)]
+            yield from zip(numbers("axes", 3) or range(len(far)), far, strict=False)
+    elif op == "Pad":
+        pads = numbers("pads", 1)
+        axes = numbers("axes", 3) or list(range(x.ndim))
+        yield from zip([*axes, *axes], pads, strict=False)
+    elif op in ("Gather", "GatherElements", "Split"):
+        name = "split" if op == "Split" else "indices"
+        yield axis, max(map(abs, numbers(name, 1)), default=0) + (op != "Split")
+    elif op == "Trilu":
+        yield from ((a, max(map(abs, numbers("k", 1)), default=0)) for a in range(x.ndim))

@@ -1,0 +1,210 @@
+"""Which output of a graph is the next value of which input: the states of a network exported as one step.
+
+Its rule: proof before names. An output that is, element for element, what the recurrent layers make of an input is
+its next value. Where the arithmetic is written out there is no such proof; then the names must agree, be unique, and
+say that they mean a memory (`h_in`, `h_out`), or the caller says it with `states`. It must never pair by shape alone,
+and ask where the names agree but could mean readings as well (`audio_in`, `audio_out`; `state`, `next_state`): a wrong
+pair would be a wrong number without a word.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+import numpy.typing as npt
+
+from edge_lstm.errors import ImportModelError
+from edge_lstm.importers.onnx.graph import Value
+from edge_lstm.importers.onnx.lowering import Lowering
+from edge_lstm.importers.onnx.plan import Ids
+from edge_lstm.importers.onnx.provenance import Tagged
+
+# Words that tell the value before a step from the one after it.
+BEFORE = {"in", "input", "prev", "previous", "old", "last", "init", "initial", "0", "tm1", "past", "start"}
+AFTER = {"out", "output", "next", "new", "n", "1", "final", "present", "updated", "end"}
+Mask = npt.NDArray[np.bool_]
+NUMBERS = {"0", "1", "n"}
+# Words that mean a memory. A "state" alone may be the robot's, measured: then it is a reading.
+MEMORY = {"h", "c", "hx", "cx", "hid", "hidden", "cell", "mem", "memory", "cache", "carry", "buf", "buffer", "context"}
+MEMORY |= {"ctx", "rnn", "lstm", "gru", "recurrent", "fifo", "hs", "cs"}
+SHARED = -2  # in `following`: two layers begin from this value, and end apart
+Pairs = dict[str, tuple[str, str]]  # input -> output, reason
+
+
+def pair_states(
+    inputs: Mapping[str, Tagged],
+    outputs: Mapping[str, Tagged],
+    declared: Sequence[Value],
+    low: Lowering,
+    asked: Mapping[str, str] | None,
+) -> Pairs:
+    """Pairs of state inputs and outputs. ImportModelError where an input is a state but its output is not clear."""
+    following = np.full(low.plan.size, -1, np.int64)
+    for port in low.ports:
+        apart = (following[port.before] != -1) & (following[port.before] != port.after)
+        following[port.before] = np.where(apart, SHARED, port.after)
+    fed = {n for n, tags in inputs.items() if (following[tags.ids] != -1).any()}
+    proven = {
+        (i, o)
+        for i, before in inputs.items()
+        for o, after in outputs.items()
+        if before.shape == after.shape and _follows(before, after, following, low.length)
+    }
+    if asked is not None:
+        return _as_asked(inputs, outputs, low, asked, proven, fed)
+    pairs: Pairs = {}
+    for i in inputs:
+        candidates = [o for o in outputs if (i, o) in proven and o not in {p[0] for p in pairs.values()}]
+        if candidates:
+            # Of equal outputs (the layer's output and its new state) the first is the one to show.
+            named = [o for o in candidates if stems(i, BEFORE) & stems(o, AFTER)]
+            pairs[i] = ((named or candidates)[-1], "dataflow: it is what the recurrent layers make of it")
+    if low.length == 1:
+        apart = {n for n, tags in inputs.items() if (following[tags.ids] == SHARED).any()}
+        _by_name({n: tags for n, tags in inputs.items() if n not in apart}, outputs, declared, pairs)
+    reached = _reached(low)
+    near = {n for n, tags in inputs.items() if reached[tags.ids].any()}
+    _leftovers(inputs, outputs, declared, pairs, fed, near)
+    return pairs
+
+
+def _reached(low: Lowering) -> Mask:
+    """Which values an initial state of a recurrent layer is computed from, a mask for episodes in between or not."""
+    mask = np.zeros(low.plan.size, np.bool_)
+    for port in low.ports:
+        mask[port.before] = True
+    for step in reversed(low.plan.steps):
+        if mask[step.start : step.start + sum(step.sizes)].any() and step.kind not in ("lstm", "gru", "rnn"):
+            for operand in step.operands:
+                mask[operand] = True
+    return mask
+
+
+def _follows(before: Tagged, after: Tagged, following: Ids, length: int) -> bool:
+    t = after.t
+    return (
+        np.array_equal(following[before.ids], after.ids)
+        and np.array_equal(before.b, after.b)
+        and bool(((t == length) | (t == 0)).all())
+        and not before.t.any()
+    )
+
+
+def _as_asked(
+    inputs: Mapping[str, Tagged],
+    outputs: Mapping[str, Tagged],
+    low: Lowering,
+    asked: Mapping[str, str],
+    proven: set[tuple[str, str]],
+    fed: set[str],
+) -> Pairs:
+    for i, o in asked.items():
+        for name, known, what in ((i, inputs, "input"), (o, outputs, "output")):
+            if name not in known:
+                raise ImportModelError(
+                    f"states: {name!r} is no {what} of the graph; there are {', '.join(map(repr, known))}"
+                )
+        if inputs[i].shape != outputs[o].shape:
+            raise ImportModelError(
+                f"states: {i!r} {list(inputs[i].shape)} and {o!r} {list(outputs[o].shape)} differ in shape"
+            )
+        if low.length > 1 and (i, o) not in proven:
+            raise ImportModelError(
+                f"states: over a sequence of {low.length}, output {o!r} is not what the recurrent layers make of"
+                f" input {i!r}"
+            )
+        if (right := sorted(after for before, after in proven if before == i)) and o not in right:
+            raise ImportModelError(
+                f"states: output {o!r} is not the next value of input {i!r}: the recurrent layers make"
+                f" {' or '.join(map(repr, right))} of it. Say that (--state INPUT=OUTPUT), or name no state: this"
+                " one is found without"
+            )
+    if len(set(asked.values())) != len(asked):
+        raise ImportModelError("states: an output is named twice")
+    for i in sorted(fed - set(asked)):
+        raise ImportModelError(f"states: input {i!r} is the initial state of a recurrent layer, but is not named there")
+    return {i: (o, "as asked") for i, o in asked.items()}
+
+
+def stems(name: str, own: set[str]) -> set[str]:
+    """What is left of a name without the word for before or after: "h_in" → {"h_in", "h"}, "h0" → {"h0", "h"}.
+
+    A number is such a word only where there is no other: the 0 of "state_0_in" is the layer.
+    """
+    words = [w for w in re.split(r"[^a-z0-9]+", re.sub(r"([a-z])([A-Z])", r"\1_\2", name).lower()) if w]
+    result = {"_".join(words)}
+    kept = [w for w in words if w not in own or w in NUMBERS]
+    if len(kept) == len(words) and words:
+        short = re.fullmatch(r"([a-z]+?)(0|1|n|x|y|t|in|out)", kept[-1])
+        if kept[-1] in own:
+            kept = kept[:-1]
+        elif short and (short[2] in own or short[2] in "xyt"):
+            kept[-1] = short[1]
+    return result | ({"_".join(kept)} if kept else set())
+
+
+def remembers(before: str, after: str) -> bool:
+    """Whether these names, which agree, say that they mean a memory, not a reading and a result of the same kind."""
+    words = [set(re.split(r"[^a-z]+", re.sub(r"([a-z])([A-Z])", r"\1_\2", name).lower())) for name in (before, after)]
+    if any(own & (MEMORY | {f"{m}{w}" for m in ("h", "c") for w in BEFORE | AFTER}) for own in words):
+        return True
+    states = all(own & {"state", "states", "staten"} for own in words)
+    marks = words[0] & {"in", "prev", "previous", "init", "initial"} | words[1] & {"out", "n", "staten"}
+    return states and bool(marks)
+
+
+def _by_name(
+    inputs: Mapping[str, Tagged], outputs: Mapping[str, Tagged], declared: Sequence[Value], pairs: Pairs
+) -> None:
+    taken = {o for o, _ in pairs.values()}
+    free = [o for o in outputs if o not in taken]
+    matches = {
+        i: [
+            o
+            for o in free
+            if inputs[i].shape == outputs[o].shape and stems(i, BEFORE) & stems(o, AFTER)
+        ]
+        for i in inputs
+        if i not in pairs
+    }  # fmt: skip
+    for i, found in matches.items():
+        if len(found) == 1 and sum(found[0] in others for others in matches.values()) == 1:
+            if not remembers(i, found[0]):
+                raise _unclear(i, found, declared, pairs)
+            pairs[i] = (found[0], "name and shape")
+
+
+def _unclear(name: str, candidates: Sequence[str], declared: Sequence[Value], pairs: Pairs) -> ImportModelError:
+    written = next(str(v) for v in declared if v.name == name)
+    sure = ", ".join(f"{k!r}: {o!r}" for k, (o, _) in pairs.items())
+    return ImportModelError(
+        f"input {written} may be a state: {', '.join(map(repr, candidates))} has its shape. If so, say all"
+        f" pairs, states={{{sure + ', ' if sure else ''}{name!r}: {candidates[0]!r}}}; if it is a reading, say the"
+        f" others, states={{{sure}}} (--state input=output, once for each)"
+    )
+
+
+def _leftovers(
+    inputs: Mapping[str, Tagged],
+    outputs: Mapping[str, Tagged],
+    declared: Sequence[Value],
+    pairs: Pairs,
+    fed: set[str],
+    near: set[str],
+) -> None:
+    """Refuses what may be a state, but has no clear partner."""
+    written = {v.name: str(v) for v in declared}
+    shapes = {inputs[i].shape for i in pairs}
+    taken = {o for o, _ in pairs.values()}
+    for i, tags in inputs.items():
+        candidates = [o for o in outputs if o not in taken and outputs[o].shape == tags.shape]
+        if i in pairs or not (i in fed or (candidates and (tags.shape in shapes or i in near))):
+            continue
+        if candidates:
+            raise _unclear(i, candidates, declared, pairs)
+        raise ImportModelError(
+            f"input {written[i]} is the initial state of a recurrent layer, but no output of its shape gives the state"
+            f" after the step. Export the new state as an output too, or say states={{{i!r}: None}} to start from zero"
+        )

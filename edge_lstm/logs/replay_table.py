@@ -1,0 +1,267 @@
+"""A table of readings (CSV) through a model: columns matched to channels, in blocks, with the bits of single steps.
+
+Rule: a row is one reading, and one row of the log is one row of the result. A missing number, or a hole in time where
+the model says its rate, is met by the policy (`missing.py`): skipped, its outputs being empty cells, held or predicted,
+and counted in `_not_real`. What was matched to what is said.
+
+Never: match by guess. A channel without its column, two columns for one channel or a unit that differs is an error.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import asdict, dataclass, field
+from itertools import pairwise
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from edge_lstm.core.channels import Encoder, flat_names, flat_units, units_differ, unnamed
+from edge_lstm.core.model import Channel, Model, Policy
+from edge_lstm.errors import LogError
+from edge_lstm.logs.csv_log import Block, Column, CsvLog
+from edge_lstm.logs.csv_out import CsvWriter, texts
+from edge_lstm.logs.jitter import Jitter, irregularities, jitter
+from edge_lstm.robot.config import nearest
+from edge_lstm.streams.missing import Filler
+
+Floats = npt.NDArray[np.float32]
+
+_FEW = 5  # line numbers told of rows that were skipped
+
+
+@dataclass
+class TableSummary:
+    """What a replayed table came to: readings == steps + missing + refused."""
+
+    log: str
+    model: str
+    digest: str
+    readings: int
+    steps: int
+    missing: int  # rows with a missing number that were not steps
+    refused: int  # rows whose step would have made the state infinite
+    seconds: float  # of the log
+    time_column: str
+    time_unit: str
+    columns: dict[str, str]  # the model's channel → the column's title
+    timing: Jitter
+    policy: str = "skip"
+    patched: int = 0  # of the steps: rows whose missing numbers were filled
+    lost: int = 0  # readings that must be missing between two rows, by the time and the model's rate
+    filled: int = 0  # further steps for them
+    resets: int = 0  # gaps longer than the longest
+    notes: list[str] = field(default_factory=list)
+    output: str | None = None
+
+    def as_dict(self) -> dict[str, Any]:
+        """For --json."""
+        return asdict(self) | {"timing": self.timing.as_dict()}
+
+
+@dataclass
+class Table:
+    """The replayed numbers, kept for a picture: t_s (T,), columns and outputs by name, NaN where there is none."""
+
+    t_s: npt.NDArray[np.float64]
+    inputs: dict[str, npt.NDArray[np.float64]]
+    outputs: dict[str, Floats]
+    units: dict[str, str]
+
+
+def match(log: CsvLog, model: Model, asked: Sequence[str] = ()) -> tuple[list[Column], list[str]]:
+    """The column for each input channel, and sentences about how it was found.
+
+    asked: nothing (by name), titles in the model's order, or "channel=title" pairs. LogError where it fails.
+    """
+    notes: list[str] = []
+    channels = model.inputs
+    pairs = dict(item.split("=", 1) for item in asked if "=" in item)
+    free = [c for c in log.columns if c is not log.time]
+    if asked and not pairs:
+        if len(asked) != len(channels):
+            raise LogError(f"--channels names {len(asked)} columns, the model {model.name!r} needs {len(channels)}")
+        titles = list(asked)
+    elif len(pairs) != len(asked):
+        raise LogError("--channels takes either only column names or only CHANNEL=COLUMN pairs")
+    else:
+        for name in pairs:
+            if name not in [c.name for c in channels]:
+                raise LogError(
+                    f"--channels: the model has no channel {name!r}{nearest(name, [c.name for c in channels])}"
+                )
+        titles = [pairs.get(c.name, c.name) for c in channels]
+        if not pairs and unnamed(channels) and not any(log.find(t) for t in titles):
+            if len(free) != len(channels):
+                raise LogError(
+                    f"{log.path}: the model's {len(channels)} inputs have no names and the log has {len(free)} columns "
+                    f"beside the time; say which with --channels (columns: {', '.join(c.title for c in free)})"
+                )
+            notes.append("the model's inputs have no names: the log's columns are taken in their order")
+            titles = [c.title for c in free]
+    taken = [log.time.title, *(c.title for c in log.columns if c.title in titles or c.name in titles)]
+    columns = [_column(log, channel, title, taken) for channel, title in zip(channels, titles, strict=True)]
+    for channel, found in zip(channels, columns, strict=True):
+        if units_differ(channel.unit, found.unit):
+            raise LogError(
+                f"{log.path}: column {found.title!r} is in {found.unit!r}, "
+                f"the model's {channel.name!r} in {channel.unit!r}"
+            )
+        if channel.name not in (found.title, found.name) and not asked and not notes:
+            notes.append("names are compared without case, spaces, underscores and hyphens")
+    return columns, notes
+
+
+def _column(log: CsvLog, channel: Channel, title: str, taken: Sequence[str]) -> Column:
+    """taken: titles of columns that have their channel, or are the time; they are not what is meant."""
+    found = log.find(title)
+    if found is None:
+        near = nearest(title, [c.title for c in log.columns if c.title not in taken])
+        raise LogError(
+            f"{log.path}: no column {title!r} for the model's input {channel.name!r}{near} "
+            "(--channels says which column feeds which channel)"
+        )
+    return found
+
+
+def replay_table(
+    log: CsvLog,
+    model: Model,
+    columns: Sequence[Column],
+    out: CsvWriter | None = None,
+    *,
+    pace: Callable[[float], None] | None = None,
+    progress: Callable[[int], None] = lambda characters: None,
+    keep: bool = False,
+    policy: Policy | None = None,
+) -> tuple[TableSummary, Table | None]:
+    """Run the log. pace: called with each row's time (s) before its step; without it rows run in blocks, same bits.
+
+    keep: also return the numbers, for a picture. policy: instead of the model's own, for missing readings. Raises
+    LogError where a row cannot be read, FeedbackError where the policy is to predict and the model cannot.
+    """
+    encoder, filler, names = Encoder(model.inputs), Filler(model.stream(), policy), flat_names(model.outputs)
+    holes = _Holes(model, filler.policy)
+    words = {k: c.vocabulary for k, c in enumerate(model.inputs) if c.vocabulary}
+    times: list[npt.NDArray[np.float64]] = []
+    lines: list[npt.NDArray[np.int64]] = []
+    unread: list[int] = []  # lines of the first rows that were skipped for a missing number
+    kept: list[tuple[npt.NDArray[np.float64], Floats]] = []
+    steps = refused = rows = answered = 0
+    with np.errstate(all="ignore"):  # what overflows float32 becomes infinity: a missing reading, counted
+        blocks = log.blocks(columns, words)
+        for block in _as_one(blocks) if model.whole_log else blocks:
+            xs = encoder.rows(block.values)
+            lost = holes(block.t_s)
+            ys = np.full((len(xs), len(names)), np.nan, np.float32)
+            not_real = np.zeros(len(xs), np.int64)
+            told = 0
+            for part in _parts(block, pace, lost):
+                if lost[part.start]:
+                    filler.missing(int(lost[part.start]))
+                result = filler.run(xs[part])
+                ys[part], not_real[part] = result.outputs, result.not_real
+                steps += int(result.taken.sum())
+                refused += int(result.refused.sum())
+                skipped = np.flatnonzero(~(result.taken | result.refused))[: _FEW - len(unread)]
+                unread += [block.lines[part.start + k] for k in skipped.tolist()]
+                reached = block.characters * part.stop // len(xs)
+                progress(reached - told)
+                told = reached
+            rows += len(xs)
+            answered += int(np.isfinite(ys).any(axis=1).sum())
+            times.append(block.t_s)
+            lines.append(np.array(block.lines, np.int64))
+            if keep:
+                kept.append((block.values, ys))
+            if out is not None:
+                cells = zip(block.time_text, texts(block.values), texts(ys), map(str, not_real.tolist()), strict=True)
+                out.rows([time, *values, *outputs, unreal] for time, values, outputs, unreal in cells)
+    t_s = np.concatenate(times)
+    timing = jitter(t_s)
+    summary = TableSummary(
+        log=str(log.path),
+        model=model.name,
+        digest=model.digest,
+        readings=rows,
+        steps=steps,
+        missing=rows - steps - refused,
+        refused=refused,
+        seconds=timing.seconds,
+        time_column=log.time.title,
+        time_unit=log.time_unit,
+        columns={c.name: found.title for c, found in zip(model.inputs, columns, strict=True)},
+        timing=timing,
+        policy=filler.policy.missing,
+        patched=filler.counts.patched,
+        lost=holes.lost,
+        filled=filler.counts.filled,
+        resets=filler.counts.resets,
+        notes=list(log.notes),
+    )
+    summary.notes += irregularities(t_s, np.concatenate(lines))
+    if unread:
+        more = ", …" if summary.missing > len(unread) else ""
+        summary.notes.append(f"rows skipped for a missing number: line {', '.join(map(str, unread))}{more}")
+    needed = model.first
+    if rows and not answered and rows < needed:
+        summary.notes.append(f"no output: the log has {rows} readings, the window needs {needed}")
+    if model.rate_hz and abs(timing.rate_hz - model.rate_hz) > 0.05 * model.rate_hz:
+        summary.notes.append(f"the model was made for {model.rate_hz:g} Hz, the log has {timing.rate_hz:.4g} Hz")
+    if not keep:
+        return summary, None
+    values, outputs = (np.concatenate([pair[k] for pair in kept]) for k in (0, 1))
+    inputs = {found.name: values[:, k] for k, found in enumerate(columns)}  # one column may feed two channels
+    units = {found.name: found.unit or c.unit for c, found in zip(model.inputs, columns, strict=True)}
+    units |= dict(zip(names, flat_units(model.outputs), strict=True))
+    return summary, Table(t_s, inputs, dict(zip(names, outputs.T, strict=True)), units)
+
+
+def header(log: CsvLog, model: Model, columns: Sequence[Column]) -> list[str]:
+    """The titles of the result: the time as in the log, the channels' columns, the model's outputs."""
+    return [log.time.title, *(c.title for c in columns), *flat_names(model.outputs), "_not_real"]
+
+
+class _Holes:
+    """How many readings are missing before each row, by the time and the model's rate; none where either the model
+    does not say its rate, or the policy does not care."""
+
+    def __init__(self, model: Model, policy: Policy) -> None:
+        cares = policy.missing != "skip" or policy.longest_gap is not None
+        self._rate_hz = model.rate_hz if cares else None
+        self._last: float | None = None
+        self.lost = 0
+
+    def __call__(self, t_s: npt.NDArray[np.float64]) -> npt.NDArray[np.int64]:
+        if self._rate_hz is None or not len(t_s):
+            return np.zeros(len(t_s), np.int64)
+        before = t_s[0] if self._last is None else self._last
+        missing = np.rint(np.diff(t_s, prepend=before) * self._rate_hz).astype(np.int64) - 1
+        self._last = float(t_s[-1])
+        found: npt.NDArray[np.int64] = np.maximum(missing, 0)
+        self.lost += int(found.sum())
+        return found
+
+
+def _as_one(blocks: Iterator[Block]) -> Iterator[Block]:
+    """All rows of a log in one block, for a model that takes it whole."""
+    if found := list(blocks):
+        yield Block(
+            [line for b in found for line in b.lines],
+            [text for b in found for text in b.time_text],
+            np.concatenate([b.t_s for b in found]),
+            np.concatenate([b.values for b in found]),
+            sum(b.characters for b in found),
+        )
+
+
+def _parts(block: Block, pace: Callable[[float], None] | None, lost: npt.NDArray[np.int64]) -> Iterator[slice]:
+    """The block from hole to hole, or row by row, each when its time has come."""
+    count = len(block.t_s)
+    starts = np.flatnonzero(lost).tolist() if pace is None else range(1, count)
+    edges = [0, *(k for k in starts if k), count]
+    for start, stop in pairwise(edges):
+        if pace is not None:
+            pace(float(block.t_s[start]))
+        yield slice(start, stop)

@@ -1,0 +1,284 @@
+"""Pictures of a drive: what was read, what the network made of it against the truth, what was sent.
+
+Rule: one time axis, one colour per side (left, right) or axis (x, y, z) in every panel, units on every axis.
+`of_recording` and `of_table` gather what a replay came to into a `Drive`; `plot` draws it.
+
+Never: import matplotlib before a picture is asked for; smooth, resample or leave out a value.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+
+from edge_lstm.core.channels import flat_units
+from edge_lstm.errors import EdgeLstmError, LogError
+
+if TYPE_CHECKING:
+    from edge_lstm.core.model import Model
+    from edge_lstm.logs.replay_table import Table
+    from edge_lstm.robot.replay import Rows
+
+Array = npt.NDArray[Any]
+
+# Okabe and Ito's colours, which colour-blind readers can tell apart.
+_COLOURS = {"left": "#0072B2", "right": "#D55E00", "x": "#0072B2", "y": "#D55E00", "z": "#009E73"}
+_CYCLE = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#E69F00", "#000000")
+_BAND = "#F0C808"
+_SIDE = re.compile(r"[\s_\-\[]*(left|right|[xyzlr]|\d+)\]?$", re.IGNORECASE)
+_FIRST = ("speed", "current", "gyro", "accel")  # which readings people want to see when there is no room for all
+_MOST_MARKS = 400
+_HOLE = 5  # times the usual distance: the line is broken
+_SUFFIXES = (".png", ".svg", ".pdf")
+_MOST_READINGS, _MOST_OUTPUTS = 3, 6
+
+
+@dataclass(frozen=True)
+class Curve:
+    """One quantity over time. NaN where there is none."""
+
+    name: str
+    unit: str
+    t_s: Array
+    values: Array
+    every: int = 1  # readings from one value to the next: in between there is none to miss
+
+    @property
+    def stem(self) -> str:
+        """The name without its side or axis: what shares a panel."""
+        return _SIDE.sub("", self.name) or self.name
+
+    @property
+    def side(self) -> str:
+        """Its side or axis, in lower case, or nothing."""
+        found = _SIDE.search(self.name)
+        return {"l": "left", "r": "right"}.get(found[1].lower(), found[1].lower()) if found else ""
+
+
+@dataclass
+class Drive:
+    """Everything a picture shows. truth: output name → (t_s, 0 or 1); marks: (t_s, what happened)."""
+
+    title: str
+    subtitle: str = ""
+    readings: list[Curve] = field(default_factory=list)
+    outputs: list[Curve] = field(default_factory=list)
+    actions: list[Curve] = field(default_factory=list)
+    truth: Mapping[str, tuple[Array, Array]] = field(default_factory=dict)
+    marks: Sequence[tuple[float, str]] = ()
+
+
+def check_plot(path: Path) -> None:
+    """Before long work: EdgeLstmError where matplotlib is missing (with the remedy) or the suffix is no picture's."""
+    if path.suffix.lower() not in _SUFFIXES:
+        raise EdgeLstmError(f"{path}: {path.suffix!r} is no kind of picture; use {', '.join(_SUFFIXES)}")
+    try:
+        import matplotlib  # noqa: F401
+    except ImportError:
+        raise EdgeLstmError("pictures need matplotlib, which is not installed: pip install edge-lstm[plot]") from None
+
+
+def plot(drive: Drive, path: Path) -> None:
+    """Draw the picture and write it (PNG, SVG or PDF by suffix). Raises OSError as the system does."""
+    check_plot(path)
+    from matplotlib.figure import Figure
+
+    panels = _panels(drive)
+    heights = [height for height, _, _ in panels]
+    figure = Figure(figsize=(12, 1.25 + sum(heights)), dpi=130, facecolor="white", layout="constrained")
+    axes = figure.subplots(len(panels), 1, sharex=True, height_ratios=heights, squeeze=False)[:, 0]
+    for number, (axis, (_, label, curves)) in enumerate(zip(axes, panels, strict=True)):
+        truth = drive.truth if curves[0] in drive.outputs else {}
+        banded = curves[0].name in truth and not any(c.name in truth for seen in panels[:number] for c in seen[2])
+        _draw(axis, label, curves, truth, legend=len(curves) > 1 or banded)
+    _mark(axes, drive.marks, float(axes[0].get_xlim()[1]))
+    axes[-1].set_xlabel("time (s)", fontsize=10)
+    axes[0].set_title(drive.title, loc="left", fontsize=14, fontweight="bold", pad=34)
+    at = {"xy": (0, 1), "xycoords": "axes fraction", "textcoords": "offset points"}
+    axes[0].annotate(drive.subtitle, xytext=(0, 19), fontsize=9.5, color="#555555", **at)
+    figure.savefig(path)
+
+
+def _panels(drive: Drive) -> list[tuple[float, str, list[Curve]]]:
+    """(height, label, curves) from top to bottom."""
+    readings = _grouped(drive.readings)
+
+    def importance(label: str) -> int:
+        return next((k for k, word in enumerate(_FIRST) if word in label.lower()), len(_FIRST))
+
+    shown = sorted(readings, key=importance)[: _MOST_READINGS if not drive.truth else 2]
+    panels = [(1.7, label, readings[label]) for label in shown]
+    if len(drive.outputs) <= _MOST_OUTPUTS:
+        panels += [(0.85, curve.name, [curve]) for curve in drive.outputs]
+    else:
+        panels += [(1.5, label, curves) for label, curves in _grouped(drive.outputs).items()]
+    panels += [(1.4, label, curves) for label, curves in _grouped(drive.actions).items()]
+    return panels
+
+
+def _grouped(curves: Sequence[Curve]) -> dict[str, list[Curve]]:
+    """Curves of one quantity share a panel: the same name but for its side or axis, and the same unit."""
+    groups: dict[tuple[str, str], list[Curve]] = {}
+    for curve in curves:
+        groups.setdefault((curve.stem, curve.unit), []).append(curve)
+    return {
+        stem if [s for s, _ in groups].count(stem) == 1 else f"{stem} {unit}": g for (stem, unit), g in groups.items()
+    }
+
+
+def _draw(axis: Any, label: str, curves: list[Curve], truth: Mapping[str, tuple[Array, Array]], legend: bool) -> None:
+    for number, curve in enumerate(curves):
+        colour = _COLOURS.get(curve.side, _CYCLE[number % len(_CYCLE)])
+        name = "output" if curve.name in truth else curve.side or curve.name
+        axis.plot(*broken(curve), color=colour, linewidth=1.1, label=name, zorder=3)
+        if curve.name in truth:
+            t_s, on = truth[curve.name]
+            bottom, top = 0, 1
+            axis.fill_between(
+                t_s,
+                bottom,
+                top,
+                where=on > 0.5,
+                step="post",
+                color=_BAND,
+                alpha=0.45,
+                linewidth=0,
+                zorder=1,
+                label="truth",
+            )
+            axis.set_ylim(-0.06, 1.06)
+            axis.set_yticks([0, 0.5, 1])
+    unit = curves[0].unit
+    axis.set_ylabel(_words(label) + (f"\n({unit})" if unit else ""), fontsize=9, rotation=0, ha="right", va="center")
+    if legend:
+        where = {"loc": "lower right", "bbox_to_anchor": (1.0, 0.96), "borderaxespad": 0.0}
+        axis.legend(fontsize=8.5, ncols=len(curves) + 1, frameon=False, handlelength=1.4, columnspacing=1.2, **where)
+    axis.grid(axis="both", color="#E6E6E6", linewidth=0.7, zorder=0)
+    axis.margins(x=0)
+    axis.tick_params(labelsize=8.5, length=0)
+    for side in ("top", "right", "left"):
+        axis.spines[side].set_visible(False)
+    axis.spines["bottom"].set_color("#BBBBBB")
+
+
+def _mark(axes: Any, marks: Sequence[tuple[float, str]], seconds: float) -> None:
+    """A thin line through all panels for each reset, lost link or gap, named above the first where there is room."""
+    colours = {"reset": "#7B2D8B", "link lost": "#C00000", "gap": "#C00000"}
+    free_from = -np.inf
+    for t_s, what in marks[:_MOST_MARKS]:
+        colour = colours.get(what, "#888888")
+        for axis in axes:
+            axis.axvline(t_s, color=colour, linewidth=0.8, alpha=0.45, zorder=2)
+        if t_s >= free_from:
+            at = {"xy": (t_s, 1), "xycoords": ("data", "axes fraction"), "textcoords": "offset points"}
+            axes[0].annotate(what, xytext=(-1, 2), fontsize=8, color=colour, **at)
+            free_from = t_s + (0.012 + 0.0065 * len(what)) * seconds
+
+
+def broken(curve: Curve) -> tuple[Array, Array]:
+    """The curve with a hole wherever readings are missing, so that no line is drawn through what nobody measured. Where
+    a value comes every n readings, it is joined with the next."""
+    there = slice(None) if curve.every == 1 else np.isfinite(curve.values)
+    t_s, values = curve.t_s[there], curve.values[there]
+    dt = np.diff(t_s)
+    if not len(dt):
+        return t_s, values
+    holes = np.flatnonzero(dt > _HOLE * np.median(dt)) + 1
+    return np.insert(t_s, holes, t_s[holes - 1]), np.insert(values, holes, np.nan)
+
+
+def _words(label: str) -> str:
+    return label.replace("_", " ").strip()
+
+
+# --- gathering ------------------------------------------------------------------------------------------
+
+Truth = dict[int, tuple[Array, dict[str, Array]]]  # boot id → (t_device_us, values by name)
+
+
+def load_truth(path: Path) -> Truth:
+    """What `simulate --truth` wrote. LogError where it is something else."""
+    from edge_lstm.logs.csv_log import CsvLog
+
+    log = CsvLog(path, "t_device_us", "us")
+    boots = log.find("boot_id")
+    if boots is None:
+        raise LogError(f"{path}: has no column 'boot_id'; is it what `edge-lstm simulate --truth` wrote?")
+    columns = [c for c in log.columns if c is not log.time and c is not boots]
+    blocks = list(log.blocks([boots, *columns]))
+    values = np.concatenate([block.values for block in blocks])
+    t_us = np.array([int(text) for block in blocks for text in block.time_text], np.int64)
+    found: Truth = {}
+    for boot_id in np.unique(values[:, 0]):
+        rows = values[:, 0] == boot_id
+        found[int(boot_id)] = (t_us[rows], {c.name: values[rows, k + 1] for k, c in enumerate(columns)})
+    return found
+
+
+def of_recording(
+    blocks: Sequence[Rows], marks: Sequence[tuple[int, str]], truth: Truth | None, model: Model, name: str
+) -> Drive:
+    """A replayed recording. truth is matched by boot id and device time, reading by reading."""
+    first = blocks[0]
+    first_ns = first.t_ns[0]
+    t_s = np.array([t - first_ns for block in blocks for t in block.t_ns], np.float64) * 1e-9
+
+    def curves(names: Sequence[tuple[str, str]], values: Sequence[Array], every: int = 1) -> list[Curve]:
+        table = np.concatenate(values)
+        return [Curve(name, unit, t_s, table[:, k], every) for k, (name, unit) in enumerate(names)]
+
+    fields = [(f.name, f.unit) for f in first.reading.fields]
+    actions = [(f.name, f.unit) for f in first.action.fields] if first.action else []
+    units = flat_units(model.outputs)
+    drive = Drive(
+        title=f"{name}: {len(t_s):,} readings in {t_s[-1]:.1f} s",
+        subtitle=f"model {model.name}, digest {model.digest[:12]}…",
+        readings=curves(fields, [b.values for b in blocks]),
+        outputs=curves(list(zip(first.outputs, units, strict=True)), [b.output_values for b in blocks], model.every),
+        actions=curves(actions, [b.action_values for b in blocks], model.every),
+        marks=[((t - first_ns) * 1e-9, what) for t, what in marks if t >= first_ns],
+    )
+    if truth:
+        boots = np.array([boot for block in blocks for boot in block.boot_id], np.int64)
+        times = np.array([t for block in blocks for t in block.t_device_us], np.int64)
+        drive.truth = {
+            output: (t_s, _matched(truth, output, boots, times))
+            for output in first.outputs
+            if any(output in values for _, values in truth.values())
+        }
+        if all(np.isnan(on).all() for _, on in drive.truth.values()):
+            raise LogError("the truth is of another drive: no boot and device time of it is in the recording")
+    return drive
+
+
+def _matched(truth: Truth, name: str, boots: Array, times: Array) -> Array:
+    """The truth of each reading; NaN where the truth file does not know it."""
+    found = np.full(len(times), np.nan)
+    for boot_id, (t_us, values) in truth.items():
+        rows = np.flatnonzero(boots == boot_id)
+        places = np.searchsorted(t_us, times[rows])
+        inside = places < len(t_us)
+        rows, places = rows[inside], places[inside]
+        exact = t_us[places] == times[rows]
+        found[rows[exact]] = values[name][places[exact]]
+    return found
+
+
+def of_table(table: Table, model: Model, name: str) -> Drive:
+    """A replayed table."""
+
+    def curves(values: Mapping[str, Array], every: int = 1) -> list[Curve]:
+        return [Curve(key, table.units.get(key, ""), table.t_s, column, every) for key, column in values.items()]
+
+    return Drive(
+        title=f"{name}: {len(table.t_s):,} readings in {table.t_s[-1] - table.t_s[0]:.1f} s",
+        subtitle=f"model {model.name}, digest {model.digest[:12]}…",
+        readings=curves(table.inputs),
+        outputs=curves(table.outputs, model.every),
+    )

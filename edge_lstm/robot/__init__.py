@@ -1,0 +1,1 @@
+"""A model at work on a robot: configuration, reading → action, the one loop, and the same from a recording."""

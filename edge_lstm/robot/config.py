@@ -1,0 +1,377 @@
+"""robot.toml: which port, which model, which reading feeds it, which action its outputs make.
+
+Rule: every key is known, typed and used. A key nobody knows, a value of the wrong type, an output the model does not
+have, a field the robot does not have or a unit that does not agree is a `ConfigError` that names file, table and key,
+with the nearest valid name. The checks come in three steps, each as early as it can be: the file alone
+(`parse_config`), the file and the model (`RobotConfig.check_model`), and both with what the robot declares at the
+handshake (`edge_lstm.robot.controller`).
+
+Never: guess a value, convert a unit, or read anything but the text it is given.
+
+    [port]
+    device = "/dev/serial/by-id/usb-…"   # or "VID:PID" or "VID:PID:SERIAL"
+    baud = 115200
+    [model]
+    file = "slip_stall.npz"              # relative to robot.toml
+    [readings]
+    format = "imu_wheels"
+    [readings.channels]                  # only where the names differ: model channel = "robot field"
+    wheel_speed_left = "speed_l"
+    [action]
+    format = "motor_limits"
+    [action.torque_limit_left]           # value = clip(offset + sum of gain * output, min, max)
+    unit = "N m"
+    offset = 1.0
+    gain = { slip_left = -0.7 }
+    min = 0.2                            # where left out, the robot's own limits hold
+    max = 1.0
+    [recording]
+    directory = "recordings"             # or file = "run.mcap"
+    [policy]
+    on_reset = "reset"                   # the robot restarted: "reset" the model's memory, or "keep" it
+    missing = "predict"                  # what stands in for missing readings: "skip" nothing, "hold", "predict"
+    longest_gap = 100                    # readings; a longer gap resets the memory. Left out: both as the model says
+    [realtime]
+    priority = 50                        # SCHED_FIFO, 1 to 99; see edge_lstm.robot.realtime
+    cpu = 3                              # the only core of the loop
+    lock_memory = true
+    required = false                     # true: no run without all of it
+"""
+
+from __future__ import annotations
+
+import difflib
+import json
+import math
+import re
+import sys
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal, cast
+
+from edge_lstm.errors import ConfigError, RealtimeError
+from edge_lstm.robot.realtime import AS_ANY, Realtime
+
+if sys.version_info >= (3, 11):
+    import tomllib
+else:
+    import tomli as tomllib  # type: ignore[import-not-found,unused-ignore]
+
+if TYPE_CHECKING:
+    from edge_lstm.core.model import Missing, Model, Policy
+
+REQUIRED: Any = object()
+
+
+@dataclass(frozen=True)
+class PortConfig:
+    """Where the robot is. `device` is None only where the command line or a recording says it instead."""
+
+    device: str | None = None
+    baud: int = 115200
+    dtr: Literal["on", "off", "keep", "reset"] = "on"  # what opening does with DTR; see firmware_bridge.ports
+    exclusive: bool = True
+    low_latency: bool = False
+    wait: bool = False  # True: a robot that is not plugged in yet is waited for
+
+
+@dataclass(frozen=True)
+class FieldConfig:
+    """One field of the action: value = clip(offset + sum of gain * output, min, max), in `unit`."""
+
+    unit: str
+    offset: float = 0.0
+    gain: Mapping[str, float] = field(default_factory=dict)
+    minimum: float | None = None  # None: the robot's own
+    maximum: float | None = None
+
+
+@dataclass(frozen=True)
+class ActionConfig:
+    """Which message is sent, and how each of its fields is made."""
+
+    format: str
+    fields: Mapping[str, FieldConfig]
+
+
+@dataclass(frozen=True)
+class RobotConfig:
+    """One robot.toml, checked as far as the file alone can be."""
+
+    source: str  # how errors name the file
+    text: str  # what the recording keeps
+    folder: Path  # what `model_file` and the recording are relative to
+    port: PortConfig
+    model_file: str
+    reading: str
+    channels: Mapping[str, str]  # model channel → robot field, where the names differ
+    action: ActionConfig | None
+    recording_directory: str | None = None
+    recording_file: str | None = None
+    on_reset: Literal["reset", "keep"] = "reset"
+    missing: Missing | None = None  # None: the model's own
+    longest_gap: int | None = None
+    realtime: Realtime = AS_ANY
+
+    @property
+    def model_path(self) -> Path:
+        """The model file, relative names taken from the folder of robot.toml."""
+        return self.folder / self.model_file
+
+    def fail(self, table: str, key: str, why: str) -> ConfigError:
+        """The error to raise about `[table] key`."""
+        return ConfigError(f"{self.source}: [{table}] {key}: {why}")
+
+    def check_model(self, model: Model, outputs: Iterable[str]) -> None:
+        """Raise ConfigError where the file names an input channel or an output that the model does not have."""
+        inputs = [channel.name for channel in model.inputs]
+        for name in self.channels:
+            if name not in inputs:
+                why = f"the model {model.name!r} has no such input channel{nearest(name, inputs)}"
+                raise self.fail("readings.channels", name, why)
+        names = list(outputs)
+        for action_field, mapping in self.action.fields.items() if self.action else ():
+            for name in mapping.gain:
+                if name not in names:
+                    why = f"the model {model.name!r} has no output {name!r}{nearest(name, names)}"
+                    raise self.fail(f"action.{action_field}", "gain", why)
+        if self.missing == "predict" and not model.feedback:
+            why = f"'predict' needs a model that declares feedback, and {model.name!r} declares none"
+            raise self.fail("policy", "missing", f"{why}; take 'hold' or 'skip'")
+
+    def policy(self, model: Model) -> Policy:
+        """What stands in for missing readings: what the file says, else what the model says."""
+        given, own = self.longest_gap, model.policy
+        return replace(
+            own, missing=self.missing or own.missing, longest_gap=own.longest_gap if given is None else given
+        )
+
+
+def nearest(name: str, valid: Iterable[str]) -> str:
+    """The end of a sentence about an unknown name: the nearest valid one, or all of them when none is near."""
+    known = list(valid)
+    close = difflib.get_close_matches(name, known, n=1, cutoff=0.5)
+    if close:
+        return f"; did you mean {close[0]!r}?"
+    return f"; valid: {', '.join(map(repr, known))}" if known else "; there is none"
+
+
+def toml_key(name: str) -> str:
+    """The name as a key in a TOML file: bare where that is allowed, else in quotes."""
+    return name if re.fullmatch(r"[A-Za-z0-9_-]+", name) else json.dumps(name, ensure_ascii=False)
+
+
+class _Table:
+    """One table of the file. Keys are taken by name and type; what is left at the end is an error."""
+
+    def __init__(self, source: str, name: str, values: dict[str, Any]) -> None:
+        self.source, self.name, self.values = source, name, values
+        self.taken: list[str] = []
+
+    def fail(self, key: str, why: str) -> ConfigError:
+        where = f"[{self.name}] {key}" if self.name else f"[{key}]"
+        return ConfigError(f"{self.source}: {where}: {why}")
+
+    def take(self, key: str, kind: type, default: Any = REQUIRED) -> Any:
+        self.taken.append(key)
+        if key not in self.values:
+            if default is not REQUIRED:
+                return default
+            left = [name for name in self.values if name not in self.taken]
+            close = difflib.get_close_matches(key, left, n=1, cutoff=0.6)
+            raise self.fail(key, f"is missing; is {close[0]!r} meant as {key!r}?" if close else "is missing")
+        value = self.values[key]
+        if kind is float and type(value) is int:
+            try:
+                value = float(value)
+            except OverflowError:
+                raise self.fail(key, "must be finite, not a number of more than 300 digits") from None
+        if type(value) is not kind:
+            raise self.fail(key, f"must be {_KINDS[kind]}, not {_show(value)}")
+        if kind is float and not math.isfinite(cast(float, value)):
+            raise self.fail(key, f"must be finite, not {value}")
+        return value
+
+    def table(self, key: str, required: bool = True) -> _Table | None:
+        values = self.take(key, dict, REQUIRED if required else None)
+        return None if values is None else _Table(self.source, f"{self.name}.{key}" if self.name else key, values)
+
+    def choice(self, key: str, choices: tuple[str, ...], default: str) -> str:
+        value = cast(str, self.take(key, str, default))
+        if value not in choices:
+            raise self.fail(key, f"{value!r} is unknown{nearest(value, choices)}")
+        return value
+
+    def done(self) -> None:
+        for key in self.values:
+            if key not in self.taken:
+                raise self.fail(key, f"unknown {'key' if self.name else 'table'}{nearest(key, self.taken)}")
+
+
+_KINDS: dict[type, str] = {
+    str: "text in quotes",
+    int: "a whole number",
+    float: "a number",
+    bool: "true or false",
+    dict: "a table",
+}
+DTR_PROFILES = ("on", "off", "keep", "reset")
+
+
+def _show(value: object) -> str:
+    if isinstance(value, bool):
+        return str(value).lower()
+    if isinstance(value, int) and abs(value) >= 10**20:
+        return "a number of more than 20 digits"  # thousands of them cannot even be written out
+    return "a table" if isinstance(value, dict) else repr(value)
+
+
+def load_config(path: str | Path) -> RobotConfig:
+    """Read robot.toml. ConfigError names file, table and key; a file that cannot be read is a ConfigError too."""
+    path = Path(path)
+    try:
+        text = path.read_bytes().decode("utf-8")
+    except UnicodeDecodeError as error:
+        raise ConfigError(f"{path}: is not text in UTF-8 (byte {error.start}); is it really a robot.toml?") from None
+    except OSError as error:
+        raise ConfigError(f"{path}: cannot be read: {error.strerror or error}") from None
+    return parse_config(text, str(path), path.parent)
+
+
+def parse_config(text: str, source: str, folder: Path) -> RobotConfig:
+    """The same from text, for a configuration that travels inside a recording."""
+    try:
+        root = _Table(source, "", tomllib.loads(text))
+    except ValueError as error:  # TOMLDecodeError, or a number with thousands of digits
+        raise ConfigError(f"{source}: is not valid TOML: {error}") from None
+    except RecursionError:
+        raise ConfigError(f"{source}: is not valid TOML: it is nested too deep") from None
+    port = _port(root.table("port", required=False))
+    model = cast(_Table, root.table("model"))
+    model_file = model.take("file", str)
+    model.done()
+    readings = cast(_Table, root.table("readings"))
+    reading, channels = readings.take("format", str), _channels(readings.table("channels", required=False))
+    readings.done()
+    action = _action(root.table("action", required=False))
+    directory, file = _recording(root.table("recording", required=False))
+    policy = root.table("policy", required=False)
+    on_reset, missing, longest_gap = "reset", None, None
+    if policy is not None:
+        on_reset = policy.choice("on_reset", ("reset", "keep"), "reset")
+        missing, longest_gap = _missing(policy)
+        policy.done()
+    realtime = _realtime(root.table("realtime", required=False))
+    root.done()
+    return RobotConfig(
+        source=source,
+        text=text,
+        folder=folder,
+        port=port,
+        model_file=model_file,
+        reading=reading,
+        channels=channels,
+        action=action,
+        recording_directory=directory,
+        recording_file=file,
+        on_reset=cast(Literal["reset", "keep"], on_reset),
+        missing=missing,
+        longest_gap=longest_gap,
+        realtime=realtime,
+    )
+
+
+def _realtime(table: _Table | None) -> Realtime:
+    if table is None:
+        return AS_ANY
+    try:
+        made = Realtime(
+            priority=table.take("priority", int, None),
+            cpu=table.take("cpu", int, None),
+            lock_memory=table.take("lock_memory", bool, False),
+            required=table.take("required", bool, False),
+        )
+    except RealtimeError as error:
+        raise table.fail(str(error).split()[0], str(error)) from None
+    table.done()
+    return made
+
+
+def _missing(policy: _Table) -> tuple[Missing | None, int | None]:
+    missing = policy.choice("missing", ("skip", "hold", "predict"), "") if "missing" in policy.values else None
+    longest_gap = policy.take("longest_gap", int, None)
+    if longest_gap is not None and longest_gap < 0:
+        raise policy.fail("longest_gap", f"must be a number of readings, not {longest_gap}")
+    if missing in ("hold", "predict") and longest_gap is None:
+        why = f"is missing; say after how many missing readings in a row {missing!r} must give up and reset the memory"
+        raise policy.fail("longest_gap", why)
+    return cast("Missing | None", missing), longest_gap
+
+
+def _port(table: _Table | None) -> PortConfig:
+    if table is None:
+        return PortConfig()
+    baud = table.take("baud", int, 115200)
+    if not 0 < baud < 1 << 31:
+        raise table.fail("baud", f"must be above zero and below 2^31, not {_show(baud)}")
+    port = PortConfig(
+        device=table.take("device", str, None),
+        baud=baud,
+        dtr=cast(Literal["on", "off", "keep", "reset"], table.choice("dtr", DTR_PROFILES, "on")),
+        exclusive=table.take("exclusive", bool, True),
+        low_latency=table.take("low_latency", bool, False),
+        wait=table.take("wait", bool, False),
+    )
+    table.done()
+    return port
+
+
+def _channels(table: _Table | None) -> dict[str, str]:
+    """Model channel → robot field. Two channels may read one field; that is a choice, not a mistake."""
+    return {} if table is None else {name: table.take(name, str) for name in table.values}
+
+
+def _action(table: _Table | None) -> ActionConfig | None:
+    if table is None:
+        return None
+    name = table.take("format", str)
+    fields: dict[str, FieldConfig] = {}
+    for key, value in table.values.items():
+        if key == "format":
+            continue
+        if not isinstance(value, dict):
+            close = nearest(key, ["format"])
+            raise table.fail(key, f"unknown key{close} (a field of the message is a table of its own, [action.{key}])")
+        fields[key] = _action_field(cast(_Table, table.table(key)))
+    if not fields:
+        raise table.fail("format", f"{name!r} has no field; add a table [action.FIELD] for each field of the message")
+    return ActionConfig(name, fields)
+
+
+def _action_field(table: _Table) -> FieldConfig:
+    gains = table.table("gain", required=False)
+    gain = {} if gains is None else {name: cast(float, gains.take(name, float)) for name in gains.values}
+    made = FieldConfig(
+        unit=table.take("unit", str),
+        offset=table.take("offset", float, 0.0),
+        gain=gain,
+        minimum=table.take("min", float, None),
+        maximum=table.take("max", float, None),
+    )
+    table.done()
+    if "offset" not in table.values and not gain:
+        raise table.fail("gain", "is missing, and so is offset: one of them must say what the value is")
+    if made.minimum is not None and made.maximum is not None and made.minimum > made.maximum:
+        raise table.fail("min", f"{made.minimum:g} is above max = {made.maximum:g}")
+    return made
+
+
+def _recording(table: _Table | None) -> tuple[str | None, str | None]:
+    if table is None:
+        return None, None
+    directory, file = table.take("directory", str, None), table.take("file", str, None)
+    table.done()
+    if (directory is None) == (file is None):
+        raise table.fail("directory", "give either directory or file, one of them")
+    return directory, file

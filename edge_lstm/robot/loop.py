@@ -1,0 +1,246 @@
+"""The one loop: chunk → events → action → bytes. A robot, a simulated robot and a recording all go through it.
+
+Rule: one thread, four calls on a reading's path: `bridge.receive`, `controller.handle`, `bridge.send`, `port.write`.
+The recorder hangs off it: it is given the received bytes before the first call and the sent bytes after the last.
+Of the actions of one chunk only the newest is sent: a backlog must not be driven through again, oldest first. And an
+action belongs to the robot it was made for: one whose robot says Hello or Reset in the same chunk is not sent.
+Whatever ends the loop (the port, a signal, an error), the robot is told to be safe before this function is left.
+
+Never: read a clock, wait, or let anything but these calls stand between bytes that arrived and the action written.
+"""
+
+from __future__ import annotations
+
+import gc
+import sys
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, field
+from typing import TYPE_CHECKING, Any, Protocol
+
+import numpy as np
+
+from edge_lstm.robot.controller import Controller
+from firmware_bridge.links.own.bridge import Bridge
+from firmware_bridge.messages import Action, Chunk, Event, Hello, Reading, Reset
+
+if TYPE_CHECKING:
+    from firmware_bridge.ports.serial_port import Port
+
+
+class Sink(Protocol):
+    """What is told of all that happens: a `firmware_bridge.recordings.recorder.Recorder`, or a collector in replay."""
+
+    def received(self, chunk: Chunk) -> None: ...
+
+    def sent(self, t_ns: int, data: bytes) -> None: ...
+
+    def unsent(self, t_ns: int, data: bytes) -> None: ...
+
+    def event(self, event: Event) -> None: ...
+
+    def values(self, topic: str, t_ns: int, values: Mapping[str, float]) -> None: ...
+
+
+@dataclass
+class Summary:
+    """What a run came to. `counts` and `link` hold every counter; the fields above them are what people ask first."""
+
+    model: str
+    digest: str
+    device: str
+    seconds: float
+    readings: int
+    steps: int
+    lost: int
+    gaps: int
+    damaged: dict[str, int]
+    resets: int
+    reconnects: int
+    actions: int
+    latency_p50_ms: float | None  # from the bytes' arrival to the action written; None in replay
+    latency_p99_ms: float | None
+    latency_max_ms: float | None
+    counts: dict[str, int]
+    link: dict[str, Any]
+    writes_dropped: int = 0  # that the port did not take (link lost, or its buffer full)
+    recording: str | None = None
+    notes: list[str] = field(default_factory=list)
+
+    def as_dict(self) -> dict[str, Any]:
+        """For --json."""
+        return asdict(self)
+
+
+def run(
+    port: Port,
+    bridge: Bridge,
+    controller: Controller,
+    recorder: Sink | None = None,
+    *,
+    seconds: float | None = None,
+) -> Summary:
+    """Run until the port ends, or for `seconds` of the port's time. ConfigError: robot and configuration do not fit.
+
+    The port stays open (whoever opened it closes it), and so does the recorder.
+    """
+    receive, handle, send, outgoing, write = bridge.receive, controller.handle, bridge.send, bridge.outgoing, port.write
+    silence, counts = controller.silence, controller.counts
+    done: list[tuple[Event, list[float] | None, int]] = []
+    newest: Action | None
+    first_ns = t_ns = 0
+    lost_ns: int | None = None  # since when the link is lost
+    end_ns: float | None = None
+    try:
+        # A float32 that overflows becomes infinity, and infinity a missing reading: counted there, no warning here.
+        with np.errstate(all="ignore"):
+            for chunk in port.chunks():
+                if end_ns is None:
+                    first_ns = chunk.t_ns
+                    end_ns = float("inf") if seconds is None else first_ns + seconds * 1e9
+                elif chunk.t_ns >= end_ns:
+                    break  # this chunk is not recorded, so nothing may depend on it, the last frame's time included
+                t_ns = chunk.t_ns
+                if chunk.link != "data":
+                    lost_ns = None if chunk.link == "opened" else t_ns if lost_ns is None else lost_ns
+                if recorder is not None:
+                    recorder.received(chunk)
+                newest, made_at, obeyed = None, 0, None
+                for event in receive(chunk):
+                    action = handle(event)
+                    if newest is not None and (action is not None or type(event) in (Hello, Reset)):
+                        counts.superseded += 1
+                        newest = None
+                    if action is not None:
+                        newest, made_at = action, len(done)
+                    if recorder is not None:
+                        done.append((event, controller.outputs, controller.not_real))
+                overdue = counts.overdue
+                action = silence(t_ns)
+                if action is not None:
+                    counts.superseded += newest is not None
+                    newest, made_at = action, -1
+                if newest is not None:
+                    data = send(t_ns, newest, controller.hold_ns)
+                    if data:  # nothing while the link is being made anew
+                        taken = write(data)
+                        if taken:
+                            obeyed = newest
+                        if recorder is not None:
+                            (recorder.sent if taken else recorder.unsent)(t_ns, data)
+                if recorder is not None and counts.overdue != overdue and controller.outputs is not None:
+                    recorder.values("/overdue", t_ns, _outputs(controller, controller.outputs, controller.not_real))
+                data = outgoing()
+                if data:
+                    taken = write(data)
+                    if recorder is not None:
+                        (recorder.sent if taken else recorder.unsent)(t_ns, data)
+                if recorder is not None and done:
+                    _record(recorder, controller, done, obeyed, made_at)
+                if gc.get_count()[0] > (_GARBAGE if chunk.data else _GARBAGE_IN_SILENCE) and not gc.isenabled():
+                    gc.collect()
+    finally:
+        data = bridge.stop(t_ns)
+        if data:
+            taken = port.write_last(data)
+            if recorder is not None:
+                (recorder.sent if taken else recorder.unsent)(t_ns, data)
+    summary = summarize(port, bridge, controller, (t_ns - first_ns) / 1e9)
+    if bridge.dictionary is not None and (gone := _gone(controller, lost_ns, first_ns, t_ns)):
+        summary.notes.append(gone)
+    return summary
+
+
+def summarize(port: Port, bridge: Bridge, controller: Controller, seconds: float) -> Summary:
+    """The state of affairs, at any time."""
+    link, counts, latency = bridge.counters, controller.counts, port.stats.latency
+
+    def milliseconds(percent: float) -> float | None:
+        return latency.percentile_ns(percent) / 1e6 if latency.count else None
+
+    return Summary(
+        model=controller.model.name,
+        digest=controller.model.digest,
+        device=f"{bridge.dictionary.device} {bridge.dictionary.version}" if bridge.dictionary else "",
+        seconds=seconds,
+        readings=counts.readings,
+        steps=counts.steps,
+        lost=counts.lost,
+        gaps=counts.gaps,
+        damaged=dict(link.faults),
+        resets=counts.resets,
+        reconnects=link.reconnects,
+        actions=counts.actions,
+        latency_p50_ms=milliseconds(50),
+        latency_p99_ms=milliseconds(99),
+        latency_max_ms=latency.max_ns / 1e6 if latency.count else None,
+        writes_dropped=port.stats.writes_dropped,
+        counts=asdict(counts),
+        link=bridge.report(),
+        notes=list(controller.notes),
+    )
+
+
+def _gone(controller: Controller, lost_ns: int | None, first_ns: int, end_ns: int) -> str:
+    """A sentence where the robot was not there at the end."""
+    since_ns, what = lost_ns, "the link was lost"
+    if since_ns is None:
+        last = controller.reading
+        since_ns, what = (first_ns if last is None else last.t_ns), "no reading has come"
+        if end_ns - since_ns < _SILENT_NS:
+            return ""
+    return (
+        f"the robot was gone at the end: {what} since {(since_ns - first_ns) / 1e9:.1f} s after the start, "
+        f"for {(end_ns - since_ns) / 1e9:.1f} s"
+    )
+
+
+_SILENT_NS = 2_000_000_000  # without a reading: the robot is gone
+
+
+def _record(
+    recorder: Sink,
+    controller: Controller,
+    done: list[tuple[Event, list[float] | None, int]],
+    action: Action | None,
+    made_at: int,
+) -> None:
+    """Hand over what one chunk came to, after everything is written; the action that was sent, if one was, belongs to
+    the event of number `made_at`. It was made for the present dictionary: one made for another was not sent."""
+    for at, (event, outputs, not_real) in enumerate(done):
+        recorder.event(event)
+        if type(event) is Reading and outputs is not None and event.format == controller.config.reading:
+            recorder.values("/outputs", event.t_ns, _outputs(controller, outputs, not_real))
+        if action is not None and at == made_at and controller.dictionary is not None:
+            names = (field.name for field in controller.dictionary[action.format].fields)
+            values = dict(zip(names, action.values, strict=True))
+            recorder.values(f"/actions/{action.format}", event.t_ns, values)
+    done.clear()
+
+
+def _outputs(controller: Controller, outputs: list[float], not_real: int) -> dict[str, float]:
+    """What "/outputs" holds of a reading, and "/overdue" of what stood in for late ones."""
+    return dict(zip(controller.output_names, outputs, strict=True)) | {"_not_real": not_real}
+
+
+# Objects made since the last collection, net, before the next one: about a millisecond of work, done between readings.
+_GARBAGE, _GARBAGE_IN_SILENCE = 10_000, 500
+
+
+@contextmanager
+def steady() -> Iterator[None]:
+    """For the time of a live run: no garbage collection in the middle of a reading (`run` collects between them), and
+    a side thread (recorder, display) gives the interpreter back within 50 µs instead of 5 ms."""
+    before = sys.getswitchinterval()
+    enabled = gc.isenabled()
+    gc.collect()
+    gc.freeze()
+    gc.disable()
+    sys.setswitchinterval(5e-5)
+    try:
+        yield
+    finally:
+        sys.setswitchinterval(before)
+        gc.unfreeze()
+        if enabled:
+            gc.enable()

@@ -1,0 +1,68 @@
+"""What the robot declares beside what model and configuration need, field by field: for whoever has to make them fit.
+
+Its rule: it compares names and units and nothing else, and never decides; whether robot and configuration fit is
+`controller.py`'s to say.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+from edge_lstm.core.channels import units_differ
+from edge_lstm.core.model import Model
+from edge_lstm.robot.config import RobotConfig
+from firmware_bridge.dictionary import Dictionary, Field, Format
+
+Line = tuple[str, str]  # what is needed, what is declared
+
+
+def both_sides(config: RobotConfig, model: Model, dictionary: Dictionary) -> str:
+    """Lines of two columns, first the readings, then the action: what is needed | what the robot declares."""
+    needed = [(config.channels.get(c.name, c.name), c.unit) for c in model.inputs]
+    lines = [("needed", f"declared by the robot {dictionary.device!r}")]
+    lines += _table(f"reading {config.reading}", needed, _format(dictionary, "reading", config.reading))
+    if config.action is not None:
+        made = [(name, mapping.unit) for name, mapping in config.action.fields.items()]
+        lines += _table(f"action {config.action.format}", made, _format(dictionary, "action", config.action.format))
+    lines += _others(config, dictionary)
+    width = max(len(left) for left, _ in lines)
+    return "\n".join(f"  {left:{width}} | {right}".rstrip() for left, right in lines)
+
+
+def _format(dictionary: Dictionary, direction: str, name: str) -> Format | None:
+    return next((f for f in dictionary.formats if (f.direction, f.name) == (direction, name)), None)
+
+
+def _table(title: str, needed: Sequence[tuple[str, str]], declared: Format | None) -> Iterator[Line]:
+    """What is needed in its order, each beside the robot's field of that name; then the fields that nothing needs."""
+    yield title, title if declared else "MISSING"
+    fields = {field.name: field for field in declared.fields} if declared else {}
+    for name, unit in needed:
+        yield f"  {_named(name, unit)}", _beside(fields.get(name), unit)
+    names = {name for name, _ in needed}
+    for field in fields.values():
+        if field.name not in names:
+            yield "  " + ("MISSING" if declared and declared.direction == "action" else ""), _field(field)
+
+
+def _others(config: RobotConfig, dictionary: Dictionary) -> Iterator[Line]:
+    """Messages of the robot that the configuration does not name, by the names of their fields."""
+    wanted = {("reading", config.reading), ("action", config.action.format if config.action else "")}
+    for form in dictionary.formats:
+        if (form.direction, form.name) not in wanted:
+            yield "", f"{form.direction} {form.name}: {', '.join(field.name for field in form.fields)}"
+
+
+def _beside(field: Field | None, unit: str) -> str:
+    if field is None:
+        return "  MISSING"
+    return _field(field) + (" (ANOTHER UNIT)" if units_differ(unit, field.unit) else "")
+
+
+def _field(field: Field) -> str:
+    limits = "" if field.minimum is None or field.maximum is None else f", {field.minimum:g} to {field.maximum:g}"
+    return f"  {_named(field.name, field.unit)}{limits}"
+
+
+def _named(name: str, unit: str) -> str:
+    return f"{name} [{unit}]" if unit else name

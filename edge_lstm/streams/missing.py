@@ -1,0 +1,278 @@
+"""Readings that did not come: what stands in for them, by the model's or the user's `Policy`.
+
+    filler = Filler(model.stream(), Policy("predict", longest_gap=200))
+    y = filler.step(x)        # x may hold NaN: those channels are missing
+    y = filler.missing(3)     # three readings will never come
+    y = filler.overdue()      # one is late; what stands in for it is taken back when it comes after all
+
+Rule: the memory after a reading depends on the readings and on how many are missing between them, never on when that
+became known. So a wire that stutters, a replay and a Python loop come to the same bits.
+
+Never: fill what nothing is known about (before the first reading, beyond the longest gap), or hide that it filled.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from edge_lstm.core.model import Policy
+from edge_lstm.errors import ReadingError, StateError
+from edge_lstm.streams.rollout import Loop
+
+if TYPE_CHECKING:
+    from edge_lstm.core.program import Floats
+    from edge_lstm.streams.gates import GateStream
+    from edge_lstm.streams.stream import Stream
+
+LAST = 100  # `not_real` is a number of these latest readings
+_MASK = (1 << LAST) - 1
+
+
+@dataclass
+class Filled:
+    """What became of the readings: real + patched + filled of them were steps."""
+
+    real: int = 0
+    patched: int = 0  # some channels filled
+    filled: int = 0  # wholly filled
+    skipped: int = 0  # missing, wholly or in part, and not filled
+    unstable: int = 0  # of the skipped: with what stands in, the memory would have become infinite
+    resets: int = 0  # a gap was longer than the longest
+
+
+class Result(NamedTuple):
+    """Of `Filler.run`, for each of T readings: outputs float32 (T, n_outputs), NaN where there is none; taken bool,
+    whether it was a step; refused bool, whether it would have made the memory infinite; not_real int."""
+
+    outputs: Floats
+    taken: npt.NDArray[np.bool_]
+    refused: npt.NDArray[np.bool_]
+    not_real: npt.NDArray[np.int64]
+
+
+class Moment(NamedTuple):
+    """Everything a filler remembers."""
+
+    memory: bytes
+    known: bool
+    reading: Floats
+    output: Floats | None
+    unreal: int
+    in_a_row: int
+    draw: int
+    counts: Filled
+
+
+class Filler:
+    """A stream whose readings may be missing. FeedbackError: the policy is to predict, and the model cannot.
+
+    `taken` says whether the latest reading was a step, `counts` what became of all of them.
+    """
+
+    def __init__(self, stream: Stream | GateStream, policy: Policy | None = None) -> None:
+        self.stream = stream
+        self.policy = stream.model.policy if policy is None else policy
+        self.counts = Filled()
+        self.taken = False
+        self._loop = Loop(stream.model) if self.policy.missing == "predict" else None
+        self._fills = self.policy.missing != "skip"
+        self._overdue = 0
+        self._known = False  # whether there is a latest reading
+        self._x: Floats = np.zeros(stream.model.program.input_size, np.float32)  # it, its holes filled
+        self._y: Floats | None = None
+        self._before: Moment | None = None  # what was remembered before readings became overdue
+        self._unreal = 0  # a bit for each of the latest readings, the latest lowest
+        self._in_a_row = 0  # missing readings since the latest real one
+
+    @property
+    def not_real(self) -> int:
+        """How many of the latest 100 readings were missing, wholly or in part, since the latest reset."""
+        return self._unreal.bit_count()
+
+    @property
+    def is_real(self) -> bool:
+        """Whether the latest reading was there as a whole."""
+        return not self._unreal & 1
+
+    def step(self, x: npt.ArrayLike | Mapping[str, Any]) -> Floats | None:
+        """Take one reading, in which NaN and infinity mean missing. Returns the output as `Stream.step` does, or None
+        where the reading was not taken. Raises as `Stream.step` does for another length, and StateError."""
+        if self._before is not None:
+            self._take_back()
+        if not isinstance(x, np.ndarray) and isinstance(x, Mapping):
+            x = self.stream.model.encode(x)
+        try:
+            y = self.stream.step(x)
+        except ReadingError as error:
+            try:
+                values = np.asarray(x, np.float32)
+            except (TypeError, ValueError):
+                raise error from None
+            holes = ~np.isfinite(values)
+            if values.shape != self._x.shape or not holes.any():
+                raise
+            return self._fill(values, None if holes.all() else holes)
+        if self._fills:
+            self._x[:] = x
+            self._known, self._y = True, y
+        self._real()
+        return y
+
+    def missing(self, count: int = 1) -> Floats | None:
+        """So many readings will never come. Returns the output of the last one that stands in, or None."""
+        if self._before is not None:
+            if count >= self._overdue:  # what stood in for them was right
+                count -= self._overdue
+                self._before = None
+            else:
+                self._take_back()
+        y, longest = None, self.policy.longest_gap
+        for done in range(count):
+            y = self._fill(self._x, None)
+            if not self._known and (longest is None or self._in_a_row > longest):
+                self._not_taken(count - done - 1)  # nothing to fill with, nothing left to reset
+                break
+        return y
+
+    def overdue(self) -> Floats | None:
+        """One more reading should be here by now. Returns what stands in for it, until `step` or `missing` tells."""
+        if not self._fills:
+            return None
+        if self._before is None:
+            self._before, self._overdue = self.snapshot(), 0
+        self._overdue += 1
+        return self._fill(self._x, None)
+
+    def run(self, xs: npt.ArrayLike) -> Result:
+        """Many readings (T, n_inputs), in which NaN means missing; the same bits as T calls of `step`. A reading that
+        would make the memory infinite is left out."""
+        readings = np.ascontiguousarray(xs, np.float32)
+        if readings.ndim != 2 or readings.shape[1] != self._x.size:
+            raise ReadingError(f"expected (readings, {self._x.size}), got an array of shape {readings.shape}")
+        count = len(readings)
+        outputs = np.full((count, self.stream.model.program.output_size), np.nan, np.float32)
+        result = Result(outputs, np.zeros(count, np.bool_), np.zeros(count, np.bool_), np.zeros(count, np.int64))
+        whole: npt.NDArray[np.bool_] = np.asarray(np.isfinite(readings).all(axis=1))
+        edges = np.flatnonzero(np.diff(whole)) + 1
+        for start, end in zip([0, *edges.tolist()], [*edges.tolist(), count], strict=True):
+            if end > start and not (whole[start] and self._run_whole(readings[start:end], start, result)):
+                self._one_by_one(readings[start:end], start, result)
+        return result
+
+    def _run_whole(self, xs: Floats, start: int, result: Result) -> bool:
+        """Readings without holes, all at once; False, and nothing done, where one of them must be refused."""
+        if self._before is not None:
+            self._take_back()
+        try:
+            ys = self.stream.run(xs)
+        except StateError:
+            return False
+        rows = slice(start, start + len(xs))
+        result.outputs[rows], result.taken[rows] = ys, True
+        for k in range(len(xs)):
+            if not self._unreal:
+                break
+            self._unreal = self._unreal << 1 & _MASK
+            result.not_real[start + k] = self.not_real
+        self._in_a_row = 0
+        self.counts.real += len(xs)
+        if self._fills:
+            self._x[:], last, self._known = xs[-1], ys[-1], True
+            self._y = None if np.isnan(last).all() else last.copy()
+        return True
+
+    def _one_by_one(self, xs: Floats, start: int, result: Result) -> None:
+        for k, x in enumerate(xs, start):
+            try:
+                y = self.step(x)
+            except StateError:
+                result.refused[k] = True
+            else:
+                result.taken[k] = self.taken
+                if y is not None:
+                    result.outputs[k] = y
+            result.not_real[k] = self.not_real
+
+    def reset(self) -> None:
+        """The stream's reset, and nothing is known of earlier readings. `counts` go on."""
+        self.stream.reset()
+        self._forget()
+
+    def keep(self) -> None:
+        """What stands in for overdue readings stays: it will never be known whether they came (a restarted board)."""
+        self._before = None
+
+    def snapshot(self) -> Moment:
+        """Everything, for `restore`."""
+        y = None if self._y is None else self._y.copy()
+        draw = self._loop.draw if self._loop else 0
+        x, counts = self._x.copy(), replace(self.counts)
+        return Moment(self.stream.snapshot(), self._known, x, y, self._unreal, self._in_a_row, draw, counts)
+
+    def restore(self, moment: Moment) -> None:
+        """Take up what `snapshot` gave."""
+        self.stream.restore(moment.memory)
+        self._known, self._x[:] = moment.known, moment.reading
+        self._y = None if moment.output is None else moment.output.copy()
+        self._unreal, self._in_a_row, self.counts = moment.unreal, moment.in_a_row, replace(moment.counts)
+        self._before = None
+        if self._loop:
+            self._loop.draw = moment.draw
+
+    def _forget(self) -> None:
+        self._known, self._y, self._before = False, None, None
+        self._unreal = self._in_a_row = 0
+        if self._loop:
+            self._loop.draw = 0
+
+    def _take_back(self) -> None:
+        assert self._before is not None
+        self.restore(self._before)
+
+    def _real(self) -> None:
+        self.taken = True
+        self._in_a_row = 0
+        self.counts.real += 1
+        if self._unreal:
+            self._unreal = self._unreal << 1 & _MASK
+
+    def _not_taken(self, count: int) -> None:
+        self.taken = False
+        self.counts.skipped += count
+        self._in_a_row += count
+        self._unreal = (self._unreal << min(count, LAST) | (1 << min(count, LAST)) - 1) & _MASK
+
+    def _fill(self, values: Floats, holes: npt.NDArray[np.bool_] | None) -> Floats | None:
+        """One reading with holes (None: all of it is one). None, and `taken` False, where nothing can stand in."""
+        if self._in_a_row == self.policy.longest_gap:
+            self.stream.reset()
+            self._known, self._y = False, None
+            self.counts.resets += 1
+            if self._loop:
+                self._loop.draw = 0
+        if not self._known or (self._loop and self._y is None):
+            self._not_taken(1)
+            return None
+        x = self._loop(self._y, self._x) if self._loop and self._y is not None else self._x
+        if holes is not None:
+            x = np.where(holes, x, values)
+        try:
+            y = self.stream.step(x)
+        except (ReadingError, StateError):  # the prediction is no number, or the closed loop explodes
+            self.counts.unstable += 1
+            self._not_taken(1)
+            return None
+        self._x[:], self._y = x, y
+        self.taken = True
+        self._in_a_row += 1
+        self._unreal = (self._unreal << 1 | 1) & _MASK
+        if holes is None:
+            self.counts.filled += 1
+        else:
+            self.counts.patched += 1
+        return y

@@ -1,0 +1,315 @@
+"""Streams: robots' memories in one model, taken forward one reading at a time.
+
+    Stream     one stream: `step` a reading, or `run` a log
+    Streams    several streams of one model that step together (the joints of a leg), or run logs side by side:
+               a weight that is read once serves them all
+
+Their rules: a call that raises has changed nothing; `step`, `run` and any mixture of them, alone or together with
+others, give the same bits. An object belongs to one thread at a time (any number of them may share a model); calls
+that take long enough to be worth it release the GIL.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from itertools import chain
+from typing import TYPE_CHECKING, Any, NoReturn
+
+import numpy as np
+import numpy.typing as npt
+
+from edge_lstm.engines.native.kernels import abi
+from edge_lstm.engines.native.layout import aligned
+from edge_lstm.engines.native.session import memory_of
+from edge_lstm.errors import FeedbackError, ReadingError, StateError
+from edge_lstm.streams.rollout import Forecast, Loop, roll
+
+if TYPE_CHECKING:
+    from edge_lstm.core.model import Choose, Model
+    from edge_lstm.core.program import Floats
+
+MOST_STREAMS = 1 << 16
+
+
+class Stream:
+    """Made by `Model.stream()`, in the reset state."""
+
+    def __init__(self, model: Model, lanes: int | None = None, digest: str | None = None) -> None:
+        """digest: of the model whose snapshots these are, where this one stands for it (`gates.py`)."""
+        self.model = model
+        self._lanes, self._digest = lanes, digest
+        self._memory = memory_of(model, model.window or 1, lanes, digest)
+        self._x: Floats = aligned(model.program.input_size)
+        self._y: Floats = aligned(model.program.output_size)
+        self._result: Floats = self._y.view()
+        self._result.flags.writeable = False
+        # Assigning to a memoryview is the quickest check there is: it refuses all but float32 of this length.
+        self._reading = memoryview(self._x)  # type: ignore[arg-type]  # Python < 3.12 has no Buffer type
+        self._advance = self._memory.advance
+        self._always_speaks = (model.window, model.ready, model.every) == (None, 1, 1)
+        self._memory.point_at(self._x, self._y, 1)
+        self._forget()
+
+    def __repr__(self) -> str:
+        return f"<Stream of {self.model!r}>"
+
+    def step(self, x: npt.ArrayLike | Mapping[str, Any]) -> Floats | None:
+        """Take one reading: x (n_inputs,), float32 or anything that is numbers of that length, or values by channel
+        name (`Model.encode`).
+
+        Returns the output, float32 (n_outputs,), a read-only view that the next call overwrites; or None where a
+        window model has not yet seen its first window of readings. Raises ReadingError (wrong length or type, NaN,
+        infinity) or StateError (the state would have become infinite), the state being unchanged.
+        """
+        try:
+            self._reading[:] = x  # type: ignore[assignment]
+        except (TypeError, ValueError):
+            values = self.model.encode(x) if isinstance(x, Mapping) else x
+            self._x[:] = self._memory.readings(values, (self._x.size,))
+        status = self._advance()
+        if status:
+            if status == abi.NOT_YET:
+                return None
+            refused = self._x.copy()
+            self._x.fill(np.nan)  # it was not taken, so nothing may be held from it
+            self._memory.fail(status, refused, "the reading")
+        return self._result
+
+    def run(self, xs: npt.ArrayLike) -> Floats:
+        """Take many readings: xs (T, n_inputs) to float32 (T, n_outputs); NaN where there is no output yet.
+
+        The same bits as T calls of `step`. Raises as `step` does, naming the row; then no reading of this call was
+        taken.
+        """
+        readings = self._memory.readings(xs, (-1, self._x.size))
+        outputs = np.empty((len(readings), self._y.size), np.float32)
+        if not self._always_speaks:
+            outputs.fill(np.nan)
+        before = self._memory.mark()
+        pointing = self._memory.pointing()
+        try:
+            self._memory.point_at(readings, outputs, len(readings))
+            status = self._memory.advance_many()
+            if status not in (abi.OK, abi.NOT_YET):
+                row = self._memory.done
+                self._memory.fail(status, readings[row], f"row {row}")
+        except BaseException:  # also an interrupt: the outputs are lost, so nothing was taken
+            self._memory.back_to(before)
+            raise
+        finally:
+            self._memory.point_back(pointing)
+        if len(readings):
+            self._x[:], self._y[:] = readings[-1], outputs[-1]
+        return outputs
+
+    def forecast(
+        self, steps: int, *, x: npt.ArrayLike | None = None, choose: Choose | None = None, seed: int | None = None
+    ) -> Forecast:
+        """The next `steps` steps of the closed loop, from the present memory, which is not touched.
+
+        The first reading is x, or else what the latest output predicts; inputs without feedback keep their latest
+        value. choose, seed: instead of what the model's feedback declares. Raises FeedbackError where the model
+        declares no feedback, or there is no latest output (at the beginning, after a reset or a restore): give x then.
+        """
+        if steps < 1:
+            raise FeedbackError(f"a forecast of {steps} steps is none")
+        loop = Loop(self.model, choose, seed)
+        twin = Stream(self.model, self._lanes, self._digest)
+        twin.restore(self.snapshot())
+        if x is not None:
+            values = self.model.encode(x) if isinstance(x, Mapping) else x
+            return roll(twin, loop, steps, self._memory.readings(values, (self._x.size,)), None)
+        if np.isnan(self._y).all() or np.isnan(self._x[~loop.fed]).any():
+            raise FeedbackError("there is no latest reading with its output to go on from; give the first reading as x")
+        return roll(twin, loop, steps, self._x, self._y)
+
+    def _forget(self) -> None:
+        """There is no latest reading or output."""
+        self._x.fill(np.nan)
+        self._y.fill(np.nan)
+
+    def reset(self) -> None:
+        """Back to the state in which the stream began."""
+        self._memory.reset()
+        self._forget()
+
+    def resume(self, state: Mapping[str, npt.ArrayLike]) -> None:
+        """Go on from this memory: every state by name, as `state` gives it, also another model's of the same names and
+        sizes (an encoder's). Raises StateError where they do not fit; the state is then unchanged."""
+        states = self.model.program.states
+        if self.model.window is not None or set(state) != {s.name for s in states}:
+            wanted = ", ".join(f"{s.name} ({s.slot.size})" for s in states)
+            raise StateError(f"model {self.model.name!r} remembers {wanted or 'nothing'}, not {', '.join(state)}")
+        values = [np.asarray(state[s.name], np.float32) for s in states]
+        for s, value in zip(states, values, strict=True):
+            if value.shape != (s.slot.size,):
+                raise StateError(f"state {s.name!r} of {self.model.name!r} has {s.slot.size} values, not {value.shape}")
+        self._memory.resume(np.concatenate([*values, np.empty(0, np.float32)]))
+        self._forget()
+
+    @property
+    def state(self) -> Mapping[str, Floats]:
+        """Read-only copies of what is remembered, by name: "lstm.h" float32 (units,). In window meaning, of the window
+        that speaks next."""
+        return self._memory.state(self._memory.speaks_next)
+
+    def snapshot(self) -> bytes:
+        """Everything that is remembered, for `restore` in any stream of the same model, also in another process."""
+        return self._memory.snapshot()
+
+    def restore(self, snapshot: bytes) -> None:
+        """Take up what `snapshot` gave. Raises StateError where it is damaged or another model's; the state is then
+        unchanged."""
+        self._memory.restore(snapshot)
+        self._forget()
+
+
+class Streams:
+    """Made by `Model.streams(count)`, all in the reset state. For models in continuous meaning."""
+
+    def __init__(self, model: Model, count: int, lanes: int | None = None) -> None:
+        if not isinstance(count, int) or not 1 <= count <= MOST_STREAMS:
+            raise ReadingError(f"{count!r} streams cannot be made; 1 to {MOST_STREAMS} can")
+        if model.window is not None:
+            raise ReadingError(f"model {model.name!r} has a window of {model.window} readings; use a Stream for each")
+        if (model.ready, model.every) != (1, 1):
+            raise ReadingError(f"model {model.name!r} does not speak at every reading; use a Stream for each")
+        self.model, self.count, self._lanes = model, count, lanes
+        self._memory = memory_of(model, count, lanes)
+        inputs, outputs = model.program.input_size, model.program.output_size
+        self._x: Floats = aligned(count * inputs).reshape(count, inputs)
+        self._y: Floats = aligned(count * outputs).reshape(count, outputs)
+        self._result: Floats = self._y.view()
+        self._result.flags.writeable = False
+        self._point_at_own()
+
+    def __repr__(self) -> str:
+        return f"<{self.count} Streams of {self.model!r}>"
+
+    def _point_at_own(self) -> None:
+        self._memory.use_first(self.count)
+        self._memory.point_at(self._x, self._y, 1, x_copy=self._x.shape[1], y_copy=self._y.shape[1])
+
+    def step(self, xs: npt.ArrayLike) -> Floats:
+        """Take one reading of each stream: xs (count, n_inputs) to float32 (count, n_outputs), a read-only view that
+        the next step overwrites. Raises as `Stream.step` does, naming the stream; then none has taken its reading."""
+        self._x[:] = self._memory.readings(xs, self._x.shape)
+        if self._memory.advance():
+            self._blame(self._x[:, None], stepping=True)
+        return self._result
+
+    def run(self, logs: Sequence[npt.ArrayLike], *, threads: int = 1) -> list[Floats]:
+        """Take a log for each stream: `count` arrays (T, n_inputs), of any lengths, to as many float32 (T, n_outputs).
+
+        threads: among how many the logs are dealt out at most, one for each core that is free; the bits are the same.
+        Those that share a pass over the weights (2 or 4) stay together, so few logs use fewer threads. Raises as
+        `Stream.run` does, naming stream and row; then no stream has taken any reading of this call.
+        """
+        if not isinstance(threads, int) or threads < 1:
+            raise ReadingError(f"{threads!r} threads cannot take a log; 1 or more can")
+        if len(logs) != self.count:
+            raise ReadingError(f"expected {self.count} logs, one for each stream, got {len(logs)}")
+        taken = [self._memory.readings(log, (-1, self._x.shape[1])) for log in logs]
+        for number, log in enumerate(taken):
+            if not (whole := np.isfinite(log).all(axis=1)).all():
+                row = int(np.argmin(whole))
+                self._memory.fail(abi.BAD_READING, log[row], f"row {row} of stream {number}")
+        if (crews := min(threads, -(-self.count // self._memory.group))) > 1:
+            results = self._run_in_threads(taken, crews)
+        else:
+            results = self._run_together(taken)
+        if results is None:
+            self._blame(taken, stepping=False)
+        return results
+
+    def _blame(self, logs: Sequence[Floats] | Floats, *, stepping: bool) -> NoReturn:
+        """Raise for the first stream that refuses a reading of its log also alone, as it does together with others."""
+        for number, log in enumerate(logs):
+            alone = memory_of(self.model, 1, self._lanes)
+            alone.take_over(self._memory, [0], [number])
+            xs, ys = np.ascontiguousarray(log), np.empty((len(log), self._y.shape[1]), np.float32)
+            alone.point_at(xs, ys, len(xs))
+            if status := alone.advance() if stepping else alone.advance_many():
+                row = alone.done
+                alone.fail(status, xs[row], f"{'the reading' if stepping else f'row {row}'} of stream {number}")
+        raise AssertionError("streams together refused a reading that each takes alone")
+
+    def _run_together(self, taken: Sequence[Floats]) -> list[Floats] | None:
+        """The outputs; None where a reading is refused, and then none was taken."""
+        inputs, outputs = self._x.shape[1], self._y.shape[1]
+        longest = max(map(len, taken))
+        xs = np.zeros((self.count, longest, inputs), np.float32)
+        ys = np.zeros((self.count, longest, outputs), np.float32)
+        # The longest log first, so that those which still have readings are always the first ones.
+        order = sorted(range(self.count), key=lambda number: -len(taken[number]))
+        for place, number in enumerate(order):
+            xs[place, : len(taken[number])] = taken[number]
+        before, status = self._memory.mark(), abi.BAD_STATE
+        try:
+            self._memory.rearrange(order)
+            status = self._run_sorted(xs, ys, [len(taken[number]) for number in order])
+            self._memory.rearrange(np.argsort(order))
+        except BaseException:  # as in `Stream.run`
+            self._memory.back_to(before)
+            raise
+        finally:
+            self._point_at_own()
+        if status:
+            self._memory.back_to(before)
+            return None
+        results: list[Floats] = [self._y] * self.count
+        for place, number in enumerate(order):
+            results[number] = ys[place, : len(taken[number])]
+        return results
+
+    def _run_in_threads(self, logs: list[Floats], threads: int) -> list[Floats] | None:
+        """As `_run_together`."""
+        from concurrent.futures import ThreadPoolExecutor  # not at the top: every start would pay for it
+
+        order, group = sorted(range(self.count), key=lambda number: -len(logs[number])), self._memory.group
+        groups = [order[k : k + group] for k in range(0, self.count, group)]
+        parts = [list(chain(*groups[k::threads])) for k in range(threads)]
+        crews = [Streams(self.model, len(part), self._lanes) for part in parts]
+        for crew, part in zip(crews, parts, strict=True):
+            crew._memory.take_over(self._memory, slice(None), part)
+        with ThreadPoolExecutor(threads) as pool:
+            tried = list(pool.map(lambda crew, part: crew._run_together([logs[n] for n in part]), crews, parts))
+        found = [outputs for outputs in tried if outputs is not None]
+        if len(found) < threads:
+            return None
+        results, before = dict(zip(chain(*parts), chain(*found), strict=True)), self._memory.mark()
+        try:
+            for crew, part in zip(crews, parts, strict=True):
+                self._memory.take_over(crew._memory, part, slice(None))
+        except BaseException:  # as in `Stream.run`
+            self._memory.back_to(before)
+            raise
+        return [results[number] for number in range(self.count)]
+
+    def _run_sorted(self, xs: Floats, ys: Floats, lengths: list[int]) -> int:
+        start = 0
+        for end in sorted(set(lengths) - {0}):
+            self._memory.use_first(sum(length >= end for length in lengths))
+            x, y = xs[:, start:], ys[:, start:]
+            self._memory.point_at(x, y, end - start, x_copy=xs[0].size, y_copy=ys[0].size)
+            if status := self._memory.advance_many():
+                return status
+            start = end
+        return abi.OK
+
+    def reset(self) -> None:
+        """Every stream back to the state in which it began."""
+        self._memory.reset()
+
+    @property
+    def state(self) -> Mapping[str, Floats]:
+        """Read-only copies of what is remembered, by name: "lstm.h" float32 (count, units)."""
+        return self._memory.state(slice(None))
+
+    def snapshot(self) -> bytes:
+        """Everything that all streams remember, for `restore` in as many streams of the same model."""
+        return self._memory.snapshot()
+
+    def restore(self, snapshot: bytes) -> None:
+        """Take up what `snapshot` gave. Raises StateError as `Stream.restore` does."""
+        self._memory.restore(snapshot)

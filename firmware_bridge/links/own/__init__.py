@@ -1,0 +1,1 @@
+"""The protocol of PROTOCOL.md: frames, handshake, numbered readings, clocks, both halves."""

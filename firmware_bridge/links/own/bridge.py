@@ -1,0 +1,419 @@
+"""The host half of the link, sans-IO: chunks in, events out, bytes to send. PROTOCOL.md has its state table.
+
+Rule: everything is a function of the chunks and calls given, in their order; time is the chunks' time. So a recording
+replays to the same events and the same bytes. Nothing that arrives raises: it becomes an event and is counted.
+
+    for event in bridge.receive(chunk): …
+    write(bridge.send(chunk.t_ns, action))
+    write(bridge.outgoing())          # handshake and heartbeats, after every chunk, also an empty one
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import asdict
+from typing import Any, NamedTuple
+
+from firmware_bridge.dictionary import Dictionary, Format
+from firmware_bridge.errors import ActionError, DictionaryError
+from firmware_bridge.links.counters import Counters
+from firmware_bridge.links.own import bodies, framing
+from firmware_bridge.links.own.bodies import IDLE, STATES
+from firmware_bridge.links.own.clock import DeviceClock
+from firmware_bridge.links.own.framing import Deframer, Frame
+from firmware_bridge.links.own.sequence_numbers import BACKWARD, ReadingSequence
+from firmware_bridge.messages import (
+    Action,
+    Chunk,
+    DeviceStatus,
+    Event,
+    Fault,
+    FaultStatus,
+    Gap,
+    Hello,
+    Lost,
+    Opened,
+    Reading,
+    Reset,
+    Silent,
+)
+
+# The states, in the order of a handshake; from STARTING on readings are delivered.
+CLOSED, ASKING, DOWNLOADING, STARTING, RUNNING = range(5)
+STATE_NAMES = ("closed", "asking", "downloading", "starting", "running")
+
+BAD_DICTIONARY_PAUSE_NS = 1_000_000_000  # before a dictionary that we could not use is asked for again
+DICTIONARIES = 8  # of the latest devices; more would let a stream of changing HELLOs fill the memory
+CLOCK_BACK_US = 1_000_000  # a HELLO older than the last frame by this much is another boot, even under the same boot id
+
+
+class _Stream(NamedTuple):
+    """What the bridge knows of one reading format."""
+
+    name: str
+    size: int
+    unpack: Callable[[bytes], tuple[float, ...]]
+    sequence: ReadingSequence
+
+
+class Bridge:
+    """One link to one device. `every` asks for every n-th reading of a format only (0: none).
+
+    Signs of life (HEARTBEAT, START again) stand for decisions: there are none while the link is silent (`silent_ns`
+    without an intact frame), nor once the last action is older than `action_ns`, or than what `send` was told if that
+    is longer. Then the device's own timeout makes it safe; it goes on sending readings, and the next action wakes it.
+    """
+
+    def __init__(
+        self,
+        *,
+        heartbeat_ns: int = 50_000_000,
+        retry_ns: int = 200_000_000,
+        silent_ns: int = 1_500_000_000,
+        action_ns: int = 250_000_000,
+        every: Mapping[str, int] | None = None,
+    ) -> None:
+        for name, divider in (every or {}).items():
+            if not 0 <= divider <= 0xFFFF:
+                raise DictionaryError(f"Every {divider}-th reading of {name!r} is not possible; 0 … 65535 is.")
+        self.counters = Counters()
+        self.dictionary: Dictionary | None = None
+        self.boot_id: int | None = None
+        self.clock = DeviceClock()
+        self._heartbeat_ns = heartbeat_ns
+        self._retry_ns = retry_ns
+        self._silent_ns = silent_ns
+        self._action_ns = action_ns
+        self._every = dict(every or {})
+        self._state = ASKING
+        self._stopped = False  # nothing more is sent
+        self._doubt = False  # readings continue, but HELLO is asked
+        self._silent = False
+        self._deframer = Deframer()
+        self._dictionaries: dict[bytes, Dictionary] = {}  # by digest: a device that comes back need not send it again
+        self._streams: dict[int, _Stream] = {}
+        self._actions: dict[str, Format] = {}
+        self._check = 0
+        self._wanted = (b"", 0)  # digest and length of the dictionary being downloaded
+        self._blocks = bytearray()
+        self._now_ns: int | None = None
+        self._heard_ns = 0  # last intact frame
+        self._sent_ns = 0  # last action, heartbeat or start
+        self._stale_ns: int | None = None  # when the device's present action becomes too old; None: it has none
+        self._mute = False  # signs of life are being withheld
+        self._new_boot = False  # this boot began while we watched, so its numbers began with 0
+        self._device_state = IDLE  # as the last HELLO said
+        self._ask_ns = 0  # when the next request is due
+        self._seq: dict[int, int] = {}
+        self._time_us = -1  # the greatest device time seen in this boot, and when it arrived
+        self._time_ns = 0
+        self._opened = 0
+
+    @property
+    def state(self) -> str:
+        """closed, asking, downloading, starting or running; stopped after `stop`."""
+        return "stopped" if self._stopped else STATE_NAMES[self._state]
+
+    def report(self) -> dict[str, Any]:
+        """All counters, the state and the clock as JSON values, for people and logs."""
+        line = self.clock.fit()
+        clock = {"clock_offset_ns": line and line.offset_ns, "clock_drift_ppm": line and line.drift * 1e6}
+        return {"state": self.state, **asdict(self.counters), **clock}
+
+    # ------------------------------------------------------------------------------------------ in
+
+    def receive(self, chunk: Chunk) -> list[Event]:
+        """The events of one chunk, in order."""
+        t_ns = chunk.t_ns
+        events: list[Event] = []
+        if self._now_ns is None:
+            self._heard_ns = t_ns
+        self._now_ns = t_ns
+        if chunk.link != "data":
+            self._link(chunk, events)
+            return events
+        if t_ns - self._heard_ns > self._silent_ns and not self._silent and self._state != CLOSED:
+            self._silent = True
+            self._ask_again()
+            events.append(Silent(t_ns))
+        if not chunk.data:
+            return events
+        self.counters.bytes += len(chunk.data)
+        for item in self._deframer.feed(chunk.data):
+            if isinstance(item, Frame):
+                self.counters.frames += 1
+                self._heard_ns = t_ns
+                self._silent = False
+                if item.type == framing.READING:
+                    self._reading(t_ns, item, events)
+                else:
+                    self._control(t_ns, item, events)
+            else:
+                self._fault(events, t_ns, item.status, item.data)
+        self.counters.skipped_bytes = self._deframer.skipped
+        return events
+
+    def _link(self, chunk: Chunk, events: list[Event]) -> None:
+        text = chunk.data.decode(errors="replace")
+        self._deframer.reset()
+        self.counters.skipped_bytes = self._deframer.skipped
+        self._doubt = self._silent = False
+        self._heard_ns = chunk.t_ns
+        if chunk.link == "opened":
+            self._opened += 1
+            self.counters.reconnects = self._opened - 1
+            self._enter(ASKING)
+            events.append(Opened(chunk.t_ns, text))
+        else:
+            self._enter(CLOSED)
+            events.append(Lost(chunk.t_ns, text))
+
+    def _reading(self, t_ns: int, frame: Frame, events: list[Event]) -> None:
+        if self._state < STARTING:
+            self.counters.early_readings += 1
+            return
+        if frame.check != self._check:
+            self._fault(
+                events, t_ns, "schema", frame.payload, "It was packed with other message formats than HELLO declared."
+            )
+            self._renew()
+            return
+        stream = self._streams.get(frame.stream)
+        if stream is None or len(frame.payload) != stream.size:
+            status: FaultStatus = "stream" if stream is None else "length"
+            self._fault(events, t_ns, status, frame.payload, f"It came as a reading of format number {frame.stream}.")
+            return
+        t_us = self._unwrap(t_ns, frame.time_us)
+        missing = stream.sequence.accept(frame.seq, t_us)
+        if missing < 0:
+            if missing == BACKWARD:
+                self._ask_again()
+            self._fault(events, t_ns, "backward" if missing == BACKWARD else "duplicate", frame.payload)
+            return
+        if missing:
+            self.counters.gaps += 1
+            self.counters.lost_readings += missing
+            events.append(Gap(t_ns, stream.name, (frame.seq - missing) & 0xFFFF, missing))
+        if t_us > self._time_us:
+            self._time_us, self._time_ns = t_us, t_ns
+        self.clock.note(t_ns, t_us)
+        self.counters.readings += 1
+        events.append(Reading(t_ns, stream.name, frame.seq, t_us, stream.unpack(frame.payload)))
+
+    def _control(self, t_ns: int, frame: Frame, events: list[Event]) -> None:
+        body = frame.payload
+        if frame.type == framing.HELLO and len(body) == bodies.HELLO.size:
+            self._hello(t_ns, frame, events)
+        elif frame.type == framing.STATUS and len(body) == bodies.STATUS.size:
+            self._status(t_ns, frame, events)
+        elif frame.type == framing.DICTIONARY and len(body) > bodies.BLOCK.size:
+            self._block(t_ns, frame, events)
+        else:
+            known = frame.type in (framing.HELLO, framing.STATUS, framing.DICTIONARY)
+            detail = f"It is of type {frame.type} and {len(body)} bytes long."
+            self._fault(events, t_ns, "length" if known else "type", body, detail)
+
+    def _hello(self, t_ns: int, frame: Frame, events: list[Event]) -> None:
+        boot_id, digest, size, device_state = bodies.HELLO.unpack(frame.payload)
+        t_us = self._unwrap(t_ns, frame.time_us)
+        if self.boot_id is not None and (boot_id != self.boot_id or t_us < self._time_us - CLOCK_BACK_US):
+            self.counters.resets += 1
+            events.append(Reset(t_ns, boot_id))
+            self._streams.clear()
+            self.clock = DeviceClock()
+            self._time_us = -1
+            self._stale_ns = None  # it has obeyed no action yet
+            self._new_boot = device_state == IDLE
+            t_us = frame.time_us
+            self._enter(ASKING)
+        self.boot_id = boot_id
+        self._device_state = device_state
+        if t_us > self._time_us:
+            self._time_us, self._time_ns = t_us, t_ns
+        if self._doubt:
+            self._doubt = False
+            for stream in self._streams.values():
+                stream.sequence.unsettle()
+        dictionary = self._dictionaries.get(digest)
+        if dictionary is None:
+            if self._state != DOWNLOADING or self._wanted != (digest, size):
+                self._wanted = (digest, size)
+                self._blocks.clear()
+                self._enter(DOWNLOADING)
+        elif self._state < STARTING or dictionary is not self.dictionary:
+            self._complete(t_ns, dictionary, events)
+        else:
+            self._settle(device_state)
+
+    def _status(self, t_ns: int, frame: Frame, events: list[Event]) -> None:
+        device_state, boot_id, *counts = bodies.STATUS.unpack(frame.payload)
+        if boot_id != self.boot_id:
+            if self._state > ASKING:  # a board that has started again, or another one
+                self._renew()
+            return
+        events.append(
+            DeviceStatus(t_ns, STATES[device_state] if device_state < len(STATES) else "unknown", boot_id, *counts)
+        )
+        if self._state >= STARTING:
+            self._settle(device_state)
+
+    def _settle(self, device_state: int) -> None:
+        """What the device says about itself decides whether START has to be sent (again)."""
+        wanted = STARTING if device_state == IDLE else RUNNING
+        if device_state == IDLE:  # its outputs are safe, and it takes a START to change that
+            self._stale_ns = None
+        if self._state != wanted:
+            self._enter(wanted)
+
+    def _block(self, t_ns: int, frame: Frame, events: list[Event]) -> None:
+        """The next piece of the dictionary. Others (doubled, or of another dictionary) are passed over."""
+        offset, size = bodies.BLOCK.unpack_from(frame.payload)
+        digest, wanted_size = self._wanted
+        if self._state != DOWNLOADING or offset != len(self._blocks) or frame.check != digest[0] | digest[1] << 8:
+            return
+        self._blocks += frame.payload[bodies.BLOCK.size :]
+        self._ask_ns = 0
+        if size == wanted_size and len(self._blocks) < size:
+            return
+        try:
+            dictionary = Dictionary.from_compressed(bytes(self._blocks))
+            if size != wanted_size or dictionary.digest != digest:
+                raise DictionaryError("The dictionary is not the one that HELLO announced (length or digest).")
+        except DictionaryError as error:
+            self._fault(events, t_ns, "dictionary", bytes(self._blocks), str(error))
+            self._enter(ASKING)
+            self._ask_ns = t_ns + BAD_DICTIONARY_PAUSE_NS
+            return
+        while len(self._dictionaries) >= DICTIONARIES:
+            del self._dictionaries[next(iter(self._dictionaries))]  # the oldest
+        self._dictionaries[digest] = dictionary
+        self._complete(t_ns, dictionary, events)
+
+    def _complete(self, t_ns: int, dictionary: Dictionary, events: list[Event]) -> None:
+        """The handshake's end: we know who it is. Sequence numbers go on where they were if it is the same boot."""
+        assert self.boot_id is not None  # only a HELLO leads here
+        if dictionary is not self.dictionary or not self._streams:
+            readings = dictionary.readings
+            self._streams = {item.id: self._follow(item) for item in readings}
+            if self._new_boot:
+                self._new_boot = False
+                for stream in self._streams.values():
+                    stream.sequence.begin()
+            for name in self._every:
+                if name not in [item.name for item in readings]:
+                    detail = f"Only some readings of {name!r} were to be sent, but the device declares no such reading."
+                    self._fault(events, t_ns, "start", b"", detail)
+        for stream in self._streams.values():
+            stream.sequence.unsettle()
+        self.dictionary = dictionary
+        self._check = dictionary.check
+        self._actions = {item.name: item for item in dictionary.actions}
+        if self._device_state == IDLE:
+            self._stale_ns = None
+        elif self._device_state == bodies.RUNNING and self._stale_ns is None:
+            self._stale_ns = t_ns + self._action_ns  # it may be obeying an action of another host
+        self.counters.hellos += 1
+        events.append(Hello(t_ns, dictionary.device, dictionary.version, self.boot_id, dictionary))
+        self._enter(STARTING)
+
+    def _follow(self, item: Format) -> _Stream:
+        every = self._every.get(item.name, 1)
+        rate_hz = item.rate_hz / every if item.rate_hz and every else None
+        return _Stream(item.name, item.size, item.unpack, ReadingSequence(rate_hz))
+
+    def _unwrap(self, t_ns: int, time_us: int) -> int:
+        """A frame's 32 bits of device time in 64: the value nearest to the time at which the host would expect it."""
+        if self._time_us < 0:
+            return time_us
+        expected = self._time_us + (t_ns - self._time_ns) // 1000
+        ahead = (time_us - expected) & 0xFFFFFFFF
+        return expected + ahead - (ahead >> 31 << 32)
+
+    def _enter(self, state: int) -> None:
+        self._state = state
+        self._doubt = False
+        self._ask_ns = 0  # whatever the state has to send is due at once
+
+    def _renew(self) -> None:
+        """What comes no longer fits what we know: no reading is decoded until the next HELLO."""
+        self.counters.resyncs += 1
+        self._enter(ASKING)
+
+    def _ask_again(self) -> None:
+        """Something is odd: ask who is there, and go on meanwhile."""
+        if self._state >= STARTING and not self._doubt:
+            self.counters.resyncs += 1
+            self._doubt = True
+            self._ask_ns = 0
+
+    def _fault(self, events: list[Event], t_ns: int, status: FaultStatus, data: bytes, detail: str = "") -> None:
+        self.counters.faults[status] = self.counters.faults.get(status, 0) + 1
+        events.append(Fault(t_ns, status, data, detail))
+
+    # ------------------------------------------------------------------------------------------ out
+
+    def send(self, t_ns: int, action: Action, hold_ns: int = 0) -> bytes:
+        """The bytes of an action; empty, and counted, while no handshake is complete, in silence, or after `stop`.
+
+        hold_ns: how long heartbeats may keep it alive, where actions come more seldom than every `action_ns`.
+        Raises ActionError for an action that the device does not declare, or a value outside its declared range.
+        """
+        if self._state < STARTING or self._stopped or self._silent:
+            self.counters.actions_held += 1
+            return b""
+        item = self._actions.get(action.format)
+        if item is None:
+            known = ", ".join(self._actions) or "none"
+            raise ActionError(f"The device declares no action {action.format!r}; it declares {known}.")
+        payload = item.pack(action.values)
+        self.counters.actions_sent += 1
+        self._sent_ns = t_ns
+        self._stale_ns = t_ns + max(self._action_ns, hold_ns)
+        return self._frame(t_ns, framing.ACTION, item.id, payload)
+
+    def outgoing(self) -> bytes:
+        """What the link itself has to say now, at the time of the last chunk: requests, START, heartbeats."""
+        now_ns = self._now_ns
+        if now_ns is None or self._stopped or self._state == CLOSED:
+            return b""
+        out = b""
+        mute = self._silent or (self._stale_ns is not None and now_ns > self._stale_ns)
+        if mute and not self._mute and self._state >= STARTING:
+            self.counters.muted += 1
+        self._mute = mute
+        if now_ns >= self._ask_ns and (self._state != RUNNING or self._doubt):
+            self._ask_ns = now_ns + self._retry_ns
+            out = self._requests(now_ns)
+        if self._state >= STARTING and not mute and now_ns - self._sent_ns >= self._heartbeat_ns:
+            self._sent_ns = now_ns
+            self.counters.heartbeats += 1
+            out += self._frame(now_ns, framing.HEARTBEAT, 0, b"")
+        return out
+
+    def _requests(self, now_ns: int) -> bytes:
+        out = b""
+        if self._state == ASKING or self._doubt:
+            out += b"\0" + self._frame(now_ns, framing.HELLO_REQUEST, 0, b"")  # 0x00: ends what a lost link left behind
+        if self._state == DOWNLOADING:
+            out += self._frame(now_ns, framing.DICTIONARY_REQUEST, 0, bodies.BLOCK_REQUEST.pack(len(self._blocks)))
+        if self._state == STARTING and not self._mute:  # a START is a sign of life too
+            rates = [
+                bodies.START_RATE.pack(key, self._every[item.name])
+                for key, item in self._streams.items()
+                if item.name in self._every
+            ]
+            self._sent_ns = now_ns
+            out += self._frame(now_ns, framing.START, 0, bodies.START.pack(self.boot_id) + b"".join(rates))
+        return out
+
+    def stop(self, t_ns: int) -> bytes:
+        """The bytes that put the device into its safe output now. Nothing else is sent after them."""
+        self._stopped = True
+        return self._frame(t_ns, framing.STOP, 0, b"")
+
+    def _frame(self, t_ns: int, kind: int, stream: int, payload: bytes) -> bytes:
+        seq = self._seq.get(stream, 0)
+        self._seq[stream] = (seq + 1) & 0xFFFF
+        data = framing.encode(Frame(kind, stream, seq, t_ns // 1000 & 0xFFFFFFFF, self._check, payload))
+        self.counters.bytes_sent += len(data)
+        return data

@@ -1,0 +1,256 @@
+"""The compiled step's cache: who may fill it, where it is found, what happens when it is damaged or cannot be kept."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+import pytest
+
+from edge_lstm.engines.native import loader
+from edge_lstm.errors import CacheError
+
+STEP = """
+import sys, warnings
+import edge_lstm
+from tests.support.nets import network
+print(network().stream().step([1.0] * 8).tobytes().hex(), "numba" in sys.modules)
+"""
+ROOT = Path(__file__).parents[3]
+
+
+def fresh_process(**environment: str) -> subprocess.CompletedProcess[str]:
+    """One step in a new process with only these variables."""
+    return subprocess.run(
+        [sys.executable, "-c", STEP], env=environment, cwd=ROOT, capture_output=True, text=True, check=True, timeout=120
+    )
+
+
+@pytest.fixture
+def cache(tmp_path, monkeypatch):
+    """An empty cache folder, the only one."""
+    monkeypatch.setenv("EDGE_LSTM_CACHE_DIR", str(tmp_path / "cache"))
+    return tmp_path / "cache"
+
+
+def test_a_second_start_finds_the_compiled_step_and_never_imports_numba():
+    """With a warm cache, a new process makes a step without numba in it, and gets the same bits."""
+    folder = loader.warm().path.parent
+    first, second = (fresh_process(EDGE_LSTM_CACHE_DIR=str(folder)).stdout.split() for _ in range(2))
+    assert first == second
+    assert first[1] == "False"
+
+
+def test_where_nothing_can_be_kept_the_program_says_so_and_runs():
+    """With no writable cache folder a step gives the same bits, and a warning names the folders and the variable."""
+    expected = fresh_process(EDGE_LSTM_CACHE_DIR=str(loader.warm().path.parent)).stdout.split()[0]
+    done = fresh_process(EDGE_LSTM_CACHE_DIR="/dev/null/nowhere")
+    assert done.stdout.split() == [expected, "True"]
+    assert "EDGE_LSTM_CACHE_DIR" in done.stderr
+    assert "/dev/null/nowhere" in done.stderr
+
+
+def test_what_is_kept_is_found(cache):
+    """An object kept is found again, whole, readable by all and writable by its owner only."""
+    path = loader._keep("step.o", b"code")
+    assert path == cache / "step.o"
+    assert loader._find("step.o") == (path, b"code")
+    assert path.stat().st_mode & 0o777 == 0o644
+    assert [p.name for p in cache.iterdir()] == ["step.o"]
+
+
+def test_a_damaged_object_is_not_loaded(cache):
+    """A cut or changed object, or one without its digest, is not found, so it is made again."""
+    path = loader._keep("step.o", b"code")
+    good = path.read_bytes()
+    for bad in (good[:-1], good[:20], b"", good[:-1] + b"X", b"code"):
+        path.write_bytes(bad)
+        assert loader._find("step.o") is None
+
+
+def test_an_object_that_others_could_have_written_is_not_loaded(cache):
+    """An object, or a folder, that group or others may write to is passed over: what is loaded is run."""
+    path = loader._keep("step.o", b"code")
+    for target, mode in ((path, 0o646), (path, 0o664), (cache, 0o777), (cache, 0o770)):
+        before = target.stat().st_mode
+        target.chmod(mode)
+        assert loader._find("step.o") is None
+        target.chmod(before)
+    assert loader._find("step.o") is not None
+
+
+def test_an_object_behind_a_link_is_not_loaded(cache):
+    """A symbolic link in the cache is not followed."""
+    elsewhere = cache.parent / "elsewhere.o"
+    cache.mkdir(mode=0o700)
+    elsewhere.write_bytes(hashlib.sha256(b"evil").digest() + b"evil")
+    (cache / "step.o").symlink_to(elsewhere)
+    assert loader._find("step.o") is None
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can give a file to another user")
+def test_an_object_of_another_user_is_not_loaded(cache):
+    """An object that belongs to neither this user nor root is passed over."""
+    path = loader._keep("step.o", b"code")
+    os.chown(path, 65534, 65534)
+    assert loader._find("step.o") is None
+
+
+def test_the_folders_are_tried_from_the_most_to_the_least_particular(monkeypatch, tmp_path):
+    """systemd's folder, the user's cache, the system's, then a private temporary one; a chosen folder stands alone."""
+    for name in ("EDGE_LSTM_CACHE_DIR", "CACHE_DIRECTORY", "XDG_CACHE_HOME"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("HOME", "/home/ann")
+    monkeypatch.setattr(loader.tempfile, "gettempdir", lambda: "/tmp")
+    monkeypatch.setattr(loader.os, "geteuid", lambda: 1000)
+    private = Path(f"/tmp/edge-lstm-{os.getuid()}")
+    assert [*loader.folders()] == [Path("/home/ann/.cache/edge-lstm"), Path("/var/cache/edge-lstm"), private]
+    monkeypatch.setenv("XDG_CACHE_HOME", "/x")
+    monkeypatch.setenv("CACHE_DIRECTORY", "/var/cache/robot:/other")
+    assert [*loader.folders()][:2] == [Path("/var/cache/robot/edge-lstm"), Path("/x/edge-lstm")]
+    monkeypatch.setattr(loader.os, "geteuid", lambda: 0)
+    assert [*loader.folders()][:2] == [Path("/var/cache/robot/edge-lstm"), Path("/var/cache/edge-lstm")]
+    monkeypatch.setenv("EDGE_LSTM_CACHE_DIR", str(tmp_path))
+    assert [*loader.folders()] == [tmp_path]
+
+
+def test_a_user_without_a_home_keeps_it_in_a_private_temporary_folder(monkeypatch, tmp_path):
+    """Where home and system folder cannot be written, the object is kept in a folder that only this user can enter."""
+    for name in ("EDGE_LSTM_CACHE_DIR", "CACHE_DIRECTORY", "XDG_CACHE_HOME"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("HOME", "/dev/null/none")
+    real = [*loader.folders()][-1]
+    monkeypatch.setattr(
+        loader, "folders", lambda: iter([Path("/dev/null/a"), Path("/dev/null/b"), tmp_path / real.name])
+    )
+    path = loader._keep("step.o", b"code")
+    assert path == tmp_path / real.name / "step.o"
+    assert path.parent.stat().st_mode & 0o777 == 0o700
+    assert loader._find("step.o") == (path, b"code")
+
+
+def test_a_wrong_number_of_lanes_is_named(monkeypatch):
+    """EDGE_LSTM_LANES other than 4, 8 or 16 is an error that says so."""
+    monkeypatch.setenv("EDGE_LSTM_LANES", "5")
+    with pytest.raises(CacheError, match="EDGE_LSTM_LANES is '5'; it can be 4, 8 or 16"):
+        loader.default_lanes.__wrapped__()
+
+
+TOGETHER = """
+import threading
+import numba
+from edge_lstm.engines.native.kernels import compile
+from numba.core.codegen import JITCodeLibrary
+from tests.support.nets import network
+
+def take_none(kinds, frame):
+    return 0
+
+real, untouched, made = compile.compile_object, JITCodeLibrary._finalize_specific, []
+# Instead of the whole machine something that is soon compiled.
+compile.compile_object = lambda lanes: made.append(lanes) or real(lanes, run=numba.njit(take_none))
+model, streams, results, own = network(), [], [], []
+done = threading.Event()
+
+def compile_own():
+    while not done.is_set() or len(own) < 3:
+        number = len(own)
+        own.append(numba.njit(lambda x: x * 2 + number)(3.0) == 6.0 + number)
+
+def first_stream():
+    streams.append(model.stream())
+    results.append(streams[-1].step([1.0] * 8).size)
+
+other, threads = threading.Thread(target=compile_own), [threading.Thread(target=first_stream) for _ in range(2)]
+for thread in (other, *threads):
+    thread.start()
+for thread in threads:
+    thread.join()
+done.set()
+other.join()
+print(len(made), results, all(own), JITCodeLibrary._finalize_specific is untouched, numba.njit(lambda x: x + 1)(1))
+"""
+
+
+def test_threads_that_start_with_a_cold_cache_compile_once_and_leave_numba_whole(cache):
+    """Two threads make their first stream with nothing in the cache while a third compiles functions of its own: the
+    machine is compiled once, all functions are right, and Numba compiles as before."""
+    command = [sys.executable, "-X", "faulthandler", "-c", TOGETHER]
+    environment = {"EDGE_LSTM_CACHE_DIR": str(cache)}
+    done = subprocess.run(command, env=environment, cwd=ROOT, capture_output=True, text=True, check=True, timeout=120)
+    assert done.stdout.split("\n")[0] == "1 [4, 4] True True 2"
+
+
+SWITCH = """
+import sys
+from edge_lstm.errors import CacheError
+from edge_lstm.engines.native import loader
+try:
+    found = loader._in_python()
+except CacheError as error:
+    found = error
+print(found, "numba" in sys.modules)
+import numba
+print(bool(numba.config.DISABLE_JIT), loader._in_python())
+"""
+
+
+@pytest.mark.parametrize(
+    ("value", "expected"),
+    [
+        ("0", ["False False", "False False"]),
+        ("", ["False False", "False False"]),
+        ("1", ["True False", "True True"]),
+        (" 2", ["True False", "True True"]),
+        ("true", ["NUMBA_DISABLE_JIT is 'true'; Numba takes 0 or 1 False", "False False"]),
+    ],
+)
+def test_numbas_switch_is_read_as_numba_reads_it(value, expected):
+    """NUMBA_DISABLE_JIT means what it means to Numba, before Numba is imported and afterwards; what Numba cannot read
+    is an error that says so."""
+    done = subprocess.run(
+        [sys.executable, "-W", "ignore", "-c", SWITCH],
+        env={"NUMBA_DISABLE_JIT": value},
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=True,
+        timeout=120,
+    )
+    assert done.stdout.splitlines() == expected
+
+
+BECOME_NOBODY = """
+import os
+import numba
+from edge_lstm.engines.native.kernels import compile
+from edge_lstm.engines.native import loader
+from tests.support.nets import network
+# Everything is imported before: the interpreter may lie where nobody cannot read.
+network().assembled(4), loader._file_name(4), compile.target_machine(), numba.njit("i8(i8)")(lambda x: x + 1)
+loader._SYSTEM = loader.Path("/dev/null/none")  # as where root has not filled it
+os.setgid(65534)
+os.setuid(65534)
+print(network().stream().step([1.0] * 8).tobytes().hex(), loader.warm().path)
+"""
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can become another user")
+def test_a_service_user_without_a_home_runs_and_keeps_the_step():
+    """User nobody, without a home, gets the same bits and keeps the compiled step in a folder of its own."""
+    with tempfile.TemporaryDirectory() as temporary:  # not tmp_path: no other user may enter pytest's folder
+        Path(temporary).chmod(0o1777)
+        environment = {"HOME": "/nonexistent", "TMPDIR": temporary}
+        command = [sys.executable, "-c", BECOME_NOBODY]
+        done = subprocess.run(
+            command, env=environment, cwd=ROOT, capture_output=True, text=True, check=True, timeout=120
+        )
+        bits, path = done.stdout.split()
+        assert Path(path).parent == Path(temporary, "edge-lstm-65534")
+        assert Path(path).stat().st_uid == 65534
+    expected = fresh_process(EDGE_LSTM_CACHE_DIR=str(loader.warm().path.parent)).stdout.split()[0]
+    assert bits == expected

@@ -1,0 +1,109 @@
+"""PROTOCOL.md says what the code does."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import get_args
+
+import pytest
+
+import firmware_bridge
+from firmware_bridge import messages
+from firmware_bridge.dictionary import Dictionary
+from firmware_bridge.formats import TYPES
+from firmware_bridge.links.own import bodies, bridge, device, framing
+from firmware_bridge.links.own.bridge import Bridge
+from firmware_bridge.links.own.device import Device
+from firmware_bridge.links.own.framing import Frame
+from firmware_bridge.ports import serial_port as ports
+
+FOLDER = Path(firmware_bridge.__file__).parent
+TEXT = (FOLDER / "PROTOCOL.md").read_text()
+ROWS = [[cell.strip() for cell in line[1:-1].split("|")] for line in TEXT.splitlines() if line.startswith("|")]
+CART = Dictionary.from_json(re.findall(r"```json\n(.*)\n```", TEXT)[0].encode())
+
+
+def hexes(cell: str) -> bytes:
+    return bytes.fromhex(cell.strip("`"))
+
+
+EXAMPLES = {
+    "HELLO_REQUEST": Frame(framing.HELLO_REQUEST, 0, 0, 0, 0),
+    "START": Frame(framing.START, 0, 5, 900_000, CART.check, bodies.START.pack(0x12345678)),
+    "READING": Frame(framing.READING, 1, 7, 1_000_000, CART.check, CART["wheels"].pack((1.5, 12.0))),
+    "ACTION": Frame(framing.ACTION, 2, 7, 1_000_250, CART.check, CART["torque"].pack((0.5,))),
+}
+
+
+@pytest.mark.parametrize("name", EXAMPLES)
+def test_worked_examples(name: str) -> None:
+    """Each example's frame, CRC and bytes on the line are what the code makes of the message."""
+    frame = EXAMPLES[name]
+    (row,) = [row for row in ROWS if re.match(rf"{name}[ ,].*seq", row[0])]
+    assert hexes(row[3]) == framing.encode(frame)
+    body = hexes(row[1])
+    assert framing.cobs_decode(hexes(row[3])[:-1]) == body + framing.crc16(body).to_bytes(2, "little")
+    assert int(row[2], 16) == framing.crc16(body)
+
+
+def test_cobs_examples() -> None:
+    """The COBS table shows what the code does."""
+    at = ROWS.index(["frame", "on the line before the `00`"])
+    rows = ROWS[at + 2 : at + 7]
+    assert rows[0] == ["(nothing)", "`01`"]
+    for plain, stuffed in rows[1:]:
+        assert framing.cobs_encode(hexes(plain)) == hexes(stuffed)
+    assert framing.cobs_encode(b"") == b"\1"
+
+
+def test_the_dictionary_example_has_the_digest_told() -> None:
+    """The example dictionary is valid and has the digest that the examples use."""
+    assert f"`{CART.digest.hex(' ')}`" in TEXT
+    assert CART.digest[:2] == CART.check.to_bytes(2, "little")
+
+
+def test_the_table_of_messages() -> None:
+    """Names and numbers of all message types are those of the code, and the table leaves none out."""
+    listed = {row[1]: int(row[0]) for row in ROWS if len(row) == 6 and row[0].isdigit()}
+    coded = {name: getattr(framing, name) for name in listed}
+    assert listed == coded
+    assert set(listed.values()) == {*range(1, 5), *range(8, 14)}
+
+
+@pytest.mark.parametrize(("title", "size"), [("HELLO", bodies.HELLO.size), ("STATUS", bodies.STATUS.size)])
+def test_payload_lengths(title: str, size: int) -> None:
+    """The payload tables end where the code's layouts end."""
+    assert f"\n{title}, {size} bytes" in TEXT
+    table = TEXT.split(f"\n{title}, {size} bytes")[1].split("\n\n")[1]
+    offset, kind = re.findall(r"^\| (\d+) \| (\w+) \|", table, re.M)[-1]
+    assert int(offset) + int(kind[1:]) // 8 == size
+
+
+def test_every_fault_is_listed() -> None:
+    """The table of faults has exactly the statuses that the code can give (the type checker sees to the rest)."""
+    listed = set(re.findall(r"^\| `(\w+)` \|", TEXT.split("### Faults")[1], re.M))
+    assert listed == {status for part in get_args(messages.FaultStatus) for status in get_args(part)}
+
+
+def test_timings_and_limits() -> None:
+    """The numbers in the text are the defaults of the code."""
+    host, board = Bridge(), Device(CART, 1)
+    timings = {row[0]: row[1] for row in ROWS if len(row) == 3}
+    assert timings["heartbeat"] == f"{host._heartbeat_ns // 1_000_000} ms"
+    assert timings["repetition of a request"] == f"{host._retry_ns // 1_000_000} ms"
+    assert timings["device's silence until the host says so"] == f"{host._silent_ns // 1_000_000} ms"
+    assert timings["age of the last action until the host falls silent"] == f"{host._action_ns // 1_000_000} ms"
+    assert timings["host's silence until the device is safe"] == f"{board.heartbeat_timeout_us // 1000} ms"
+    assert device.HELLO_EVERY_US == device.STATUS_EVERY_US == 1_000_000
+    assert timings["HELLO while idle, STATUS while not"] == "1000 ms"
+    assert timings["HELLO as the answer to refused frames"].startswith(f"{device.HELLO_ANSWER_US // 1000} ms")
+    pause = f"{bridge.BAD_DICTIONARY_PAUSE_NS // 1_000_000} ms"
+    assert timings["wait before a bad dictionary is asked for again"] == pause
+    assert f"every\n{ports.SILENCE_MS} ms, an empty one" in TEXT
+    assert f"0 to {framing.MAX_PAYLOAD} bytes" in TEXT
+    assert f"The longest frame is {framing.MAX_FRAME} bytes" in TEXT
+    assert all(f"`{kind}`" in TEXT for kind in TYPES)
+    assert "| idle |" in TEXT
+    assert "0 idle, 1 running, 2 safe" in TEXT
+    assert bodies.STATES == ("idle", "running", "safe")

@@ -1,0 +1,98 @@
+"""Pictures: what shares a panel, where a line is broken, how the truth is matched; and that one comes out."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from edge_lstm.errors import EdgeLstmError, LogError
+from edge_lstm.importers import import_onnx
+from edge_lstm.logs.replay_table import Table
+from edge_lstm.plots.figure import (
+    Curve,
+    Drive,
+    _grouped,
+    _matched,
+    _panels,
+    broken,
+    check_plot,
+    load_truth,
+    of_table,
+    plot,
+)
+from tests.support.stacks import Stack
+
+
+def curve(name: str, unit: str = "", t_s: object = (0.0, 1.0), values: object = (0.0, 1.0)) -> Curve:
+    return Curve(name, unit, np.array(t_s), np.array(values))
+
+
+def test_left_and_right_share_a_panel_and_units_do_not():
+    """Sides and axes of one quantity go together; the same name in another unit does not."""
+    curves = [curve("speed_left", "m/s"), curve("speed_right", "m/s"), curve("x[0]", "g"), curve("x[1]", "deg/s")]
+    assert [len(group) for group in _grouped(curves).values()] == [2, 1, 1]
+    assert (curves[0].stem, curves[0].side) == ("speed", "left")
+    assert curve("Gyroscope X").side == "x"
+    assert (curve("battery_voltage").stem, curve("battery_voltage").side) == ("battery_voltage", "")
+
+
+def test_a_line_isbroken_where_readings_are_missing():
+    """No line is drawn over a hole; every value that was measured is still there, in order."""
+    t_s = np.array([0.0, 0.1, 0.2, 0.3, 2.0, 2.1, 2.2])
+    times, values = broken(curve("a", "", t_s, np.arange(7.0)))
+    assert np.isnan(values).tolist() == [False] * 4 + [True] + [False] * 3
+    assert values[~np.isnan(values)].tolist() == list(range(7))
+    assert (np.diff(times) >= 0).all()
+
+
+def test_values_of_every_third_reading_are_joined(tmp_path: Path):
+    """A model with strides has an output every n readings: they are one line, still broken where readings are missing;
+    nothing is joined where an output is to come every time."""
+    t_s = np.concatenate([np.arange(0, 30), np.arange(90, 120)]) / 100
+    values = np.where(np.arange(60) % 3 == 2, 1.0 * np.arange(60), np.nan)
+    times, drawn = broken(Curve("a", "", t_s, values, every=3))
+    assert np.isnan(drawn).tolist() == [False] * 10 + [True] + [False] * 10
+    assert drawn[~np.isnan(drawn)].tolist() == list(range(2, 60, 3))
+    assert len(times) == len(drawn)
+    assert np.isnan(broken(Curve("a", "", t_s, values))[1]).sum() == 41
+    model = import_onnx(Stack(1).conv(3, stride=3).recurrent("LSTM").save(tmp_path / "m.onnx"), engine="machine")
+    xs = np.random.default_rng(0).normal(0, 1, (60, 3)).astype(np.float32)
+    y = model.stream().run(xs)
+    table = Table(t_s, {"x": xs[:, 0]}, {f"y[{k}]": y[:, k] for k in range(4)}, {})
+    drive = of_table(table, model, "a.csv")
+    assert [c.every for c in (*drive.readings, *drive.outputs)] == [1, 3, 3, 3, 3]
+    assert len(broken(drive.outputs[0])[1]) == 21
+
+
+def test_truth_is_matched_by_boot_and_device_time():
+    """The same device time in another boot is another reading; a reading nobody knows has no truth."""
+    truth = {1: (np.array([10, 20]), {"slip": np.array([0.0, 1.0])}), 2: (np.array([10]), {"slip": np.array([1.0])})}
+    found = _matched(truth, "slip", np.array([1, 1, 2, 2, 3]), np.array([20, 15, 10, 30, 10]))
+    assert np.nan_to_num(found, nan=-1).tolist() == [1, -1, 1, -1, -1]
+
+
+def test_a_file_that_is_no_truth_is_refused(tmp_path: Path):
+    """A CSV without boot ids is not what `simulate --truth` writes."""
+    path = tmp_path / "t.csv"
+    path.write_text("t_device_us,slip\n1,0\n")
+    with pytest.raises(LogError, match="boot_id"):
+        load_truth(path)
+
+
+@pytest.mark.parametrize("suffix", [".png", ".svg", ".pdf"])
+def test_a_picture_of_anything_comes_out(tmp_path: Path, suffix: str):
+    """One reading, nothing but NaN, very many outputs: still a picture, without a warning."""
+    drive = Drive("one reading", readings=[curve("a", "V", [0.0], [1.0])])
+    drive.outputs = [curve(f"y{k}", "", [0.0, 1.0], [np.nan, np.nan]) for k in range(12)]
+    drive.marks = [(0.5, "gap"), (0.51, "reset"), (0.9, "something else")]
+    assert len(_panels(drive)) < 5
+    plot(drive, tmp_path / f"p{suffix}")
+    assert (tmp_path / f"p{suffix}").stat().st_size > 1000
+
+
+def test_a_suffix_that_is_no_picture_is_refused():
+    """Said before the long work, with what there is."""
+    with pytest.raises(EdgeLstmError, match=r"'.bmp'.*\.png"):
+        check_plot(Path("x.bmp"))

@@ -1,0 +1,98 @@
+"""robot.toml: every key known, typed and used; every error names file, table and key."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from edge_lstm.errors import ConfigError
+from edge_lstm.robot.config import load_config, parse_config
+
+GOOD = """
+[port]
+device = "/dev/ttyACM0"
+baud = 921600
+[model]
+file = "m.npz"
+[readings]
+format = "imu_wheels"
+[readings.channels]
+speed = "wheel_speed_left"
+[action]
+format = "motor_limits"
+[action.torque_limit_left]
+unit = "N m"
+offset = 1
+gain = { slip_left = -0.7 }
+min = 0.2
+max = 1.0
+[recording]
+directory = "out"
+[policy]
+on_reset = "keep"
+"""
+
+
+def parse(text: str):
+    return parse_config(text, "robot.toml", Path("/somewhere"))
+
+
+def test_a_full_file_is_read_as_written():
+    """Every key arrives, whole numbers are fine where numbers are wanted, paths are relative to the file."""
+    config = parse(GOOD)
+    assert (config.port.device, config.port.baud, config.port.wait) == ("/dev/ttyACM0", 921600, False)
+    assert config.model_path == Path("/somewhere/m.npz")
+    assert config.channels == {"speed": "wheel_speed_left"}
+    assert config.action is not None
+    field = config.action.fields["torque_limit_left"]
+    assert (field.offset, field.gain, field.minimum, field.maximum) == (1.0, {"slip_left": -0.7}, 0.2, 1.0)
+    assert (config.recording_directory, config.recording_file, config.on_reset) == ("out", None, "keep")
+
+
+def test_model_and_readings_are_enough():
+    """A file with only a model and a reading format is complete: nothing is sent, nothing is recorded."""
+    config = parse('[model]\nfile = "m.npz"\n[readings]\nformat = "r"')
+    assert config.action is None
+    assert config.recording_directory is None
+    assert config.on_reset == "reset"
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "words"),
+    [
+        ("baud = 921600", "bauds = 921600", ["[port] bauds", "unknown key", "'baud'"]),
+        ("baud = 921600", 'baud = "fast"', ["[port] baud", "whole number", "'fast'"]),
+        ("baud = 921600", "baud = true", ["[port] baud", "whole number", "true"]),
+        ("baud = 921600", "baud = 0", ["[port] baud", "above zero"]),
+        ("[policy]", "[polices]", ["[polices]", "unknown table", "'policy'"]),
+        ('file = "m.npz"', 'path = "m.npz"', ["[model] file", "missing"]),
+        ('on_reset = "keep"', 'on_reset = "keeep"', ["[policy] on_reset", "'keeep'", "'keep'"]),
+        ("gain = { slip_left = -0.7 }", "gains = { slip_left = -0.7 }", ["[action.torque_limit_left] gains", "'gain'"]),
+        ("gain = { slip_left = -0.7 }", 'gain = { slip_left = "x" }', ["[action.torque_limit_left.gain] slip_left"]),
+        ("gain = { slip_left = -0.7 }", "gain = { slip_left = nan }", ["slip_left", "finite"]),
+        ('unit = "N m"', "", ["[action.torque_limit_left] unit", "missing"]),
+        ("min = 0.2", "min = 2.0", ["[action.torque_limit_left] min", "above max"]),
+        ('format = "motor_limits"', 'format = "motor_limits"\nformt = "x"', ["[action] formt", "'format'"]),
+        ('directory = "out"', 'directory = "out"\nfile = "x"', ["[recording]", "either directory or file"]),
+        ('directory = "out"', "", ["[recording]", "either directory or file"]),
+        ("[model]", "[model", ["not valid TOML", "line"]),
+    ],
+)
+def test_a_mistake_is_named(old: str, new: str, words: list[str]):
+    """One wrong line gives one sentence with the file, the table, the key and the way out."""
+    assert old in GOOD
+    with pytest.raises(ConfigError) as caught:
+        parse(GOOD.replace(old, new))
+    for word in ["robot.toml", *words]:
+        assert word in str(caught.value)
+
+
+def test_a_file_that_cannot_be_read_is_named(tmp_path: Path):
+    """Missing, a folder, binary: a sentence with the path, not an exception of the system."""
+    junk = tmp_path / "junk.toml"
+    junk.write_bytes(bytes(range(256)))
+    for path, word in ((tmp_path / "no.toml", "No such file"), (tmp_path, "directory"), (junk, "UTF-8")):
+        with pytest.raises(ConfigError, match=word) as caught:
+            load_config(path)
+        assert str(path) in str(caught.value)

@@ -1,0 +1,89 @@
+"""CONFIG.md is held to config.py: the same keys in both, and its example is a valid robot.toml with all of them."""
+
+from __future__ import annotations
+
+import configparser
+import re
+import shlex
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from edge_lstm.cli.run import command
+from edge_lstm.robot import config
+from edge_lstm.robot.realtime import Realtime
+
+PAGE = (Path(config.__file__).parent / "CONFIG.md").read_text()
+
+
+def on_the_page() -> dict[tuple[str, str], str]:
+    """(table, key) → default, from the page's tables."""
+    found = {}
+    table = ""
+    for line in PAGE.splitlines():
+        if heading := re.fullmatch(r"## \[(.*)\]", line):
+            table = heading[1]
+        elif row := re.match(r"\| `(\w+)` \| [^|]+ \| ([^|]+) \|", line):
+            found[table, row[1]] = row[2].strip()
+    return found
+
+
+def test_every_key_of_the_code_is_on_the_page_and_the_reverse(monkeypatch: pytest.MonkeyPatch):
+    """The keys that parsing the page's example asks for are the keys in the page's tables, no more and no less."""
+    example = "\n".join(line[4:] for line in PAGE.split("\n## ")[0].splitlines() if line.startswith("    "))
+    asked: set[tuple[str, str]] = set()
+    take = config._Table.take
+
+    def noting(table: config._Table, key: str, *more: object) -> object:
+        value = take(table, key, *more)
+        if not isinstance(value, dict) or key == "gain":
+            asked.add((table.name, key))
+        return value
+
+    monkeypatch.setattr(config._Table, "take", noting)
+    robot = config.parse_config(example + "\n", "CONFIG.md", Path())
+    assert robot.channels == {"wheel_speed_left": "speed_l", "x[5]": "gyro_z"}
+    keys = {
+        ("action.FIELD" if table.startswith("action.") else table, key)
+        for table, key in asked
+        if not table.endswith(".gain") and table != "readings.channels"
+    }
+    assert keys | {("readings.channels", "CHANNEL")} == set(on_the_page())
+
+
+def test_the_defaults_on_the_page_are_the_code_s():
+    """Every default of [port] and [realtime] that the page gives is the code's, and it gives all of them."""
+    for name, defaults in (("port", config.PortConfig()), ("realtime", Realtime())):
+        shown = {key: default for (table, key), default in on_the_page().items() if table == name}
+        for key, default in shown.items():
+            value = getattr(defaults, key)
+            text = "none" if value is None else f'`"{value}"`' if isinstance(value, str) else f"`{str(value).lower()}`"
+            assert default == text, key
+        assert set(shown) == set(vars(defaults))
+
+
+def test_the_service_on_the_page_is_a_valid_unit(tmp_path: Path):
+    """systemd finds nothing to say about the unit (where it is installed), the command line is one that `edge-lstm run`
+    takes, and the limits allow what it asks for."""
+    text = PAGE.split("## As a service")[1]
+    unit = "\n".join(line.removeprefix("    ") for line in text.splitlines() if line.startswith("    ") or not line)
+    unit = unit[unit.index("[Unit]") :]
+    parser = configparser.ConfigParser()
+    parser.optionxform = str  # type: ignore[assignment,method-assign]
+    parser.read_string(unit)
+    program, verb, *arguments = shlex.split(parser["Service"]["ExecStart"])
+    with command.make_context(verb, arguments) as context:
+        asked = context.params
+    assert (Path(program).name, verb, asked["lock_memory"]) == ("edge-lstm", "run", True)
+    assert int(parser["Service"]["LimitRTPRIO"]) == asked["priority"]
+    assert parser["Service"]["LimitMEMLOCK"] == "infinity"
+    assert parser["Unit"]["StartLimitIntervalSec"] == "0"
+    assert parser["Service"]["RestartPreventExitStatus"] == "2"
+    if shutil.which("systemd-analyze"):
+        path = tmp_path / "edge-lstm.service"
+        path.write_text(unit.replace(program, "/bin/true"))
+        verify = ["systemd-analyze", "verify", "--man=no", str(path)]
+        done = subprocess.run(verify, capture_output=True, text=True, check=False, timeout=30)
+        assert (done.returncode, done.stderr) == (0, "")
