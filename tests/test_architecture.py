@@ -14,7 +14,7 @@ KNOWN = files()
 PLACES = {
     "numba": ("edge_lstm/engines/native/kernels/",),
     "llvmlite": ("edge_lstm/engines/native/",),
-    "onnx": ("edge_lstm/importers/",),
+    "onnx": ("edge_lstm/importers/", "edge_lstm/engines/onnxruntime/"),
     "onnxruntime": ("edge_lstm/engines/onnxruntime/",),
     "serial": ("firmware_bridge/ports/",),
     "mcap": ("firmware_bridge/recordings/",),

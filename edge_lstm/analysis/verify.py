@@ -21,8 +21,8 @@ import numpy as np
 import numpy.typing as npt
 
 from edge_lstm.engines.onnxruntime.graph import OnnxGraph, open_session
+from edge_lstm.engines.onnxruntime.gru_reset import with_linear_before_reset
 from edge_lstm.errors import EdgeLstmError, ImportModelError, ReadingError
-from edge_lstm.importers.onnx.gru_reset import patched
 
 if TYPE_CHECKING:
     from edge_lstm.core.model import Channel, Model
@@ -123,7 +123,7 @@ def graph_of(model: Model, path: str | Path) -> OnnxGraph:
             f"model {model.name!r} was not made from an ONNX file; there is nothing to compare it with"
         )
     reset = meaning.get("linear_before_reset")
-    return OnnxGraph(open_session(path if reset is None else patched(path, reset)), meaning)
+    return OnnxGraph(open_session(path if reset is None else with_linear_before_reset(path, reset)), meaning)
 
 
 def is_quantized(model: Model) -> bool:
@@ -217,7 +217,7 @@ def _compare(
         part = slice(start, start + named.slot.size)
         start += named.slot.size
         expected, y = theirs[:, part], ours[steps, part]
-        difference, extent = _apart(y, expected)
+        difference, extent = differences(y, expected)
         extent = np.maximum(extent, ranges.setdefault(named.name, extent))
         rounding, allowed = 0.0, tolerance * extent
         if (difference > allowed).any() and not quantized:
@@ -277,7 +277,7 @@ def _largest(values: Array) -> Array:
     return largest
 
 
-def _apart(y: Array, expected: Array) -> tuple[Array, Array]:
+def differences(y: Array, expected: Array) -> tuple[Array, Array]:
     """The differences (steps, n_out), infinite where only one is a number, and the range of each number (n_out,), at
     least its last bit."""
     there, known = np.isfinite(y), np.isfinite(expected)

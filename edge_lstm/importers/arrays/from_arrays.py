@@ -28,7 +28,8 @@ from edge_lstm.core.program import MAP_FUNCTIONS, Builder, Program, Slot
 from edge_lstm.core.storage import DAMAGE
 from edge_lstm.errors import ImportModelError
 from edge_lstm.importers.arrays.integers import Weight, normal
-from edge_lstm.importers.arrays.layers import Arrays, Dense, Layer, Recurrent, find_layers
+from edge_lstm.importers.arrays.layers import Dense, Layer, Recurrent, find_layers
+from edge_lstm.importers.arrays.named import Arrays
 
 MAX_BYTES = 1 << 30
 HEAD_ACTIVATIONS = ("softmax", "log_softmax", *sorted(f for f, n in MAP_FUNCTIONS.items() if n == 0))

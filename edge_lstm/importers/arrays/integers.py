@@ -17,13 +17,12 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-if TYPE_CHECKING:
-    from edge_lstm.importers.arrays.layers import Arrays
+from edge_lstm.importers.arrays.named import Arrays
 
 Array = npt.NDArray[Any]
 Floats = npt.NDArray[np.float32]
@@ -71,7 +70,7 @@ class Weight:
 def weight(a: Arrays, name: str, across: bool = False) -> Weight:
     """A matrix from a file, float or integers. across: its columns are the rows here (Keras)."""
     if a.arrays[name].dtype.kind not in "iu":
-        values = a.take(name, (None, None))
+        values = as_float(a, name, (None, None))
         return Weight(np.ascontiguousarray(values.T) if across else values)
     a.check(name, (None, None))
     whole, step = _whole(a, name, _OF_MATRIX, across)
@@ -87,9 +86,18 @@ def normal(scale: Floats) -> npt.NDArray[np.bool_]:
     return (scale >= _LEAST) & (scale <= _MOST)
 
 
-def dequantized(a: Arrays, name: str) -> Floats:
-    """A bias of integers as float32, each row (of a vector: each value) with its scale."""
-    return _floats(a, name, *_whole(a, name, _OF_BIAS))
+def as_float(a: Arrays, name: str, shape: tuple[int | None, ...]) -> Floats:
+    """One array of this shape (None: any size) as float32; integers, those of a bias too, each row (of a vector: each
+    value) times its scale."""
+    array = a.check(name, shape)
+    if array.dtype.kind in "iu":
+        return _floats(a, name, *_whole(a, name, _OF_BIAS))
+    if array.dtype.kind != "f":
+        raise a.fail(f"array {name!r} holds {array.dtype}; weights must be floating-point numbers")
+    result = array.astype(np.float32)
+    if not np.isfinite(result).all():
+        raise a.fail(f"array {name!r} holds NaN or infinity, or does not fit float32")
+    return result
 
 
 def activation_scale(a: Arrays, key: str, part: str, kind: str) -> float | None:

@@ -7,14 +7,14 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from edge_lstm.errors import ImportModelError
-from edge_lstm.importers.arrays.integers import Weight, activation_scale, dequantized, weight
+from edge_lstm.importers.arrays.integers import Weight, activation_scale, as_float, weight
+from edge_lstm.importers.arrays.named import Arrays
 
 Array = npt.NDArray[Any]
 Floats = npt.NDArray[np.float32]
@@ -92,41 +92,6 @@ class Dense:
 Layer = Recurrent | Dense
 
 
-@dataclass
-class Arrays:
-    """The arrays of a file, taken one by one, so that what is left over is known."""
-
-    source: str
-    arrays: dict[str, Array]
-    left: dict[str, None] = field(default_factory=dict)
-
-    def fail(self, text: str) -> ImportModelError:
-        return ImportModelError(f"{self.source}: {text}")
-
-    def check(self, name: str, shape: tuple[int | None, ...]) -> Array:
-        """One array of this shape; None in it is any size."""
-        array = self.arrays[name]
-        self.left.pop(name, None)
-        fits = array.ndim == len(shape) and all(s in (None, d) for s, d in zip(shape, array.shape, strict=True))
-        if not fits or 0 in array.shape:
-            raise self.fail(
-                f"array {name!r} has shape {list(array.shape)}, must be {['any' if s is None else s for s in shape]}"
-            )
-        return array
-
-    def take(self, name: str, shape: tuple[int | None, ...]) -> Floats:
-        """One array of this shape as float32; integers with a scale are numbers too."""
-        array = self.check(name, shape)
-        if array.dtype.kind in "iu":
-            return dequantized(self, name)
-        if array.dtype.kind != "f":
-            raise self.fail(f"array {name!r} holds {array.dtype}; weights must be floating-point numbers")
-        result = array.astype(np.float32)
-        if not np.isfinite(result).all():
-            raise self.fail(f"array {name!r} holds NaN or infinity, or does not fit float32")
-        return result
-
-
 def find_layers(a: Arrays, cell: str | None, reset_after: bool | None) -> list[Layer]:
     """Every layer that the names show, in the order of the file."""
     if cell is not None and cell not in CELLS.values():
@@ -156,7 +121,7 @@ def find_layers(a: Arrays, cell: str | None, reset_after: bool | None) -> list[L
             layers.append(_keras(a, layer, parts, cell, reset_after))
         elif "weight" in parts and a.arrays[parts["weight"]].ndim == 2:
             W = weight(a, parts["weight"])
-            bias = a.take(parts["bias"], W.shape[:1]) if "bias" in parts else None
+            bias = as_float(a, parts["bias"], W.shape[:1]) if "bias" in parts else None
             x_scale = activation_scale(a, parts["weight"], "weight", "input_scale")
             layers.append(Dense(layer or "dense", W, bias, tuple(parts.values()), x_scale))
     if not any(isinstance(layer, Recurrent) for layer in layers):
@@ -206,7 +171,9 @@ def _torch(a: Arrays, layer: str, number: int, parts: Mapping[str, str], cell: s
             f"arrays {parts['weight_ih']!r} {list(W.shape)} and {parts['weight_hh']!r} {list(R.shape)} differ in rows"
         )
     kind = _cell(a, parts["weight_hh"], rows, units, cell, layer)
-    b_W, b_R = (a.take(parts[p], (rows,)) if p in parts else np.zeros(rows, np.float32) for p in ("bias_ih", "bias_hh"))
+    b_W, b_R = (
+        as_float(a, parts[p], (rows,)) if p in parts else np.zeros(rows, np.float32) for p in ("bias_ih", "bias_hh")
+    )
     several = (
         sum(TORCH.match(key) is not None and key.endswith(f"weight_hh_l{n}") for key in a.arrays for n in range(2)) > 1
     )
@@ -234,7 +201,7 @@ def _keras(a: Arrays, layer: str, parts: Mapping[str, str], cell: str | None, re
     W = weight(a, parts["kernel"], across=True)
     keys = tuple(parts.values())
     if "recurrent_kernel" not in parts:
-        bias = a.take(parts["bias"], W.shape[:1]) if "bias" in parts else None
+        bias = as_float(a, parts["bias"], W.shape[:1]) if "bias" in parts else None
         x_scale = activation_scale(a, parts["kernel"], "kernel", "input_scale")
         return Dense(layer or "dense", W, bias, keys, x_scale)
     R = weight(a, parts["recurrent_kernel"], across=True)
@@ -247,7 +214,7 @@ def _keras(a: Arrays, layer: str, parts: Mapping[str, str], cell: str | None, re
     kind = _cell(a, parts["recurrent_kernel"], rows, units, cell, layer)
     name = layer or kind
     if kind != "gru":
-        bias = a.take(parts["bias"], (rows,)) if "bias" in parts else np.zeros(rows, np.float32)
+        bias = as_float(a, parts["bias"], (rows,)) if "bias" in parts else np.zeros(rows, np.float32)
         return Recurrent(name, kind, W, R, bias, np.zeros(rows, np.float32), keys, *scales)
     swap = np.r_[units : 2 * units, :units, 2 * units : 3 * units]  # z r h to r z n
     if "bias" not in parts:
@@ -258,9 +225,9 @@ def _keras(a: Arrays, layer: str, parts: Mapping[str, str], cell: str | None, re
             )
         after, b_W, b_R = reset_after, np.zeros(rows, np.float32), np.zeros(rows, np.float32)
     elif a.arrays[parts["bias"]].ndim == 2:
-        after, (b_W, b_R) = True, a.take(parts["bias"], (2, rows))
+        after, (b_W, b_R) = True, as_float(a, parts["bias"], (2, rows))
     else:
-        after, b_W, b_R = False, a.take(parts["bias"], (rows,)), np.zeros(rows, np.float32)
+        after, b_W, b_R = False, as_float(a, parts["bias"], (rows,)), np.zeros(rows, np.float32)
     if reset_after is not None and reset_after != after:
         raise a.fail(
             f"array {parts['bias']!r} has the shape of reset_after={after}, but reset_after={reset_after} is asked for"

@@ -16,6 +16,7 @@ from edge_lstm.errors import ImportModelError, TooLargeError, UnsupportedError
 from edge_lstm.importers.onnx.axes import Axes, assignments
 from edge_lstm.importers.onnx.graph import Graph, Value
 from edge_lstm.importers.onnx.lowering import NARROW, Carry, Lag, Lowering, Operand
+from edge_lstm.importers.onnx.operators import OPERATORS
 from edge_lstm.importers.onnx.outputs import newest
 from edge_lstm.importers.onnx.plan import Ids, Place
 from edge_lstm.importers.onnx.provenance import (
@@ -100,7 +101,12 @@ def _draw(
     carries: list[Carry] = []
     while True:
         low = Lowering(
-            source.opset, axes.length or sizes[0], axes.batch or sizes[1], loops=loops, endless=axes.length == 0
+            OPERATORS,
+            source.opset,
+            axes.length or sizes[0],
+            axes.batch or sizes[1],
+            loops=loops,
+            endless=axes.length == 0,
         )
         low.carries = [replace(c, place=None, found={}) for c in carries]
         try:
@@ -263,7 +269,7 @@ def _draw_window(source: Source, axes: Axes, length: int, sizes: tuple[int, int]
     graph = source.graph
     if length > MAX_LENGTH or (axes.batch or sizes[1]) > MAX_BATCH:
         raise TooLargeError(f"a window of {length} readings is too long")
-    low = Lowering(source.opset, 1, axes.batch or sizes[1], whole=True)
+    low = Lowering(OPERATORS, source.opset, 1, axes.batch or sizes[1], whole=True)
     values: dict[str, Operand] = {}
     inputs: dict[str, Tagged] = {}
     given: dict[str, Ids] = {}

@@ -10,13 +10,10 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
-from pathlib import Path
-from typing import Any
 
+from edge_lstm.engines.onnxruntime.gru_reset import NAME
 from edge_lstm.errors import ImportModelError
 from edge_lstm.importers.onnx.graph import Graph, Node, OnnxFile
-
-NAME = "linear_before_reset"
 
 
 @dataclass(frozen=True)
@@ -70,26 +67,6 @@ def with_reset(file: OnnxFile, value: int) -> OnnxFile:
     if not any(True for _ in _grus(file.graph)):
         raise ImportModelError(f"{NAME} = {value} has no meaning: the graph has no GRU")
     return replace(file, graph=_changed(file.graph, value))
-
-
-def patched(path: str | Path, value: int) -> bytes:
-    """The same change in the ONNX file itself, external data included, for ONNX Runtime to run."""
-    import onnx
-
-    def change(graph: Any) -> None:
-        for node in graph.node:
-            if node.op_type == "GRU":
-                kept = [a for a in node.attribute if a.name != NAME]
-                del node.attribute[:]
-                node.attribute.extend([*kept, onnx.helper.make_attribute(NAME, value)])
-            for attribute in node.attribute:
-                if attribute.type == onnx.AttributeProto.GRAPH:
-                    change(attribute.g)
-
-    model = onnx.load(str(path))
-    change(model.graph)
-    data: bytes = model.SerializeToString()
-    return data
 
 
 def _grus(graph: Graph) -> Iterator[Node]:

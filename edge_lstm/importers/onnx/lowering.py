@@ -2,8 +2,8 @@
 
 Its rule: constants are folded, data is moved, and only what computes becomes a step of the plan. The dimensions are
 real ones: the baked-in length and batch, or witnesses for open ones. Nothing is followed by name, so nothing can be
-followed wrongly; what does not fit is an error that names the node. Which operators compute, and how:
-`compute.py`, `recurrent.py`.
+followed wrongly; what does not fit is an error that names the node. Which operators compute, and how, is handed in
+(`Operators`; the tables themselves: `operators.py`), so that the run knows no operator and each operator knows the run.
 """
 
 from __future__ import annotations
@@ -66,10 +66,21 @@ class Carry:
     found: dict[int, Operand] = field(default_factory=dict)
 
 
+@dataclass(frozen=True)
+class Operators:
+    """What becomes of a node, by its operator: those that compute, recurrent layers, and loops over subgraphs, which
+    see the values around them."""
+
+    compute: Mapping[str, Callable[[Call, Lowering], Any]]
+    recurrent: Mapping[str, Callable[[Call, Lowering], Any]]
+    loops: Mapping[str, Callable[[Call, Lowering, dict[str, Operand]], tuple[Any, ...]]]
+
+
 @dataclass
 class Lowering:
     """One run over a graph. `length` and `batch` are the sizes of the time and batch axes, 1 where there is none."""
 
+    operators: Operators
     opset: int
     length: int
     batch: int
@@ -167,22 +178,19 @@ class Lowering:
 
     def node(self, node: Node, inputs: Sequence[Operand | None], values: dict[str, Operand]) -> tuple[Any, ...]:
         """The outputs of one node."""
-        from edge_lstm.importers.onnx.operators import COMPUTE
-        from edge_lstm.importers.onnx.recurrent import RECURRENT
-
         call = Call(node, inputs, self.opset)
         if node.domain:
             raise unsupported(call)
         if self.endless:
             self.see_horizon(call)
         if node.op in ("If", "Loop", "Scan"):
-            from edge_lstm.importers.onnx.loops import LOOPS
-
             try:
-                return self.branch(call, values) if node.op == "If" else LOOPS[node.op](call, self, values)
+                if node.op == "If":
+                    return self.branch(call, values)
+                return self.operators.loops[node.op](call, self, values)
             except (ValueError, IndexError, TypeError, AttributeError, OverflowError) as error:
                 raise Misfit(f"{node}: its subgraphs do not fit its inputs and outputs: {error}") from None
-        if all(v is None or isinstance(v, np.ndarray) for v in inputs) and node.op not in RECURRENT:
+        if all(v is None or isinstance(v, np.ndarray) for v in inputs) and node.op not in self.operators.recurrent:
             if node.op != "Constant":
                 self.folded.append(str(node))
             return evaluate(call)
@@ -193,7 +201,7 @@ class Lowering:
         if node.op in MOVES and not (chooser < len(inputs) and isinstance(inputs[chooser], Tagged)):
             self.moved.append(str(node))
             return self.move(call)
-        function = RECURRENT.get(node.op) or COMPUTE.get(node.op)
+        function = self.operators.recurrent.get(node.op) or self.operators.compute.get(node.op)
         if function is None:
             raise unsupported(call)
         try:
@@ -245,15 +253,13 @@ class Lowering:
 
     def both(self, call: Call, condition: Tagged, values: dict[str, Operand]) -> tuple[Any, ...]:
         """An If on the readings: both branches are computed, and one of each pair of results is chosen."""
-        from edge_lstm.importers.onnx.operators import COMPUTE
-
         if condition.size != 1:
             raise call.fail(f"its condition has shape {list(condition.shape)}; one truth is needed")
         then, other = (self.inside(call, call.attribute(f"{b}_branch"), values, {}) for b in ("then", "else"))
         call.finish()
         if any(a.shape != b.shape for a, b in zip(then, other, strict=True)):
             raise call.fail("its branches give different shapes, and which one is taken depends on the readings")
-        where = COMPUTE["Where"]
+        where = self.operators.compute["Where"]
         one = Tagged(condition.tags.reshape(()), "b")
         return tuple(where(Call(call.node, [one, a, b], self.opset), self) for a, b in zip(then, other, strict=True))
 

@@ -1,5 +1,5 @@
-"""All computing operators by name: one table of the tables in `compute.py`, `rows.py`, `choices.py`,
-`spatial.py` and `einsum.py`.
+"""All operators by name, for who draws a graph to hand to its `Lowering`: one table of the tables in `compute.py`,
+`rows.py`, `choices.py`, `spatial.py` and `einsum.py`, those of `recurrent.py` and those of `loops.py`.
 
 Its rule: an operator stands in exactly one of them.
 """
@@ -12,8 +12,10 @@ from typing import Any
 from edge_lstm.importers.onnx import choices, compute, einsum, rows, spatial
 from edge_lstm.importers.onnx.call import Call
 from edge_lstm.importers.onnx.graph import Graph
-from edge_lstm.importers.onnx.lowering import Lowering
+from edge_lstm.importers.onnx.loops import LOOPS
+from edge_lstm.importers.onnx.lowering import Lowering, Operators
 from edge_lstm.importers.onnx.moves import MOVES
+from edge_lstm.importers.onnx.recurrent import RECURRENT
 
 COMPUTE: dict[str, Callable[[Call, Lowering], Any]] = {
     **compute.COMPUTE,
@@ -22,6 +24,7 @@ COMPUTE: dict[str, Callable[[Call, Lowering], Any]] = {
     **spatial.COMPUTE,
     "Einsum": einsum.einsum,
 }
+OPERATORS = Operators(COMPUTE, RECURRENT, LOOPS)
 
 OTHERS = frozenset(("Constant", "GRU", "If", "LSTM", "Loop", "RNN", "Scan", "Shape", "Size"))
 

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from edge_lstm.analysis.verify import LAST_BIT, _apart
+from edge_lstm.analysis.verify import LAST_BIT, differences
 from edge_lstm.engines.onnxruntime.graph import Array, OnnxGraph, one_line
 from edge_lstm.errors import ImportModelError
 from edge_lstm.importers.onnx.axes import Axes, assignments, check_names
@@ -274,7 +274,7 @@ def first_difference(
     earlier, now, first = ranges or [np.zeros(y.shape[1]) for y in shown], [], len(rows)
     for y, near, start, known in zip(shown, beside, columns, earlier, strict=False):
         expected, begin = y.astype(np.float64), len(rows) - len(y)  # only the newest is there, or all
-        difference, extent = _apart(stepped[begin:, start : start + y.shape[1]], expected)
+        difference, extent = differences(stepped[begin:, start : start + y.shape[1]], expected)
         now.append(np.maximum(extent if len(y) > 1 else np.abs(expected[0]), known))
         size = np.where(np.isfinite(expected), np.abs(expected), 0).max(axis=0)
         noise = np.nan_to_num(np.abs(near - expected), nan=0, posinf=0).max(axis=0) + LAST_BIT * size

@@ -14,8 +14,8 @@ from typing import Any
 
 import numpy as np
 
+from edge_lstm.engines.onnxruntime.gru_reset import with_linear_before_reset
 from edge_lstm.errors import ImportModelError
-from edge_lstm.importers.onnx.gru_reset import patched
 
 # Recurrent operators: how many states; where W, R and the initial states are among the inputs.
 STATES = {
@@ -53,7 +53,7 @@ def taken_in(path: str | Path, linear_before_reset: int | None = None) -> Any:
     if linear_before_reset is None:
         proto = onnx.load(str(path), load_external_data=False)
     else:
-        proto = onnx.load_from_string(patched(path, linear_before_reset))
+        proto = onnx.load_from_string(with_linear_before_reset(path, linear_before_reset))
     try:
         if proto.functions:
             proto = onnx.inliner.inline_local_functions(proto)
