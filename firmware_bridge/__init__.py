@@ -1,14 +1,15 @@
-"""The serial link between a robot's microcontroller and a program: framing, handshake, ports, recordings, simulator.
+"""The serial link between a robot's microcontroller and a program: links, ports, recordings, a simulated robot.
 
 Rule: bytes in, events out. Between a port and the disk there is no thread, no clock and no randomness, so a recording
 replays to the same bits. This package knows nothing of `edge_lstm`; PROTOCOL.md says what is on the wire.
 
-    errors       every error raised on purpose          formats      one message: fields, units, limits
-    messages     chunks, events, actions                dictionary   the formats a device declares
-    framing      bytes ↔ frames                         bodies       layouts of the link's own messages
-    sequence     which readings are missing             clock        device time → host time
-    bridge       the host's half                        device       the firmware's half
-    ports        serial devices                         serial_names which device file a name means
-    recorder     writing recordings                     recording    reading and replaying them
-    counters, histogram                                 simulator/   a robot to try it on
+From the ground up; each uses only what stands above it:
+
+    errors       every error raised on purpose
+    values       chunks and actions                 formats      one message: fields, units, limits
+    dictionary   the formats of a device            events       what a link makes of the bytes
+    ports/       what every port is; serial devices; only ports read a clock
+    links/       what every link is; links/own/ is the protocol of PROTOCOL.md, both halves of it
+    recordings/  what is in a recording, its recorder and reader, MCAP, a recording as a port
+    simulator/   a robot to try it on               c/           the device's half in C, and networks on the board
 """

@@ -18,7 +18,7 @@ from firmware_bridge.formats import TYPES, Field, Format
 
 __all__ = ["Dictionary", "Field", "Format"]
 
-MAX_JSON = 1 << 20  # bytes; a compressed dictionary that grows beyond this is refused
+MAX_JSON = 1 << 20  # bytes; a dictionary that is longer than this when unpacked is refused
 
 
 @dataclass(frozen=True)

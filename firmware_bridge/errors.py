@@ -7,7 +7,7 @@
     ├── ActionError       an action that the robot does not declare, or a value outside its declared range
     └── RecordingError    a recording exists already, is foreign, or holds nothing readable
 
-What arrives on the wire never raises: a damaged frame is a value (`messages.Fault`), because a robot's day is full of
+What arrives on the wire never raises: a damaged frame is a value (`events.Fault`), because a robot's day is full of
 them.
 """
 

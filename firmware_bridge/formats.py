@@ -14,8 +14,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from firmware_bridge.errors import ActionError, DictionaryError
-from firmware_bridge.links.own.framing import MAX_PAYLOAD
-from firmware_bridge.messages import Action
+from firmware_bridge.values import Action
 
 # type name → struct code, least and greatest raw value
 TYPES: dict[str, tuple[str, float, float]] = {
@@ -120,10 +119,6 @@ class Format:
         limits = tuple(_limits(where, item) for item in self.fields if _has_limits(where, self.direction, item))
         object.__setattr__(self, "_limits", limits)
         object.__setattr__(self, "_struct", struct.Struct("<" + "".join(TYPES[item.type][0] for item in self.fields)))
-        if self._struct.size > MAX_PAYLOAD:
-            raise DictionaryError(
-                f"{where} is {self._struct.size} bytes long; a message carries at most {MAX_PAYLOAD}. Split it in two."
-            )
         plain = all(item.type in ("f32", "f64") and item.scale == 1 and item.offset == 0 for item in self.fields)
         object.__setattr__(self, "_plain", plain)
 
@@ -166,7 +161,7 @@ class Format:
             try:
                 return self._struct.pack(*values)
             except OverflowError:
-                pass  # a number beyond float32: the slow way holds it at the limit
+                pass  # a number past float32's largest: the slow way holds it at that limit
         return self._struct.pack(*(item.raw(value) for item, value in zip(self.fields, values, strict=True)))
 
     def unpack(self, payload: bytes) -> tuple[float, ...]:

@@ -17,12 +17,12 @@ from typing import TYPE_CHECKING, TextIO
 from edge_lstm.cli.common import plain
 from edge_lstm.robot.controller import Controller
 from firmware_bridge.errors import DictionaryError
-from firmware_bridge.links.own.bridge import Bridge
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
 
-    from firmware_bridge.ports.serial_port import Port
+    from firmware_bridge.links.link import Link
+    from firmware_bridge.ports.port import Port
 
 _REDRAW_S, _LINE_S = 0.125, 1.0
 _LINE_WIDTH = 120
@@ -36,7 +36,7 @@ class LiveView:
     def __init__(
         self,
         controller: Controller,
-        bridge: Bridge,
+        bridge: Link,
         port: Port,
         device: str,
         out: TextIO,

@@ -158,7 +158,7 @@ def _recording(log: Path, speed: float | None, as_json: bool, options: dict[str,
     from edge_lstm.cli.report import run_lines
     from edge_lstm.robot import replay
     from edge_lstm.robot.controller import Controller
-    from firmware_bridge.recordings.reader import RecordingPort
+    from firmware_bridge.recordings.port import RecordingPort
 
     port = RecordingPort(log, speed)
     config, model = _own(port.recording, options["config"], options["model"])

@@ -32,7 +32,7 @@ from edge_lstm.robot.config import RobotConfig, load_config
 if TYPE_CHECKING:
     from edge_lstm.core.model import Model
     from firmware_bridge.ports.serial_port import SerialPort
-    from firmware_bridge.recordings.reader import Recorder
+    from firmware_bridge.recordings.recorder import Recorder
 
 
 @click.command(name="run", short_help="A model on a robot, live, with actions and a recording.")
@@ -201,7 +201,7 @@ def _recorder(path: Path, robot: RobotConfig, model: Model, content: bytes) -> R
     from importlib.metadata import version
 
     from firmware_bridge.errors import RecordingError
-    from firmware_bridge.recordings.reader import Recorder
+    from firmware_bridge.recordings.recorder import Recorder
 
     metadata = {"program": f"edge-lstm {version('edge-lstm')}", "model": model.name, "digest": model.digest}
     attachments = {"model.npz": content, "robot.toml": robot.text.encode()}

@@ -70,7 +70,7 @@ class PortConfig:
 
     device: str | None = None
     baud: int = 115200
-    dtr: Literal["on", "off", "keep", "reset"] = "on"  # what opening does with DTR; see firmware_bridge.ports
+    dtr: Literal["on", "off", "keep", "reset"] = "on"  # what opening does with DTR; see ports.serial_port
     exclusive: bool = True
     low_latency: bool = False
     wait: bool = False  # True: a robot that is not plugged in yet is waited for

@@ -22,7 +22,8 @@ from edge_lstm.robot.config import RobotConfig, nearest, toml_key
 from edge_lstm.robot.mismatch import both_sides
 from edge_lstm.streams.missing import Filler
 from firmware_bridge.dictionary import Dictionary, Field, Format
-from firmware_bridge.messages import Action, Event, Gap, Hello, Reading, Reset
+from firmware_bridge.events import Event, Gap, Hello, Reading, Reset
+from firmware_bridge.values import Action
 
 Rule = tuple[float, tuple[tuple[int, float], ...], float, float]  # offset, (output number, gain)…, minimum, maximum
 

@@ -21,11 +21,12 @@ from typing import TYPE_CHECKING, Any, Protocol
 import numpy as np
 
 from edge_lstm.robot.controller import Controller
-from firmware_bridge.links.own.bridge import Bridge
-from firmware_bridge.messages import Action, Chunk, Event, Hello, Reading, Reset
+from firmware_bridge.events import Event, Hello, Reading, Reset
+from firmware_bridge.values import Action, Chunk
 
 if TYPE_CHECKING:
-    from firmware_bridge.ports.serial_port import Port
+    from firmware_bridge.links.link import Link
+    from firmware_bridge.ports.port import Port
 
 
 class Sink(Protocol):
@@ -74,7 +75,7 @@ class Summary:
 
 def run(
     port: Port,
-    bridge: Bridge,
+    bridge: Link,
     controller: Controller,
     recorder: Sink | None = None,
     *,
@@ -151,7 +152,7 @@ def run(
     return summary
 
 
-def summarize(port: Port, bridge: Bridge, controller: Controller, seconds: float) -> Summary:
+def summarize(port: Port, bridge: Link, controller: Controller, seconds: float) -> Summary:
     """The state of affairs, at any time."""
     link, counts, latency = bridge.counters, controller.counts, port.stats.latency
 

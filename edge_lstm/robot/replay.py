@@ -20,13 +20,15 @@ from edge_lstm.errors import LogError
 from edge_lstm.robot.controller import Controller
 from edge_lstm.robot.loop import Summary, run
 from firmware_bridge.dictionary import Dictionary, Format
+from firmware_bridge.events import Event, Gap, Hello, Lost, Reading, Reset
+from firmware_bridge.links.link import Link
 from firmware_bridge.links.own import framing
 from firmware_bridge.links.own.bridge import Bridge
-from firmware_bridge.messages import Chunk, Event, Gap, Hello, Lost, Reading, Reset
-from firmware_bridge.ports.serial_port import Port, PortStats
+from firmware_bridge.ports.port import Port, PortStats
+from firmware_bridge.values import Chunk
 
 if TYPE_CHECKING:
-    from firmware_bridge.recordings.reader import RecordingPort
+    from firmware_bridge.recordings.port import RecordingPort
 
 
 @dataclass
@@ -86,7 +88,7 @@ class ComparingPort:
         self,
         port: Port,
         sent: Iterable[tuple[int, bytes, bool]],
-        bridge: Bridge,
+        bridge: Link,
         progress: Callable[[int], None] = lambda t_ns: None,
     ) -> None:
         self.comparison = Comparison()

@@ -1,4 +1,4 @@
-"""What the bridge counts, for people, logs and comparisons.
+"""What a link counts, for people, logs and comparisons.
 
 Rule: counters only grow; nothing that arrives goes uncounted.
 """
@@ -10,18 +10,18 @@ from dataclasses import dataclass, field
 
 @dataclass
 class Counters:
-    """What the bridge has seen and done, since it was made."""
+    """What a link has seen and done, since it was made. What its protocol does not have stays 0."""
 
     bytes: int = 0
     frames: int = 0  # intact
-    skipped_bytes: int = 0  # before the first delimiter after opening, or beyond the longest frame
+    skipped_bytes: int = 0  # before the first delimiter after opening, or past the length of the longest frame
     readings: int = 0  # delivered
     lost_readings: int = 0  # the sum of all gaps
     gaps: int = 0
     early_readings: int = 0  # arrived before a handshake was complete; not decoded
     faults: dict[str, int] = field(default_factory=dict)  # by status
     hellos: int = 0  # handshakes completed
-    resyncs: int = 0  # times the bridge doubted what it heard and asked HELLO again
+    resyncs: int = 0  # times the link doubted what came and asked the robot again who it is
     resets: int = 0
     reconnects: int = 0
     bytes_sent: int = 0

@@ -1,8 +1,8 @@
-"""Ports: where chunks come from and bytes go to. A real serial device here; recording and simulated robot elsewhere.
+"""A serial device as a port: a board's UART, its USB, or a pseudo-terminal.
 
-Rule: the port is the only source of time. It waits once per chunk, reads all there is, and never raises after it has
-been opened once: a port that goes away is a "lost" chunk, and it is opened again under its stable name when it comes
-back. Never flushes while closing, never queues more than the rest of one write.
+Rule: it waits once per chunk, reads all there is, and never raises after it has been opened once: a port that goes
+away is a "lost" chunk, and it is opened again under its stable name when it comes back. Never flushes while closing,
+never queues more than the rest of one write.
 """
 
 from __future__ import annotations
@@ -12,22 +12,18 @@ import errno
 import os
 import select
 import termios
-import threading
 import time
 from collections.abc import Iterator
-from typing import Any, Literal, Protocol
+from typing import Literal
 
 import serial
 import serial.tools.list_ports
 
 from firmware_bridge.errors import PortError, PortMissing
-from firmware_bridge.histogram import Histogram
-from firmware_bridge.messages import Chunk
 from firmware_bridge.ports import serial_names
+from firmware_bridge.ports.port import SILENCE_MS, PortStats
+from firmware_bridge.values import Chunk
 
-__all__ = ["Chunk", "Pacer", "Port", "PortStats", "SerialPort"]
-
-SILENCE_MS = 20  # a chunk at least this often, with or without bytes
 READ_BYTES = 65536
 BACK_OFF_S = (0.2, 5.0)  # first and longest pause before a lost port is tried again
 DRAIN_S = 0.1  # how long closing waits for the last bytes (the STOP frame) to leave
@@ -37,94 +33,14 @@ _GOING = (errno.ENOENT, errno.ENXIO, errno.ENODEV, errno.EIO)  # plugged in or o
 Dtr = Literal["on", "off", "keep", "reset"]
 
 
-class PortStats:
-    """What a port has carried, and the latency from a chunk's arrival to the return of the write that answers it."""
-
-    def __init__(self) -> None:
-        self.chunks = 0  # with bytes
-        self.bytes_received = 0
-        self.writes = 0
-        self.bytes_written = 0
-        self.writes_dropped = 0  # link lost, or the device did not take the bytes
-        self.bytes_dropped = 0
-        self.latency = Histogram()
-
-    def received(self, size: int) -> None:
-        self.chunks += 1
-        self.bytes_received += size
-
-    def wrote(self, size: int, latency_ns: int | None) -> None:
-        """`latency_ns`: since the chunk that this write answers; None if the last chunk was silence."""
-        self.writes += 1
-        self.bytes_written += size
-        if latency_ns is not None:
-            self.latency.add(latency_ns)
-
-    def dropped(self, size: int) -> None:
-        self.writes_dropped += 1
-        self.bytes_dropped += size
-
-    def report(self) -> dict[str, Any]:
-        """All of it as JSON values; latencies in µs."""
-        counts = {key: value for key, value in vars(self).items() if key != "latency"}
-        return counts | {
-            "latency_count": self.latency.count,
-            "latency_p50_us": self.latency.percentile_ns(50) / 1000,
-            "latency_p99_us": self.latency.percentile_ns(99) / 1000,
-            "latency_max_us": self.latency.max_ns / 1000,
-        }
-
-
-class Port(Protocol):
-    """A robot, a recording or a simulated robot."""
-
-    @property
-    def stats(self) -> PortStats: ...
-
-    def chunks(self) -> Iterator[Chunk]:
-        """Chunks in the order of time, an empty one at least every 20 ms; ends after `stop` or with a recording."""
-
-    def write(self, data: bytes) -> bool:
-        """Send bytes; whether they were taken. Never raises or waits: what cannot be sent is dropped whole, counted."""
-
-    def write_last(self, data: bytes) -> bool:
-        """`write` of the last word (STOP), which goes before everything that is queued if there is no room for it."""
-
-    def stop(self) -> None:
-        """End `chunks()` soon. May be called from a signal handler or another thread."""
-
-    def close(self) -> None:
-        """Give the port back; may be called twice."""
-
-
-class Pacer:
-    """Holds recorded times back to `speed` times the speed of life; None: does not wait."""
-
-    def __init__(self, speed: float | None, stopped: threading.Event) -> None:
-        self._speed = speed
-        self._stopped = stopped
-        self._start: tuple[int, int] | None = None  # recorded time, our time
-
-    def wait_for(self, t_ns: int) -> None:
-        """Return when it is `t_ns`' turn, or when stopped."""
-        if self._speed is None:
-            return
-        now_ns = time.monotonic_ns()
-        if self._start is None:
-            self._start = (t_ns, now_ns)
-        due_ns = self._start[1] + (t_ns - self._start[0]) / self._speed
-        if due_ns > now_ns:
-            self._stopped.wait((due_ns - now_ns) / 1e9)
-
-
 class SerialPort:
     """A serial device (or pseudo-terminal) by path, /dev/serial/by-id/…, or VID:PID[:SERIAL].
 
     `dtr` says what opening does to the DTR line: "on" asserts it (native USB boards send nothing without), "off" clears
     it, "keep" asserts it and leaves it so when closing, so that an Arduino is not reset by the next opening, "reset"
     pulses it, so that an Arduino starts afresh. Raises PortError if the port cannot be opened now; with `wait` a port
-    that is not there is waited for, and only that: one in use, or not to be opened by you, is an error all the same.
-    While a port is waited for, a "lost" chunk says why, once per reason.
+    that is not there is waited for, and only that: one that is in use, or that you may not open, is still an error.
+    While a port is waited for, a "lost" chunk gives the reason, once for each reason.
     """
 
     def __init__(
@@ -146,14 +62,14 @@ class SerialPort:
         self._serial: serial.Serial | None = None
         self._fd = -1
         self._rest = b""  # what the device has not yet taken of the last write
-        self._last = b""  # the last word
+        self._last = b""  # the last bytes (STOP)
         self._last_taken = True  # there is none, or the system has it
         self._broken = ""  # why the link was found lost by a write
         self._arrived_ns: int | None = None  # of the last chunk, if it held bytes
         self._stopping = False
         self._what = ""
-        self._why = ""  # the reason for not being open; it is told in a chunk where it is a new one
-        self._untold = False
+        self._why = ""  # why the port is not open; a chunk carries it when it is a new one
+        self._unreported = False
         self._missing = True  # whether that reason is that there is no such port
         serial_names.check(name)
         self._wake_read, self._wake_write = os.pipe()
@@ -167,7 +83,7 @@ class SerialPort:
                 self.close()
                 raise
             self._why = str(error)
-            self._untold = True
+            self._unreported = True
 
     def chunks(self) -> Iterator[Chunk]:
         """See `Port.chunks`. The first chunk is "opened" (later, if the port was waited for)."""
@@ -225,7 +141,7 @@ class SerialPort:
         return True
 
     def write_last(self, data: bytes) -> bool:
-        """See `Port.write_last`. What is in the way is older than a STOP, so nobody wants it any more; and a device
+        """See `Port.write_last`. What is in the way is older than a STOP, so it has no use any more; and a device
         that does not read, or a slow line, must not keep the robot driving until its own timeout."""
         self._last = data
         self._last_taken = (self.write(data) and not self._rest) or self._make_room()
@@ -234,7 +150,7 @@ class SerialPort:
     def stop(self) -> None:
         """See `Port.stop`."""
         self._stopping = True
-        with contextlib.suppress(OSError):  # a full pipe wakes as well; a closed one has nobody to wake
+        with contextlib.suppress(OSError):  # a full pipe wakes as well; a closed one wakes nothing
             os.write(self._wake_write, b"\0")
 
     def close(self) -> None:
@@ -264,7 +180,7 @@ class SerialPort:
         return True
 
     def _make_room(self) -> bool:
-        """Discard what is queued and unsent, end the frame that this cuts with a delimiter, and write the last word."""
+        """Discard what is queued and unsent, end the frame that this cuts (0x00), and write the last bytes."""
         if self._serial is None:
             return False
         data = b"\0" + self._last
@@ -317,12 +233,12 @@ class SerialPort:
             yield Chunk(self._now_ns())
 
     def _try_again(self) -> Iterator[Chunk]:
-        """ "opened", or "lost" with a reason that has not been told yet."""
+        """ "opened", or "lost" with a reason that no chunk has carried yet."""
         try:
             self._open()
         except PortError as error:
-            if str(error) != self._why or self._untold:
-                self._why, self._untold = str(error), False
+            if str(error) != self._why or self._unreported:
+                self._why, self._unreported = str(error), False
                 self._missing = isinstance(error, PortMissing)
                 yield Chunk(self._now_ns(), self._why.encode(), "lost")
         else:

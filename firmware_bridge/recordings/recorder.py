@@ -1,37 +1,39 @@
-"""Writing a recording: every byte received and sent, with its time, and what it meant, as MCAP.
+"""Writing a recording: every byte received and sent, with its time, and what it meant.
 
 Rule: recording never delays and never stops the robot. The path's side is one append to a bounded queue; a thread
-encodes and writes. What does not fit is dropped, counted and said in the file; a full disk ends the recording
+encodes and writes. What does not fit is dropped, counted and noted in the file; a full disk ends the recording
 (`failed`), not the run. What is written is readable after `kill -9`, all but the last second.
 """
 
 from __future__ import annotations
 
-import contextlib
 import json
 import math
 import threading
 from collections import deque
 from collections.abc import Callable, Mapping
-from dataclasses import fields
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
-from mcap.writer import CompressionType, Writer
-
-from firmware_bridge.errors import RecordingError
+from firmware_bridge.events import DeviceStatus, Event, Hello, Reading
 from firmware_bridge.formats import Format
-from firmware_bridge.messages import Chunk, DeviceStatus, Event, Fault, Gap, Hello, Lost, Opened, Reading, Reset, Silent
-
-RECEIVED = "/wire/received"  # raw bytes; an empty message is silence
-LINK = "/wire/link"  # JSON: the port's link was opened or lost
-SENT = "/wire/sent"  # raw bytes
-UNSENT = "/wire/dropped"  # raw bytes that the port did not take: they never left the host
-READINGS = "/readings/"  # + format
-EVENTS = "/link"  # JSON: handshakes, gaps, faults, resets …
-DEVICE = "/device"  # JSON: the device's own counters
-METADATA, SUMMARY = "recording", "summary"  # names of the metadata records at the file's beginning and end
-WIRE_ENCODING = "firmware-bridge"  # of the raw channels; PROTOCOL.md says what the bytes are
+from firmware_bridge.recordings.contents import (
+    DEVICE,
+    DROPPED,
+    EVENT_SCHEMA,
+    EVENTS,
+    LINK,
+    READINGS,
+    RECEIVED,
+    SENT,
+    UNSENT,
+    event_object,
+    json_bytes,
+    link_object,
+    schema_of,
+)
+from firmware_bridge.recordings.mcap_file import McapWriter
+from firmware_bridge.values import Chunk
 
 QUEUE_ITEMS = 100_000  # 4 s of 5 kHz with all channels, some 30 MB
 DRAIN_S = 0.05
@@ -59,9 +61,8 @@ class Recorder:
         queue_items: int = QUEUE_ITEMS,
     ) -> None:
         self.path = Path(path)
-        self._refused = (
-            0  # items left out, counted by the path's side; the other by the thread, so neither needs a lock
-        )
+        # Items left out: the first is counted by the path's side, the second by the thread, so neither needs a lock.
+        self._refused = 0
         self._unwritten = 0
         self.failed = ""  # why nothing more is written
         self.odd = ""  # the first item that could not be encoded, and was left out
@@ -71,29 +72,10 @@ class Recorder:
         self._closing = False
         self._breath = threading.Event()  # never set: a pause without a clock
         self._wake = threading.Event()  # the thread has something to do before its time
-        self._told = 0  # drops that the file already tells
+        self._noted = 0  # items left out, as far as the file says so
         self._time_ns = 0  # of the last item written
-        self._channels: dict[tuple[str, ...], int] = {}
         self._formats: dict[str, tuple[int, Format, str]] = {}  # reading → channel, format, JSON template
-        try:
-            self._file: BinaryIO = self.path.open("xb")
-        except FileExistsError:
-            raise RecordingError(
-                f"{path} exists already; a recording never overwrites a file. Name another one."
-            ) from None
-        except OSError as error:
-            raise RecordingError(f"{path} cannot be written: {error.strerror}.") from error
-        self._writer = Writer(self._file, compression=CompressionType.LZ4)
-        try:
-            self._writer.start(profile="", library="edge-lstm firmware_bridge")
-            self._writer.add_metadata(METADATA, dict(metadata or {}))
-            for name, data in (attachments or {}).items():
-                self._writer.add_attachment(0, 0, name, "application/octet-stream", data)
-            self._writer.flush()  # type: ignore[no-untyped-call]
-        except OSError as error:
-            with contextlib.suppress(OSError):
-                self._file.close()
-            raise RecordingError(f"{path} cannot be written: {error.strerror}.") from error
+        self._file = McapWriter(self.path, metadata or {}, attachments or {})
         self._thread = threading.Thread(target=self._run, name="recorder", daemon=True)
         self._thread.start()
 
@@ -105,7 +87,7 @@ class Recorder:
     # ------------------------------------------------------------------------------------------ the path's side
 
     def received(self, chunk: Chunk) -> None:
-        """A chunk, before the bridge sees it."""
+        """A chunk, before the link sees it."""
         self._put(self._write_chunk, chunk)
 
     def sent(self, t_ns: int, data: bytes) -> None:
@@ -119,7 +101,7 @@ class Recorder:
             self._put(self._write_unsent, t_ns, data)
 
     def event(self, event: Event) -> None:
-        """What the bridge made of a chunk."""
+        """What the link made of a chunk."""
         self._put(self._write_event, event)
 
     def values(self, topic: str, t_ns: int, values: Mapping[str, float]) -> None:
@@ -127,8 +109,8 @@ class Recorder:
         self._put(self._write_values, topic, t_ns, dict(values))
 
     def close(self) -> None:
-        """Write what is queued and the file's index; waits `CLOSE_S` at most, then `failed` says so. May be called
-        twice."""
+        """Write what is queued and the file's index. Waits `CLOSE_S` at most; `failed` is set if that was too short.
+        May be called twice."""
         self._closing = True
         self._wake.set()
         self._thread.join(CLOSE_S)
@@ -160,18 +142,15 @@ class Recorder:
                 self._drain()
                 drains += 1
                 if drains % FLUSH_EVERY == 0:
-                    self._writer.flush()  # type: ignore[no-untyped-call]
+                    self._file.flush()
             self._drain()
-            self._writer.add_metadata(SUMMARY, {"dropped": str(self.dropped)})
-            self._writer.finish()  # type: ignore[no-untyped-call]
-            self._file.close()
+            self._file.finish({DROPPED: str(self.dropped)})
         except Exception as error:  # a full disk, most of all; the robot goes on, the reason is shown
             reason = error.strerror if isinstance(error, OSError) else repr(error)
             self.failed = f"{self.path} could not be written any further: {reason}."
             self._unwritten += len(self._queue)
             self._queue.clear()
-            with contextlib.suppress(OSError):
-                self._file.close()
+            self._file.abandon()
 
     def _drain(self) -> None:
         for turn in range(len(self._queue)):
@@ -186,45 +165,45 @@ class Recorder:
             self._queue.popleft()
             if turn % BATCH == BATCH - 1 and not self._closing:
                 self._breath.wait(BREATH_S)
-        if self.dropped != self._told:
-            self._told = self.dropped
+        if self.dropped != self._noted:
+            self._noted = self.dropped
             why = self.odd or "the writer was too slow"
-            text = f"{self._told} items are missing from this recording so far: {why}."
-            self._write_link({"event": "dropped", "count": self._told, "text": text}, self._time_ns)
+            text = f"{self._noted} items are missing from this recording so far: {why}."
+            self._write_link({"event": "dropped", "count": self._noted, "text": text}, self._time_ns)
 
     def _write_chunk(self, chunk: Chunk) -> None:
         self._time_ns = chunk.t_ns
         if chunk.link == "data":
-            self._add(self._raw_channel(RECEIVED), chunk.t_ns, chunk.data)
+            self._file.add(self._file.raw_channel(RECEIVED), chunk.t_ns, chunk.data)
         else:
-            tree = {"link": chunk.link, "description": chunk.data.decode(errors="surrogateescape")}
-            self._add(self._json_channel(LINK, _object(tree)), chunk.t_ns, _json(tree))
+            tree = link_object(chunk)
+            self._file.add(self._file.json_channel(LINK, schema_of(tree)), chunk.t_ns, json_bytes(tree))
 
     def _write_sent(self, t_ns: int, data: bytes) -> None:
-        self._add(self._raw_channel(SENT), t_ns, data)
+        self._file.add(self._file.raw_channel(SENT), t_ns, data)
 
     def _write_unsent(self, t_ns: int, data: bytes) -> None:
-        self._add(self._raw_channel(UNSENT), t_ns, data)
+        self._file.add(self._file.raw_channel(UNSENT), t_ns, data)
 
     def _write_values(self, topic: str, t_ns: int, values: dict[str, Any]) -> None:
         numbers = {key: float(value) for key, value in values.items()}
         tree = {key: value if math.isfinite(value) else None for key, value in numbers.items()}
-        self._add(self._json_channel(topic, _object(numbers)), t_ns, _json(tree))
+        self._file.add(self._file.json_channel(topic, schema_of(numbers)), t_ns, json_bytes(tree))
 
     def _write_event(self, event: Event) -> None:
         if isinstance(event, Reading):
             self._write_reading(event)
             return
-        tree = _event_tree(event)
+        tree = event_object(event)
         if isinstance(event, DeviceStatus):
-            self._add(self._json_channel(DEVICE, _object(tree)), event.t_ns, _json(tree))
+            self._file.add(self._file.json_channel(DEVICE, schema_of(tree)), event.t_ns, json_bytes(tree))
             return
         if isinstance(event, Hello):
             self._declare(event)
         self._write_link(tree, event.t_ns)
 
     def _write_link(self, tree: dict[str, Any], t_ns: int) -> None:
-        self._add(self._json_channel(EVENTS, _EVENT_SCHEMA), t_ns, _json(tree))
+        self._file.add(self._file.json_channel(EVENTS, EVENT_SCHEMA), t_ns, json_bytes(tree))
 
     def _write_reading(self, event: Reading) -> None:
         if event.format not in self._formats:  # the Hello before it was dropped
@@ -236,78 +215,18 @@ class Recorder:
         else:  # JSON has no NaN
             values = [value if math.isfinite(value) else None for value in event.values]
             tree = dict(zip([field.name for field in item.fields], values, strict=True))
-            data = _json({"_seq": event.seq, "_t_device_us": event.t_device_us} | tree)
-        self._add(channel, event.t_ns, data)
+            data = json_bytes({"_seq": event.seq, "_t_device_us": event.t_device_us} | tree)
+        self._file.add(channel, event.t_ns, data)
 
     def _declare(self, event: Hello) -> None:
         """The channels of the readings that are going to come."""
         self._formats = {}
         for item in event.dictionary.readings:
             names = ["_seq", "_t_device_us", *(field.name for field in item.fields)]
-            schema = _object(dict.fromkeys(names, 0.0))
+            schema = schema_of(dict.fromkeys(names, 0.0))
             for field in item.fields:
                 if field.unit:
                     schema["properties"][field.name]["description"] = f"in {field.unit}"
             keys = [json.dumps(name).replace("%", "%%") for name in names]
             template = "{" + ",".join(f"{key}:{'%d' if at < 2 else '%r'}" for at, key in enumerate(keys)) + "}"
-            self._formats[item.name] = (self._json_channel(READINGS + item.name, schema), item, template)
-
-    def _raw_channel(self, topic: str) -> int:
-        key = (topic,)
-        if key not in self._channels:
-            self._channels[key] = self._writer.register_channel(topic, WIRE_ENCODING, 0)
-        return self._channels[key]
-
-    def _json_channel(self, topic: str, schema: dict[str, Any]) -> int:
-        """The channel of a topic; one that gets other properties becomes another channel of the same topic."""
-        key = (topic, *schema["properties"])
-        if key not in self._channels:
-            schema_id = self._writer.register_schema(topic.strip("/").replace("/", "."), "jsonschema", _json(schema))
-            self._channels[key] = self._writer.register_channel(topic, "json", schema_id)
-        return self._channels[key]
-
-    def _add(self, channel: int, t_ns: int, data: bytes) -> None:
-        if not 0 <= t_ns < 1 << 64:  # before a byte of it is in the block
-            raise ValueError(f"the time {t_ns} ns is outside 64 bits")
-        self._writer.add_message(channel, log_time=t_ns, data=data, publish_time=t_ns)
-
-
-def _event_tree(event: Event) -> dict[str, Any]:
-    """An event as JSON values; "text" says it in a sentence, for the log panels of viewers."""
-    tree = {item.name: getattr(event, item.name) for item in fields(event) if item.name != "t_ns"}
-    if isinstance(event, Hello):
-        tree["dictionary"] = event.dictionary.json.decode()
-        text = f"{event.device} {event.version} answered, boot {event.boot_id:08x}."
-    elif isinstance(event, Gap):
-        text = f"{event.count} readings of {event.format} are missing, from number {event.first_seq} on."
-    elif isinstance(event, Fault):
-        tree["data"] = event.data.hex()
-        text = f"Bytes of no use ({event.status}). {event.detail}".rstrip()
-    elif isinstance(event, Reset):
-        text = f"The board has started again, boot {event.boot_id:08x}."
-    elif isinstance(event, Opened):
-        text = f"Opened {event.what}."
-    elif isinstance(event, Lost):
-        text = f"Lost the link: {event.why}."
-    elif isinstance(event, Silent):
-        text = "Nothing intact arrives any more."
-    else:
-        return tree
-    return {"event": type(event).__name__.lower(), "text": text, **tree}
-
-
-def _object(tree: Mapping[str, Any]) -> dict[str, Any]:
-    """The JSON schema of one flat object."""
-    kinds = {key: {"type": "string" if isinstance(value, str) else "number"} for key, value in tree.items()}
-    return {"type": "object", "properties": kinds}
-
-
-_EVENT_SCHEMA = _object(
-    dict.fromkeys(("event", "text", "format", "status", "detail", "data", "device", "version"), "")
-    | dict.fromkeys(("what", "why", "dictionary"), "")
-    | dict.fromkeys(("first_seq", "count", "boot_id"), 0)
-)
-
-
-def _json(tree: Mapping[str, Any]) -> bytes:
-    return json.dumps(tree, separators=(",", ":"), allow_nan=False).encode()
+            self._formats[item.name] = (self._file.json_channel(READINGS + item.name, schema), item, template)

@@ -176,7 +176,7 @@ class LinkEvent(NamedTuple):
 
 @dataclass
 class Faults:
-    """All faults of one run: `to_host` and `to_device` damage bytes, `due` tells what happens to the link."""
+    """All faults of one run: `to_host` and `to_device` damage bytes, `due` gives what happens to the link."""
 
     seed: int = 0
     rates: Rates = field(default_factory=Rates)
@@ -192,7 +192,7 @@ class Faults:
         self._next = {kind: self._draw(kind) for kind in LINK_FAULTS}
 
     def due(self, t_us: int) -> list[LinkEvent]:
-        """The faults of the link that begin up to device time t_us and were not told yet, earliest first."""
+        """The faults of the link that begin up to device time t_us and were not given yet, earliest first."""
         events = []
         for kind in LINK_FAULTS:
             while self._next[kind] <= t_us:

@@ -2,7 +2,7 @@
 
 Rule: everything is drawn from the seed alone, in an order that neither the reading rate nor any action changes: two
 robots of one seed meet the same floor, the same wishes and the same disturbances at the same times.
-Must never: look at the truth; the controller sees only what its own sensors tell.
+Must never: look at the truth; the controller sees only what its own sensors measure.
 """
 
 from __future__ import annotations
@@ -169,7 +169,7 @@ class Disturbances:
         elif kind == "tow":
             vehicle.pull = 1.0 + 9.0 * strength
         elif kind == "bump":
-            going = min(1.0, abs(vehicle.velocity))  # m/s: nobody feels a bump standing still
+            going = min(1.0, abs(vehicle.velocity))  # m/s: a bump does nothing to a vehicle that stands still
             vehicle.bump_acceleration = going * (4.0 + 16.0 * strength)
             vehicle.bump_force = going * (4.0 + 20.0 * side)
         else:

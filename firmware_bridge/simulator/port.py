@@ -9,13 +9,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from firmware_bridge.messages import Chunk
-from firmware_bridge.ports.serial_port import PortStats
+from firmware_bridge.ports.port import SILENCE_MS, PortStats
 from firmware_bridge.simulator.faults import Faults
 from firmware_bridge.simulator.robot import Robot
+from firmware_bridge.values import Chunk
 
 START_NS = 1_700_000_000_000_000_000  # an arbitrary date, always the same
-SILENCE_US = 20_000  # a port speaks at least this often
+SILENCE_US = 1000 * SILENCE_MS
 
 
 class SimulatedPort:
@@ -34,19 +34,19 @@ class SimulatedPort:
         """Chunks until the time is up, as a serial port would give them."""
         robot = self.robot
         yield Chunk(self._t_ns(), f"simulated robot, seed {robot.seed}".encode(), "opened")
-        gone, spoke_us = False, robot.now_us
+        gone, sent_us = False, robot.now_us
         while self._open and (self._end_us is None or robot.now_us < self._end_us):
             step = min(max(robot.next_us - robot.now_us, 1_000), 10_000)
             data = b"".join(self._answers) + robot.advance(step)
             self._answers.clear()
             passed = self._pass_on(data)
             if gone and robot.now_us >= self._gone_us:
-                gone, spoke_us = False, robot.now_us
+                gone, sent_us = False, robot.now_us
                 self.faults.to_host.reopen()
                 self.faults.to_device.reopen()
                 yield Chunk(self._t_ns(), f"simulated robot, seed {robot.seed}".encode(), "opened")
-            elif passed or robot.now_us - spoke_us >= SILENCE_US:
-                spoke_us = robot.now_us
+            elif passed or robot.now_us - sent_us >= SILENCE_US:
+                sent_us = robot.now_us
                 if passed:
                     self.stats.received(len(passed))
                 yield Chunk(self._t_ns(), passed)

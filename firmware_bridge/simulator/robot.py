@@ -1,7 +1,7 @@
 """The simulated robot as its host sees it: bytes in, bytes out, in the protocol of PROTOCOL.md. The truth stays behind.
 
 Rule: a deterministic function of the seed, the rate, the bytes received and the device times they came at. Motors are
-off (torque limit 0) until a host has started the board and sent an action, and again when the host says stop or falls
+off (torque limit 0) until a host has started the board and sent an action, and again when the host sends STOP or falls
 silent.
 Must never: look at a clock, touch a port, or put the truth on the wire.
 """
@@ -12,9 +12,10 @@ from collections.abc import Callable
 from random import Random
 
 from firmware_bridge.dictionary import Dictionary, Field, Format
+from firmware_bridge.events import SafeOutput
 from firmware_bridge.links.own.device import Device
-from firmware_bridge.messages import Action, SafeOutput
 from firmware_bridge.simulator.drive import Drive, Truth
+from firmware_bridge.values import Action
 
 READING, ACTION = "imu_wheels", "motor_limits"
 READING_FIELDS: tuple[tuple[str, str], ...] = (
@@ -81,13 +82,13 @@ class Robot:
 
     @property
     def booting(self) -> bool:
-        """After a reset the board is deaf and dumb for a while; the robot rolls on."""
+        """After a reset the board neither receives nor sends for a while; the robot rolls on."""
         return self.now_us < self._boot_us
 
     def receive(self, data: bytes) -> None:
         """Bytes from the host, arrived now."""
         if not self.booting:
-            self._obey(self.device.receive(self.now_us - self._boot_us, data))
+            self._apply(self.device.receive(self.now_us - self._boot_us, data))
 
     def outgoing(self) -> bytes:
         """Answers that wait to be sent; `advance` takes them along as well."""
@@ -103,7 +104,7 @@ class Robot:
             t_device_us = self.now_us - self._boot_us
             # Only at times of its own does the board act, so it does not matter how the caller cuts time.
             if not self.booting and self.now_us in (due, tick):
-                self._obey(self.device.tick(t_device_us))
+                self._apply(self.device.tick(t_device_us))
                 sent.append(self.device.outgoing())
             if self.now_us == due:
                 values = self.drive.advance()
@@ -114,16 +115,16 @@ class Robot:
         return b"".join(sent)
 
     def reset(self) -> None:
-        """The board starts again with a new boot id; what it had to say is lost, its motors are off."""
+        """The board starts again with a new boot id; what it had not yet sent is lost, its motors are off."""
         self.resets += 1
         self._boot_us = self.now_us + BOOT_US
         self.device = self._boot()
 
     def dropped(self, frames: int) -> None:
-        """The port tells that so many frames did not fit into its buffer."""
+        """The port reports how many frames did not fit into its buffer."""
         self.device.counters.dropped_readings += frames
 
-    def _obey(self, effects: list[Action | SafeOutput] | list[SafeOutput]) -> None:
+    def _apply(self, effects: list[Action | SafeOutput] | list[SafeOutput]) -> None:
         for effect in effects:
             for action in effect.actions if isinstance(effect, SafeOutput) else (effect,):
                 if action.format == ACTION:

@@ -22,8 +22,10 @@ from edge_lstm.logs.stamps import stamp_ns
 from edge_lstm.robot.config import toml_key
 from edge_lstm.robot.replay import Comparison
 from firmware_bridge.errors import PortError, PortMissing
-from firmware_bridge.ports.serial_port import SerialPort, serial_names
-from firmware_bridge.recordings.reader import Recorder, RecordingPort
+from firmware_bridge.ports import serial_names
+from firmware_bridge.ports.serial_port import SerialPort
+from firmware_bridge.recordings.port import RecordingPort
+from firmware_bridge.recordings.recorder import Recorder
 from firmware_bridge.simulator.port import SimulatedPort
 from firmware_bridge.simulator.robot import Robot
 from tests.support import small_robot

@@ -16,7 +16,7 @@ from edge_lstm.robot.config import load_config
 from edge_lstm.robot.controller import Controller
 from edge_lstm.robot.loop import run
 from firmware_bridge.links.own.bridge import Bridge
-from firmware_bridge.recordings.reader import Recorder
+from firmware_bridge.recordings.recorder import Recorder
 from firmware_bridge.simulator.port import SimulatedPort
 from firmware_bridge.simulator.robot import Robot
 from tests.cli.test_live import simulated

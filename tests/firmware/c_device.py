@@ -12,9 +12,10 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from firmware_bridge.dictionary import Dictionary
+from firmware_bridge.events import SafeOutput
 from firmware_bridge.links.own.bodies import STATES
 from firmware_bridge.links.own.device import DeviceCounters
-from firmware_bridge.messages import Action, SafeOutput
+from firmware_bridge.values import Action
 from tests.firmware.toolchain import HERE, SOURCES, compile_c
 
 WHY = ("obeyed", "power on", "stopped", "silent")

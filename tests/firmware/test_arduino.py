@@ -5,8 +5,9 @@ from __future__ import annotations
 import ctypes
 from pathlib import Path
 
+from firmware_bridge.events import Reading
 from firmware_bridge.links.own.bridge import Bridge
-from firmware_bridge.messages import Action, Chunk, Reading
+from firmware_bridge.values import Action, Chunk
 from tests.firmware.toolchain import HERE, SOURCES, need, run
 
 STUB = HERE / "arduino"

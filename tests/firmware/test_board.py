@@ -15,12 +15,13 @@ from edge_lstm.core.model import Channel, Model, channels_for
 from edge_lstm.core.storage import save
 from edge_lstm.firmware.export import fingerprint, vector_outputs
 from firmware_bridge.dictionary import Dictionary
+from firmware_bridge.events import DeviceStatus, Event, Hello, Reading, Reset
 from firmware_bridge.links.own import framing
 from firmware_bridge.links.own.bridge import Bridge
 from firmware_bridge.links.own.framing import Deframer, Frame
-from firmware_bridge.messages import Action, DeviceStatus, Event, Hello, Reading, Reset
 from firmware_bridge.ports.serial_port import SerialPort
 from firmware_bridge.simulator.robot import READING_FIELDS, robot_dictionary
+from firmware_bridge.values import Action
 from tests.firmware.models import models
 from tests.firmware.toolchain import need
 from tests.support import small_robot

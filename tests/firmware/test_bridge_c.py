@@ -11,11 +11,12 @@ import numpy as np
 import pytest
 
 from firmware_bridge.dictionary import Dictionary, Field, Format
+from firmware_bridge.events import Hello, SafeOutput
 from firmware_bridge.links.own import bodies, framing
 from firmware_bridge.links.own.bridge import Bridge
 from firmware_bridge.links.own.device import Device
 from firmware_bridge.links.own.framing import Frame
-from firmware_bridge.messages import Chunk, Hello, SafeOutput
+from firmware_bridge.values import Chunk
 from tests.firmware.c_device import DROPPED, NO_NUMBER, NO_SUCH, NOT_ASKED, QUEUED, CDevice
 from tests.firmware.wire import CSession, damaged, most_wrong
 from tests.support.robots import BUTTON, LIMITS, ROBOT, WHEELS, of

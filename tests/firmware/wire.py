@@ -9,8 +9,9 @@ from __future__ import annotations
 from random import Random
 from typing import Any
 
+from firmware_bridge.events import Event, Reading
 from firmware_bridge.links.own.bridge import Bridge
-from firmware_bridge.messages import Action, Chunk, Event, Reading
+from firmware_bridge.values import Action, Chunk
 from tests.firmware.c_device import CDevice
 
 MS = 1_000_000  # ns

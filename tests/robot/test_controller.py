@@ -16,8 +16,9 @@ from edge_lstm.errors import ConfigError
 from edge_lstm.robot.config import parse_config
 from edge_lstm.robot.controller import Controller
 from firmware_bridge.dictionary import Dictionary
-from firmware_bridge.messages import Action, Gap, Hello, Reading, Reset
+from firmware_bridge.events import Gap, Hello, Reading, Reset
 from firmware_bridge.simulator.robot import READING_FIELDS, robot_dictionary
+from firmware_bridge.values import Action
 from tests.support import small_robot
 
 NAMES = [name for name, _ in READING_FIELDS]

@@ -13,11 +13,12 @@ from edge_lstm.errors import ConfigError
 from edge_lstm.robot.config import parse_config
 from edge_lstm.robot.controller import Controller
 from edge_lstm.robot.loop import run, steady
+from firmware_bridge.events import Event, Gap, Reading
 from firmware_bridge.links.own.bridge import Bridge
-from firmware_bridge.messages import Chunk, Event, Gap, Reading
 from firmware_bridge.simulator.faults import Faults, Rates
 from firmware_bridge.simulator.port import SimulatedPort
 from firmware_bridge.simulator.robot import Robot
+from firmware_bridge.values import Chunk
 from tests.support import small_robot
 
 

@@ -20,7 +20,8 @@ from edge_lstm.robot.loop import run
 from edge_lstm.robot.replay import Rows, RowTexts, differing_bits, replay
 from edge_lstm.streams.missing import Filler
 from firmware_bridge.links.own.bridge import Bridge
-from firmware_bridge.recordings.reader import Recorder, RecordingPort
+from firmware_bridge.recordings.port import RecordingPort
+from firmware_bridge.recordings.recorder import Recorder
 from firmware_bridge.simulator.faults import Faults, Rates
 from firmware_bridge.simulator.port import SimulatedPort
 from firmware_bridge.simulator.robot import Robot

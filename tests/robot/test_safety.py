@@ -24,11 +24,14 @@ from edge_lstm.robot.controller import Controller
 from edge_lstm.robot.loop import Summary, run
 from edge_lstm.robot.replay import replay
 from firmware_bridge.dictionary import Dictionary, Field, Format
+from firmware_bridge.events import Hello, Reading
 from firmware_bridge.links.own.bridge import Bridge
 from firmware_bridge.links.own.device import Device
-from firmware_bridge.messages import Action, Chunk, Hello, Reading
-from firmware_bridge.ports.serial_port import PortStats
-from firmware_bridge.recordings.reader import Recorder, RecordingPort, open_recording
+from firmware_bridge.ports.port import PortStats
+from firmware_bridge.recordings.port import RecordingPort
+from firmware_bridge.recordings.reader import open_recording
+from firmware_bridge.recordings.recorder import Recorder
+from firmware_bridge.values import Action, Chunk
 from tests.robot.test_loop import Notes
 from tests.support import small_robot
 

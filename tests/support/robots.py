@@ -6,9 +6,10 @@ from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 
 from firmware_bridge.dictionary import Dictionary, Field, Format
+from firmware_bridge.events import Event, Reading, SafeOutput
 from firmware_bridge.links.own.bridge import Bridge
 from firmware_bridge.links.own.device import Device
-from firmware_bridge.messages import Action, Chunk, Event, Reading, SafeOutput
+from firmware_bridge.values import Action, Chunk
 
 WHEELS = Format(
     "wheels",

@@ -7,6 +7,10 @@ from __future__ import annotations
 
 import struct
 
+from firmware_bridge.dictionary import Dictionary
+from firmware_bridge.errors import DictionaryError
+from firmware_bridge.links.own.framing import MAX_PAYLOAD
+
 HELLO = struct.Struct("<I8sHB")  # boot id, digest, length of the compressed dictionary, state
 STATUS = struct.Struct("<BI7I")  # state, boot id, seven counters in the order of `device.DeviceCounters`
 BLOCK = struct.Struct("<HH")  # DICTIONARY: offset, length of the whole compressed dictionary; then the bytes from there
@@ -16,3 +20,13 @@ START_RATE = struct.Struct("<BH")  # stream id, send every n-th reading (0: none
 
 STATES = ("idle", "running", "safe")
 IDLE, RUNNING, SAFE = 0, 1, 2
+
+
+def check_sizes(dictionary: Dictionary) -> None:
+    """Raises DictionaryError for a format that is longer than the payload of a frame."""
+    for item in dictionary.formats:
+        if item.size > MAX_PAYLOAD:
+            raise DictionaryError(
+                f"Format {item.name!r} is {item.size} bytes long; "
+                f"a message carries at most {MAX_PAYLOAD}. Split it in two."
+            )

@@ -1,11 +1,6 @@
-"""The host half of the link, sans-IO: chunks in, events out, bytes to send. PROTOCOL.md has its state table.
+"""The host's half of our own protocol, a `Link`: chunks in, events out, bytes to send. PROTOCOL.md has its states.
 
-Rule: everything is a function of the chunks and calls given, in their order; time is the chunks' time. So a recording
-replays to the same events and the same bytes. Nothing that arrives raises: it becomes an event and is counted.
-
-    for event in bridge.receive(chunk): …
-    write(bridge.send(chunk.t_ns, action))
-    write(bridge.outgoing())          # handshake and heartbeats, after every chunk, also an empty one
+Rule: that of every link (`links/link.py`): a function of the chunks and calls given, with no clock and no randomness.
 """
 
 from __future__ import annotations
@@ -16,15 +11,7 @@ from typing import Any, NamedTuple
 
 from firmware_bridge.dictionary import Dictionary, Format
 from firmware_bridge.errors import ActionError, DictionaryError
-from firmware_bridge.links.counters import Counters
-from firmware_bridge.links.own import bodies, framing
-from firmware_bridge.links.own.bodies import IDLE, STATES
-from firmware_bridge.links.own.clock import DeviceClock
-from firmware_bridge.links.own.framing import Deframer, Frame
-from firmware_bridge.links.own.sequence_numbers import BACKWARD, ReadingSequence
-from firmware_bridge.messages import (
-    Action,
-    Chunk,
+from firmware_bridge.events import (
     DeviceStatus,
     Event,
     Fault,
@@ -37,6 +24,13 @@ from firmware_bridge.messages import (
     Reset,
     Silent,
 )
+from firmware_bridge.links.counters import Counters
+from firmware_bridge.links.own import bodies, framing
+from firmware_bridge.links.own.bodies import IDLE, STATES
+from firmware_bridge.links.own.clock import DeviceClock
+from firmware_bridge.links.own.framing import Deframer, Frame
+from firmware_bridge.links.own.sequence_numbers import BACKWARD, ReadingSequence
+from firmware_bridge.values import Action, Chunk
 
 # The states, in the order of a handshake; from STARTING on readings are delivered.
 CLOSED, ASKING, DOWNLOADING, STARTING, RUNNING = range(5)
@@ -48,7 +42,7 @@ CLOCK_BACK_US = 1_000_000  # a HELLO older than the last frame by this much is a
 
 
 class _Stream(NamedTuple):
-    """What the bridge knows of one reading format."""
+    """What the bridge keeps of one reading format."""
 
     name: str
     size: int
@@ -60,8 +54,8 @@ class Bridge:
     """One link to one device. `every` asks for every n-th reading of a format only (0: none).
 
     Signs of life (HEARTBEAT, START again) stand for decisions: there are none while the link is silent (`silent_ns`
-    without an intact frame), nor once the last action is older than `action_ns`, or than what `send` was told if that
-    is longer. Then the device's own timeout makes it safe; it goes on sending readings, and the next action wakes it.
+    without an intact frame), nor once the last action is older than `action_ns`, or than its `hold_ns` if that is
+    longer. Then the device's own timeout makes it safe; it goes on sending readings, and the next action wakes it.
     """
 
     def __init__(
@@ -101,7 +95,7 @@ class Bridge:
         self._sent_ns = 0  # last action, heartbeat or start
         self._stale_ns: int | None = None  # when the device's present action becomes too old; None: it has none
         self._mute = False  # signs of life are being withheld
-        self._new_boot = False  # this boot began while we watched, so its numbers began with 0
+        self._new_boot = False  # this boot began while we were listening, so its numbers began with 0
         self._device_state = IDLE  # as the last HELLO said
         self._ask_ns = 0  # when the next request is due
         self._seq: dict[int, int] = {}
@@ -113,6 +107,11 @@ class Bridge:
     def state(self) -> str:
         """closed, asking, downloading, starting or running; stopped after `stop`."""
         return "stopped" if self._stopped else STATE_NAMES[self._state]
+
+    @property
+    def due_ns(self) -> int | None:
+        """None: requests and heartbeats go out with the chunks that come anyway."""
+        return None
 
     def report(self) -> dict[str, Any]:
         """All counters, the state and the clock as JSON values, for people and logs."""
@@ -258,7 +257,7 @@ class Bridge:
             self._settle(device_state)
 
     def _settle(self, device_state: int) -> None:
-        """What the device says about itself decides whether START has to be sent (again)."""
+        """The state that the device reports decides whether START has to be sent (again)."""
         wanted = STARTING if device_state == IDLE else RUNNING
         if device_state == IDLE:  # its outputs are safe, and it takes a START to change that
             self._stale_ns = None
@@ -277,6 +276,7 @@ class Bridge:
             return
         try:
             dictionary = Dictionary.from_compressed(bytes(self._blocks))
+            bodies.check_sizes(dictionary)
             if size != wanted_size or dictionary.digest != digest:
                 raise DictionaryError("The dictionary is not the one that HELLO announced (length or digest).")
         except DictionaryError as error:
@@ -340,7 +340,7 @@ class Bridge:
         self._enter(ASKING)
 
     def _ask_again(self) -> None:
-        """Something is odd: ask who is there, and go on meanwhile."""
+        """Something does not fit: ask the device who it is, and go on meanwhile."""
         if self._state >= STARTING and not self._doubt:
             self.counters.resyncs += 1
             self._doubt = True
@@ -355,7 +355,7 @@ class Bridge:
     def send(self, t_ns: int, action: Action, hold_ns: int = 0) -> bytes:
         """The bytes of an action; empty, and counted, while no handshake is complete, in silence, or after `stop`.
 
-        hold_ns: how long heartbeats may keep it alive, where actions come more seldom than every `action_ns`.
+        hold_ns: how long heartbeats may keep it alive, where actions come less often than every `action_ns`.
         Raises ActionError for an action that the device does not declare, or a value outside its declared range.
         """
         if self._state < STARTING or self._stopped or self._silent:
@@ -372,7 +372,7 @@ class Bridge:
         return self._frame(t_ns, framing.ACTION, item.id, payload)
 
     def outgoing(self) -> bytes:
-        """What the link itself has to say now, at the time of the last chunk: requests, START, heartbeats."""
+        """See `Link.outgoing`: requests, START, heartbeats."""
         now_ns = self._now_ns
         if now_ns is None or self._stopped or self._state == CLOSED:
             return b""

@@ -66,7 +66,7 @@ class DeviceClock:
         return ClockFit(last_us, round(left[1] + drift * (last_us - left[0]) * 1000), drift)
 
     def host_ns(self, t_device_us: int) -> int | None:
-        """The host's time at a device's time: when a message would arrive with no delay beyond the least."""
+        """The host's time at a device's time: when a message would arrive with the shortest delay seen."""
         line = self.fit()
         if line is None:
             return None

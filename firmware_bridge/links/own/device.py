@@ -12,10 +12,11 @@ from dataclasses import dataclass
 
 from firmware_bridge.dictionary import Dictionary
 from firmware_bridge.errors import DictionaryError
+from firmware_bridge.events import SafeOutput
 from firmware_bridge.links.own import bodies, framing
 from firmware_bridge.links.own.bodies import IDLE, RUNNING, SAFE, STATES
 from firmware_bridge.links.own.framing import Deframer, Frame
-from firmware_bridge.messages import Action, SafeOutput
+from firmware_bridge.values import Action
 
 BLOCK_BYTES = 200  # of dictionary per frame
 HELLO_EVERY_US = 1_000_000  # while idle
@@ -46,6 +47,7 @@ class Device:
             raise DictionaryError(
                 f"The compressed dictionary is {len(dictionary.compressed)} bytes; 65535 is the most."
             )
+        bodies.check_sizes(dictionary)
         self.dictionary = dictionary
         self.boot_id = boot_id
         self.heartbeat_timeout_us = heartbeat_timeout_us
@@ -181,7 +183,7 @@ class Device:
         return effects.append(Action(item.name, values))
 
     def _refuse(self, now_us: int) -> None:
-        """Count it, and let the host learn who we are: it may have missed our start."""
+        """Count it, and send HELLO: the host may have missed our start."""
         self.counters.refused += 1
         if self._hello_us is None or now_us - self._hello_us >= HELLO_ANSWER_US:
             self._send_hello(now_us)

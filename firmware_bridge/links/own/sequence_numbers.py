@@ -3,7 +3,7 @@
 Rule: every missing number between two readings is known: exactly, up to 65535 of them; in a longer silence the count is
 estimated, as the one of those that the number allows that fits the device's clock and the declared rate best (exact
 while that rate is right to a few percent; without a declared rate it is only known modulo 65536). Readings missing
-before the very first one are known where the board began while we watched (`begin`), else not at all.
+before the very first one are known if the board started while we were listening (`begin`), else they are not.
 A reading that is not newer than the last one is never let through.
 """
 
@@ -24,7 +24,7 @@ class ReadingSequence:
         self._last_us = 0
         self._settled = True
         self._rate_hz = rate_hz or 0.0
-        # After the time of so many readings, 16 bits of number no longer tell how many are missing. A quarter of
+        # After the time of so many readings, 16 bits of number no longer show how many are missing. A quarter of
         # the numbers, so that even a clock half as quick as declared is asked in time.
         self._wrap_us = 16384e6 / rate_hz if rate_hz else float("inf")
 
@@ -33,7 +33,7 @@ class ReadingSequence:
         self._expected = _FROM_ZERO
 
     def unsettle(self) -> None:
-        """The device has just said that it is the same boot: the next jump ahead is to be believed, however far."""
+        """The device has just confirmed that it is the same boot: the next jump ahead is accepted, however far."""
         self._settled = False
 
     def accept(self, seq: int, t_us: int) -> int:

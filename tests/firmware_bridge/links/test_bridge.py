@@ -14,6 +14,19 @@ from hypothesis import strategies as st
 
 from firmware_bridge.dictionary import Dictionary, Format
 from firmware_bridge.errors import ActionError, DictionaryError
+from firmware_bridge.events import (
+    DeviceStatus,
+    Event,
+    Fault,
+    Gap,
+    Hello,
+    Lost,
+    Opened,
+    Reading,
+    Reset,
+    SafeOutput,
+    Silent,
+)
 from firmware_bridge.links.own import bodies, framing
 from firmware_bridge.links.own.bridge import Bridge
 from firmware_bridge.links.own.device import Device
@@ -28,21 +41,7 @@ from firmware_bridge.links.own.framing import (
     Deframer,
     Frame,
 )
-from firmware_bridge.messages import (
-    Action,
-    Chunk,
-    DeviceStatus,
-    Event,
-    Fault,
-    Gap,
-    Hello,
-    Lost,
-    Opened,
-    Reading,
-    Reset,
-    SafeOutput,
-    Silent,
-)
+from firmware_bridge.values import Action, Chunk
 from tests.support.robots import BUTTON, LIMITS, MS, ROBOT, WHEELS, Session, of, values_of, without_time
 
 
@@ -183,6 +182,17 @@ def test_a_broken_dictionary_is_told_and_asked_for_again_after_a_second() -> Non
     assert "'speed_left' has type 'f16'" in faults[0].detail
     assert 2 <= len(faults) <= 5
     assert session.bridge.dictionary is None
+
+
+def test_a_format_longer_than_a_frame_is_a_broken_dictionary() -> None:
+    """A device that declares more than a frame carries: its dictionary is a fault that says which format it is."""
+    tree = json.loads(ROBOT.json)
+    tree["formats"][0]["fields"] = [{"name": f"x{k}", "type": "f64", "unit": ""} for k in range(31)]
+    session = Session(device=Device(replace(ROBOT, json=json.dumps(tree).encode()), 5))
+    session.run(900)
+    (fault,) = of(Fault, session.events)
+    assert fault.status == "dictionary"
+    assert fault.detail == "Format 'wheels' is 248 bytes long; a message carries at most 242. Split it in two."
 
 
 def test_a_dictionary_that_hello_did_not_announce_is_not_used() -> None:

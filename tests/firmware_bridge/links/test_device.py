@@ -9,7 +9,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from firmware_bridge.dictionary import Dictionary
 from firmware_bridge.errors import DictionaryError
+from firmware_bridge.events import SafeOutput
+from firmware_bridge.formats import Field, Format
 from firmware_bridge.links.own import bodies, framing
 from firmware_bridge.links.own.device import Device
 from firmware_bridge.links.own.framing import (
@@ -23,7 +26,7 @@ from firmware_bridge.links.own.framing import (
     Deframer,
     Frame,
 )
-from firmware_bridge.messages import Action, SafeOutput
+from firmware_bridge.values import Action
 from tests.support.robots import LIMITS, ROBOT
 
 BOOT = 0xB007
@@ -229,6 +232,9 @@ def test_mistakes_of_the_firmware_author_are_named() -> None:
     """A boot id of 0, an unknown reading, a wrong number of values: DictionaryError with a sentence."""
     with pytest.raises(DictionaryError, match="from 1 to 2"):
         Device(ROBOT, 0)
+    long = Format("long", 3, "reading", tuple(Field(f"x{k}", "f64", "") for k in range(31)))
+    with pytest.raises(DictionaryError, match=r"'long' is 248 bytes long; a message carries at most 242\. Split"):
+        Device(Dictionary((long,), "test robot", "1"), BOOT)
     device = running()
     with pytest.raises(DictionaryError, match="no format 'whels'"):
         device.reading(0, "whels", ())

@@ -9,14 +9,14 @@ from typing import get_args
 import pytest
 
 import firmware_bridge
-from firmware_bridge import messages
+from firmware_bridge import events
 from firmware_bridge.dictionary import Dictionary
 from firmware_bridge.formats import TYPES
 from firmware_bridge.links.own import bodies, bridge, device, framing
 from firmware_bridge.links.own.bridge import Bridge
 from firmware_bridge.links.own.device import Device
 from firmware_bridge.links.own.framing import Frame
-from firmware_bridge.ports import serial_port as ports
+from firmware_bridge.ports.port import SILENCE_MS
 
 FOLDER = Path(firmware_bridge.__file__).parent
 TEXT = (FOLDER / "PROTOCOL.md").read_text()
@@ -83,7 +83,7 @@ def test_payload_lengths(title: str, size: int) -> None:
 def test_every_fault_is_listed() -> None:
     """The table of faults has exactly the statuses that the code can give (the type checker sees to the rest)."""
     listed = set(re.findall(r"^\| `(\w+)` \|", TEXT.split("### Faults")[1], re.M))
-    assert listed == {status for part in get_args(messages.FaultStatus) for status in get_args(part)}
+    assert listed == {status for part in get_args(events.FaultStatus) for status in get_args(part)}
 
 
 def test_timings_and_limits() -> None:
@@ -100,7 +100,7 @@ def test_timings_and_limits() -> None:
     assert timings["HELLO as the answer to refused frames"].startswith(f"{device.HELLO_ANSWER_US // 1000} ms")
     pause = f"{bridge.BAD_DICTIONARY_PAUSE_NS // 1_000_000} ms"
     assert timings["wait before a bad dictionary is asked for again"] == pause
-    assert f"every\n{ports.SILENCE_MS} ms, an empty one" in TEXT
+    assert f"every\n{SILENCE_MS} ms, an empty one" in TEXT
     assert f"0 to {framing.MAX_PAYLOAD} bytes" in TEXT
     assert f"The longest frame is {framing.MAX_FRAME} bytes" in TEXT
     assert all(f"`{kind}`" in TEXT for kind in TYPES)

@@ -5,10 +5,11 @@ from __future__ import annotations
 import pytest
 
 from firmware_bridge.dictionary import Dictionary
+from firmware_bridge.events import Gap, Reading, SafeOutput, Silent
 from firmware_bridge.links.own.bridge import DICTIONARIES, Bridge
 from firmware_bridge.links.own.device import Device
 from firmware_bridge.links.own.framing import ACTION, HEARTBEAT, START, Deframer, Frame
-from firmware_bridge.messages import Action, Chunk, Gap, Reading, SafeOutput, Silent
+from firmware_bridge.values import Action, Chunk
 from tests.support.robots import LIMITS, MS, ROBOT, WHEELS, Session, of, values_of
 
 

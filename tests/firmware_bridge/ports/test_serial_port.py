@@ -15,9 +15,10 @@ import pytest
 
 from firmware_bridge.errors import PortError
 from firmware_bridge.links.own import framing
-from firmware_bridge.messages import Chunk
+from firmware_bridge.ports import serial_names
 from firmware_bridge.ports import serial_port as ports
-from firmware_bridge.ports.serial_port import Pacer, SerialPort, serial_names
+from firmware_bridge.ports.serial_port import SerialPort
+from firmware_bridge.values import Chunk
 
 OpenPort = Callable[..., SerialPort]
 WITHIN_S = 20.0  # a hanging port fails a test after this long; no test depends on being quicker
@@ -374,19 +375,6 @@ def test_permission_denied_names_the_group(tmp_path: Path) -> None:
     assert "sudo usermod -aG" in text
     assert "'dialout'" in serial_names.explain("/no/such", OSError(errno.EACCES, ""), PRESENT)
     assert "This machine has no serial port" in serial_names.explain("/x", OSError(errno.EIO, ""), [])
-
-
-def test_the_pacer_waits_for_its_turn_and_no_longer_after_stop() -> None:
-    """Without a speed nothing waits; with one, times are held back; after stop nothing waits either."""
-    stopped = threading.Event()
-    Pacer(None, stopped).wait_for(10**18)
-    pacer = Pacer(1e6, stopped)
-    begin = time.monotonic_ns()
-    pacer.wait_for(0)
-    pacer.wait_for(20_000_000_000_000)
-    assert time.monotonic_ns() - begin >= 20_000_000
-    stopped.set()
-    pacer.wait_for(10**18)
 
 
 def test_stop_leaves_although_the_buffer_is_full(board: Board, open_port: OpenPort) -> None:

@@ -11,6 +11,7 @@ import subprocess
 import sys
 import textwrap
 import threading
+import time
 from dataclasses import replace
 from pathlib import Path
 
@@ -21,10 +22,13 @@ from mcap.reader import make_reader
 from mcap.writer import Writer
 
 from firmware_bridge.errors import RecordingError
+from firmware_bridge.events import Hello, Reading
 from firmware_bridge.links.own.bridge import Bridge
-from firmware_bridge.messages import Chunk, Hello, Reading
 from firmware_bridge.recordings import recorder as recorder_module
-from firmware_bridge.recordings.reader import Recorder, RecordingPort, open_recording
+from firmware_bridge.recordings.port import Pacer, RecordingPort
+from firmware_bridge.recordings.reader import open_recording
+from firmware_bridge.recordings.recorder import Recorder
+from firmware_bridge.values import Chunk
 from tests.support.robots import MS, ROBOT, Session, of
 
 EPOCH_NS = 1_700_000_000_000_000_000
@@ -260,8 +264,8 @@ def test_kill_9_costs_at_most_the_last_second(tmp_path: Path) -> None:
     program = textwrap.dedent(
         f"""
         import time
-        from firmware_bridge.messages import Chunk
-        from firmware_bridge.recordings.reader import Recorder
+        from firmware_bridge.values import Chunk
+        from firmware_bridge.recordings.recorder import Recorder
         recorder = Recorder({str(path)!r}, {{"who": "doomed"}})
         number = 0
         while True:
@@ -298,7 +302,7 @@ def test_a_full_disk_stops_the_recording_and_not_the_robot(tmp_path: Path, monke
     path = tmp_path / "run.mcap"
     recorder = Recorder(path)
     with open("/dev/full", "wb") as full:  # noqa: PTH123
-        os.dup2(full.fileno(), recorder._file.fileno())
+        os.dup2(full.fileno(), recorder._file.file.fileno())
     for number in range(1000):
         recorder.received(Chunk(number, bytes(100)))
     recorder.close()
@@ -348,6 +352,19 @@ def test_a_replay_can_be_paced_and_stopped(tmp_path: Path) -> None:
     assert next(iterator) == chunks[0]
     port.stop()
     assert list(iterator) == []
+
+
+def test_the_pacer_waits_for_its_turn_and_no_longer_after_stop() -> None:
+    """Without a speed nothing waits; with one, times are held back; after stop nothing waits either."""
+    stopped = threading.Event()
+    Pacer(None, stopped).wait_for(10**18)
+    pacer = Pacer(1e6, stopped)
+    begin = time.monotonic_ns()
+    pacer.wait_for(0)
+    pacer.wait_for(20_000_000_000_000)
+    assert time.monotonic_ns() - begin >= 20_000_000
+    stopped.set()
+    pacer.wait_for(10**18)
 
 
 @pytest.mark.parametrize("values", [(math.inf, -math.inf, 1.0), (math.nan, 1.0, 2.0), (1e308, 1e308, 1.0)])

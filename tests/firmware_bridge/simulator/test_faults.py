@@ -9,8 +9,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from firmware_bridge.errors import BridgeError
+from firmware_bridge.events import Gap, Reading
 from firmware_bridge.links.own.framing import Deframer, Frame, encode
-from firmware_bridge.messages import Gap, Reading
 from firmware_bridge.simulator.faults import ByteFaults, Faults, Random, Rates
 from firmware_bridge.simulator.port import SimulatedPort
 from firmware_bridge.simulator.robot import Robot

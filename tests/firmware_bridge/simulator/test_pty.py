@@ -14,13 +14,14 @@ from pathlib import Path
 import pytest
 
 from firmware_bridge.errors import PortError
+from firmware_bridge.events import Event, Gap, Hello, Lost, Opened, Reading
 from firmware_bridge.links.own.bridge import Bridge
 from firmware_bridge.links.own.framing import READING, Deframer, Frame
-from firmware_bridge.messages import Action, Chunk, Event, Gap, Hello, Lost, Opened, Reading
 from firmware_bridge.ports.serial_port import SerialPort
 from firmware_bridge.simulator.faults import Faults, LinkEvent
 from firmware_bridge.simulator.pty import Served, Terminal, serve
 from firmware_bridge.simulator.robot import ACTION, READING_FIELDS, Robot
+from firmware_bridge.values import Action, Chunk
 
 
 class Background:

@@ -11,12 +11,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from firmware_bridge.errors import BridgeError
+from firmware_bridge.events import Event, Gap, Hello, Lost, Opened, Reading, Reset, Silent
 from firmware_bridge.links.own.bridge import Bridge
-from firmware_bridge.messages import Action, Chunk, Event, Gap, Hello, Lost, Opened, Reading, Reset, Silent
 from firmware_bridge.simulator.drive import Drive, Truth
 from firmware_bridge.simulator.faults import Faults, Rates
 from firmware_bridge.simulator.port import START_NS, SimulatedPort
 from firmware_bridge.simulator.robot import ACTION, BOOT_US, READING, READING_FIELDS, Robot
+from firmware_bridge.values import Action, Chunk
 
 NAMES = [name for name, _ in READING_FIELDS]
 

@@ -1,4 +1,4 @@
-"""What crosses the border of the bridge: chunks in, events out, actions in. Plain values, equal if their parts are.
+"""What a link makes of the bytes that arrive, and what a device makes of them: plain values, equal if their parts are.
 
 Rule: `t_ns` is the host's time of arrival and comes from the port only; `t_device_us` is the device's own clock. What
 went wrong on the wire is one of these values too (`Fault`, `Gap`), never an exception.
@@ -7,21 +7,12 @@ went wrong on the wire is one of these values too (`Fault`, `Gap`), never an exc
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal, NamedTuple
+from typing import Literal
 
-if TYPE_CHECKING:
-    from firmware_bridge.dictionary import Dictionary
+from firmware_bridge.dictionary import Dictionary
+from firmware_bridge.values import Action
 
-
-class Chunk(NamedTuple):
-    """What a port saw: bytes, silence (no bytes), or a change of the link (then `data` describes it, in UTF-8)."""
-
-    t_ns: int
-    data: bytes = b""
-    link: Literal["data", "opened", "lost"] = "data"
-
-
-# ---------------------------------------------------------------------------------------------- device → host: events
+# ---------------------------------------------------------------------------------------------- of the host's half
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,7 +85,7 @@ class Opened:
 
 @dataclass(frozen=True, slots=True)
 class Lost:
-    """The link is gone (unplugged, closed, failed); `why` says how it showed."""
+    """The link is gone (unplugged, closed, failed); `why` says how that was noticed."""
 
     t_ns: int
     why: str
@@ -102,14 +93,14 @@ class Lost:
 
 @dataclass(frozen=True, slots=True)
 class Silent:
-    """No intact frame has arrived for `silent_ns`. Said once; ends with the next intact frame."""
+    """No intact frame has arrived for `silent_ns`. Comes once; the silence ends with the next intact frame."""
 
     t_ns: int
 
 
 @dataclass(frozen=True, slots=True)
 class DeviceStatus:
-    """What the device counts about itself, about once a second, and whether it obeys ("idle", "running", "safe")."""
+    """What the device counts about itself, about once a second, and its state ("idle", "running", "safe")."""
 
     t_ns: int
     state: str
@@ -126,15 +117,7 @@ class DeviceStatus:
 Event = Hello | Reading | Gap | Fault | Reset | Opened | Lost | Silent | DeviceStatus
 
 
-# ---------------------------------------------------------------------------------------------- host → device
-
-
-@dataclass(frozen=True, slots=True)
-class Action:
-    """One command to the robot: the values of a declared action format, in declared field order and units."""
-
-    format: str
-    values: tuple[float, ...]
+# ---------------------------------------------------------------------------------------------- of the device's half
 
 
 @dataclass(frozen=True, slots=True)

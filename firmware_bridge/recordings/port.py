@@ -1,0 +1,80 @@
+"""A recording as a port: what the robot sent then, once more, as fast as it is taken or at a chosen speed.
+
+Rule: speed changes when a chunk comes, never what is in it; the times are the recorded ones.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+from firmware_bridge.errors import RecordingError
+from firmware_bridge.ports.port import PortStats
+from firmware_bridge.recordings.reader import Recording
+from firmware_bridge.values import Chunk
+
+
+class RecordingPort:
+    """A recording as a port: the same chunks, as fast as they are taken, or at `speed` times real time.
+
+    What is written goes nowhere; it is only counted. Raises RecordingError for a file that is no recording.
+    """
+
+    def __init__(self, path: str | Path, speed: float | None = None) -> None:
+        if speed is not None and not 0 < speed < float("inf"):
+            raise RecordingError(f"A recording cannot be replayed at speed {speed}; give a number above 0.")
+        self.recording = Recording(path)
+        self.stats = PortStats()
+        self._speed = speed
+        self._stopped = threading.Event()
+
+    def chunks(self) -> Iterator[Chunk]:
+        """See `Port.chunks`."""
+        pacer = Pacer(self._speed, self._stopped)
+        for chunk in self.recording.chunks():
+            pacer.wait_for(chunk.t_ns)
+            if self._stopped.is_set():
+                return
+            if chunk.link == "data" and chunk.data:
+                self.stats.received(len(chunk.data))
+            yield chunk
+
+    def write(self, data: bytes) -> bool:
+        """See `Port.write`."""
+        if data:
+            self.stats.wrote(len(data), None)
+        return True
+
+    def write_last(self, data: bytes) -> bool:
+        """See `Port.write_last`."""
+        return self.write(data)
+
+    def stop(self) -> None:
+        """See `Port.stop`."""
+        self._stopped.set()
+
+    def close(self) -> None:
+        """See `Port.close`."""
+        self._stopped.set()
+
+
+class Pacer:
+    """Waits until a recorded time is due, at `speed` times real time; None: does not wait."""
+
+    def __init__(self, speed: float | None, stopped: threading.Event) -> None:
+        self._speed = speed
+        self._stopped = stopped
+        self._start: tuple[int, int] | None = None  # recorded time, our time
+
+    def wait_for(self, t_ns: int) -> None:
+        """Return when `t_ns` is due, or when stopped."""
+        if self._speed is None:
+            return
+        now_ns = time.monotonic_ns()
+        if self._start is None:
+            self._start = (t_ns, now_ns)
+        due_ns = self._start[1] + (t_ns - self._start[0]) / self._speed
+        if due_ns > now_ns:
+            self._stopped.wait((due_ns - now_ns) / 1e9)
