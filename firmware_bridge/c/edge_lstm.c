@@ -28,7 +28,7 @@
 #error "this compiler computes float in a wider type: it would give other bits than Python (x87? use -mfpmath=sse)"
 #endif
 
-/* --- numbers (kernels/simd.py) --------------------------------------------------------------------------------- */
+/* --- numbers (engines/native/kernels/simd.py) ------------------------------------------------------------------ */
 
 static uint32_t bits_of(float x)
 {
@@ -67,7 +67,7 @@ static float exponent_above(float x)
     return (float)((int32_t)((bits_of(x) - 0x3F3504F3u + 0x40000000u) >> 23) - 128);
 }
 
-/* --- functions (kernels/activations.py) ------------------------------------------------------------------------ */
+/* --- functions (engines/native/kernels/activations.py) --------------------------------------------------------- */
 
 static const float LN2_HIGH = 0.693359375f, LN2_LOW = -2.12194440e-4f, SMALLEST = 1.17549435e-38f;
 
@@ -194,7 +194,7 @@ static float apply(uint32_t function, float x, float alpha, float beta)
     }
 }
 
-/* --- layers (kernels/lstm.py, gru.py, rnn.py, dense.py) ---------------------------------------------------------- */
+/* --- layers (engines/native/kernels/lstm.py, gru.py, rnn.py, dense.py) ----------------------------------------- */
 
 /* Continue so many sums over x: one pass over the weights, which stand as [input][sum]. */
 static const float *four_sums(const float *w, const float *x, uint32_t n, float s[4])
@@ -298,7 +298,7 @@ static void dense_row(const float *w, const float *inputs, float *outputs, uint3
     }
 }
 
-/* --- layers with integer weights (kernels/quantized.py) ---------------------------------------------------------- */
+/* --- layers with integer weights (engines/native/kernels/quantized.py) ----------------------------------------- */
 
 /* What a row of integer weights meets: n activations as they are, or as integers (16 bits each, so many as fill `stride`,
  * in the scratch behind the arenas). Rows of weights are padded to `stride`, a multiple of four. */
@@ -440,7 +440,7 @@ static bool quantized_dense(const edge_lstm_row *r, const float *w, const int8_t
     return true;
 }
 
-/* --- element by element, and rows (kernels/elementwise.py, rows.py) ---------------------------------------------- */
+/* --- element by element, and rows (engines/native/kernels/elementwise.py, rows.py) ----------------------------- */
 
 static float combine(uint32_t function, float a, float b)
 {
@@ -522,7 +522,7 @@ static void softmax_row(const float *x, float *y, uint32_t n, bool logarithm)
     for (uint32_t k = 0; k < n; k++) y[k] = logarithm ? y[k] - scale : y[k] / total;
 }
 
-/* --- the machine (kernels/interpreter.py) ------------------------------------------------------------------------------ */
+/* --- the interpreter (engines/native/kernels/interpreter.py) --------------------------------------------------- */
 
 static void move(const float *from, float *to, uint32_t n) { memmove(to, from, n * sizeof *to); }
 
