@@ -1,7 +1,7 @@
 """The file format of recordings, MCAP: channels of messages in compressed blocks, readable as far as it was written.
 
 Rule: `contents.py` decides what is in a message, the recorder what waits and what is left out; here are only the
-file's own records.
+file's own records. Every channel has a schema (id not 0, which some viewers refuse to open).
 """
 
 from __future__ import annotations
@@ -22,7 +22,9 @@ from firmware_bridge.errors import RecordingError
 from firmware_bridge.recordings.contents import json_bytes
 
 METADATA, SUMMARY = "recording", "summary"  # names of the metadata records at the file's beginning and end
-WIRE_ENCODING = "firmware-bridge"  # of the raw channels
+WIRE_ENCODING = "firmware-bridge"  # of the raw channels and of their schema
+WIRE_SCHEMA = "firmware_bridge.wire"
+WIRE_TEXT = b"The bytes of one read from the port, or of one write to it, as they were on the line."
 
 MAGIC = b"\x89MCAP0\r\n"  # a file begins and ends with it
 LONGEST_RECORD = 1 << 30  # bytes; a longer length is damage, not data
@@ -36,6 +38,7 @@ class McapWriter:
 
     def __init__(self, path: Path, metadata: Mapping[str, str], attachments: Mapping[str, bytes]) -> None:
         self._channels: dict[tuple[str, ...], int] = {}
+        self._wire_schema = 0
         try:
             self.file: BinaryIO = path.open("xb")
         except FileExistsError:
@@ -59,7 +62,9 @@ class McapWriter:
         """The channel of a topic whose messages are bytes of the line."""
         key = (topic,)
         if key not in self._channels:
-            self._channels[key] = self._writer.register_channel(topic, WIRE_ENCODING, 0)
+            if not self._wire_schema:
+                self._wire_schema = self._writer.register_schema(WIRE_SCHEMA, WIRE_ENCODING, WIRE_TEXT)
+            self._channels[key] = self._writer.register_channel(topic, WIRE_ENCODING, self._wire_schema)
         return self._channels[key]
 
     def json_channel(self, topic: str, schema: Mapping[str, Any]) -> int:

@@ -31,6 +31,7 @@ from firmware_bridge.recordings.recorder import Recorder
 from firmware_bridge.values import Chunk
 from tests.support.robots import MS, ROBOT, Session, of
 
+OLD_RECORDINGS = sorted((Path(__file__).parents[2] / "vectors" / "recordings").glob("*.mcap"))
 EPOCH_NS = 1_700_000_000_000_000_000
 
 chunk_lists = st.lists(
@@ -156,6 +157,42 @@ def test_readings_outputs_and_events_are_json_that_viewers_open(tmp_path: Path, 
     recording = open_recording(path)
     assert [tree for _t_ns, tree in recording.values("/outputs")] == seen["/outputs"]
     assert recording.topics()["/wire/received"] == sum(chunk.link == "data" for chunk in session.chunks)
+
+
+def test_every_channel_has_a_schema(tmp_path: Path, session: Session) -> None:
+    """PlotJuggler before 3.17 opens no file with a channel of schema 0, so raw channels too have one, found by its id;
+    it is not one that a viewer would take for its own."""
+    path = tmp_path / "run.mcap"
+    recorder = record(path, session)
+    recorder.unsent(session.chunks[-1].t_ns, b"never left")
+    recorder.values("/actions/limits", session.chunks[-1].t_ns, {"left": 0.5})
+    recorder.close()
+    with path.open("rb") as file:
+        summary = make_reader(file).get_summary()
+    assert summary is not None
+    schemas = {channel.topic: summary.schemas[channel.schema_id] for channel in summary.channels.values()}
+    assert 0 not in {channel.schema_id for channel in summary.channels.values()}
+    raw = {topic: schema for topic, schema in schemas.items() if schema.encoding != "jsonschema"}
+    assert sorted(raw) == ["/wire/dropped", "/wire/received", "/wire/sent"]
+    assert {(schema.name, schema.encoding) for schema in raw.values()} == {("firmware_bridge.wire", "firmware-bridge")}
+    assert all(schema.data for schema in schemas.values())
+
+
+@pytest.mark.parametrize("path", OLD_RECORDINGS, ids=lambda path: path.stem)
+def test_an_old_recording_is_read_whole(path: Path) -> None:
+    """A recording of version 0.1 (half a second of the simulated robot, some bytes damaged; raw channels without a
+    schema) gives its chunks, writes, model and robot.toml, and a link makes the same bytes of them again."""
+    recording = open_recording(path)
+    assert set(recording.attachments) == {"model.npz", "robot.toml"}
+    assert recording.metadata["program"] == "edge-lstm 0.1.0"
+    chunks, writes = list(recording.chunks()), list(recording.writes())
+    assert (len(chunks), len(writes), recording.dropped, recording.cut) == (101, 99, 0, "")
+    assert (chunks[0].link, chunks[1].t_ns - chunks[0].t_ns) == ("opened", 5_000_000)
+    bridge = Bridge()
+    events = [event for chunk in chunks for event in bridge.receive(chunk)]
+    readings = [(event.t_ns, event.seq) for event in of(Reading, events)]
+    assert readings == [(t_ns, row["_seq"]) for t_ns, row in recording.values("/readings/imu_wheels")]
+    assert len(readings) == recording.topics()["/readings/imu_wheels"] == 94
 
 
 def test_numbers_that_json_cannot_say_are_null(tmp_path: Path, session: Session) -> None:
