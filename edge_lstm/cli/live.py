@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, TextIO
 
 from edge_lstm.cli.common import plain
 from edge_lstm.robot.controller import Controller
-from firmware_bridge.errors import DictionaryError
+from firmware_bridge.links.own.bridge import Bridge
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -141,26 +141,20 @@ class LiveView:
     def _values(
         self,
     ) -> tuple[list[tuple[str, float, str]], list[tuple[str, float, str]], list[tuple[str, float, str]]]:
-        """(name, value, unit) of the latest reading, outputs and action; taken once each, as they change meanwhile."""
-        controller = self._controller
-        dictionary, reading, outputs, action = (
-            controller.dictionary,
-            controller.reading,
-            controller.outputs,
-            controller.action,
-        )
-        if dictionary is None:
+        """(name, value, unit) of the latest reading, outputs and action; of one decision, as they change meanwhile."""
+        latest = self._controller.latest
+        if latest is None:
             return [], [], []
+        binding, reading, action = latest.binding, latest.reading, latest.action
         readings, actions = [], []
-        with contextlib.suppress(LookupError, DictionaryError):  # of a robot that has just become another one
-            if reading is not None:
-                fields = dictionary[reading.format].fields
-                readings = [(f.name, v, f.unit) for f, v in zip(fields, reading.values, strict=False)]
-            if action is not None:
-                fields = dictionary[action.format].fields
-                actions = [(f.name, v, f.unit) for f, v in zip(fields, action.values, strict=False)]
-        names, units = controller.output_names, controller.output_units
-        return readings, list(zip(names, outputs or [], units, strict=False)), actions
+        if reading is not None:
+            fields = binding.reading.fields
+            readings = [(f.name, v, f.unit) for f, v in zip(fields, reading.values, strict=False)]
+        if action is not None and binding.action is not None:
+            fields = binding.action.fields
+            actions = [(f.name, v, f.unit) for f, v in zip(fields, action.values, strict=True)]
+        outputs = zip(binding.output_names, latest.outputs or (), binding.output_units, strict=False)
+        return readings, list(outputs), actions
 
 
 Shown = list[tuple[str, float, str]]  # name, value, unit

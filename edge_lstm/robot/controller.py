@@ -1,31 +1,40 @@
-"""From what the robot says to what it is told: event → reading vector → one step of the network → action.
+"""One event → one decision: reading → vector → one step of the network → action.
 
-Rule: deterministic. The same events in the same order give the same actions, bit for bit, live and in replay; there is
-no clock and no randomness in here, and time comes from the port only. Everything that depends on names (which field
-feeds which channel, which output makes which field) is worked out once, at the handshake, so a reading costs look-ups
-by index.
+Rule: deterministic. The same events in the same order give the same decisions, bit for bit, live and in replay; there
+is no clock and no randomness in here, and time comes from the port only. Names have become indices before, in the
+`Binding` of the handshake.
 
 Never: send a number that is not finite or outside the limits, or hide a reading that was not used: each is counted.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from math import isfinite
-from operator import itemgetter
+from typing import TYPE_CHECKING, NamedTuple
 
-from edge_lstm.core.channels import Encoder, flat_names, flat_units, units_differ
+from edge_lstm.core.channels import Encoder, flat_names
 from edge_lstm.core.model import Model
 from edge_lstm.errors import ConfigError, ReadingError, StateError
-from edge_lstm.robot.config import RobotConfig, nearest, toml_key
-from edge_lstm.robot.mismatch import both_sides
+from edge_lstm.robot.binding import Binding, Rule, bind
+from edge_lstm.robot.config import RobotConfig
 from edge_lstm.streams.missing import Filler
-from firmware_bridge.dictionary import Dictionary, Field, Format
-from firmware_bridge.events import Event, Gap, Hello, Reading, Reset
-from firmware_bridge.values import Action
+from firmware_bridge.dictionary import Dictionary
+from firmware_bridge.messages import Action, Event, Gap, Hello, Reading, Reset
 
-Rule = tuple[float, tuple[tuple[int, float], ...], float, float]  # offset, (output number, gain)…, minimum, maximum
+if TYPE_CHECKING:
+    from edge_lstm.core.program import Floats
+
+
+class Decision(NamedTuple):
+    """What one event, or silence, comes to; all that the loop, the recorder and the display need to know of it."""
+
+    binding: Binding  # of the robot that it is made for: names, units, how long the action holds
+    reading: Reading | None = None  # the latest one: this event, or the last before it
+    action: Action | None = None  # to be sent
+    outputs: list[float] | None = None  # physical, of the step that was made; None where there is none
+    not_real: int = 0  # of the latest 100 readings, this one included, so many were missing wholly or in part
+    notes: tuple[str, ...] = ()  # sentences for people: what they should know of this robot
 
 
 @dataclass
@@ -40,7 +49,6 @@ class Counts:
     gaps: int = 0
     resets: int = 0
     actions: int = 0
-    superseded: int = 0  # actions that were not sent: a newer one was made in the same chunk, or the robot changed
     unusable: int = 0  # an output that is not finite, so no action was made
     patched: int = 0  # of the steps: readings that lacked some channels, which were filled
     filled: int = 0  # further steps, for lost readings
@@ -54,51 +62,40 @@ _GRACE = 2
 
 
 class Controller:
-    """One robot's model at work. `counts`, `reading`, `outputs` (physical, of the latest step) may be read any time."""
+    """One robot's model at work. `counts`, `latest` and `not_real` may be read any time, from any thread."""
 
     def __init__(self, model: Model, config: RobotConfig) -> None:
         """ConfigError: the configuration names a channel or an output that the model does not have."""
         self.model, self.config = model, config
         self.counts = Counts()
-        self.reading: Reading | None = None
-        self.outputs: list[float] | None = None
-        self.action: Action | None = None
-        self.notes: list[str] = []
-        self.dictionary: Dictionary | None = None
-        self._encode = Encoder(model.inputs)
-        self.output_names, self.output_units = flat_names(model.outputs), flat_units(model.outputs)
-        config.check_model(model, self.output_names)
+        self.latest: Decision | None = None
+        config.check_model(model, flat_names(model.outputs))
         if model.whole_log:
             raise ConfigError(f"model {model.name!r} takes whole logs, no single readings: a robot cannot run it")
         self.stream = model.stream()
         self.filler = Filler(self.stream, config.policy(model))
+        self._encode = Encoder(model.inputs)
         self._fills = self.filler.policy.missing != "skip"
-        self._period_ns = 0  # 0: nobody says how often readings come
+        self._binding: Binding | None = None
         self._last_ns: int | None = None  # when the latest reading came
         self._overdue = 0  # readings overdue since then
         self._format = config.reading
-        self._pick: Callable[[tuple[float, ...]], Sequence[float]] | None = None
-        self._rules: list[Rule] = []
         self._action_format = config.action.format if config.action else ""
 
     @property
     def not_real(self) -> int:
-        """How many of the latest 100 readings, that of `outputs` included, were missing wholly or in part."""
+        """How many of the latest 100 readings were missing wholly or in part."""
         return self.filler.not_real
 
-    @property
-    def hold_ns(self) -> int:
-        """How long an action may stand until the next: three periods of the readings that make one."""
-        return 3 * self._period_ns * self.model.every
-
-    def handle(self, event: Event) -> Action | None:
-        """What to send because of this event, if anything. ConfigError (at Hello): robot and file do not fit."""
+    def handle(self, event: Event) -> Decision | None:
+        """What this event comes to; None where it is no reading of ours and no other robot. ConfigError (at Hello):
+        robot and file do not fit."""
         if type(event) is Reading:
             return self._step(event)
         if type(event) is Gap:
             self._missing(event)
         elif type(event) is Hello:
-            self._bind(event.dictionary)
+            return self._bind(event.dictionary)
         elif type(event) is Reset:
             self.counts.resets += 1
             self._last_ns = None
@@ -108,12 +105,13 @@ class Controller:
                 self.filler.keep()
         return None
 
-    def silence(self, t_ns: int) -> Action | None:
-        """What to send because it is t_ns, all events until then being handled: where readings are overdue, what comes
-        of those that stand in for them. The memory takes them back when the truth is known."""
-        if not self._fills or self._last_ns is None or not self._period_ns:
+    def silence(self, t_ns: int) -> Decision | None:
+        """What it comes to that it is t_ns, all events until then being handled: where readings are overdue, what
+        stands in for them makes outputs and an action. The memory takes them back when the truth is known."""
+        binding = self._binding
+        if not self._fills or self._last_ns is None or binding is None or not binding.period_ns:
             return None
-        late = (t_ns - self._last_ns) // self._period_ns - _GRACE - self._overdue
+        late = (t_ns - self._last_ns) // binding.period_ns - _GRACE - self._overdue
         if late <= 0:
             return None
         y = None
@@ -121,39 +119,43 @@ class Controller:
             y = self.filler.overdue()
         self._overdue += late
         self.counts.overdue += late
-        self.outputs = None if y is None else y.tolist()
-        self.action = self._act(self.outputs) if self.outputs and self._rules else None
-        return self.action
+        return self._decide(binding, self.latest.reading if self.latest else None, y, self.filler.not_real)
 
-    def _step(self, reading: Reading) -> Action | None:
-        if reading.format != self._format or self._pick is None:
+    def _step(self, reading: Reading) -> Decision | None:
+        binding = self._binding
+        if binding is None or reading.format != self._format:
             return None
-        self.counts.readings += 1
-        self.reading = reading
+        counts, filler = self.counts, self.filler
+        counts.readings += 1
         self._last_ns, self._overdue = reading.t_ns, 0
         try:
-            y = self.filler.step(self._encode.one(self._pick(reading.values)))
+            y = filler.step(self._encode.one(binding.pick(reading.values)))
         except ReadingError:
-            self.counts.missing += 1
-            y = None
+            counts.missing += 1
         except StateError:
-            self.counts.refused += 1
-            y = None
+            counts.refused += 1
         else:
-            self.counts.steps += self.filler.taken
-            self.counts.missing += not self.filler.taken
-            self.counts.waiting += self.filler.taken and y is None
-            if not self.filler.is_real:
+            if filler.taken:
+                counts.steps += 1
+                counts.waiting += y is None
+            else:
+                counts.missing += 1
+            if (not_real := filler.not_real) and not filler.is_real:
                 self._count()
-        # None: not a usable reading, or a window that is not full yet.
-        self.outputs = None if y is None else y.tolist()
-        self.action = self._act(self.outputs) if self.outputs and self._rules else None
-        return self.action
+            return self._decide(binding, reading, y, not_real)
+        return self._decide(binding, reading, None, filler.not_real)
 
-    def _act(self, outputs: list[float]) -> Action | None:
+    def _decide(self, binding: Binding, reading: Reading | None, y: Floats | None, not_real: int) -> Decision:
+        """y: None where the reading was not usable, or the window is not full yet."""
+        outputs: list[float] | None = None if y is None else y.tolist()
+        action = self._act(binding.rules, outputs) if outputs and binding.rules else None
+        self.latest = decision = Decision(binding, reading, action, outputs, not_real)
+        return decision
+
+    def _act(self, rules: tuple[Rule, ...], outputs: list[float]) -> Action | None:
         """Each field: clip(offset + sum of gain * output), summed in the order of the file, in float64."""
         values = []
-        for offset, gains, minimum, maximum in self._rules:
+        for offset, gains, minimum, maximum in rules:
             value = offset
             for k, gain in gains:
                 value += gain * outputs[k]
@@ -176,91 +178,10 @@ class Controller:
         done = self.filler.counts
         self.counts.patched, self.counts.filled, self.counts.forgotten = done.patched, done.filled, done.resets
 
-    def _bind(self, dictionary: Dictionary) -> None:
-        """Check the configuration against what the robot declares, and work out every index."""
-        if dictionary == self.dictionary:
-            return
-        try:
-            reading = self._declared(dictionary, "readings", self._format, "reading")
-            self._pick = _picker(self._places(reading))
-            if self.config.action is not None:
-                self._rules = self._make_rules(self._declared(dictionary, "action", self._action_format, "action"))
-        except ConfigError as error:
-            raise ConfigError(f"{error}\n{both_sides(self.config, self.model, dictionary)}") from None
-        self.dictionary, self.action = dictionary, None
-        trained, sent = self.model.rate_hz, reading.rate_hz
-        rate_hz = sent or trained
-        self._period_ns = round(1e9 / rate_hz) if rate_hz else 0
-        if trained and sent and abs(trained - sent) > 0.05 * trained:
-            self.notes.append(f"the model was made for {trained:g} Hz, the robot sends {sent:g} Hz")
-
-    def _declared(self, dictionary: Dictionary, table: str, name: str, direction: str) -> Format:
-        names = [f.name for f in dictionary.formats if f.direction == direction]
-        for found in dictionary.formats:
-            if found.name == name and found.direction == direction:
-                return found
-        why = f"the robot {dictionary.device!r} declares no {direction} {name!r}{nearest(name, names)}"
-        raise self.config.fail(table, "format", why)
-
-    def _places(self, reading: Format) -> list[int]:
-        """For each input channel of the model, the number of the robot's field that feeds it."""
-        names = [f.name for f in reading.fields]
-        places = []
-        for channel in self.model.inputs:
-            name = self.config.channels.get(channel.name, channel.name)
-            if name not in names:
-                why = f"the robot's {reading.name!r} has no field {name!r}{nearest(name, names)}"
-                if name == channel.name:
-                    why += f' (the model\'s input; say which field feeds it: {toml_key(channel.name)} = "FIELD")'
-                raise self.config.fail("readings.channels", channel.name, why)
-            place = names.index(name)
-            self._same_unit("readings.channels", channel.name, channel.unit, "the model expects", reading.fields[place])
-            places.append(place)
-        return places
-
-    def _make_rules(self, action: Format) -> list[Rule]:
-        """One rule for every field of the action, in declared order."""
-        assert self.config.action is not None
-        mappings = self.config.action.fields
-        names = [f.name for f in action.fields]
-        for name in mappings:
-            if name not in names:
-                why = f"the robot's {action.name!r} has no such field{nearest(name, names)}"
-                raise self.config.fail("action", name, why)
-        rules: list[Rule] = []
-        for declared in action.fields:
-            mapping = mappings.get(declared.name)
-            if mapping is None:
-                why = f"is missing, and {action.name!r} cannot be sent without it"
-                raise self.config.fail("action", declared.name, why)
-            table = f"action.{declared.name}"
-            if bool(mapping.unit) != bool(declared.unit):
-                why = f"is {mapping.unit!r}, but the robot's field is in {declared.unit!r}"
-                raise self.config.fail(table, "unit", why)
-            self._same_unit(table, "unit", mapping.unit, "is", declared)
-            least, most = declared.minimum, declared.maximum
-            assert least is not None  # a dictionary holds no action without limits
-            assert most is not None
-            for key, value in (("min", mapping.minimum), ("max", mapping.maximum)):
-                if value is not None and not least <= value <= most:
-                    raise self.config.fail(table, key, f"{value:g} is outside the robot's own {least:g} to {most:g}")
-            limits = (
-                least if mapping.minimum is None else mapping.minimum,
-                most if mapping.maximum is None else mapping.maximum,
-            )
-            gains = tuple((self.output_names.index(name), gain) for name, gain in mapping.gain.items())
-            rules.append((mapping.offset, gains, *limits))
-        return rules
-
-    def _same_unit(self, table: str, key: str, unit: str, verb: str, declared: Field) -> None:
-        if units_differ(unit, declared.unit):
-            why = f"{verb} {unit!r}, but the robot's field {declared.name!r} is in {declared.unit!r}"
-            raise self.config.fail(table, key, why)
-
-
-def _picker(places: list[int]) -> Callable[[tuple[float, ...]], Sequence[float]]:
-    """The fastest way to take these places out of a tuple, always as a tuple."""
-    if len(places) == 1:
-        only = places[0]
-        return lambda values: (values[only],)
-    return itemgetter(*places)
+    def _bind(self, dictionary: Dictionary) -> Decision | None:
+        """A handshake: nothing to decide where it is the same robot."""
+        if self.latest is not None and dictionary == self.latest.binding.dictionary:
+            return None
+        self._binding = bind(self.config, self.model, dictionary)
+        self.latest = Decision(self._binding, self.latest.reading if self.latest else None, notes=self._binding.notes)
+        return self.latest

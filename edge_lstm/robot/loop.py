@@ -1,6 +1,7 @@
-"""The one loop: chunk → events → action → bytes. A robot, a simulated robot and a recording all go through it.
+"""The one loop: chunk → events → decisions → bytes. A robot, a simulated robot and a recording all go through it.
 
 Rule: one thread, four calls on a reading's path: `bridge.receive`, `controller.handle`, `bridge.send`, `port.write`.
+What the controller makes of an event is its `Decision`; nothing else of it is read or written while the loop runs.
 The recorder hangs off it: it is given the received bytes before the first call and the sent bytes after the last.
 Of the actions of one chunk only the newest is sent: a backlog must not be driven through again, oldest first. And an
 action belongs to the robot it was made for: one whose robot says Hello or Reset in the same chunk is not sent.
@@ -20,9 +21,9 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
-from edge_lstm.robot.controller import Controller
-from firmware_bridge.events import Event, Hello, Reading, Reset
-from firmware_bridge.values import Action, Chunk
+from edge_lstm.robot.controller import Controller, Decision
+from firmware_bridge.links.own.bridge import Bridge
+from firmware_bridge.messages import Chunk, Event, Hello, Reading, Reset
 
 if TYPE_CHECKING:
     from firmware_bridge.links.link import Link
@@ -86,10 +87,13 @@ def run(
     The port stays open (whoever opened it closes it), and so does the recorder.
     """
     receive, handle, send, outgoing, write = bridge.receive, controller.handle, bridge.send, bridge.outgoing, port.write
-    silence, counts = controller.silence, controller.counts
-    done: list[tuple[Event, list[float] | None, int]] = []
-    newest: Action | None
+    silence = controller.silence
+    done: list[tuple[Event, Decision | None]] = []  # of one chunk, for the recorder
+    newest: Decision | None  # that makes an action
+    superseded = 0
+    notes: list[str] = []
     first_ns = t_ns = 0
+    latest: Decision | None = None
     lost_ns: int | None = None  # since when the link is lost
     end_ns: float | None = None
     try:
@@ -106,38 +110,40 @@ def run(
                     lost_ns = None if chunk.link == "opened" else t_ns if lost_ns is None else lost_ns
                 if recorder is not None:
                     recorder.received(chunk)
-                newest, made_at, obeyed = None, 0, None
+                newest, made_at, obeyed = None, 0, False
                 for event in receive(chunk):
-                    action = handle(event)
-                    if newest is not None and (action is not None or type(event) in (Hello, Reset)):
-                        counts.superseded += 1
+                    decision = handle(event)
+                    if decision is not None and decision.action is not None:
+                        superseded += newest is not None
+                        newest, made_at = decision, len(done)
+                    elif newest is not None and type(event) in (Hello, Reset):
+                        superseded += 1
                         newest = None
-                    if action is not None:
-                        newest, made_at = action, len(done)
+                    if decision is not None:
+                        latest = decision
+                        if decision.notes:
+                            notes += decision.notes
                     if recorder is not None:
-                        done.append((event, controller.outputs, controller.not_real))
-                overdue = counts.overdue
-                action = silence(t_ns)
-                if action is not None:
-                    counts.superseded += newest is not None
-                    newest, made_at = action, -1
-                if newest is not None:
-                    data = send(t_ns, newest, controller.hold_ns)
+                        done.append((event, decision))
+                overdue = silence(t_ns)
+                if overdue is not None and overdue.action is not None:
+                    superseded += newest is not None
+                    newest, made_at = overdue, -1
+                if newest is not None and newest.action is not None:
+                    data = send(t_ns, newest.action, newest.binding.hold_ns)
                     if data:  # nothing while the link is being made anew
-                        taken = write(data)
-                        if taken:
-                            obeyed = newest
+                        taken = obeyed = write(data)
                         if recorder is not None:
                             (recorder.sent if taken else recorder.unsent)(t_ns, data)
-                if recorder is not None and counts.overdue != overdue and controller.outputs is not None:
-                    recorder.values("/overdue", t_ns, _outputs(controller, controller.outputs, controller.not_real))
+                if recorder is not None and overdue is not None and overdue.outputs is not None:
+                    recorder.values("/overdue", t_ns, _outputs(overdue, overdue.outputs))
                 data = outgoing()
                 if data:
                     taken = write(data)
                     if recorder is not None:
                         (recorder.sent if taken else recorder.unsent)(t_ns, data)
                 if recorder is not None and done:
-                    _record(recorder, controller, done, obeyed, made_at)
+                    _record(recorder, done, made_at if obeyed else -1)
                 if gc.get_count()[0] > (_GARBAGE if chunk.data else _GARBAGE_IN_SILENCE) and not gc.isenabled():
                     gc.collect()
     finally:
@@ -146,14 +152,15 @@ def run(
             taken = port.write_last(data)
             if recorder is not None:
                 (recorder.sent if taken else recorder.unsent)(t_ns, data)
-    summary = summarize(port, bridge, controller, (t_ns - first_ns) / 1e9)
-    if bridge.dictionary is not None and (gone := _gone(controller, lost_ns, first_ns, t_ns)):
-        summary.notes.append(gone)
-    return summary
+    if bridge.dictionary is not None and (gone := _gone(latest.reading if latest else None, lost_ns, first_ns, t_ns)):
+        notes.append(gone)
+    return _summary(port, bridge, controller, superseded, notes, (t_ns - first_ns) / 1e9)
 
 
-def summarize(port: Port, bridge: Link, controller: Controller, seconds: float) -> Summary:
-    """The state of affairs, at any time."""
+def _summary(
+    port: Port, bridge: Bridge, controller: Controller, superseded: int, notes: list[str], seconds: float
+) -> Summary:
+    """What the books of port, bridge and controller say after a run, with the loop's own."""
     link, counts, latency = bridge.counters, controller.counts, port.stats.latency
 
     def milliseconds(percent: float) -> float | None:
@@ -176,18 +183,18 @@ def summarize(port: Port, bridge: Link, controller: Controller, seconds: float) 
         latency_p99_ms=milliseconds(99),
         latency_max_ms=latency.max_ns / 1e6 if latency.count else None,
         writes_dropped=port.stats.writes_dropped,
-        counts=asdict(counts),
+        counts=asdict(counts) | {"superseded": superseded},
         link=bridge.report(),
-        notes=list(controller.notes),
+        notes=notes,
     )
 
 
-def _gone(controller: Controller, lost_ns: int | None, first_ns: int, end_ns: int) -> str:
-    """A sentence where the robot was not there at the end."""
+def _gone(reading: Reading | None, lost_ns: int | None, first_ns: int, end_ns: int) -> str:
+    """A sentence where the robot was not there at the end. reading: its latest; lost_ns: since when the link is
+    lost."""
     since_ns, what = lost_ns, "the link was lost"
     if since_ns is None:
-        last = controller.reading
-        since_ns, what = (first_ns if last is None else last.t_ns), "no reading has come"
+        since_ns, what = (first_ns if reading is None else reading.t_ns), "no reading has come"
         if end_ns - since_ns < _SILENT_NS:
             return ""
     return (
@@ -199,29 +206,24 @@ def _gone(controller: Controller, lost_ns: int | None, first_ns: int, end_ns: in
 _SILENT_NS = 2_000_000_000  # without a reading: the robot is gone
 
 
-def _record(
-    recorder: Sink,
-    controller: Controller,
-    done: list[tuple[Event, list[float] | None, int]],
-    action: Action | None,
-    made_at: int,
-) -> None:
-    """Hand over what one chunk came to, after everything is written; the action that was sent, if one was, belongs to
-    the event of number `made_at`. It was made for the present dictionary: one made for another was not sent."""
-    for at, (event, outputs, not_real) in enumerate(done):
+def _record(recorder: Sink, done: list[tuple[Event, Decision | None]], sent: int) -> None:
+    """Hand over what one chunk came to, after everything is written. sent: the number of the event whose action was
+    sent; no number of one where none was."""
+    for at, (event, decision) in enumerate(done):
         recorder.event(event)
-        if type(event) is Reading and outputs is not None and event.format == controller.config.reading:
-            recorder.values("/outputs", event.t_ns, _outputs(controller, outputs, not_real))
-        if action is not None and at == made_at and controller.dictionary is not None:
-            names = (field.name for field in controller.dictionary[action.format].fields)
-            values = dict(zip(names, action.values, strict=True))
-            recorder.values(f"/actions/{action.format}", event.t_ns, values)
+        if decision is None:
+            continue
+        if decision.outputs is not None:
+            recorder.values("/outputs", event.t_ns, _outputs(decision, decision.outputs))
+        if at == sent and decision.action is not None and (form := decision.binding.action) is not None:
+            names = (field.name for field in form.fields)
+            recorder.values(f"/actions/{form.name}", event.t_ns, dict(zip(names, decision.action.values, strict=True)))
     done.clear()
 
 
-def _outputs(controller: Controller, outputs: list[float], not_real: int) -> dict[str, float]:
+def _outputs(decision: Decision, outputs: list[float]) -> dict[str, float]:
     """What "/outputs" holds of a reading, and "/overdue" of what stood in for late ones."""
-    return dict(zip(controller.output_names, outputs, strict=True)) | {"_not_real": not_real}
+    return dict(zip(decision.binding.output_names, outputs, strict=True)) | {"_not_real": decision.not_real}
 
 
 # Objects made since the last collection, net, before the next one: about a millisecond of work, done between readings.

@@ -1,6 +1,6 @@
 """A recording through the same bridge and the same controller: what the robot computed, again, bit for bit.
 
-Rule: replay is `runtime.run` with the recording as its port; nothing in the path knows the difference. Every write is
+Rule: replay is `loop.run` with the recording as its port; nothing in the path knows the difference. Every write is
 compared with what was sent then. A recording that was cut off (a crash, a power cut) is compared up to the cut.
 
 Never: call a recording equal when something was not compared, without saying what.
@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
+from edge_lstm.core.channels import flat_names
 from edge_lstm.errors import LogError
 from edge_lstm.robot.controller import Controller
 from edge_lstm.robot.loop import Summary, run
@@ -259,7 +260,7 @@ class Collector:
         config = self._controller.config
         reading = self._dictionary[config.reading]
         action = self._dictionary[config.action.format] if config.action else None
-        names = (*self._controller.output_names, "_not_real")
+        names = (*flat_names(self._controller.model.outputs), "_not_real")
         readings = [r for r, _ in self._rows]
         outputs = _filled(self._outputs, len(names))
         self._give(

@@ -277,7 +277,8 @@ def test_a_robot_that_is_gone_at_the_end_is_told_since_when():
     controller = Controller(small_robot.model(), parse_config(small_robot.CONFIG, "robot.toml", Path()))
     summary = run(SimulatedPort(Robot(4), 2.0), Bridge(), controller)
     assert not [note for note in summary.notes if "gone" in note]
-    assert controller.reading is not None
-    end_ns = controller.reading.t_ns
-    assert "lost since 1.0 s after the start, for 4.0 s" in _gone(controller, 1 * 10**9, 0, 5 * 10**9)
-    assert "no reading has come since" in _gone(controller, None, 0, end_ns + 3 * 10**9)
+    assert controller.latest is not None
+    last = controller.latest.reading
+    assert last is not None
+    assert "lost since 1.0 s after the start, for 4.0 s" in _gone(last, 1 * 10**9, 0, 5 * 10**9)
+    assert "no reading has come since" in _gone(last, None, 0, last.t_ns + 3 * 10**9)

@@ -16,7 +16,7 @@ from edge_lstm.errors import ConfigError
 from edge_lstm.robot.config import parse_config
 from edge_lstm.robot.controller import Controller
 from firmware_bridge.dictionary import Dictionary
-from firmware_bridge.events import Gap, Hello, Reading, Reset
+from firmware_bridge.messages import Action, Event, Gap, Hello, Reading, Reset
 from firmware_bridge.simulator.robot import READING_FIELDS, robot_dictionary
 from firmware_bridge.values import Action
 from tests.support import small_robot
@@ -36,18 +36,26 @@ def reading(seq: int = 0, **values: float) -> Reading:
     return Reading(seq, "imu_wheels", seq, seq * 5000, tuple(values.get(name, 0.1 * k) for k, name in enumerate(NAMES)))
 
 
+def act(controller: Controller, event: Event) -> Action | None:
+    """The action that this event makes, if any."""
+    decision = controller.handle(event)
+    return None if decision is None else decision.action
+
+
 def test_an_action_is_the_clipped_sum_of_the_outputs():
     """offset + gain * output, held within min and the robot's own maximum, for the reading's values by channel name."""
     controller = make()
     controller.handle(hello())
-    action = controller.handle(reading(wheel_speed_left=3.0, current_left=1.5))
+    decision = controller.handle(reading(wheel_speed_left=3.0, current_left=1.5))
+    assert decision is not None
     x = np.array([3.0, 0.1, 1.5, 0.1 * 3], np.float32)
     y = small_robot.model().stream().step(x)
     assert y is not None
     slip_left, slip_right, stall_left, stall_right = y.tolist()
     expected = (0.9 - 0.5 * slip_left - 0.2 * stall_left, 0.9 - 0.5 * slip_right - 0.2 * stall_right)
-    assert action == Action("motor_limits", pytest.approx(expected, abs=1e-12))
-    assert controller.outputs == y.tolist()
+    assert decision.action == Action("motor_limits", pytest.approx(expected, abs=1e-12))
+    assert decision.outputs == y.tolist()
+    assert controller.latest is decision
     assert controller.counts.steps == controller.counts.actions == 1
 
 
@@ -56,7 +64,7 @@ def test_limits_hold(offset: str, value: float):
     """Below min the file's limit is sent, above it the robot's own where the file has none."""
     controller = make(small_robot.CONFIG.replace("offset = 0.9", f"offset = {offset}"))
     controller.handle(hello())
-    assert controller.handle(reading()) == Action("motor_limits", (value, value))
+    assert act(controller, reading()) == Action("motor_limits", (value, value))
 
 
 def test_a_reading_without_a_number_is_missing_and_the_state_waits():
@@ -64,10 +72,11 @@ def test_a_reading_without_a_number_is_missing_and_the_state_waits():
     with_hole, without = make(), make()
     for controller in (with_hole, without):
         controller.handle(hello())
-    assert with_hole.handle(reading(0, current_left=float("nan"))) is None
-    assert with_hole.handle(reading(1, current_left=float("inf"))) is None
-    assert with_hole.outputs is None
-    assert with_hole.handle(reading(2)) == without.handle(reading(2))
+    for number in (float("nan"), float("inf")):
+        decision = with_hole.handle(reading(0, current_left=number))
+        assert decision is not None
+        assert (decision.action, decision.outputs) == (None, None)
+    assert act(with_hole, reading(2)) == act(without, reading(2)) is not None
     assert (with_hole.counts.readings, with_hole.counts.missing, with_hole.counts.steps) == (3, 2, 1)
 
 
@@ -75,7 +84,7 @@ def test_a_channel_that_is_not_used_may_hold_anything():
     """NaN in a field that feeds no channel does not make a reading missing."""
     controller = make()
     controller.handle(hello())
-    assert controller.handle(reading(gyro_z=float("nan"))) is not None
+    assert act(controller, reading(gyro_z=float("nan"))) is not None
 
 
 def test_a_step_that_would_be_infinite_is_counted_and_not_taken():
@@ -94,7 +103,7 @@ def test_a_window_gives_no_action_until_it_is_full():
     """A model with a window of 3 acts from the third reading on; the two before are steps without action."""
     controller = make(window=3)
     controller.handle(hello())
-    assert [controller.handle(reading(k)) is None for k in range(4)] == [True, True, False, False]
+    assert [act(controller, reading(k)) is None for k in range(4)] == [True, True, False, False]
     assert (controller.counts.steps, controller.counts.actions) == (4, 2)
 
 
@@ -103,11 +112,11 @@ def test_a_reset_board_resets_the_memory_unless_it_is_to_be_kept(policy: str):
     """on_reset decides: "reset" starts as new, "keep" goes on."""
     controller = make(f'{small_robot.CONFIG}\n[policy]\non_reset = "{policy}"')
     controller.handle(hello())
-    first = controller.handle(reading(0))
-    second = controller.handle(reading(0))
+    first = act(controller, reading(0))
+    second = act(controller, reading(0))
     controller.handle(Reset(0, 2))
     controller.handle(hello())
-    again = controller.handle(reading(0))
+    again = act(controller, reading(0))
     assert first != second
     assert (again == first) is (policy == "reset")
     assert controller.counts.resets == 1
@@ -218,8 +227,9 @@ def test_another_rate_is_said():
     """A model made for 200 Hz on a robot of 1 kHz runs, and the note says so; within 5 % there is nothing to say."""
     for rate, said in ((200.0, False), (205.0, False), (1000.0, True)):
         controller = make(rate_hz=200.0)
-        controller.handle(hello(robot_dictionary(rate)))
-        assert bool(controller.notes) is said
+        decision = controller.handle(hello(robot_dictionary(rate)))
+        assert decision is not None
+        assert bool(decision.notes) is said
 
 
 values = st.floats(-1e6, 1e6)
@@ -275,11 +285,14 @@ def test_what_is_overdue_is_predicted_and_taken_back_when_it_comes():
         controller.handle(hello())
         controller.handle(at(0, 0))
     assert late.silence(2 * PERIOD_NS) is None
-    assert late.silence(3 * PERIOD_NS) is not None
+    decision = late.silence(3 * PERIOD_NS)
+    assert decision is not None
+    assert decision.action is not None
+    assert decision.not_real == 1
     assert late.silence(3 * PERIOD_NS) is None
     assert (late.not_real, late.counts.overdue) == (1, 1)
     now = 4 * PERIOD_NS
-    assert late.handle(at(1, now)) == punctual.handle(at(1, now))
+    assert act(late, at(1, now)) == act(punctual, at(1, now)) is not None
     assert (late.not_real, late.stream.snapshot()) == (0, punctual.stream.snapshot())
     patient = make(small_robot.CONFIG + PREDICT, feedback=FEEDBACK)
     patient.handle(hello())
@@ -288,11 +301,15 @@ def test_what_is_overdue_is_predicted_and_taken_back_when_it_comes():
     assert late.silence(now + 3 * PERIOD_NS) is not None
     late.silence(now + 6 * PERIOD_NS)
     assert late.counts.overdue == 1 + 4
+    decisions = []
     for controller in (late, patient):
         controller.handle(Gap(now, "imu_wheels", 2, 2))
-        controller.handle(at(4, 2 * now))
+        decisions.append(controller.handle(at(4, 2 * now)))
+    assert decisions[0] is not None
+    assert decisions[1] is not None
     assert late.stream.snapshot() == patient.stream.snapshot()
-    assert (late.counts.filled, late.not_real, late.outputs) == (2, 2, patient.outputs)
+    assert (late.counts.filled, decisions[0][1:]) == (2, decisions[1][1:])
+    assert decisions[0].not_real == 2
 
 
 def test_silence_beyond_the_longest_gap_ends_the_predictions():
@@ -300,12 +317,13 @@ def test_silence_beyond_the_longest_gap_ends_the_predictions():
     controller = make(small_robot.CONFIG + PREDICT, feedback=FEEDBACK)
     controller.handle(hello())
     controller.handle(at(0, 0))
-    acted = [controller.silence(k * PERIOD_NS) is not None for k in range(3, 12)]
+    decisions = [controller.silence(k * PERIOD_NS) for k in range(3, 12)]
+    acted = [decision is not None and decision.action is not None for decision in decisions]
     assert acted == [True] * 5 + [False] * 4
     controller.handle(Gap(0, "imu_wheels", 1, 9))
     fresh = make(feedback=FEEDBACK)
     fresh.handle(hello())
-    assert controller.handle(at(10, 60 * PERIOD_NS)) == fresh.handle(at(10, 60 * PERIOD_NS))
+    assert act(controller, at(10, 60 * PERIOD_NS)) == act(fresh, at(10, 60 * PERIOD_NS)) is not None
     assert controller.counts.forgotten == 1
 
 
@@ -316,7 +334,7 @@ def test_a_hole_in_a_reading_is_filled_by_the_policy():
     for controller in (holed, whole):
         controller.handle(hello())
         controller.handle(reading(0, current_left=2.0))
-    assert holed.handle(reading(1, current_left=float("nan"))) == whole.handle(reading(1, current_left=2.0))
+    assert act(holed, reading(1, current_left=float("nan"))) == act(whole, reading(1, current_left=2.0)) is not None
     assert (holed.counts.steps, holed.counts.patched, holed.counts.missing, holed.not_real) == (2, 1, 0, 1)
 
 

@@ -104,8 +104,11 @@ def test_an_infinite_output_makes_no_action(x: float):
     """1 / 0: an infinite torque is not clipped to the greatest allowed one but refused and counted."""
     one = controller("reciprocal")
     one.handle(Hello(0, "cart", "1", 7, robot("1")))
-    assert one.handle(Reading(1, "w", 0, 0, (x, 0.0))) is None
-    assert math.isinf(one.outputs[0])
+    decision = one.handle(Reading(1, "w", 0, 0, (x, 0.0)))
+    assert decision is not None
+    assert decision.action is None
+    assert decision.outputs is not None
+    assert math.isinf(decision.outputs[0])
     assert (one.counts.unusable, one.counts.actions) == (1, 0)
 
 

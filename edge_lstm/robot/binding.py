@@ -1,0 +1,147 @@
+"""Names → indices, once, at the handshake: model, robot.toml and what the robot declares become one `Binding`.
+
+Rule: everything that depends on a name, a unit or a rate is checked and worked out here, so that a reading costs
+look-ups by index. A binding never changes: another robot gets another one.
+
+Never: guess. A field that is missing, another unit or a limit outside the robot's own is a `ConfigError` that names
+file, table and key, with the nearest valid name and the mismatch report below it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from operator import itemgetter
+
+from edge_lstm.core.channels import flat_names, flat_units, units_differ
+from edge_lstm.core.model import Model
+from edge_lstm.errors import ConfigError
+from edge_lstm.robot.config import RobotConfig, nearest, toml_key
+from edge_lstm.robot.mismatch import both_sides
+from firmware_bridge.dictionary import Dictionary, Field, Format
+
+Rule = tuple[float, tuple[tuple[int, float], ...], float, float]  # offset, (output number, gain)…, minimum, maximum
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Binding:
+    """One model on one robot. pick: of a reading's values, in the order of its fields, those of the model's input
+    channels; rules: one for each field of the action, in declared order, none where there is no action."""
+
+    dictionary: Dictionary
+    reading: Format
+    action: Format | None
+    output_names: tuple[str, ...]
+    output_units: tuple[str, ...]
+    pick: Callable[[tuple[float, ...]], Sequence[float]]
+    rules: tuple[Rule, ...]
+    period_ns: int  # from one reading to the next; 0: nobody says
+    hold_ns: int  # how long an action may stand until the next: three periods of the readings that make one
+    notes: tuple[str, ...]  # sentences for people
+
+
+def bind(config: RobotConfig, model: Model, dictionary: Dictionary) -> Binding:
+    """ConfigError: robot and configuration do not fit."""
+    try:
+        reading = _declared(config, dictionary, "readings", config.reading, "reading")
+        pick = _picker(_places(config, model, reading))
+        action = None
+        if config.action is not None:
+            action = _declared(config, dictionary, "action", config.action.format, "action")
+        names = flat_names(model.outputs)
+        rules = () if action is None else tuple(_rules(config, names, action))
+    except ConfigError as error:
+        raise ConfigError(f"{error}\n{both_sides(config, model, dictionary)}") from None
+    trained, sent = model.rate_hz, reading.rate_hz
+    rate_hz = sent or trained
+    period_ns = round(1e9 / rate_hz) if rate_hz else 0
+    notes: tuple[str, ...] = ()
+    if trained and sent and abs(trained - sent) > 0.05 * trained:
+        notes = (f"the model was made for {trained:g} Hz, the robot sends {sent:g} Hz",)
+    return Binding(
+        dictionary=dictionary,
+        reading=reading,
+        action=action,
+        output_names=names,
+        output_units=flat_units(model.outputs),
+        pick=pick,
+        rules=rules,
+        period_ns=period_ns,
+        hold_ns=3 * period_ns * model.every,
+        notes=notes,
+    )
+
+
+def _declared(config: RobotConfig, dictionary: Dictionary, table: str, name: str, direction: str) -> Format:
+    names = [f.name for f in dictionary.formats if f.direction == direction]
+    for found in dictionary.formats:
+        if found.name == name and found.direction == direction:
+            return found
+    why = f"the robot {dictionary.device!r} declares no {direction} {name!r}{nearest(name, names)}"
+    raise config.fail(table, "format", why)
+
+
+def _places(config: RobotConfig, model: Model, reading: Format) -> list[int]:
+    """For each input channel of the model, the number of the robot's field that feeds it."""
+    names = [f.name for f in reading.fields]
+    places = []
+    for channel in model.inputs:
+        name = config.channels.get(channel.name, channel.name)
+        if name not in names:
+            why = f"the robot's {reading.name!r} has no field {name!r}{nearest(name, names)}"
+            if name == channel.name:
+                why += f' (the model\'s input; say which field feeds it: {toml_key(channel.name)} = "FIELD")'
+            raise config.fail("readings.channels", channel.name, why)
+        place = names.index(name)
+        _same_unit(config, "readings.channels", channel.name, channel.unit, "the model expects", reading.fields[place])
+        places.append(place)
+    return places
+
+
+def _picker(places: Sequence[int]) -> Callable[[tuple[float, ...]], Sequence[float]]:
+    """The fastest way to take these places out of a tuple, always as a tuple."""
+    if len(places) == 1:
+        only = places[0]
+        return lambda values: (values[only],)
+    return itemgetter(*places)
+
+
+def _rules(config: RobotConfig, outputs: Sequence[str], action: Format) -> list[Rule]:
+    """One rule for every field of the action, in declared order. outputs: the names of the model's."""
+    assert config.action is not None
+    mappings = config.action.fields
+    names = [f.name for f in action.fields]
+    for name in mappings:
+        if name not in names:
+            why = f"the robot's {action.name!r} has no such field{nearest(name, names)}"
+            raise config.fail("action", name, why)
+    rules: list[Rule] = []
+    for declared in action.fields:
+        mapping = mappings.get(declared.name)
+        if mapping is None:
+            why = f"is missing, and {action.name!r} cannot be sent without it"
+            raise config.fail("action", declared.name, why)
+        table = f"action.{declared.name}"
+        if bool(mapping.unit) != bool(declared.unit):
+            why = f"is {mapping.unit!r}, but the robot's field is in {declared.unit!r}"
+            raise config.fail(table, "unit", why)
+        _same_unit(config, table, "unit", mapping.unit, "is", declared)
+        least, most = declared.minimum, declared.maximum
+        assert least is not None  # a dictionary holds no action without limits
+        assert most is not None
+        for key, value in (("min", mapping.minimum), ("max", mapping.maximum)):
+            if value is not None and not least <= value <= most:
+                raise config.fail(table, key, f"{value:g} is outside the robot's own {least:g} to {most:g}")
+        limits = (
+            least if mapping.minimum is None else mapping.minimum,
+            most if mapping.maximum is None else mapping.maximum,
+        )
+        gains = tuple((outputs.index(name), gain) for name, gain in mapping.gain.items())
+        rules.append((mapping.offset, gains, *limits))
+    return rules
+
+
+def _same_unit(config: RobotConfig, table: str, key: str, unit: str, verb: str, declared: Field) -> None:
+    if units_differ(unit, declared.unit):
+        why = f"{verb} {unit!r}, but the robot's field {declared.name!r} is in {declared.unit!r}"
+        raise config.fail(table, key, why)
