@@ -14,10 +14,14 @@
     ├── RealtimeError       a priority, core or locked memory that cannot be had, and is required or cannot exist
     └── CacheError          the compiled step cannot be made or loaded
 
-Wire faults are not here: they are values (`firmware_bridge.events`), because a robot's day is full of them.
+Wire faults are not here: they are values (`firmware_bridge.messages`), because a robot's day is full of them.
+`nearest` ends a message about an unknown name.
 """
 
 from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
 
 
 class EdgeLstmError(Exception):
@@ -79,3 +83,12 @@ class RealtimeError(EdgeLstmError):
 
 class CacheError(EdgeLstmError):
     """The compiled step can neither be loaded nor made."""
+
+
+def nearest(name: str, valid: Iterable[str]) -> str:
+    """The end of a sentence about an unknown name: the nearest valid one, or all of them when none is near."""
+    known = list(valid)
+    close = difflib.get_close_matches(name, known, n=1, cutoff=0.5)
+    if close:
+        return f"; did you mean {close[0]!r}?"
+    return f"; valid: {', '.join(map(repr, known))}" if known else "; there is none"

@@ -17,7 +17,8 @@ from typing import Any
 import numpy as np
 
 import edge_lstm
-from edge_lstm.bench.measure import allocated, block, first_start
+from edge_lstm.bench.measure import allocated, first_start
+from edge_lstm.bench.timing import block
 from tools.bench_hand import c_library
 from tools.bench_network import INPUTS, Contender, Floats, Network
 from tools.bench_peers import GENERAL, OURS, OURS_INT8, SAME_DOOR, contenders, on_cores

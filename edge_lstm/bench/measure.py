@@ -16,74 +16,27 @@ import tempfile
 import time
 import tracemalloc
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import numpy.typing as npt
 
 from edge_lstm.bench.machine import Disturbance, Values, machine, noise
+from edge_lstm.bench.timing import Call, Plan, Times, block, clock, percentiles
 from edge_lstm.errors import EdgeLstmError, ReadingError
 from edge_lstm.robot.loop import steady
-from edge_lstm.robot.realtime import AS_ANY, Realtime, applied
+from edge_lstm.robot.realtime import applied
 
 if TYPE_CHECKING:
     from edge_lstm.core.model import Model
     from edge_lstm.core.program import Floats
 
-Call = Callable[[Any], object]
 Tell = Callable[[str, float], None]  # what is being measured, and how much of it is done (0 to 1)
 
 BLOCK = 1000  # calls between two looks at the clock on the wall
 COUNTS = (1, 4, 16, 64, 256)  # streams
 MARGIN = 2.0  # a rate is sustained where p99.9 of a step takes at most one part in so many of its period
 USUAL_HZ = 1000.0  # where the model does not say its rate
-_clock = time.perf_counter_ns
-
-
-@dataclass(frozen=True)
-class Plan:
-    """How long: seconds for each kind of measurement; readings: so many single steps, whatever they take."""
-
-    seconds: float = 3.0
-    readings: int | None = None
-    compile: bool = False  # also how long the first start ever takes
-    realtime: Realtime = AS_ANY  # for the paced part; a loop that never sleeps is throttled by the kernel
-
-
-class Times:
-    """Any number of single calls' times, ns, in little memory: how many took each number of ns; those that took more
-    than a millisecond one by one."""
-
-    def __init__(self) -> None:
-        self._counts = np.zeros(1_000_000, np.int64)
-        self._slow: list[int] = []
-
-    def add(self, ns: npt.NDArray[np.int64]) -> None:
-        quick = ns < len(self._counts)
-        np.add.at(self._counts, ns[quick], 1)
-        self._slow += ns[~quick].tolist()
-
-    def told(self) -> Values:
-        """Percentiles, µs. Jitter is what p99.9 is above the median."""
-        below, slow = self._counts.cumsum(), sorted(self._slow)
-        quick = int(below[-1])
-        calls = quick + len(slow)
-
-        def us(part: float) -> float:
-            rank = min(calls - 1, int(part * calls))
-            return (slow[rank - quick] if rank >= quick else int(np.searchsorted(below, rank, "right"))) / 1e3
-
-        p50, p99, p999, most = (us(part) for part in (0.5, 0.99, 0.999, 1.0))
-        return {"calls": calls, "p50": p50, "p99": p99, "p99.9": p999, "max": most, "jitter": p999 - p50}
-
-
-def percentiles(ns: npt.NDArray[np.int64]) -> Values:
-    """As `Times.told`."""
-    times = Times()
-    times.add(ns)
-    return times.told()
 
 
 def readings(model: Model, count: int, seed: int = 0) -> Floats:
@@ -115,36 +68,25 @@ def readings(model: Model, count: int, seed: int = 0) -> Floats:
 # --- single calls
 
 
-def block(call: Call, arguments: Sequence[Any]) -> npt.NDArray[np.int64]:
-    """ns of each call, the clock's own time (about 40 ns) included."""
-    times = [0] * len(arguments)
-    clock = _clock
-    for k, argument in enumerate(arguments):
-        begin = clock()
-        call(argument)
-        times[k] = clock() - begin
-    return np.array(times, np.int64)
-
-
 def single(call: Call, arguments: Sequence[Any], plan: Plan, tell: Callable[[float], None]) -> tuple[Values, Values]:
     """Percentiles of single calls, and of the same loop without one: each block of calls is followed by as long a
     time of empty ones, so that both meet the same disturbances. The first also says how much block medians differ."""
     ours, empty = Times(), Times()
     medians: list[float] = []
-    end = _clock() + 2 * plan.seconds * 1e9
+    end = clock() + 2 * plan.seconds * 1e9
     wanted = None if plan.readings is None else max(1, round(plan.readings / len(arguments)))
-    begin = _clock()
-    while not medians or (len(medians) < wanted if wanted else _clock() < end):
-        started = _clock()
+    begin = clock()
+    while not medians or (len(medians) < wanted if wanted else clock() < end):
+        started = clock()
         own = block(call, arguments)
-        took = _clock() - started
+        took = clock() - started
         ours.add(own)
         medians.append(float(np.median(own)))
-        until = _clock() + took
+        until = clock() + took
         empty.add(block(id, arguments))
-        while _clock() < until:
+        while clock() < until:
             empty.add(block(id, arguments))
-        tell(len(medians) / wanted if wanted else (_clock() - begin) / (end - begin))
+        tell(len(medians) / wanted if wanted else (clock() - begin) / (end - begin))
     spread = float(np.percentile(medians, 90) / max(np.percentile(medians, 10), 1.0))
     return ours.told() | {"spread": spread}, empty.told()
 
@@ -155,12 +97,12 @@ def paced(call: Call, arguments: Sequence[Any], rate_hz: float, seconds: float) 
     period = int(1e9 / rate_hz)
     count = max(1, int(seconds * rate_hz))
     times = np.zeros(count, np.int64)
-    due = _clock() + period
+    due = clock() + period
     for k in range(count):
-        if (wait := due - _clock()) > 0:
+        if (wait := due - clock()) > 0:
             time.sleep(wait / 1e9)
         call(arguments[k % len(arguments)])
-        times[k] = _clock() - due
+        times[k] = clock() - due
         due += period
     return percentiles(times) | {"rate_hz": rate_hz, "late": int((times > period).sum())}
 
@@ -205,11 +147,11 @@ def allocated(call: Call, arguments: Sequence[Any]) -> Values:
 def per_call(work: Callable[[], object], seconds: float, least: int = 5) -> float:
     """Median µs of a call that takes long enough to be timed alone."""
     times: list[int] = []
-    end = _clock() + seconds * 1e9
-    while len(times) < least or (_clock() < end and len(times) < 100_000):
-        begin = _clock()
+    end = clock() + seconds * 1e9
+    while len(times) < least or (clock() < end and len(times) < 100_000):
+        begin = clock()
         work()
-        times.append(_clock() - begin)
+        times.append(clock() - begin)
     return float(np.median(times)) / 1e3
 
 
@@ -258,8 +200,8 @@ def start(path: Path, seconds: float) -> Values:
     """New processes up to their first prediction, three at least: medians of seconds, of the first step and of a later
     one (µs), and of the most memory that was resident (MiB)."""
     found: list[tuple[float, ...]] = []
-    end = _clock() + seconds * 1e9
-    while len(found) < 3 or (_clock() < end and len(found) < 15):
+    end = clock() + seconds * 1e9
+    while len(found) < 3 or (clock() < end and len(found) < 15):
         found.append(_started(path))
     names = ("seconds", "first_step_us", "later_step_us", "rss_mib")
     return dict(zip(names, np.median(np.array(found), axis=0).tolist(), strict=True))

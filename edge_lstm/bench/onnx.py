@@ -17,7 +17,7 @@ import numpy.typing as npt
 
 from edge_lstm.analysis.verify import TOLERANCE, graph_of, is_quantized, scaling, verify
 from edge_lstm.bench.machine import Values
-from edge_lstm.bench.measure import Plan, block, percentiles
+from edge_lstm.bench.timing import Plan, block, percentiles
 from edge_lstm.errors import EdgeLstmError
 
 if TYPE_CHECKING:

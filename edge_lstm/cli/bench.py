@@ -66,7 +66,8 @@ def command(
     paced     from when a reading was due to when its output was there, at the model's rate
     empty     the same loop without a step: what the machine alone does
     """
-    from edge_lstm.bench.measure import Plan, measure
+    from edge_lstm.bench.measure import measure
+    from edge_lstm.bench.timing import Plan
     from edge_lstm.core.storage import load
     from edge_lstm.robot.realtime import AS_ANY, applied
 

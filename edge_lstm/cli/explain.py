@@ -36,8 +36,8 @@ def command(log: Path, output: Path, begin_s: float | None, end_s: float | None,
     influence.csv (which input moves which gate), gates.csv (every number)."""
     from edge_lstm.analysis.explain import explain
     from edge_lstm.core.storage import load
-    from edge_lstm.logs.series import read
     from edge_lstm.plots.figure import check_plot
+    from edge_lstm.robot.recorded import read
 
     check_plot(Path("gates.png"))
     model = load(options["model"])

@@ -35,7 +35,7 @@ _OPTIONS = [
 def command(log: Path, at_s: float, steps: int, as_json: bool, **options: Any) -> None:
     """Run the model over LOG until a time, then let it listen to itself, and compare with what really came."""
     from edge_lstm.core.storage import load
-    from edge_lstm.logs.series import read
+    from edge_lstm.robot.recorded import read
     from edge_lstm.streams.missing import Filler
     from edge_lstm.streams.rollout import Loop
 

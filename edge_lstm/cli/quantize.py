@@ -100,8 +100,8 @@ for _option in _OPTIONS:
 
 
 def _logs(model: Model, paths: tuple[Path, ...], options: dict[str, Any]) -> list[Log]:
-    from edge_lstm.logs.series import read
     from edge_lstm.quantization.observe import log_of
+    from edge_lstm.robot.recorded import read
 
     asked = [name.strip() for name in (options["channels"] or "").split(",") if name.strip()]
     time_column, unit = options["time_column"], options["time_unit"]

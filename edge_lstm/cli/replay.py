@@ -106,7 +106,8 @@ def _table(log: Path, speed: float | None, as_json: bool, options: dict[str, Any
     from edge_lstm.core.storage import load
     from edge_lstm.logs.csv_log import CsvLog
     from edge_lstm.logs.csv_out import CsvWriter
-    from edge_lstm.logs.replay_table import header, match, replay_table
+    from edge_lstm.logs.matching import match
+    from edge_lstm.logs.replay_table import header, replay_table
 
     if options["model"] is None:
         raise Failure(2, f"{log}: a table has no model of its own; say which with --model MODEL.npz")

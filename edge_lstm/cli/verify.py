@@ -66,7 +66,7 @@ def _rows(path: Path, model: Model, asked: list[str]) -> npt.NDArray[np.float32]
 
     from edge_lstm.core.channels import Encoder
     from edge_lstm.logs.csv_log import CsvLog
-    from edge_lstm.logs.replay_table import match
+    from edge_lstm.logs.matching import match
 
     log = CsvLog(path)
     columns, _ = match(log, model, asked)

@@ -10,8 +10,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import edge_lstm
 from edge_lstm.core.model import Model
+from edge_lstm.core.storage import load
 from edge_lstm.errors import EdgeLstmError
 
 LANGUAGES = ("en", "zh")
@@ -31,7 +31,7 @@ class Report:
 
 def shipped(name: str) -> Model:
     """A model file of this folder."""
-    return edge_lstm.load(FOLDER / f"{name}.npz")
+    return load(FOLDER / f"{name}.npz")
 
 
 class Text:

@@ -1,10 +1,10 @@
-"""A table of readings (CSV) through a model: columns matched to channels, in blocks, with the bits of single steps.
+"""A table of readings (CSV) through a model: in blocks, with the bits of single steps.
 
 Rule: a row is one reading, and one row of the log is one row of the result. A missing number, or a hole in time where
 the model says its rate, is met by the policy (`missing.py`): skipped, its outputs being empty cells, held or predicted,
-and counted in `_not_real`. What was matched to what is said.
+and counted in `_not_real`. Which column feeds which channel is `matching.py`'s to say.
 
-Never: match by guess. A channel without its column, two columns for one channel or a unit that differs is an error.
+Never: leave out a row in silence. Each is a step, missing or refused, and the summary counts all three.
 """
 
 from __future__ import annotations
@@ -17,13 +17,11 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from edge_lstm.core.channels import Encoder, flat_names, flat_units, units_differ, unnamed
-from edge_lstm.core.model import Channel, Model, Policy
-from edge_lstm.errors import LogError
+from edge_lstm.core.channels import Encoder, flat_names, flat_units
+from edge_lstm.core.model import Model, Policy
 from edge_lstm.logs.csv_log import Block, Column, CsvLog
 from edge_lstm.logs.csv_out import CsvWriter, texts
 from edge_lstm.logs.jitter import Jitter, irregularities, jitter
-from edge_lstm.robot.config import nearest
 from edge_lstm.streams.missing import Filler
 
 Floats = npt.NDArray[np.float32]
@@ -68,61 +66,6 @@ class Table:
     inputs: dict[str, npt.NDArray[np.float64]]
     outputs: dict[str, Floats]
     units: dict[str, str]
-
-
-def match(log: CsvLog, model: Model, asked: Sequence[str] = ()) -> tuple[list[Column], list[str]]:
-    """The column for each input channel, and sentences about how it was found.
-
-    asked: nothing (by name), titles in the model's order, or "channel=title" pairs. LogError where it fails.
-    """
-    notes: list[str] = []
-    channels = model.inputs
-    pairs = dict(item.split("=", 1) for item in asked if "=" in item)
-    free = [c for c in log.columns if c is not log.time]
-    if asked and not pairs:
-        if len(asked) != len(channels):
-            raise LogError(f"--channels names {len(asked)} columns, the model {model.name!r} needs {len(channels)}")
-        titles = list(asked)
-    elif len(pairs) != len(asked):
-        raise LogError("--channels takes either only column names or only CHANNEL=COLUMN pairs")
-    else:
-        for name in pairs:
-            if name not in [c.name for c in channels]:
-                raise LogError(
-                    f"--channels: the model has no channel {name!r}{nearest(name, [c.name for c in channels])}"
-                )
-        titles = [pairs.get(c.name, c.name) for c in channels]
-        if not pairs and unnamed(channels) and not any(log.find(t) for t in titles):
-            if len(free) != len(channels):
-                raise LogError(
-                    f"{log.path}: the model's {len(channels)} inputs have no names and the log has {len(free)} columns "
-                    f"beside the time; say which with --channels (columns: {', '.join(c.title for c in free)})"
-                )
-            notes.append("the model's inputs have no names: the log's columns are taken in their order")
-            titles = [c.title for c in free]
-    taken = [log.time.title, *(c.title for c in log.columns if c.title in titles or c.name in titles)]
-    columns = [_column(log, channel, title, taken) for channel, title in zip(channels, titles, strict=True)]
-    for channel, found in zip(channels, columns, strict=True):
-        if units_differ(channel.unit, found.unit):
-            raise LogError(
-                f"{log.path}: column {found.title!r} is in {found.unit!r}, "
-                f"the model's {channel.name!r} in {channel.unit!r}"
-            )
-        if channel.name not in (found.title, found.name) and not asked and not notes:
-            notes.append("names are compared without case, spaces, underscores and hyphens")
-    return columns, notes
-
-
-def _column(log: CsvLog, channel: Channel, title: str, taken: Sequence[str]) -> Column:
-    """taken: titles of columns that have their channel, or are the time; they are not what is meant."""
-    found = log.find(title)
-    if found is None:
-        near = nearest(title, [c.title for c in log.columns if c.title not in taken])
-        raise LogError(
-            f"{log.path}: no column {title!r} for the model's input {channel.name!r}{near} "
-            "(--channels says which column feeds which channel)"
-        )
-    return found
 
 
 def replay_table(

@@ -1,6 +1,7 @@
 """A log as the model reads it: times and readings, all at once, for pictures and forecasts at a desk.
 
-Rule: a CSV log by its columns, a recording by the fields of its readings; what is missing stays NaN.
+Rule: what is missing stays NaN. A table is read here; a recording, whose robot.toml says which field feeds which
+channel, by `edge_lstm.robot.recorded`.
 
 Never: run the model.
 """
@@ -17,11 +18,9 @@ import numpy.typing as npt
 
 from edge_lstm.core.channels import Encoder
 from edge_lstm.errors import LogError
-from edge_lstm.logs import kind_of
 from edge_lstm.logs.csv_log import CsvLog
 from edge_lstm.logs.jitter import irregularities
-from edge_lstm.logs.replay_table import match
-from edge_lstm.robot.config import RobotConfig, nearest
+from edge_lstm.logs.matching import match
 
 if TYPE_CHECKING:
     from edge_lstm.core.model import Model
@@ -38,6 +37,21 @@ class Series:
     xs: Floats
     notes: tuple[str, ...] = ()
 
+    @classmethod
+    def encoded(
+        cls,
+        name: str,
+        model: Model,
+        t_s: npt.NDArray[np.float64],
+        values: npt.NDArray[np.float64],
+        notes: tuple[str, ...] = (),
+    ) -> Series:
+        """From values float64 (T, channels), in the order of the model's input channels, NaN where one is missing."""
+        with np.errstate(over="ignore"):
+            xs = Encoder(model.inputs).rows(values)
+        xs[~np.isfinite(xs)] = np.nan
+        return cls(name, t_s, xs, notes)
+
     @property
     def period_s(self) -> float:
         """The usual time from one reading to the next, s."""
@@ -50,7 +64,7 @@ class Series:
         return int(np.searchsorted(self.t_s, t_s, side="right")) - 1
 
 
-def read(
+def read_table(
     path: Path,
     model: Model,
     *,
@@ -58,45 +72,11 @@ def read(
     time_column: str | None = None,
     time_unit: str | None = None,
 ) -> Series:
-    """The whole log. channels, time_column, time_unit: as for `edge-lstm replay` of a CSV log. Raises LogError."""
-    encoder = Encoder(model.inputs)
-    notes: tuple[str, ...] = ()
-    if kind_of(path) == "table":
-        log = CsvLog(path, time_column, time_unit)
-        columns, _ = match(log, model, channels)
-        words = {k: c.vocabulary for k, c in enumerate(model.inputs) if c.vocabulary}
-        blocks = list(log.blocks(columns, words))
-        t_s, values = (np.concatenate([getattr(b, part) for b in blocks]) for part in ("t_s", "values"))
-        notes = (*log.notes, *irregularities(t_s, np.concatenate([block.lines for block in blocks])))
-    else:
-        t_s, values = _recorded(path, model)
-    with np.errstate(over="ignore"):
-        xs = encoder.rows(values)
-    xs[~np.isfinite(xs)] = np.nan
-    return Series(path.name, t_s, xs, notes)
-
-
-def _recorded(path: Path, model: Model) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
-    from edge_lstm.robot.config import parse_config
-    from firmware_bridge.recordings.reader import open_recording
-
-    recording = open_recording(path)
-    if "robot.toml" not in recording.attachments:
-        raise LogError(f"{path}: holds no robot.toml, so nobody knows which field feeds which channel")
-    text = recording.attachments["robot.toml"].decode("utf-8", errors="replace")
-    config: RobotConfig = parse_config(text, f"robot.toml in {path}", path.parent)
-    fields = [config.channels.get(c.name, c.name) for c in model.inputs]
-    times: list[int] = []
-    rows: list[list[float]] = []
-    for t_ns, values in recording.values(f"/readings/{config.reading}"):
-        for field, channel in zip(fields, model.inputs, strict=True):
-            if field not in values:
-                raise LogError(
-                    f"{path}: {config.reading!r} has no field {field!r} for the model's input {channel.name!r}"
-                    f"{nearest(field, values)}"
-                )
-        times.append(t_ns)
-        rows.append([np.nan if values[field] is None else values[field] for field in fields])
-    if not rows:
-        raise LogError(f"{path}: holds no readings of {config.reading!r}")
-    return np.array([t - times[0] for t in times], np.float64) * 1e-9, np.array(rows, np.float64)
+    """A whole CSV log. channels, time_column, time_unit: as for `edge-lstm replay`. Raises LogError."""
+    log = CsvLog(path, time_column, time_unit)
+    columns, _ = match(log, model, channels)
+    words = {k: c.vocabulary for k, c in enumerate(model.inputs) if c.vocabulary}
+    blocks = list(log.blocks(columns, words))
+    t_s, values = (np.concatenate([getattr(b, part) for b in blocks]) for part in ("t_s", "values"))
+    notes = (*log.notes, *irregularities(t_s, np.concatenate([block.lines for block in blocks])))
+    return Series.encoded(path.name, model, t_s, values, notes)

@@ -15,8 +15,8 @@ from operator import itemgetter
 
 from edge_lstm.core.channels import flat_names, flat_units, units_differ
 from edge_lstm.core.model import Model
-from edge_lstm.errors import ConfigError
-from edge_lstm.robot.config import RobotConfig, nearest, toml_key
+from edge_lstm.errors import ConfigError, nearest
+from edge_lstm.robot.config import RobotConfig, toml_key
 from edge_lstm.robot.mismatch import both_sides
 from firmware_bridge.dictionary import Dictionary, Field, Format
 

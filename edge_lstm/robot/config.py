@@ -50,7 +50,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, cast
 
-from edge_lstm.errors import ConfigError, RealtimeError
+from edge_lstm.errors import ConfigError, RealtimeError, nearest
 from edge_lstm.robot.realtime import AS_ANY, Realtime
 
 if sys.version_info >= (3, 11):
@@ -146,15 +146,6 @@ class RobotConfig:
         return replace(
             own, missing=self.missing or own.missing, longest_gap=own.longest_gap if given is None else given
         )
-
-
-def nearest(name: str, valid: Iterable[str]) -> str:
-    """The end of a sentence about an unknown name: the nearest valid one, or all of them when none is near."""
-    known = list(valid)
-    close = difflib.get_close_matches(name, known, n=1, cutoff=0.5)
-    if close:
-        return f"; did you mean {close[0]!r}?"
-    return f"; valid: {', '.join(map(repr, known))}" if known else "; there is none"
 
 
 def toml_key(name: str) -> str:

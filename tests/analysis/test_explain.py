@@ -14,7 +14,7 @@ from edge_lstm.analysis.explain import explain, longest_first
 from edge_lstm.core.model import Channel, Feedback, Model, channels_for
 from edge_lstm.core.program import Builder
 from edge_lstm.errors import LogError
-from edge_lstm.logs.series import Series, read
+from edge_lstm.logs.series import Series, read_table
 from edge_lstm.streams.gates import in_words
 from tests.streams.test_rollout import DINNERS
 from tests.support import nets
@@ -147,7 +147,7 @@ def test_the_explain_command_writes_pictures_and_numbers(tmp_path: Path, capsys:
 def test_a_series_holds_words_and_holes(tmp_path: Path):
     """Words become one-hot, an empty cell NaN."""
     log, model = dinners(tmp_path, missing=4)
-    found = read(log, edge_lstm.load(model))
+    found = read_table(log, edge_lstm.load(model))
     assert found.xs[1].tolist() == [0, 1, 0]
     assert np.isnan(found.xs[4]).all()
     assert found.row_at(7.5) == 7

@@ -17,6 +17,7 @@ from edge_lstm.analysis.verify import verify
 from edge_lstm.bench import machine as bench_machine
 from edge_lstm.bench import measure as bench
 from edge_lstm.bench.onnx import beside
+from edge_lstm.bench.timing import Plan, Times
 from edge_lstm.cli import main
 from edge_lstm.cli.bench import command, verdict
 from edge_lstm.core.model import Channel, Model, channels_for
@@ -36,7 +37,7 @@ def found(tmp_path_factory: pytest.TempPathFactory) -> dict:
     edge_lstm.save(edge_lstm.import_onnx(EXAMPLES / "slip_stall.onnx"), path)
     seen: list[str] = []
     against = EXAMPLES / "slip_stall.onnx"
-    plan = bench.Plan(0.02, 2000)
+    plan = Plan(0.02, 2000)
     made = bench.measure(edge_lstm.load(path), path, plan, against, lambda what, share: seen.append(what))
     assert {"single steps", "a whole log", "many streams", "new processes", "ONNX Runtime"} <= set(seen)
     return json.loads(json.dumps(made, allow_nan=False))
@@ -56,7 +57,7 @@ def test_percentiles_are_numpy_s():
     """Over any times, also longer than a millisecond, in any number of blocks: the percentiles that sorting gives."""
     random = np.random.default_rng(0)
     ns = np.exp(random.normal(9, 3, 20_000)).astype(np.int64)
-    times = bench.Times()
+    times = Times()
     for part in np.split(ns, 10):
         times.add(part)
     told, ordered = times.told(), np.sort(ns)
@@ -196,7 +197,7 @@ def test_a_quantized_model_is_compared_on_ordinary_readings():
     graph = EXAMPLES / "slip_stall.onnx"
     model = edge_lstm.import_onnx(graph)
     made = quantize(model, bench.readings(model, 1000))
-    told = beside(made, graph, bench.readings(model, 200), bench.Plan(0.01))
+    told = beside(made, graph, bench.readings(model, 200), Plan(0.01))
     found = {run.name: run.error for run in verify(made, graph, short=True).runs}
     assert told["quantized"]
     assert told["error"] == found["random"] < found["saturation"]

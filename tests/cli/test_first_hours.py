@@ -17,7 +17,8 @@ from edge_lstm.core.model import Channel
 from edge_lstm.errors import LogError
 from edge_lstm.logs.csv_log import CsvLog
 from edge_lstm.logs.jitter import irregularities
-from edge_lstm.logs.replay_table import match, replay_table
+from edge_lstm.logs.matching import match
+from edge_lstm.logs.replay_table import replay_table
 from edge_lstm.logs.stamps import stamp_ns
 from edge_lstm.robot.config import toml_key
 from edge_lstm.robot.replay import Comparison

@@ -13,7 +13,8 @@ from edge_lstm.core.model import Channel, Feedback, Policy
 from edge_lstm.errors import LogError
 from edge_lstm.logs.csv_log import CsvLog
 from edge_lstm.logs.csv_out import CsvWriter
-from edge_lstm.logs.replay_table import header, match, replay_table
+from edge_lstm.logs.matching import match
+from edge_lstm.logs.replay_table import header, replay_table
 from edge_lstm.robot.config import parse_config
 from edge_lstm.robot.controller import Controller
 from edge_lstm.robot.loop import run

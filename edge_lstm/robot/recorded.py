@@ -1,0 +1,63 @@
+"""A log of either kind as a `Series`: a table by its columns, a recording by the robot.toml that it holds.
+
+Rule: a recording's readings feed the channels that they fed on the robot; what is missing stays NaN.
+
+Never: run the model, or guess a mapping that the recording does not hold.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from edge_lstm.errors import LogError, nearest
+from edge_lstm.logs import kind_of
+from edge_lstm.logs.series import Series, read_table
+from edge_lstm.robot.config import parse_config
+
+if TYPE_CHECKING:
+    from edge_lstm.core.model import Model
+
+
+def read(
+    path: Path,
+    model: Model,
+    *,
+    channels: Sequence[str] = (),
+    time_column: str | None = None,
+    time_unit: str | None = None,
+) -> Series:
+    """The whole log. channels, time_column, time_unit: as for `edge-lstm replay` of a CSV log. Raises LogError."""
+    if kind_of(path) == "table":
+        return read_table(path, model, channels=channels, time_column=time_column, time_unit=time_unit)
+    return read_recording(path, model)
+
+
+def read_recording(path: Path, model: Model) -> Series:
+    """All readings of a recording. LogError where it holds none, no robot.toml, or not the fields of the model."""
+    from firmware_bridge.recordings.reader import open_recording
+
+    recording = open_recording(path)
+    if "robot.toml" not in recording.attachments:
+        raise LogError(f"{path}: holds no robot.toml, so nobody knows which field feeds which channel")
+    text = recording.attachments["robot.toml"].decode("utf-8", errors="replace")
+    config = parse_config(text, f"robot.toml in {path}", path.parent)
+    fields = [config.channels.get(c.name, c.name) for c in model.inputs]
+    times: list[int] = []
+    rows: list[list[float]] = []
+    for t_ns, values in recording.values(f"/readings/{config.reading}"):
+        for field, channel in zip(fields, model.inputs, strict=True):
+            if field not in values:
+                raise LogError(
+                    f"{path}: {config.reading!r} has no field {field!r} for the model's input {channel.name!r}"
+                    f"{nearest(field, values)}"
+                )
+        times.append(t_ns)
+        rows.append([np.nan if values[field] is None else values[field] for field in fields])
+    if not rows:
+        raise LogError(f"{path}: holds no readings of {config.reading!r}")
+    t_s = np.array([t - times[0] for t in times], np.float64) * 1e-9
+    return Series.encoded(path.name, model, t_s, np.array(rows, np.float64))
