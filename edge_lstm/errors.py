@@ -4,7 +4,7 @@
     ├── ModelFileError      a model file is damaged, truncated, foreign or newer
     ├── ProgramError        a program contradicts itself (sizes, slots, unknown operation)
     ├── ImportModelError    a trained model cannot be brought in: node, operator, attribute and value are named
-    │   └── UnsupportedError    … because the machine cannot hold it (TooLargeError: for its size); ONNX Runtime may
+    │   └── UnsupportedError    … the native engine cannot hold it (TooLargeError: for its size); ONNX Runtime may
     ├── QuantizeError       a model cannot be quantized: layer, channel or log is named
     ├── ReadingError        a reading has the wrong length, type or layout, or holds NaN; the state is unchanged
     ├── FeedbackError       the model's own prediction is asked for, and it declares none, or none is there yet
@@ -42,15 +42,15 @@ class ImportModelError(EdgeLstmError):
     # For the importers, which try several readings of a graph and tell the error that came furthest:
     progress: float = 0.0  # nodes that were understood before it
     loop: bool = False  # a loop written out in time was assumed
-    reach: int = 0  # readings that the graph looks back, or compares its length with
+    receptive_field: int = 0  # readings that the graph looks back, or compares its length with
 
 
 class UnsupportedError(ImportModelError):
-    """The machine cannot hold a network: an operator, an attribute or a type is not there. ONNX Runtime may run it."""
+    """The native engine cannot hold a network: an operator, attribute or type is missing. ONNX Runtime may run it."""
 
 
 class TooLargeError(UnsupportedError, ProgramError):
-    """The machine cannot hold a network of this size. ONNX Runtime may run it."""
+    """The native engine cannot hold a network of this size. ONNX Runtime may run it."""
 
 
 class QuantizeError(EdgeLstmError):

@@ -55,8 +55,9 @@ _OPTIONS = [
     ),
     click.option(
         "--engine",
-        type=click.Choice(["auto", "machine", "onnxruntime"]),
-        help="ONNX: auto (default) takes ONNX Runtime only where the machine cannot hold the graph, and says why.",
+        type=click.Choice(["auto", "native", "onnxruntime", "machine"]),
+        metavar="[auto|native|onnxruntime]",  # machine: the old name of native
+        help="ONNX: auto (default) takes ONNX Runtime only where the native engine cannot hold a graph, and says why.",
     ),
     click.option("--state", "states", multiple=True, help="ONNX, one step: INPUT=OUTPUT of a state; INPUT= is zero."),
     click.option(
@@ -124,7 +125,7 @@ def command(source: Path, output: Path | None, as_json: bool, **options: Any) ->
     if program.onnx:
         click.echo(plain(f"runs with {model.provenance['engine']}, because {model.provenance['engine_reason']}"))
         if more := model.provenance["engine_forced_by"][1:]:
-            click.echo(plain(f"the machine has no operator for these either: {', '.join(more)}"))
+            click.echo(plain(f"the native engine has no operator for these either: {', '.join(more)}"))
         click.echo(model.provenance["cost"])
     if checked:
         click.echo(checked)

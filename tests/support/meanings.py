@@ -10,8 +10,8 @@ from edge_lstm.core.model import Channel, Model, channels_for
 from edge_lstm.core.program import Named
 from edge_lstm.errors import ImportModelError
 from edge_lstm.importers import import_onnx
-from edge_lstm.importers.onnx.fallback.build import import_kept
-from edge_lstm.importers.onnx.options import Wish
+from edge_lstm.importers.onnx.fallback.build import import_fallback
+from edge_lstm.importers.onnx.options import ImportOptions
 from edge_lstm.importers.onnx.read import read_onnx
 
 FAR = 1e-4  # of the range
@@ -19,10 +19,10 @@ FAR = 1e-4  # of the range
 
 def compared(path: Path, seed: int) -> str:
     """The word "equal", or "refused: …" (no experiment tells), "wider: …" (all of a window is shown) or "wrong: …"."""
-    ours = import_onnx(path, engine="machine")
+    ours = import_onnx(path, engine="native")
     try:
-        program, window, clock, told = import_kept(
-            path, read_onnx(path), Wish("auto", None, None, {}, None, "wait", None), ""
+        program, window, clock, told = import_fallback(
+            path, read_onnx(path), ImportOptions("auto", None, None, {}, None, "wait", None), ""
         )
     except ImportModelError as error:
         return f"refused: {error}"

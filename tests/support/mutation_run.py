@@ -44,7 +44,7 @@ def outcome(seed: int, folder: Path, stage: Callable[[str], None] = lambda _: No
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            model = _read(mutation.kind, path, "auto" if seed % 4 == 0 else "machine")
+            model = _read(mutation.kind, path, "auto" if seed % 4 == 0 else "native")
         stage("run")
         _takes_readings(model)
     except EdgeLstmError as error:

@@ -54,7 +54,7 @@ def from_arrays(
 
     cell: "lstm", "gru" or "rnn", where names and shapes contradict each other. order: names of the layers, first to
     last (default: the order in the file, which must fit). activations: one per dense layer, in order (default for a
-    single dense layer: "identity"; for several it must be said). nonlinearity: "tanh" (default) or "relu", of a
+    single dense layer: "identity"; for several it must be given). nonlinearity: "tanh" (default) or "relu", of a
     plain RNN. reset_after: of a Keras GRU without bias. window: None (default) is continuous; T means each output
     belongs to the last T readings. before_window: "wait" (no output before T readings) or "zeros" (the network's inputs
     are zero in place of the readings before the first).
@@ -77,7 +77,7 @@ def from_arrays(
     plain = any(isinstance(layer, Recurrent) and layer.cell == "rnn" for layer in layers)
     if nonlinearity not in ("tanh", "relu"):
         raise arrays.fail(f"nonlinearity {nonlinearity!r} is unknown; known are tanh and relu")
-    said = _said_of_integers(arrays, layers)
+    quantized = _quantized(arrays, layers)
     program = _program(layers, heads, nonlinearity)
     assumed: dict[str, Any] = {"order": [layer.name for layer in layers], "initial_state": "zero"}
     assumed["meaning_in_time"] = "continuous" if window is None else f"window of {window}"
@@ -91,8 +91,8 @@ def from_arrays(
         "layers": {layer.name: list(layer.arrays) for layer in layers},
         "assumed": assumed,
     }
-    if said:
-        provenance["quantized"] = said
+    if quantized:
+        provenance["quantized"] = quantized
     return Model(
         program,
         tuple(inputs) if inputs is not None else channels_for(("x",), (program.input_size,)),
@@ -105,12 +105,12 @@ def from_arrays(
     )
 
 
-def _said_of_integers(a: Arrays, layers: Sequence[Layer]) -> dict[str, Any]:
+def _quantized(a: Arrays, layers: Sequence[Layer]) -> dict[str, Any]:
     """Which layers are computed in integers, and which came as integers and are not, with the reason."""
-    whole = [layer for layer in layers if layer.whole]
-    held = {layer.name: layer.held_because for layer in layers if layer.held_because}
+    whole = [layer for layer in layers if layer.in_integers]
+    held = {layer.name: layer.why_float32 for layer in layers if layer.why_float32}
     for layer in layers:
-        if layer.x_scale is not None and not (layer.whole or layer.name in held):
+        if layer.x_scale is not None and not (layer.in_integers or layer.name in held):
             raise a.fail(f"layer {layer.name!r} has an input_scale, but its weights are no integers")
     for layer in whole:
         for matrix, scale in _matrices(layer).values():
@@ -120,9 +120,9 @@ def _said_of_integers(a: Arrays, layers: Sequence[Layer]) -> dict[str, Any]:
                     f" {worth[int(np.argmin(good))]} in float32; it must be a positive number, not 0 or infinity"
                 )
     schemes = sorted({"int8-weights" if layer.x_scale is None else "int8" for layer in whole})
-    said: dict[str, Any] = {"scheme": ", ".join(schemes)} if schemes else {}
+    quantized: dict[str, Any] = {"scheme": ", ".join(schemes)} if schemes else {}
     return (
-        said
+        quantized
         | ({"layers": [layer.name for layer in whole]} if whole else {})
         | ({"held_as_float32": held} if held else {})
     )
@@ -223,7 +223,7 @@ def _program(layers: Sequence[Layer], heads: Sequence[str], nonlinearity: str) -
 def _dense(builder: Builder, layer: Dense, x: Slot) -> Slot:
     named: dict[str, Any] = {"name": layer.name, "source": layer.arrays}
     b = np.zeros(layer.width[1], np.float32) if layer.b is None else layer.b
-    if not layer.whole:
+    if not layer.in_integers:
         return builder.dense(x, W=layer.W.values, b=b, **named)
     return builder.quantized_dense(x, **_integers(layer, b=b), **named)
 
@@ -237,15 +237,15 @@ def _recurrent(builder: Builder, layer: Recurrent, x: Slot, nonlinearity: str) -
         return after
     b = {"b_W": layer.b_W, "b_R": layer.b_R} if layer.cell == "gru" else {"b": layer.b_W + layer.b_R}
     floats = {"W": layer.W.values, "R": layer.R.values, **b}
-    given: dict[str, Any] = (_integers(layer, **b) if layer.whole else floats) | named
+    given: dict[str, Any] = (_integers(layer, **b) if layer.in_integers else floats) | named
     if layer.cell == "lstm":
         c = builder.state(f"{layer.name}.c", layer.width[1])
-        after, c_next = (builder.quantized_lstm if layer.whole else builder.lstm)(x, h, c, **given)
+        after, c_next = (builder.quantized_lstm if layer.in_integers else builder.lstm)(x, h, c, **given)
         builder.next(c, c_next)
     elif layer.cell == "gru":
-        after = (builder.quantized_gru if layer.whole else builder.gru)(x, h, **given)
+        after = (builder.quantized_gru if layer.in_integers else builder.gru)(x, h, **given)
     else:
-        after = (builder.quantized_rnn if layer.whole else builder.rnn)(x, h, activation=nonlinearity, **given)
+        after = (builder.quantized_rnn if layer.in_integers else builder.rnn)(x, h, activation=nonlinearity, **given)
     builder.next(h, after)
     return after
 

@@ -9,7 +9,7 @@
                        both or none. Without them activations stay float32 (int8-weights)
 
 Its rule: what is less its zero point within -127 ... 127 stays the integer that it is. What is not (-128, or a zero
-point far out) makes its layer float32 again, with the same values, and that is told. Biases may be integers with a
+point far out) makes its layer float32 again, with the same values, and the model says so. Biases may be integers with a
 scale too; they become float32, as ours are.
 """
 
@@ -42,7 +42,7 @@ class Weight:
     why: str = ""
 
     @property
-    def came(self) -> bool:
+    def came_as_integers(self) -> bool:
         """Whether it came as integers."""
         return self.integers is not None or bool(self.why)
 
@@ -73,7 +73,7 @@ def weight(a: Arrays, name: str, across: bool = False) -> Weight:
         values = as_float(a, name, (None, None))
         return Weight(np.ascontiguousarray(values.T) if across else values)
     a.check(name, (None, None))
-    whole, step = _whole(a, name, _OF_MATRIX, across)
+    whole, step = _integers(a, name, _OF_MATRIX, across)
     values = _floats(a, name, whole, step)
     if (whole < -127).any() or (whole > 127).any():
         most = max(-int(whole.min()), int(whole.max()))
@@ -91,7 +91,7 @@ def as_float(a: Arrays, name: str, shape: tuple[int | None, ...]) -> Floats:
     value) times its scale."""
     array = a.check(name, shape)
     if array.dtype.kind in "iu":
-        return _floats(a, name, *_whole(a, name, _OF_BIAS))
+        return _floats(a, name, *_integers(a, name, _OF_BIAS))
     if array.dtype.kind != "f":
         raise a.fail(f"array {name!r} holds {array.dtype}; weights must be floating-point numbers")
     result = array.astype(np.float32)
@@ -125,7 +125,9 @@ def _floats(a: Arrays, name: str, whole: npt.NDArray[np.int64], step: Floats) ->
     return values
 
 
-def _whole(a: Arrays, name: str, types: tuple[type, ...], across: bool = False) -> tuple[npt.NDArray[np.int64], Floats]:
+def _integers(
+    a: Arrays, name: str, types: tuple[type, ...], across: bool = False
+) -> tuple[npt.NDArray[np.int64], Floats]:
     """q - zero_point with the rows first, and their scales (rows,)."""
     array = a.arrays[name]
     if f"{name}.scale" not in a.arrays:
@@ -134,7 +136,7 @@ def _whole(a: Arrays, name: str, types: tuple[type, ...], across: bool = False) 
         )
     if array.dtype not in types:
         known = ", ".join(np.dtype(one).name for one in types)
-        raise a.fail(f"array {name!r} holds {array.dtype}, which is no such integer: {known}")
+        raise a.fail(f"array {name!r} holds {array.dtype}; integers here must be {known}")
     a.left.pop(name, None)
     q = (array.T if across else array).astype(np.int64)
     step = _scale(a, f"{name}.scale", len(q))

@@ -49,14 +49,14 @@ class Recurrent:
         return self.W.shape[1], self.R.shape[1]
 
     @property
-    def whole(self) -> bool:
+    def in_integers(self) -> bool:
         """Whether it is computed in integers."""
         return self.b_R is not None and self.W.integers is not None and self.R.integers is not None
 
     @property
-    def held_because(self) -> str:
+    def why_float32(self) -> str:
         """Why it is float32 though integers came; "" where none came, or they stay."""
-        if self.whole or not (self.W.came or self.R.came):
+        if self.in_integers or not (self.W.came_as_integers or self.R.came_as_integers):
             return ""
         if self.b_R is None:
             return "a GRU that resets before the product has no form in integers here"
@@ -79,12 +79,12 @@ class Dense:
         return self.W.shape[1], self.W.shape[0]
 
     @property
-    def whole(self) -> bool:
+    def in_integers(self) -> bool:
         """Whether it is computed in integers."""
         return self.W.integers is not None
 
     @property
-    def held_because(self) -> str:
+    def why_float32(self) -> str:
         """Why it is float32 though integers came; "" where none came, or they stay."""
         return self.W.why
 
@@ -182,10 +182,10 @@ def _torch(a: Arrays, layer: str, number: int, parts: Mapping[str, str], cell: s
 
 
 def _scales(a: Arrays, key: str, part: str) -> tuple[float | None, float | None]:
-    """What a recurrent layer's activations are worth in integers. ImportModelError where only one is told."""
+    """What a recurrent layer's activations are worth in integers. ImportModelError where only one is given."""
     x_scale, h_scale = (activation_scale(a, key, part, kind) for kind in ("input_scale", "hidden_scale"))
     if (x_scale is None) != (h_scale is None):
-        raise a.fail(f"the layer of array {key!r} has only one of input_scale and hidden_scale; both or none are meant")
+        raise a.fail(f"the layer of array {key!r} has only one of input_scale and hidden_scale; give both, or neither")
     return x_scale, h_scale
 
 

@@ -1,6 +1,6 @@
 """The named arrays of a file, taken one by one.
 
-Its rule: whoever reads an array takes it, so that what is left over at the end is known, and told.
+Its rule: whoever reads an array takes it, so that what is left over at the end is known and can be reported.
 """
 
 from __future__ import annotations

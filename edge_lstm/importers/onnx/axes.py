@@ -1,7 +1,7 @@
 """Which axis of each graph input is time, and which is the batch: every assignment worth trying, likely ones first.
 
-Its rule: nothing is decided here. A wrong assignment does not survive the lowering, because tags prove where every
-element comes from; an open dimension that is neither time nor batch is not tried at all.
+Its rule: nothing is decided here. A wrong assignment does not survive the lowering, because every element says where it
+comes from; an open dimension that is neither time nor batch is not tried at all.
 """
 
 from __future__ import annotations

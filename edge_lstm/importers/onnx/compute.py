@@ -1,4 +1,4 @@
-"""Operators that compute, on tags: activations, arithmetic, dense layers.
+"""Operators that compute, on traced values: activations, arithmetic, dense layers.
 
 Its rule: an operator reads exactly the inputs and attributes that its specification has (onnx.ai, operators,
 operator sets 7 to 25), with the specification's defaults; whatever else stands at the node is refused by
@@ -15,15 +15,15 @@ import numpy as np
 from edge_lstm.importers.onnx.call import Call, sized
 from edge_lstm.importers.onnx.lowering import Lowering, Operand
 from edge_lstm.importers.onnx.parts import binary, dense, reduce, swapped, unary
-from edge_lstm.importers.onnx.provenance import Tagged
+from edge_lstm.importers.onnx.provenance import Traced
 
 LARGEST = float(np.finfo(np.float32).max)
 
 
-def _map(function: str, **defaults: float) -> Callable[[Call, Lowering], Tagged]:
+def _map(function: str, **defaults: float) -> Callable[[Call, Lowering], Traced]:
     """An activation whose attributes are alpha and beta (or gamma), with the specification's defaults."""
 
-    def lower(c: Call, low: Lowering) -> Tagged:
+    def lower(c: Call, low: Lowering) -> Traced:
         c.arity(1)
         values = [c.attribute(name, default) for name, default in defaults.items()]
         return unary(c, low, function, c.array(0), *values)
@@ -31,57 +31,57 @@ def _map(function: str, **defaults: float) -> Callable[[Call, Lowering], Tagged]
     return lower
 
 
-def _pair(function: str) -> Callable[[Call, Lowering], Tagged]:
-    def lower(c: Call, low: Lowering) -> Tagged:
+def _pair(function: str) -> Callable[[Call, Lowering], Traced]:
+    def lower(c: Call, low: Lowering) -> Traced:
         c.arity(2)
         return binary(c, low, function, c.array(0), c.array(1))
 
     return lower
 
 
-def _many(function: str) -> Callable[[Call, Lowering], Tagged]:
-    def lower(c: Call, low: Lowering) -> Tagged:
+def _many(function: str) -> Callable[[Call, Lowering], Traced]:
+    def lower(c: Call, low: Lowering) -> Traced:
         result: Operand = c.array(0)
         for k in range(1, len(c.inputs)):
             result = binary(c, low, function, result, c.array(k))
-        return low.tagged(c, result)
+        return low.traced(c, result)
 
     return lower
 
 
-def product(c: Call, low: Lowering, a: Tagged, b: Tagged) -> Tagged:
+def product(c: Call, low: Lowering, a: Traced, b: Traced) -> Traced:
     """The matrix product of two computed arrays, element by element (attention within one reading)."""
     if a.ndim < 2 or b.ndim < 2 or a.shape[-1] != b.shape[-2]:
         raise c.fail(f"shapes {list(a.shape)} and {list(b.shape)} do not go together")
-    left = Tagged(a.tags[..., :, None, :], a.kind)
-    right = Tagged(np.swapaxes(b.tags, -1, -2)[..., None, :, :], b.kind)
+    left = Traced(a.origins[..., :, None, :], a.kind)
+    right = Traced(np.swapaxes(b.origins, -1, -2)[..., None, :, :], b.kind)
     sized(c, np.broadcast_shapes(left.shape, right.shape))
     pairs = binary(c, low, "mul", left, right)
     return reduce(c, low, "sum", pairs, [pairs.ndim - 1], False)
 
 
-def _matmul(c: Call, low: Lowering) -> Tagged:
+def _matmul(c: Call, low: Lowering) -> Traced:
     c.arity(2)
     a, b = c.array(0), c.array(1)
     if a.ndim == 0 or b.ndim == 0:
         raise c.fail("multiplies a number; matrices are needed")
-    if isinstance(a, Tagged) and not isinstance(b, Tagged):
+    if isinstance(a, Traced) and not isinstance(b, Traced):
         while b.ndim > 2 and b.shape[0] == 1 and a.ndim >= b.ndim:
             b = b[0]
         if b.ndim == 1:
-            return Tagged(dense(c, low, a, b[None]).tags[..., 0])
+            return Traced(dense(c, low, a, b[None]).origins[..., 0])
         if b.ndim == 2:
             return dense(c, low, a, b.T)
-    elif isinstance(b, Tagged) and not isinstance(a, Tagged) and a.ndim == 2 and b.ndim >= 2:
+    elif isinstance(b, Traced) and not isinstance(a, Traced) and a.ndim == 2 and b.ndim >= 2:
         return swapped(dense(c, low, swapped(b), a))
-    x, y = low.tagged(c, a), low.tagged(c, b)
-    left, right = Tagged(x.tags[None]) if a.ndim == 1 else x, Tagged(y.tags[:, None]) if b.ndim == 1 else y
-    result = product(c, low, left, right).tags
+    x, y = low.traced(c, a), low.traced(c, b)
+    left, right = Traced(x.origins[None]) if a.ndim == 1 else x, Traced(y.origins[:, None]) if b.ndim == 1 else y
+    result = product(c, low, left, right).origins
     result = result[..., 0, :] if a.ndim == 1 else result
-    return Tagged(result[..., 0] if b.ndim == 1 else result)
+    return Traced(result[..., 0] if b.ndim == 1 else result)
 
 
-def _gemm(c: Call, low: Lowering) -> Tagged:
+def _gemm(c: Call, low: Lowering) -> Traced:
     c.arity(3)
     a, b = c.array(0), c.array(1)
     if a.ndim != 2 or b.ndim != 2:
@@ -90,7 +90,7 @@ def _gemm(c: Call, low: Lowering) -> Tagged:
     left: Any
     right: Any
     left, right = (
-        (Tagged(m.tags.T) if isinstance(m, Tagged) else m.T) if c.attribute(name, 0) else m
+        (Traced(m.origins.T) if isinstance(m, Traced) else m.T) if c.attribute(name, 0) else m
         for m, name in ((a, "transA"), (b, "transB"))
     )
     offset = c.inputs[2] if c.has(2) else None
@@ -99,22 +99,22 @@ def _gemm(c: Call, low: Lowering) -> Tagged:
     elif offset is not None and beta != 1:
         offset = binary(c, low, "mul", offset, np.float32(beta))
     bias = None
-    y: Tagged
-    if isinstance(left, Tagged) and isinstance(right, Tagged):
+    y: Traced
+    if isinstance(left, Traced) and isinstance(right, Traced):
         y = product(c, low, left, right)
         y = y if alpha == 1 else binary(c, low, "mul", y, np.float32(alpha))
-    elif isinstance(left, Tagged):
+    elif isinstance(left, Traced):
         if isinstance(offset, np.ndarray):
             rows = np.broadcast_to(offset, (left.shape[0], right.shape[1]))
             if (rows == rows[:1]).all():
                 bias, offset = rows[0], None
         y = dense(c, low, left, alpha * right.T, bias)
     else:
-        y = swapped(dense(c, low, Tagged(right.tags.T), alpha * left))
+        y = swapped(dense(c, low, Traced(right.origins.T), alpha * left))
     return y if offset is None else binary(c, low, "add", y, offset)
 
 
-def _clip(c: Call, low: Lowering) -> Tagged:
+def _clip(c: Call, low: Lowering) -> Traced:
     c.arity(3)
     limits = []
     for k, (name, default) in enumerate((("min", -LARGEST), ("max", LARGEST)), start=1):
@@ -127,14 +127,14 @@ def _clip(c: Call, low: Lowering) -> Tagged:
     return unary(c, low, "clip", c.array(0), *limits)
 
 
-def _div(c: Call, low: Lowering) -> Tagged:
+def _div(c: Call, low: Lowering) -> Traced:
     c.arity(2)
     y = binary(c, low, "div", c.array(0), c.array(1))
     # Exact up to 2^24: what could make larger whole numbers is refused (`_most` in onnx_parts.py).
     return y if y.kind == "f" else unary(c, low, "trunc", y)
 
 
-def _mod(c: Call, low: Lowering) -> Tagged:
+def _mod(c: Call, low: Lowering) -> Traced:
     c.arity(2)
     a, b = c.array(0), c.array(1)
     quotient = binary(c, low, "div", a, b)
@@ -146,24 +146,24 @@ def _mod(c: Call, low: Lowering) -> Tagged:
     if quotient.kind == "f":
         return binary(c, low, "sub", a, binary(c, low, "mul", whole, b))
     # No larger than the dividend, so exact where that is.
-    factor = Tagged(b.tags) if isinstance(b, Tagged) else b.astype(np.float32)
-    y = binary(c, low, "sub", a, Tagged(binary(c, low, "mul", Tagged(whole.tags), factor).tags, "i"))
+    factor = Traced(b.origins) if isinstance(b, Traced) else b.astype(np.float32)
+    y = binary(c, low, "sub", a, Traced(binary(c, low, "mul", Traced(whole.origins), factor).origins, "i"))
     low.bound(y.ids, low.largest(b))
     return y
 
 
-def _mean(c: Call, low: Lowering) -> Tagged:
+def _mean(c: Call, low: Lowering) -> Traced:
     return binary(c, low, "mul", _many("add")(c, low), np.float32(1 / len(c.inputs)))
 
 
-def _swish(c: Call, low: Lowering) -> Tagged:
+def _swish(c: Call, low: Lowering) -> Traced:
     c.arity(1)
     x, alpha = c.array(0), c.attribute("alpha", 1.0)
     inner = x if alpha == 1 else binary(c, low, "mul", x, np.float32(alpha))
     return binary(c, low, "mul", x, unary(c, low, "sigmoid", inner))
 
 
-def _prelu(c: Call, low: Lowering) -> Tagged:
+def _prelu(c: Call, low: Lowering) -> Traced:
     c.arity(2)
     x, slope = c.array(0), c.constant(1, "slope")
     if slope.size and (slope == slope.reshape(-1)[0]).all():
@@ -173,7 +173,7 @@ def _prelu(c: Call, low: Lowering) -> Tagged:
     return binary(c, low, "add", unary(c, low, "relu", x), negative)
 
 
-def _pow(c: Call, low: Lowering) -> Tagged:
+def _pow(c: Call, low: Lowering) -> Traced:
     c.arity(2)
     x, exponent = c.array(0), c.array(1)
     if isinstance(x, np.ndarray):
@@ -184,33 +184,33 @@ def _pow(c: Call, low: Lowering) -> Tagged:
     value = float(exponent.reshape(-1)[0]) if isinstance(exponent, np.ndarray) and exponent.size == 1 else None
     if value is None:
         raise c.fail("its exponent must be one constant number")
-    if isinstance(x, Tagged) and x.kind == "i" and (exponent.dtype.kind not in "iu" or value < 0):
+    if isinstance(x, Traced) and x.kind == "i" and (exponent.dtype.kind not in "iu" or value < 0):
         raise c.fail("a power of whole numbers needs a whole exponent; cast to float32 first")
     size = abs(value)
     if 2 * size != int(2 * size) or size > 16:
         # Exact only for x > 0; for x < 0 the operator gives NaN, which no stream takes.
         return unary(c, low, "exp", binary(c, low, "mul", unary(c, low, "log", x), np.float32(value)))
-    result: Tagged | None = unary(c, low, "sqrt", x) if size != int(size) else None
+    result: Traced | None = unary(c, low, "sqrt", x) if size != int(size) else None
     for _ in range(int(size)):
-        result = low.tagged(c, x) if result is None else binary(c, low, "mul", result, x)
+        result = low.traced(c, x) if result is None else binary(c, low, "mul", result, x)
     if result is None:
         raise c.fail("exponent 0 makes a constant of the readings")
     return unary(c, low, "reciprocal", result) if value < 0 else result
 
 
-def _hard_swish(c: Call, low: Lowering) -> Tagged:
+def _hard_swish(c: Call, low: Lowering) -> Traced:
     c.arity(1)
     return binary(c, low, "mul", c.array(0), unary(c, low, "hard_sigmoid", c.array(0), 1 / 6, 0.5))
 
 
-def _celu(c: Call, low: Lowering) -> Tagged:
+def _celu(c: Call, low: Lowering) -> Traced:
     c.arity(1)
     alpha = c.attribute("alpha", 1.0)
     below = binary(c, low, "div", binary(c, low, "min", c.array(0), np.asarray(0, np.float32)), np.float32(alpha))
     return binary(c, low, "add", unary(c, low, "relu", c.array(0)), unary(c, low, "elu", below, alpha))
 
 
-def _gelu(c: Call, low: Lowering) -> Tagged:
+def _gelu(c: Call, low: Lowering) -> Traced:
     c.arity(1)
     x = c.array(0)
     half = binary(c, low, "mul", x, np.float32(0.5))
@@ -225,18 +225,18 @@ def _gelu(c: Call, low: Lowering) -> Tagged:
     return binary(c, low, "mul", half, unary(c, low, "affine", wave, 1.0, 1.0))
 
 
-def _mish(c: Call, low: Lowering) -> Tagged:
+def _mish(c: Call, low: Lowering) -> Traced:
     c.arity(1)
     return binary(c, low, "mul", c.array(0), unary(c, low, "tanh", unary(c, low, "softplus", c.array(0))))
 
 
-def _dropout(c: Call, low: Lowering) -> Tagged:
+def _dropout(c: Call, low: Lowering) -> Traced:
     c.arity(3)
     c.attribute("ratio")
     c.attribute("seed")
     if c.has(2) and c.constant(2, "training_mode").any():
         raise c.fail("training_mode is true; export the model after model.eval()")
-    return low.tagged(c, c.array(0))
+    return low.traced(c, c.array(0))
 
 
 COMPUTE: dict[str, Callable[[Call, Lowering], Any]] = {

@@ -1,10 +1,11 @@
-"""What a stream has to remember of the readings before: ring buffers and accumulators, found in the tags.
+"""What a stream has to remember of the readings before: ring buffers and accumulators, found in the provenance of
+the elements.
 
 Its rule: a row that reaches back must reach back equally at every moment. What stands in front of the first value
 (padding) must be constant; it becomes the value after a reset. A row comes with the newest of its readings: one that
 looks ahead comes late, and one that would need readings behind the last one has ENDED. A row that is there only once,
-at the end, has no value before there were enough readings (`Lowering.ready`). Nothing here knows what is computed from
-the rows.
+at the end, has no value before there were enough readings (`Lowering.first_output`). Nothing here knows what is
+computed from the rows.
 """
 
 from __future__ import annotations
@@ -17,19 +18,19 @@ import numpy.typing as npt
 
 from edge_lstm.importers.onnx.call import Call
 from edge_lstm.importers.onnx.plan import Ids
-from edge_lstm.importers.onnx.provenance import ENDED, Ints, Misfit, Tagged, tag, unique_rows
-from edge_lstm.importers.onnx.rates import ALWAYS, Clock, clock_of
+from edge_lstm.importers.onnx.provenance import ENDED, Ints, Misfit, Traced, traced, unique_rows
+from edge_lstm.importers.onnx.rates import EVERY_READING, Rate, rate_of
 
 if TYPE_CHECKING:
     from edge_lstm.importers.onnx.lowering import Lowering
 
-MAX_PAST = 1 << 22  # values of the past in one program
+MAX_DELAYED = 1 << 22  # values of earlier readings in one program
 LARGEST = float(np.finfo(np.float32).max)
 Mask = npt.NDArray[np.bool_]
 
 
-def present(c: Call, low: Lowering, rows: Tagged) -> tuple[Ints, Ids]:
-    """t (N,) and ids (N, K) of rows of tags, each reading at its own moment: what is older comes from a ring buffer."""
+def present(c: Call, low: Lowering, rows: Traced) -> tuple[Ints, Ids]:
+    """t (N,) and ids (N, K) of traced rows, each reading at its own moment: what is older comes from a ring buffer."""
     t, ids = rows.t, rows.ids
     now = t.max(axis=1)
     over = now == ENDED
@@ -37,13 +38,13 @@ def present(c: Call, low: Lowering, rows: Tagged) -> tuple[Ints, Ids]:
         return now, ids
     if over.any():
         # Whatever comes after the end is computed as everything else is: no step of its own.
-        now[~over], found = present(c, low, Tagged(rows.tags[~over]))
+        now[~over], found = present(c, low, Traced(rows.origins[~over]))
         ids = np.array(ids)
         ids[~over], ids[over] = found, found[0]
         return now, ids
     if not ((t != now[:, None]) & (t != 0)).any():
         return now, ids
-    if low.whole:
+    if low.whole_window:
         raise Misfit(f"{c.node}: internal: a whole window has no readings apart")
     return _Rows(c, low, t, ids, now).present()
 
@@ -74,18 +75,18 @@ class _Rows:
 
     def present(self) -> tuple[Ints, Ids]:
         low, now = self.low, self.now
-        newest = {low.length} | {clock.newest(low.length) for clock in low.time.seen}
+        newest = {low.length} | {rate.newest(low.length) for rate in low.rates.seen}
         if self.single and int(self.moments[0]) not in newest:
             raise _unequal(self.c, low)
         lags, ids, which = self._forms()
         depth = int(lags.max())
-        clock = clock_of(self.moments, low.length)
+        rate = rate_of(self.moments, low.length)
         if self.single:
             low.aside = low.aside or str(self.c.node)
         else:
-            low.proven |= clock is not None and clock.first <= depth + clock.every
-        if clock is not None:
-            low.time.seen.add(clock)
+            low.proven |= rate is not None and rate.first <= depth + rate.stride
+        if rate is not None:
+            low.rates.seen.add(rate)
         before = self._before(lags, ids, which)
         low.notes.append(f"{self.c.node}: looks back {depth} readings; a ring buffer brings them along")
         delayed = self._delayed(lags, ids, before)
@@ -116,12 +117,12 @@ class _Rows:
 
     def _regular(self, lag: Ints, value: Ids, moments: Ints) -> bool:
         """Whether a form is there as soon as its readings are, and regularly until the end."""
-        clock = clock_of(np.unique(moments), self.low.length)
+        rate = rate_of(np.unique(moments), self.low.length)
         known = lag >= 0
-        if clock is None or not known.any():
-            return clock is not None
+        if rate is None or not known.any():
+            return rate is not None
         begins = np.array([self.begins[int(v)] for v in value[known]])
-        return bool(clock.first < (begins + lag[known]).max() + clock.every)
+        return bool(rate.first < (begins + lag[known]).max() + rate.stride)
 
     def _started(self, lag: Ints, value: Ids, now: Ints) -> Mask:
         """Which values of a form are there (n, K) at these moments."""
@@ -179,11 +180,11 @@ class _Rows:
                 ids = np.where((ids == value) & (lags > 0), other, ids)
                 before.update({(other, 1 - k): constant for k in range(1, depth + 1)})
         if self.single:
-            self.low.ready = max(self.low.ready, depth + self.low.time.begins(ids.reshape(-1)))
+            self.low.first_output = max(self.low.first_output, depth + self.low.rates.begins(ids.reshape(-1)))
         result = _delays(self.c, self.low, lags, ids, before)
         if not self.single and (first := int(self.moments[0])) > 1:
             for value in np.unique(result[lags > 0]).tolist():
-                self.low.time.since[value] = max(first, self.low.time.since.get(value, 1))
+                self.low.rates.since[value] = max(first, self.low.rates.since.get(value, 1))
         return result
 
     def _masked(self, late: Mapping[int, int]) -> dict[int, tuple[int, int]]:
@@ -193,7 +194,7 @@ class _Rows:
             mine = np.array([v for v in late if self.begins[v] == begin])
             constants = np.array([late[int(v)] for v in mine])
             source = [str(self.c.node)]
-            flag = np.repeat(self.low.time.tick(Clock(begin), source), len(mine))
+            flag = np.repeat(self.low.rates.tick(Rate(begin), source), len(mine))
             out = self.low.plan.step("where", [flag, mine, constants], [len(mine)], source=source)[0]
             result.update({int(v): (int(o), int(k)) for v, o, k in zip(mine, out, constants, strict=True)})
         return result
@@ -209,18 +210,18 @@ def _delays(c: Call, low: Lowering, lags: Ints, ids: Ids, before: dict[tuple[int
     result = np.array(ids)
     wanted = {(int(i), int(k)) for i, k in zip(ids[lags > 0], lags[lags > 0], strict=True)}
     depth = max(k for _, k in wanted)
-    reach = {i: max(k for j, k in wanted if j == i) for i in {i for i, _ in wanted}} if len(wanted) < 512 else None
-    if reach is None:
-        reach = {}
+    furthest = {i: max(k for j, k in wanted if j == i) for i in {i for i, _ in wanted}} if len(wanted) < 512 else None
+    if furthest is None:
+        furthest = {}
         for i, k in wanted:
-            reach[i] = max(reach.get(i, 0), k)
-    if sum(reach.values()) + sum(map(len, low.past.values())) > MAX_PAST:
-        raise c.fail(f"needs more than {MAX_PAST} values of earlier readings")
-    current = {i: i for i in reach}
+            furthest[i] = max(furthest.get(i, 0), k)
+    if sum(furthest.values()) + sum(map(len, low.delayed.values())) > MAX_DELAYED:
+        raise c.fail(f"needs more than {MAX_DELAYED} values of earlier readings")
+    current = {i: i for i in furthest}
     for lag in range(1, depth + 1):
-        level = low.past.setdefault(lag, {})
-        new = sorted(i for i, far in reach.items() if far >= lag and i not in level)
-        for i in set(reach) & set(level):
+        level = low.delayed.setdefault(lag, {})
+        new = sorted(i for i, far in furthest.items() if far >= lag and i not in level)
+        for i in set(furthest) & set(level):
             held, k = level[i]
             fixed = before.get((i, 1 - lag))
             if fixed is not None and held.reset is not None and held.reset[k] != np.float32(constants[fixed]):
@@ -230,7 +231,7 @@ def _delays(c: Call, low: Lowering, lags: Ints, ids: Ids, before: dict[tuple[int
             place = low.plan.state(f"past_{len(low.plan.states)}", len(new), np.array(values, np.float32))
             place.next = np.array([current[i] for i in new])
             level.update({i: (place, k) for k, i in enumerate(new)})
-        for i, far in reach.items():
+        for i, far in furthest.items():
             if far >= lag:
                 held, k = level[i]
                 current[i] = held.start + k
@@ -242,10 +243,10 @@ def _delays(c: Call, low: Lowering, lags: Ints, ids: Ids, before: dict[tuple[int
 # --- accumulators -----------------------------------------------------------------------------------------------------
 
 
-def accumulate(c: Call, low: Lowering, function: str, rows: Tagged) -> Tagged | None:
+def accumulate(c: Call, low: Lowering, function: str, rows: Traced) -> Traced | None:
     """A reduction over all readings so far, as an accumulator; None where it is not one over time.
 
-    rows (..., K): each must hold the same values of every reading 1 … T, or of those of one clock.
+    rows (..., K): each must hold the same values of every reading 1 … T, or of those with one rate.
     """
     size = rows.shape[-1]
     t = rows.t.reshape(-1, size)
@@ -253,16 +254,16 @@ def accumulate(c: Call, low: Lowering, function: str, rows: Tagged) -> Tagged | 
         return None
     order = np.argsort(t, axis=1, kind="stable")
     moments = np.unique(t[0])
-    clock, each = clock_of(moments, low.length), size // len(moments)
+    rate, each = rate_of(moments, low.length), size // len(moments)
     expected = np.repeat(moments, each)
-    if clock is None or len(expected) != size or (np.take_along_axis(t, order, 1) != expected).any():
+    if rate is None or len(expected) != size or (np.take_along_axis(t, order, 1) != expected).any():
         return None
     ids = np.take_along_axis(rows.ids.reshape(-1, size), order, 1).reshape(len(t), len(moments), each)
     b = rows.b.reshape(-1, size)
     if (ids != ids[:, :1]).any() or (b != b[:, :1]).any():
         return None
     different, which = unique_rows(ids[:, -1])
-    if clock.first >= low.time.begins(different.reshape(-1)) + clock.every:
+    if rate.first >= low.rates.begins(different.reshape(-1)) + rate.stride:
         return None  # only the newest of them
     low.check_once(c, different)
     source = [str(c.node)]
@@ -271,14 +272,15 @@ def accumulate(c: Call, low: Lowering, function: str, rows: Tagged) -> Tagged | 
         values = low.plan.step(
             "reduce", [values], [len(different)], source=source, function=function, rows=len(different)
         )[0]
-    total = running(low, function, values, source, clock)
+    total = running(low, function, values, source, rate)
     low.notes.append(f"{c.node}: the {function} over time is that of all readings since the reset, kept up to date")
-    return Tagged(tag(int(moments[-1]), b[:, 0], total[which]).tags.reshape(rows.shape[:-1]))
+    return Traced(traced(int(moments[-1]), b[:, 0], total[which]).origins.reshape(rows.shape[:-1]))
 
 
-def running(low: Lowering, function: str, values: Ids, source: list[str], clock: Clock = ALWAYS) -> Ids:
-    """The sum, mean, max or min of `values` over all readings of their clock since the reset, this one included."""
-    key = (function, values.tobytes(), clock)
+def running(low: Lowering, function: str, values: Ids, source: list[str], rate: Rate = EVERY_READING) -> Ids:
+    """The sum, mean, max or min of `values` since the reset, over all readings with which they come, this
+    one included."""
+    key = (function, values.tobytes(), rate)
     if key in low.running:
         return low.running[key]
 
@@ -289,15 +291,15 @@ def running(low: Lowering, function: str, values: Ids, source: list[str], clock:
     start = {"max": -LARGEST, "min": LARGEST}.get(function, 0.0)
     place = plan.state(f"{function}_{len(plan.states)}", values.size, np.full(values.size, start, np.float32))
     if function == "mean":  # m + (x - m) / n stays exact to rounding however long it runs
-        if clock not in low.counted:
-            counter = plan.state("readings" if clock == ALWAYS else f"readings_{clock.first}_{clock.every}", 1)
-            low.counted[clock] = step("add", counter.ids, plan.constant(np.ones(1, np.float32)))
-            counter.next = low.time.held(clock, low.counted[clock], counter.ids, source)
+        if rate not in low.counted:
+            counter = plan.state("readings" if rate == EVERY_READING else f"readings_{rate.first}_{rate.stride}", 1)
+            low.counted[rate] = step("add", counter.ids, plan.constant(np.ones(1, np.float32)))
+            counter.next = low.rates.held(rate, low.counted[rate], counter.ids, source)
         # Whole numbers end at 2^24; from there on the newest readings count a little more, which nobody can measure.
-        after = step("add", place.ids, step("div", step("sub", values, place.ids), low.counted[clock]))
+        after = step("add", place.ids, step("div", step("sub", values, place.ids), low.counted[rate]))
     else:
         after = step({"sum": "add"}.get(function, function), place.ids, values)
-    place.next = low.time.held(clock, after, place.ids, source)
+    place.next = low.rates.held(rate, after, place.ids, source)
     low.running[key] = after
-    low.time.begin(after, clock)
+    low.rates.begin(after, rate)
     return after

@@ -1,7 +1,8 @@
 """Drawings: a graph lowered under one assumption about its axes, and the search for the assumption that holds.
 
-Its rule: an assumption is proven by the tags or dropped; where two would do, the caller must say which. A drawing over
-time has one step per reading; a whole drawing keeps the last T readings as state and recomputes the graph on them.
+Its rule: an assumption is proven by where the elements come from, or dropped; where two would do, the caller must say
+which. A drawing over time has one step per reading; a whole drawing keeps the last T readings as state and recomputes
+the graph on them.
 """
 
 from __future__ import annotations
@@ -24,9 +25,9 @@ from edge_lstm.importers.onnx.provenance import (
     MAX_LENGTH,
     Misfit,
     ProvenMisfit,
-    Tagged,
+    Traced,
     first_unique,
-    tag,
+    traced,
 )
 from edge_lstm.importers.onnx.states import Pairs
 
@@ -45,11 +46,11 @@ class Source:
 
     def allowed(self, axes: Axes) -> bool:
         """Whether these are the axes that the caller says."""
-        said = self.time_axis
-        if said == "none":
+        axis = self.time_axis
+        if axis == "none":
             return axes.length == 1 and axes.batch in (0, 1)
         times = {time for time, _ in axes.of.values()}
-        return said is None or (times <= {None, said} and (said in times or axes.length == 1))
+        return axis is None or (times <= {None, axis} and (axis in times or axes.length == 1))
 
 
 @dataclass
@@ -57,8 +58,8 @@ class Drawing:
     """A graph lowered under one assignment of axes."""
 
     low: Lowering
-    inputs: dict[str, Tagged]
-    outputs: dict[str, Tagged]
+    inputs: dict[str, Traced]
+    outputs: dict[str, Traced]
     pieces: list[tuple[Place, str, Ids]]  # state, output it is read from, positions in it
 
 
@@ -72,31 +73,31 @@ class UnclearError(ImportModelError):
 def unclear(graph: Graph, candidates: list[Axes]) -> UnclearError:
     """The refusal where more than one axis could be time."""
     ways = sorted({time for axes in candidates for time, _ in axes.of.values() if time is not None})
-    said = [str(a) for a in ways] + ['"none"'] * any(axes.length == 1 for axes in candidates)
+    choices = [str(a) for a in ways] + ['"none"'] * any(axes.length == 1 for axes in candidates)
     error = UnclearError(
         f"which axis of the inputs {', '.join(map(str, graph.inputs))} is time is not clear: say"
-        f" time_axis={' or '.join(said)} (--time-axis)"
+        f" time_axis={' or '.join(choices)} (--time-axis)"
     )
     error.progress = float(len(graph.nodes))
     return error
 
 
-def draw(source: Source, axes: Axes, sizes: tuple[int, int], pairs: Pairs, traced: Drawing | None) -> Drawing:
+def draw(source: Source, axes: Axes, sizes: tuple[int, int], pairs: Pairs, earlier: Drawing | None) -> Drawing:
     """Lowers the graph over time. A loop written out in time is found by failing, and tried again with its state; where
     that is no proof, what joins two readings is tried as a look back."""
     try:
-        return _draw(source, axes, sizes, pairs, traced, loops=True)
+        return _draw(source, axes, sizes, pairs, earlier, loops=True)
     except Misfit as error:
         if not error.loop:
             raise
         try:
-            return _draw(source, axes, sizes, pairs, traced, loops=False)
+            return _draw(source, axes, sizes, pairs, earlier, loops=False)
         except Misfit:
             raise error from None
 
 
 def _draw(
-    source: Source, axes: Axes, sizes: tuple[int, int], pairs: Pairs, traced: Drawing | None, *, loops: bool
+    source: Source, axes: Axes, sizes: tuple[int, int], pairs: Pairs, earlier: Drawing | None, *, loops: bool
 ) -> Drawing:
     carries: list[Carry] = []
     while True:
@@ -106,11 +107,11 @@ def _draw(
             axes.length or sizes[0],
             axes.batch or sizes[1],
             loops=loops,
-            endless=axes.length == 0,
+            open_length=axes.length == 0,
         )
-        low.carries = [replace(c, place=None, found={}) for c in carries]
+        low.carries = [replace(c, place=None, older={}) for c in carries]
         try:
-            drawing = _run(low, source, axes, pairs, traced)
+            drawing = _run(low, source, axes, pairs, earlier)
             low.close()
             return drawing
         except Lag as lag:
@@ -129,19 +130,19 @@ def _draw(
             text = str(error)
             if any(re.search(rf"\b{n}\b", text) for n in sizes_shown):
                 text += f" (open dimensions are tried with the sizes {' and '.join(sizes_shown)})"
-            told = type(error)(text) if isinstance(error, (Misfit, UnsupportedError)) else ImportModelError(text)
+            refusal = type(error)(text) if isinstance(error, (Misfit, UnsupportedError)) else ImportModelError(text)
             progress = low.progress + 0.5 * isinstance(error, ProvenMisfit)
-            told.progress, told.loop = progress, bool(carries)
-            told.reach = low.horizon
-            raise told from None
+            refusal.progress, refusal.loop = progress, bool(carries)
+            refusal.receptive_field = low.receptive_field
+            raise refusal from None
 
 
-def _run(low: Lowering, source: Source, axes: Axes, pairs: Pairs, traced: Drawing | None) -> Drawing:
+def _run(low: Lowering, source: Source, axes: Axes, pairs: Pairs, earlier: Drawing | None) -> Drawing:
     graph = source.graph
     if low.length > MAX_LENGTH or low.batch > MAX_BATCH:
         raise TooLargeError(f"a sequence of {low.length} or a batch of {low.batch} is too long")
     values: dict[str, Operand] = {}
-    inputs: dict[str, Tagged] = {}
+    inputs: dict[str, Traced] = {}
     pieces: list[tuple[Place, str, Ids]] = []
     for value in graph.inputs:
         dims = _fitting(value, axes.dims(value, low.length, low.batch))
@@ -153,7 +154,7 @@ def _run(low: Lowering, source: Source, axes: Axes, pairs: Pairs, traced: Drawin
         count = int(np.prod([d for k, d in enumerate(dims) if k not in (time, stream)], dtype=np.int64))
         if value.name in pairs:
             ids = np.empty(count, np.int64)
-            for label, positions in _pieces(value.name, count, traced):
+            for label, positions in _pieces(value.name, count, earlier):
                 place = low.plan.state(label, positions.size)
                 ids[positions] = place.ids
                 pieces.append((place, pairs[value.name][0], positions))
@@ -164,12 +165,12 @@ def _run(low: Lowering, source: Source, axes: Axes, pairs: Pairs, traced: Drawin
             low.once.append((value.name, places))
         values[value.name] = inputs[value.name] = low.spread(ids, dims, time, stream, kind_of(value))
         if value.name not in pairs and (time is not None or low.length == 1):
-            values[value.name] = low.spread(_whole(low, value, ids), dims, time, stream, kind_of(value))
+            values[value.name] = low.spread(_rounded(low, value, ids), dims, time, stream, kind_of(value))
     return _finished(low, graph, values, inputs, pieces)
 
 
-def _whole(low: Lowering, value: Value, ids: Ids) -> Ids:
-    """Readings of an input of whole numbers or truths, rounded to nearest (ties to even, as the scaling's rounding):
+def _rounded(low: Lowering, value: Value, ids: Ids) -> Ids:
+    """Readings of an input of whole numbers or booleans, rounded to nearest (ties to even, as the scaling's rounding):
     (x - offset) / scale of a channel gives 2.9999998 for a 3, which nothing behind may cut to 2."""
     if kind_of(value) == "f":
         return ids
@@ -191,15 +192,15 @@ def _finished(
     low: Lowering,
     graph: Graph,
     values: dict[str, Operand],
-    inputs: dict[str, Tagged],
+    inputs: dict[str, Traced],
     pieces: list[tuple[Place, str, Ids]],
 ) -> Drawing:
     low.keep = frozenset(v.name for v in graph.outputs)
     low.run(graph, values)
-    outputs: dict[str, Tagged] = {}
+    outputs: dict[str, Traced] = {}
     for value in graph.outputs:
         result = values[value.name]
-        if not isinstance(result, Tagged):
+        if not isinstance(result, Traced):
             raise ImportModelError(f"output {value.name!r} is a constant; it does not depend on the readings")
         for name, places in low.once:
             if np.isin(result.ids, places).any():
@@ -212,7 +213,7 @@ def _finished(
 
 
 def kind_of(value: Value) -> str:
-    """What the numbers of an input mean: floats, whole numbers, truths."""
+    """What the numbers of an input mean: floats, whole numbers, booleans."""
     kind = np.dtype(value.dtype).kind
     return "i" if kind == "u" else kind
 
@@ -230,7 +231,7 @@ def draw_whole(source: Source, window: int | None, least: int, sizes: tuple[int,
     Raises NoWindowError where there is no such axis of at least `least` readings.
     """
     ordered: dict[tuple[int | None, ...], tuple[Axes, Drawing]] = {}  # by the time axes of the inputs
-    shown: list[tuple[Axes, Drawing]] = []
+    undecided: list[tuple[Axes, Drawing]] = []
     failed: ImportModelError | None = None
     for axes in filter(source.allowed, assignments(source.graph.inputs)):
         length, times = axes.length or window, tuple(time for time, _ in axes.of.values())
@@ -240,8 +241,8 @@ def draw_whole(source: Source, window: int | None, least: int, sizes: tuple[int,
             continue
         try:
             drawing = _draw_window(source, axes, length, sizes)
-            for name, tags in drawing.outputs.items():
-                newest(name, tags, drawing.low)
+            for name, value in drawing.outputs.items():
+                newest(name, value, drawing.low)
         except ImportModelError as error:
             if failed is None or error.progress > failed.progress:
                 failed = error
@@ -249,16 +250,16 @@ def draw_whole(source: Source, window: int | None, least: int, sizes: tuple[int,
         if drawing.low.ordered:
             ordered[times] = axes, drawing
         elif drawing.low.ordered is None:
-            shown.append((axes, drawing))
+            undecided.append((axes, drawing))
     if len(ordered) > 1:
         raise unclear(source.graph, [axes for axes, _ in ordered.values()])
     for found in ordered.values():
         return found
-    kinds = {tuple((n, time) for n, (time, _) in axes.of.items()) for axes, _ in shown}
-    if len(kinds) == 1 or (shown and source.time_axis is not None):
-        return shown[0]
-    if shown:
-        raise unclear(source.graph, [axes for axes, _ in shown])
+    kinds = {tuple((n, time) for n, (time, _) in axes.of.items()) for axes, _ in undecided}
+    if len(kinds) == 1 or (undecided and source.time_axis is not None):
+        return undecided[0]
+    if undecided:
+        raise unclear(source.graph, [axes for axes, _ in undecided])
     raise failed or NoWindowError(
         f"no axis of the inputs {', '.join(str(v) for v in source.graph.inputs)} is a window"
         + (f" of {window} readings" if window else "; give window=T where the length is open")
@@ -269,9 +270,9 @@ def _draw_window(source: Source, axes: Axes, length: int, sizes: tuple[int, int]
     graph = source.graph
     if length > MAX_LENGTH or (axes.batch or sizes[1]) > MAX_BATCH:
         raise TooLargeError(f"a window of {length} readings is too long")
-    low = Lowering(OPERATORS, source.opset, 1, axes.batch or sizes[1], whole=True)
+    low = Lowering(OPERATORS, source.opset, 1, axes.batch or sizes[1], whole_window=True)
     values: dict[str, Operand] = {}
-    inputs: dict[str, Tagged] = {}
+    inputs: dict[str, Traced] = {}
     given: dict[str, Ids] = {}
     for value in graph.inputs:
         dims = _fitting(value, axes.dims(value, length, low.batch))
@@ -282,7 +283,7 @@ def _draw_window(source: Source, axes: Axes, length: int, sizes: tuple[int, int]
         time, stream = axes.of[value.name]
         one = [1 if k in (time, stream) else d for k, d in enumerate(dims)]
         count = int(np.prod(one, dtype=np.int64))
-        newest_ids = _whole(low, value, low.plan.input(value.name, count))
+        newest_ids = _rounded(low, value, low.plan.input(value.name, count))
         ids = newest_ids.reshape(one)
         given[value.name] = newest_ids
         if time is not None and length > 1:
@@ -295,8 +296,8 @@ def _draw_window(source: Source, axes: Axes, length: int, sizes: tuple[int, int]
         b = np.zeros([1] * len(dims), np.int64)
         if stream is not None and low.batch > 1:
             b = np.arange(1, low.batch + 1).reshape([-1 if k == stream else 1 for k in range(len(dims))])
-        tags = tag(0, b, ids, kind_of(value))
-        values[value.name] = inputs[value.name] = Tagged(np.broadcast_to(tags.tags, dims), tags.kind)
+        elements = traced(0, b, ids, kind_of(value))
+        values[value.name] = inputs[value.name] = Traced(np.broadcast_to(elements.origins, dims), elements.kind)
     try:
         drawing = _finished(low, graph, values, inputs, [])
     except ImportModelError as error:
@@ -311,14 +312,14 @@ def _draw_window(source: Source, axes: Axes, length: int, sizes: tuple[int, int]
     return drawing
 
 
-def _pieces(name: str, count: int, traced: Drawing | None) -> list[tuple[str, Ids]]:
+def _pieces(name: str, count: int, earlier: Drawing | None) -> list[tuple[str, Ids]]:
     """A state input cut into the states of the layers that read it, by their names, where they share it out exactly."""
     whole = [(name, np.arange(count))]
-    if traced is None:
+    if earlier is None:
         return whole
-    start = next(p.start for p in traced.low.plan.inputs if p.name == name)
+    start = next(p.start for p in earlier.low.plan.inputs if p.name == name)
     pieces = []
-    for port in traced.low.ports:
+    for port in earlier.low.ports:
         positions = port.before - start
         if positions.size and ((positions >= 0) & (positions < count)).all():
             pieces.append((port.name, positions))

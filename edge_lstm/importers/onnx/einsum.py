@@ -1,4 +1,4 @@
-"""Einsum of ONNX, on tags: two operands as one matrix product.
+"""Einsum of ONNX, on traced values: two operands as one matrix product.
 
 Its rule: letters that both operands and the result have are kept apart, letters that the result lacks are summed, the
 rest are rows and columns. Anything else (a letter twice in one operand, three operands) is refused.
@@ -14,7 +14,7 @@ from edge_lstm.importers.onnx.call import Call
 from edge_lstm.importers.onnx.graph import Array
 from edge_lstm.importers.onnx.lowering import Lowering
 from edge_lstm.importers.onnx.parts import dense, reduce
-from edge_lstm.importers.onnx.provenance import Tagged
+from edge_lstm.importers.onnx.provenance import Traced
 
 
 def terms(c: Call) -> tuple[list[str], str]:
@@ -40,7 +40,7 @@ def terms(c: Call) -> tuple[list[str], str]:
     return spelt, result
 
 
-def einsum(c: Call, low: Lowering) -> Tagged:
+def einsum(c: Call, low: Lowering) -> Traced:
     """One or two operands."""
     operands, result = terms(c)
     values = [c.array(k) for k in range(len(c.inputs))]
@@ -50,15 +50,15 @@ def einsum(c: Call, low: Lowering) -> Tagged:
         raise c.fail(f"attribute equation = {c.attribute('equation')!r} is not supported; two operands without a"
                      " letter twice are")  # fmt: skip
     if len(operands) == 1:
-        x = low.tagged(c, values[0])
+        x = low.traced(c, values[0])
         gone = [k for k, letter in enumerate(operands[0]) if letter not in result]
         x = reduce(c, low, "sum", x, gone, False) if gone else x
         left = [letter for letter in operands[0] if letter in result]
-        return Tagged(np.transpose(x.tags, [left.index(letter) for letter in result]))
+        return Traced(np.transpose(x.origins, [left.index(letter) for letter in result]))
     return _product(c, low, operands, result, values)
 
 
-def _product(c: Call, low: Lowering, operands: list[str], result: str, values: list[Tagged | Array]) -> Tagged:
+def _product(c: Call, low: Lowering, operands: list[str], result: str, values: list[Traced | Array]) -> Traced:
     from edge_lstm.importers.onnx.compute import product
 
     a, b = operands
@@ -73,13 +73,13 @@ def _product(c: Call, low: Lowering, operands: list[str], result: str, values: l
         order = [letters.index(x) for group in groups for x in group]
         return np.transpose(value, order).reshape([math.prod(size[x] for x in group) for group in groups])
 
-    if not kept and isinstance(values[1], np.ndarray) and isinstance(values[0], Tagged):
+    if not kept and isinstance(values[1], np.ndarray) and isinstance(values[0], Traced):
         weight = shaped(values[1], b, [columns, summed])
-        y = dense(c, low, Tagged(shaped(values[0].tags, a, [rows, summed])), weight).tags
+        y = dense(c, low, Traced(shaped(values[0].origins, a, [rows, summed])), weight).origins
     else:
-        left = Tagged(shaped(low.tagged(c, values[0]).tags, a, [kept, rows, summed]))
-        right = Tagged(shaped(low.tagged(c, values[1]).tags, b, [kept, summed, columns]))
-        y = product(c, low, left, right).tags
+        left = Traced(shaped(low.traced(c, values[0]).origins, a, [kept, rows, summed]))
+        right = Traced(shaped(low.traced(c, values[1]).origins, b, [kept, summed, columns]))
+        y = product(c, low, left, right).origins
     letters = kept + rows + columns
     whole = y.reshape([size[x] for x in letters])
-    return Tagged(np.transpose(whole, [letters.index(x) for x in result]))
+    return Traced(np.transpose(whole, [letters.index(x) for x in result]))

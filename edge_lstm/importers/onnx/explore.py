@@ -19,16 +19,16 @@ import numpy as np
 from edge_lstm.errors import ImportModelError
 from edge_lstm.importers.onnx.axes import LEAST, Axes, assignments, witness
 from edge_lstm.importers.onnx.draw import Drawing, Source, draw, unclear
-from edge_lstm.importers.onnx.outputs import newest, shown
+from edge_lstm.importers.onnx.outputs import newest, output_of
 from edge_lstm.importers.onnx.plan import Plan
 from edge_lstm.importers.onnx.provenance import ENDED, Misfit, ProvenMisfit
-from edge_lstm.importers.onnx.rates import ALWAYS, Clock
+from edge_lstm.importers.onnx.rates import EVERY_READING, Rate
 from edge_lstm.importers.onnx.states import Pairs, pair_states
 
 LONG = 64  # readings of a drawing from which on its batch is kept small
 MOST_SIDES = 32
-MOST_REACH = 4000  # readings that a graph of open length may join
-MOST_PACE = 64  # readings from one output to the next
+LONGEST_RECEPTIVE_FIELD = 4000  # readings that a graph of open length may join
+LONGEST_PERIOD = 64  # readings from one output to the next
 
 
 class Evidence(IntEnum):
@@ -42,7 +42,7 @@ class Evidence(IntEnum):
 
 
 @dataclass(frozen=True)
-class Found:
+class Candidate:
     """An assignment under which the whole graph can be lowered, and what speaks for it."""
 
     axes: Axes
@@ -69,7 +69,7 @@ class Found:
         return kind, not (low.forgets or low.aside)
 
 
-def explore(source: Source, asked: Mapping[str, str] | None, sizes: tuple[int, int]) -> Found:
+def explore(source: Source, asked: Mapping[str, str] | None, sizes: tuple[int, int]) -> Candidate:
     """The assignment of axes under which the whole graph can be lowered and for which the evidence is strongest.
 
     Where different time axes have the same evidence, the caller must say which. Without a memory anything fits as one
@@ -78,35 +78,36 @@ def explore(source: Source, asked: Mapping[str, str] | None, sizes: tuple[int, i
     """
     furthest: ImportModelError | None = None
     unsaid: ImportModelError | None = None  # which state is which is not clear, under likelier axes
-    reach, reached = 0, 0.0
-    found: list[Found] = []
+    receptive_field, reached = 0, 0.0
+    candidates: list[Candidate] = []
     for axes in filter(source.allowed, assignments(source.graph.inputs)):
         if any(
-            f.times == tuple(t for t, _ in axes.of.values()) and f.evidence > (Evidence.PAIRED, False) for f in found
+            f.times == tuple(t for t, _ in axes.of.values()) and f.evidence > (Evidence.PAIRED, False)
+            for f in candidates
         ):
             continue  # only the batch is another
         try:
             one = _attempt(source, axes, asked, sizes)
         except UnclearState as error:
-            if all(f.evidence[0] < Evidence.PAIRED for f in found):
+            if all(f.evidence[0] < Evidence.PAIRED for f in candidates):
                 unsaid = unsaid or error.error
             continue
         except Misfit as error:
-            reach = max(reach, error.reach)
+            receptive_field = max(receptive_field, error.receptive_field)
             # Of two that came equally far, the one that took an axis for time says more.
             far = error.progress + 0.25 * (axes.length != 1)
             if furthest is None or far > reached:
                 furthest, reached = error, far
             continue
         if one.evidence[0] is not Evidence.NONE or furthest is None:
-            found.append(one)
+            candidates.append(one)
         if one.evidence == (Evidence.CARRIED, True) and len(source.graph.inputs) - len(source.zero) == 1:
             break  # every recurrent layer runs along this axis, so none can run along another
-    remembering = [f for f in found if f.evidence[0] is not Evidence.NONE]
+    remembering = [f for f in candidates if f.evidence[0] is not Evidence.NONE]
     best = max(remembering, key=lambda f: f.evidence, default=None)
     if unsaid is not None and (best is None or best.evidence[0] < Evidence.CARRIED):
         raise unsaid
-    memoryless = next((f for f in found if f.evidence[0] is Evidence.NONE), None)
+    memoryless = next((f for f in candidates if f.evidence[0] is Evidence.NONE), None)
     unproven = best is None or best.evidence[0] is Evidence.REMEMBERS
     if memoryless is not None and unproven and (best is None or source.time_axis is None):
         return memoryless
@@ -119,28 +120,28 @@ def explore(source: Source, asked: Mapping[str, str] | None, sizes: tuple[int, i
             raise unclear(source.graph, [f.axes for f in equal])
         return equal[0]
     if furthest is not None:
-        furthest.reach = reach
+        furthest.receptive_field = receptive_field
         raise furthest
     shapes = ", ".join(str(v) for v in source.graph.inputs)
     raise ImportModelError(f"no axes of the inputs {shapes} can be time and batch; at most two dimensions may be open")
 
 
-def _attempt(source: Source, axes: Axes, asked: Mapping[str, str] | None, sizes: tuple[int, int]) -> Found:
+def _attempt(source: Source, axes: Axes, asked: Mapping[str, str] | None, sizes: tuple[int, int]) -> Candidate:
     """The graph under these axes. Raises Misfit where they cannot be right."""
     drawing = draw(source, axes, sizes, {}, None)
     try:
         return _remembering(source, axes, asked, drawing)
     except Misfit as error:
-        error.reach = drawing.low.horizon
+        error.receptive_field = drawing.low.receptive_field
         raise
 
 
-def _remembering(source: Source, axes: Axes, asked: Mapping[str, str] | None, drawing: Drawing) -> Found:
+def _remembering(source: Source, axes: Axes, asked: Mapping[str, str] | None, drawing: Drawing) -> Candidate:
     """What a drawing remembers from reading to reading. Raises Misfit."""
     low = drawing.low
     try:
-        for name, tags in drawing.outputs.items():
-            newest(name, tags, low)
+        for name, value in drawing.outputs.items():
+            newest(name, value, low)
     except Misfit as error:
         error.progress = float(len(source.graph.nodes))
         raise
@@ -155,10 +156,10 @@ def _remembering(source: Source, axes: Axes, asked: Mapping[str, str] | None, dr
         raise _misfit(
             f"the graph hands its states on, but begins with a new {what!r} after each {axes.length} readings"
         )
-    found = Found(axes, pairs, drawing)
-    if low.forgets and found.evidence[0] < Evidence.LOOKS_BACK:
+    candidate = Candidate(axes, pairs, drawing)
+    if low.forgets and candidate.evidence[0] < Evidence.LOOKS_BACK:
         raise _misfit(f"{low.forgets}: its sequence axis is not the time axis, and nothing else remembers")
-    return found
+    return candidate
 
 
 class UnclearState(Exception):
@@ -183,21 +184,21 @@ def _misfit(text: str) -> Misfit:
     return error
 
 
-def settle(source: Source, asked: Mapping[str, str] | None, dims: set[int]) -> Found:
+def settle(source: Source, asked: Mapping[str, str] | None, dims: set[int]) -> Candidate:
     """`explore`, with an open length drawn long enough to show everything that the graph does with it."""
     length, first = witness(dims, LEAST), None
     for _ in range(8):
-        found = None
+        candidate = None
         try:
-            found = explore(source, asked, (length, witness(dims, length + 1 if length < LONG else LEAST)))
-            far = found.drawing.low.horizon
+            candidate = explore(source, asked, (length, witness(dims, length + 1 if length < LONG else LEAST)))
+            far = candidate.drawing.low.receptive_field
         except ImportModelError as error:
-            first, far = error, error.reach
-        if found is not None and far < length:
-            return found
-        if found is None and first is not None and (far < length or far > MOST_REACH):
+            first, far = error, error.receptive_field
+        if candidate is not None and far < length:
+            return candidate
+        if candidate is None and first is not None and (far < length or far > LONGEST_RECEPTIVE_FIELD):
             raise first
-        if far > MOST_REACH:
+        if far > LONGEST_RECEPTIVE_FIELD:
             raise Misfit(
                 f"the graph joins readings, or compares its length, over {far} readings, too many for an open length."
                 " Use mode='window', window=T, or export it with a fixed length"
@@ -206,30 +207,28 @@ def settle(source: Source, asked: Mapping[str, str] | None, dims: set[int]) -> F
     raise Misfit("the graph reaches further back, the longer its sequence is; use mode='window', window=T")
 
 
-def prove_open(source: Source, found: Found, drawing: Drawing, dims: set[int]) -> Sequence[Drawing]:
+def prove_open(source: Source, candidate: Candidate, drawing: Drawing, dims: set[int]) -> Sequence[Drawing]:
     """Proves that an open length or batch makes no difference to the program; the drawings that show it, one for each
     reading of a round of all strides. Raises Misfit."""
-    axes = found.axes
+    axes = candidate.axes
     if axes.length and axes.batch:
         return ()
     low = drawing.low
     base = witness(dims, low.length + 1)
-    pace = 1 if axes.length else low.time.pace
-    if pace > MOST_PACE:
+    period = 1 if axes.length else low.rates.period
+    if period > LONGEST_PERIOD:
         raise _sure(
-            f"the strides over time make {pace} readings together; more than {MOST_PACE} are not supported. Use"
+            f"the strides over time make {period} readings together; more than {LONGEST_PERIOD} are not supported. Use"
             " mode='window', window=T, or leave out readings before the model"
         )
     # A stride may treat lengths differently: all remainders are tried.
-    sizes = [(base + k, 1) for k in range(pace)]
-    if not axes.length and low.choices:  # what it does with fewer readings, on each side of every limit
-        sides = sorted({2, *low.choices, *(n + 1 for n in low.choices)})
+    sizes = [(base + k, 1) for k in range(period)]
+    if not axes.length and low.limits:  # what it does with fewer readings, on each side of every limit
+        sides = sorted({2, *low.limits, *(n + 1 for n in low.limits)})
         if len(sides) > MOST_SIDES:
-            raise Misfit(
-                f"the graph compares its length with {len(low.choices)} numbers; export it with a fixed length"
-            )
-        sizes += [(n, 1) for n in sides if n >= low.ready]
-    others = [draw(source, axes, size, found.pairs, found.drawing) for size in sizes]
+            raise Misfit(f"the graph compares its length with {len(low.limits)} numbers; export it with a fixed length")
+        sizes += [(n, 1) for n in sides if n >= low.first_output]
+    others = [draw(source, axes, size, candidate.pairs, candidate.drawing) for size in sizes]
     for other in others:
         if _alike(drawing, other):
             continue
@@ -239,62 +238,63 @@ def prove_open(source: Source, found: Found, drawing: Drawing, dims: set[int]) -
             " continuous stream cannot run it. Use mode='window', window=T: then each output belongs to the last T"
             " readings"
         )
-    return others[:pace]
+    return others[:period]
 
 
-def rhythm(found: Found, drawing: Drawing, others: Sequence[Drawing]) -> Clock:
+def common_rate(candidate: Candidate, drawing: Drawing, others: Sequence[Drawing]) -> Rate:
     """With which readings all outputs come. Raises Misfit where they do not come together.
 
     others: drawings of as many lengths, one after the other, as there are readings in a round of all strides.
     """
     low = drawing.low
-    clocks = []
-    for name, tags in drawing.outputs.items():
-        one = shown(name, tags, low)
-        clock = one.clock or _of_newest(name, one.moment, drawing, others)
-        first = max(clock.first, low.ready, low.time.begins(one.ids) if one.clock is None else 1)
-        clocks.append(Clock(first + (clock.first - first) % clock.every, clock.every))
-    together = Clock(max(c.first for c in clocks), clocks[0].every)
-    for name, clock in zip(drawing.outputs, clocks, strict=True):
-        if clock.every != together.every or (together.first - clock.first) % clock.every:
+    rates = []
+    for name, value in drawing.outputs.items():
+        one = output_of(name, value, low)
+        rate = one.rate or _of_newest(name, one.moment, drawing, others)
+        first = max(rate.first, low.first_output, low.rates.begins(one.ids) if one.rate is None else 1)
+        rates.append(Rate(first + (rate.first - first) % rate.stride, rate.stride))
+    together = Rate(max(c.first for c in rates), rates[0].stride)
+    for name, rate in zip(drawing.outputs, rates, strict=True):
+        if rate.stride != together.stride or (together.first - rate.first) % rate.stride:
             raise _sure(
-                f"output {name!r} comes with every {clock.every}-th reading from reading {clock.first} on, others with"
-                f" every {together.every}-th from {together.first} on; one model speaks at one pace: export them apart"
+                f"output {name!r} comes with every {rate.stride}-th reading from reading {rate.first} on, others with"
+                f" every {together.stride}-th from {together.first} on; a model has one"
+                " rate: export them apart"
             )
-    if found.pairs and any(clock != ALWAYS for clock in low.time.seen):
+    if candidate.pairs and any(rate != EVERY_READING for rate in low.rates.seen):
         raise _sure("strides over time in a graph that hands its states on are not supported; use a window")
     return together
 
 
-def _of_newest(name: str, moment: int, drawing: Drawing, others: Sequence[Drawing]) -> Clock:
+def _of_newest(name: str, moment: int, drawing: Drawing, others: Sequence[Drawing]) -> Rate:
     """With which readings an output comes that holds only the newest: those where it is of the last reading."""
-    pace = len(others)
-    if moment == 0 or pace < 2:
+    period = len(others)
+    if moment == 0 or period < 2:
         if moment in (0, drawing.low.length):
-            return ALWAYS
+            return EVERY_READING
         raise Misfit(f"output {name!r} belongs to reading {moment} of {drawing.low.length}, not to the newest")
     lengths = [other.low.length for other in others]
-    moments = [shown(name, other.outputs[name], other.low).moment for other in others]
+    moments = [output_of(name, other.outputs[name], other.low).moment for other in others]
     fresh = [n for n, t in zip(lengths, moments, strict=True) if n == t]
-    every = pace // len(fresh) if fresh else 0
-    if not fresh or any(n != fresh[0] + k * every for k, n in enumerate(fresh)) or every * len(fresh) != pace:
+    stride = period // len(fresh) if fresh else 0
+    if not fresh or any(n != fresh[0] + k * stride for k, n in enumerate(fresh)) or stride * len(fresh) != period:
         raise _sure(
             f"output {name!r} belongs to the end of the sequence, which a layer that looks ahead has always seen with"
             " padding behind it; a continuous stream has no end. Use mode='window', window=T"
         )
-    clock = Clock((fresh[0] - 1) % every + 1, every)
-    if any(t not in (ENDED, clock.newest(n)) for n, t in zip(lengths, moments, strict=True)):
+    rate = Rate((fresh[0] - 1) % stride + 1, stride)
+    if any(t not in (ENDED, rate.newest(n)) for n, t in zip(lengths, moments, strict=True)):
         raise _sure(f"output {name!r} does not belong to the newest reading of its stride")
-    return clock
+    return rate
 
 
 def _alike(one: Drawing, other: Drawing) -> bool:
     """Whether two drawings are the same program with the same outputs."""
-    if one.low.plan.signature() != other.low.plan.signature() or one.low.ready != other.low.ready:
+    if one.low.plan.signature() != other.low.plan.signature() or one.low.first_output != other.low.first_output:
         return False
     return all(
-        np.array_equal(newest(name, tags, one.low), newest(name, other.outputs[name], other.low))
-        for name, tags in one.outputs.items()
+        np.array_equal(newest(name, value, one.low), newest(name, other.outputs[name], other.low))
+        for name, value in one.outputs.items()
     )
 
 

@@ -1,8 +1,8 @@
 """Where the reset gate of a GRU stands, and which exporters are known to have written it wrongly.
 
 Its rule: the file is believed, unless the caller says otherwise. A GRU whose exporter is known to drop
-`linear_before_reset` is told with the way out; nothing is changed in silence, for the two equations differ by about a
-tenth and both look plausible. Equations: onnx.ai, GRU, operator sets 7 to 22 (the attribute's default is 0).
+`linear_before_reset` gets a warning with the way out; nothing is changed in silence, for the two equations differ by
+about a tenth and both look plausible. Equations: onnx.ai, GRU, operator sets 7 to 22 (the attribute's default is 0).
 """
 
 from __future__ import annotations

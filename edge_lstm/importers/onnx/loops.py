@@ -13,14 +13,14 @@ import numpy as np
 
 from edge_lstm.importers.onnx.call import Call
 from edge_lstm.importers.onnx.lowering import Lowering, Operand
-from edge_lstm.importers.onnx.provenance import Tagged
+from edge_lstm.importers.onnx.provenance import Traced
 
 MAX_PASSES = 4096
 
 
 def _at(value: Operand, k: int, axis: int) -> Operand:
-    if isinstance(value, Tagged):
-        return Tagged(np.take(value.tags, k, axis), value.kind)
+    if isinstance(value, Traced):
+        return Traced(np.take(value.origins, k, axis), value.kind)
     return np.asarray(np.take(value, k, axis))
 
 
@@ -29,10 +29,10 @@ def _stacked(c: Call, low: Lowering, parts: list[Operand], axis: int) -> Operand
         raise c.fail("it makes no pass, so its results are empty")
     if all(isinstance(p, np.ndarray) for p in parts):
         return np.stack([np.asarray(p) for p in parts], axis)
-    tags = [low.tagged(c, p) for p in parts]
-    if any(t.shape != tags[0].shape for t in tags):
+    traced = [low.traced(c, p) for p in parts]
+    if any(t.shape != traced[0].shape for t in traced):
         raise c.fail("its passes give results of different shapes")
-    return Tagged(np.stack([t.tags for t in tags], axis), tags[0].kind)
+    return Traced(np.stack([t.origins for t in traced], axis), traced[0].kind)
 
 
 def _scan(c: Call, low: Lowering, values: dict[str, Operand]) -> tuple[Any, ...]:
@@ -76,7 +76,7 @@ def _loop(c: Call, low: Lowering, values: dict[str, Operand]) -> tuple[Any, ...]
     collected: list[list[Operand]] = [[] for _ in range(len(body.outputs) - 1 - len(states))]
     names = [v.name for v in body.inputs]
     for k in range(most):
-        if isinstance(go, Tagged):
+        if isinstance(go, Traced):
             raise c.fail("how often it runs depends on the readings")
         if not bool(np.asarray(go).reshape(-1)[0]):
             break

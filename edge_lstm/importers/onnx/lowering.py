@@ -1,4 +1,4 @@
-"""Runs a graph once over tags instead of numbers, and so draws up the plan of one step.
+"""Runs a graph once over the origins of numbers instead of the numbers, and so draws up the plan of one step.
 
 Its rule: constants are folded, data is moved, and only what computes becomes a step of the plan. The dimensions are
 real ones: the baked-in length and batch, or witnesses for open ones. Nothing is followed by name, so nothing can be
@@ -20,11 +20,11 @@ from edge_lstm.importers.onnx.fold import evaluate, shape_of, size_of
 from edge_lstm.importers.onnx.graph import Array, Graph, Node
 from edge_lstm.importers.onnx.moves import MOVES
 from edge_lstm.importers.onnx.plan import Ids, Place, Plan
-from edge_lstm.importers.onnx.provenance import Ints, Misfit, Tagged, tag
-from edge_lstm.importers.onnx.rates import Clock, Clocks
-from edge_lstm.importers.onnx.receptive_field import choices, reach
+from edge_lstm.importers.onnx.provenance import Ints, Misfit, Traced, traced
+from edge_lstm.importers.onnx.rates import Rate, Rates
+from edge_lstm.importers.onnx.receptive_field import limits, receptive_field
 
-Operand = Tagged | Array
+Operand = Traced | Array
 CHOICES = {"Gather": 1, "Where": 0}  # with this input computed they are no data movement
 SIZES = ("If", "Loop", "Scan", "Shape", "Size")  # constants that come out of these depend on sizes
 NARROW = ("int8", "int16", "uint8", "uint16", "uint32", "uint64")  # in these, results soon wrap around
@@ -43,7 +43,7 @@ class Port:
 class Lag(Misfit):
     """An operation joins values of two readings that follow each other: perhaps a loop written out in time."""
 
-    def __init__(self, text: str, node: Node, newer: int, operands: tuple[Tagged, Tagged]) -> None:
+    def __init__(self, text: str, node: Node, newer: int, operands: tuple[Traced, Traced]) -> None:
         super().__init__(text)
         self.node, self.newer, self.operands = node, newer, operands
 
@@ -63,7 +63,7 @@ class Carry:
     streams: Ints  # b of the older operand
     place: Place | None = None
     node: str = ""
-    found: dict[int, Operand] = field(default_factory=dict)
+    older: dict[int, Operand] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -93,12 +93,12 @@ class Lowering:
     notes: list[str] = field(default_factory=list)
     progress: int = 0
     loops: bool = True  # whether what joins two readings may be a loop written out
-    whole: bool = False  # the whole window is one reading: its time axis is an axis like any other
-    ready: int = 1  # the reading with which the first output comes
-    past: dict[int, dict[int, tuple[Place, int]]] = field(default_factory=dict)  # lag -> value -> state, place in it
-    running: dict[tuple[str, bytes, Clock], Ids] = field(default_factory=dict)
-    counted: dict[Clock, Ids] = field(default_factory=dict)  # how many values have come
-    time: Clocks = field(init=False)
+    whole_window: bool = False  # the whole window is one reading: its time axis is an axis like any other
+    first_output: int = 1  # the reading with which the first output comes
+    delayed: dict[int, dict[int, tuple[Place, int]]] = field(default_factory=dict)  # lag -> value -> state, place in it
+    running: dict[tuple[str, bytes, Rate], Ids] = field(default_factory=dict)
+    counted: dict[Rate, Ids] = field(default_factory=dict)  # how many values have come
+    rates: Rates = field(init=False)
     layers: int = 0  # recurrent operators so far
     proven: bool = False  # whether something showed that the time axis is time: a recurrent layer, a loop, a causal row
     forgets: str = ""  # a recurrent operator that begins anew within every reading
@@ -106,21 +106,21 @@ class Lowering:
     narrow: str = ""  # a type of NARROW that values of the network have
     order: dict[int, int] = field(default_factory=dict)  # of a whole window: value -> its reading 1 … T
     ordered: bool | None = None  # whether a recurrent layer has shown that this order is the time axis
-    endless: bool = False  # whether the length is open, so that `reaches` and `choices` matter (`receptive_field.py`)
-    reaches: dict[tuple[str, ...], int] = field(default_factory=dict)  # by the outputs of a node
-    choices: set[int] = field(default_factory=set)
+    open_length: bool = False  # so that `receptive_fields` and `limits` matter (`receptive_field.py`)
+    receptive_fields: dict[tuple[str, ...], int] = field(default_factory=dict)  # by the outputs of a node
+    limits: set[int] = field(default_factory=set)
     sizes: set[str] = field(default_factory=set)  # names of constants computed from the sizes of values
     carried_on: bool = False  # whether a recurrent layer or a loop carries its state along the time axis
-    most: dict[int, float] = field(default_factory=dict)  # value -> what it never exceeds, where that is known
+    bounds: dict[int, float] = field(default_factory=dict)  # value -> what it never exceeds, where that is known
     aside: str = ""  # an operator that joins readings only once, at the end: perhaps its axis is not time
 
     def __post_init__(self) -> None:
-        self.time = Clocks(self.plan)
+        self.rates = Rates(self.plan)
 
     # --- inputs -----------------------------------------------------------------------------------------------------
 
-    def spread(self, ids: Ids, dims: Sequence[int], time: int | None, batch: int | None, kind: str = "f") -> Tagged:
-        """The tags of a graph input whose values of one reading of one stream are `ids`."""
+    def spread(self, ids: Ids, dims: Sequence[int], time: int | None, batch: int | None, kind: str = "f") -> Traced:
+        """A graph input whose values of one reading of one stream are `ids`."""
         axes = [1] * len(dims)
         t: Any = 0
         b: Any = 0
@@ -133,7 +133,7 @@ class Lowering:
             b = np.arange(1, self.batch + 1).reshape(axes)
             axes[batch] = 1
         inner = [1 if k in (time, batch) else d for k, d in enumerate(dims)]
-        return Tagged(np.broadcast_to(tag(t, b, ids.reshape(inner)).tags, tuple(dims)), kind)
+        return Traced(np.broadcast_to(traced(t, b, ids.reshape(inner)).origins, tuple(dims)), kind)
 
     # --- running ----------------------------------------------------------------------------------------------------
 
@@ -144,7 +144,7 @@ class Lowering:
         for k, node in enumerate(graph.nodes):
             inputs = [self.value(node, name, values) if name else None for name in node.inputs]
             results = self.node(node, inputs, values)
-            if self.endless and (node.op in SIZES or not self.sizes.isdisjoint(node.inputs)):
+            if self.open_length and (node.op in SIZES or not self.sizes.isdisjoint(node.inputs)):
                 found = zip(node.outputs, results, strict=False)
                 self.sizes.update(name for name, value in found if isinstance(value, np.ndarray))
             if len(results) < len(node.outputs):
@@ -160,7 +160,7 @@ class Lowering:
                     values[name] = result
             self.progress += 1
             for name in node.reads:  # wide values of long sequences are large: let go of them early
-                if last[name] == k and isinstance(values.get(name), Tagged) and name not in self.keep:
+                if last[name] == k and isinstance(values.get(name), Traced) and name not in self.keep:
                     del values[name]
 
     keep: frozenset[str] = frozenset()
@@ -181,8 +181,8 @@ class Lowering:
         call = Call(node, inputs, self.opset)
         if node.domain:
             raise unsupported(call)
-        if self.endless:
-            self.see_horizon(call)
+        if self.open_length:
+            self.note_receptive_field(call)
         if node.op in ("If", "Loop", "Scan"):
             try:
                 if node.op == "If":
@@ -198,7 +198,7 @@ class Lowering:
             self.folded.append(str(node))
             return guarded(call, shape_of if node.op == "Shape" else size_of)
         chooser = CHOICES.get(node.op, len(inputs))
-        if node.op in MOVES and not (chooser < len(inputs) and isinstance(inputs[chooser], Tagged)):
+        if node.op in MOVES and not (chooser < len(inputs) and isinstance(inputs[chooser], Traced)):
             self.moved.append(str(node))
             return self.move(call)
         function = self.operators.recurrent.get(node.op) or self.operators.compute.get(node.op)
@@ -212,27 +212,27 @@ class Lowering:
         return results if isinstance(results, tuple) else (results,)
 
     def move(self, call: Call) -> tuple[Any, ...]:
-        """Data movement: the operator's NumPy function, on tags."""
+        """Data movement: the operator's NumPy function, on traced values."""
         function, data = MOVES[call.node.op]
         positions = range(len(call.inputs)) if data is None else data
         if call.node.op == "Pad" and call.attribute("mode", "constant") == "constant":
             fill = call.inputs[2] if call.has(2) else np.float32(call.attribute("value", 0.0))
             call.inputs += [None] * (3 - len(call.inputs))
             call.inputs[2] = np.asarray(fill)
-        kind = next(v.kind for v in call.inputs if isinstance(v, Tagged))
+        kind = next(v.kind for v in call.inputs if isinstance(v, Traced))
         for k, value in enumerate(call.inputs):
             if value is None:
                 continue
             if k in positions:
-                call.inputs[k] = self.tagged(call, value).tags
-            elif isinstance(value, Tagged):
+                call.inputs[k] = self.traced(call, value).origins
+            elif isinstance(value, Traced):
                 raise call.fail(f"its input {k} is computed from the readings; it must be a constant")
-        return tuple(Tagged(r, kind) for r in guarded(call, function))
+        return tuple(Traced(r, kind) for r in guarded(call, function))
 
     def branch(self, call: Call, values: dict[str, Operand]) -> tuple[Any, ...]:
         """An If whose condition is known: only the branch that is taken exists. Else both, and a choice."""
         condition = call.array(0)
-        if isinstance(condition, Tagged):
+        if isinstance(condition, Traced):
             return self.both(call, condition, values)
         taken = "then_branch" if bool(condition.reshape(-1)[0]) else "else_branch"
         graph, _ = call.attribute(taken), call.attribute("else_branch" if taken[0] == "t" else "then_branch")
@@ -251,16 +251,16 @@ class Lowering:
         self.keep = kept
         return tuple(self.value(call.node, v.name, inner) for v in graph.outputs)
 
-    def both(self, call: Call, condition: Tagged, values: dict[str, Operand]) -> tuple[Any, ...]:
+    def both(self, call: Call, condition: Traced, values: dict[str, Operand]) -> tuple[Any, ...]:
         """An If on the readings: both branches are computed, and one of each pair of results is chosen."""
         if condition.size != 1:
-            raise call.fail(f"its condition has shape {list(condition.shape)}; one truth is needed")
+            raise call.fail(f"its condition has shape {list(condition.shape)}; one boolean is needed")
         then, other = (self.inside(call, call.attribute(f"{b}_branch"), values, {}) for b in ("then", "else"))
         call.finish()
         if any(a.shape != b.shape for a, b in zip(then, other, strict=True)):
             raise call.fail("its branches give different shapes, and which one is taken depends on the readings")
         where = self.operators.compute["Where"]
-        one = Tagged(condition.tags.reshape(()), "b")
+        one = Traced(condition.origins.reshape(()), "b")
         return tuple(where(Call(call.node, [one, a, b], self.opset), self) for a, b in zip(then, other, strict=True))
 
     def shared(self, name: str, make: Callable[[], Mapping[str, Array]]) -> Mapping[str, Array]:
@@ -270,21 +270,21 @@ class Lowering:
         return self.weights[name]
 
     @property
-    def horizon(self) -> int:
+    def receptive_field(self) -> int:
         """A drawing of more readings than this shows everything."""
-        return sum(self.reaches.values()) + max(self.choices, default=0)
+        return sum(self.receptive_fields.values()) + max(self.limits, default=0)
 
-    def see_horizon(self, call: Call) -> None:
+    def note_receptive_field(self, call: Call) -> None:
         """Notes how long a drawing must be to show what this node does; damaged attributes are refused elsewhere."""
         node = call.node
         try:
-            far = reach(call, self.length, self.sizes)
-            self.choices |= choices(call, self.sizes)
+            far = receptive_field(call, self.length, self.sizes)
+            self.limits |= limits(call, self.sizes)
         except (ValueError, IndexError, TypeError, OverflowError):
             return
-        self.reaches[node.outputs] = max(far, self.reaches.get(node.outputs, 0))
+        self.receptive_fields[node.outputs] = max(far, self.receptive_fields.get(node.outputs, 0))
 
-    def see_order(self, call: Call, values: Ints) -> None:
+    def note_order(self, call: Call, values: Ints) -> None:
         """Notes whether the places (L, I) of a sequence axis follow the readings of the window."""
         if not self.order or self.ordered or len(values) < 2:
             return
@@ -299,9 +299,9 @@ class Lowering:
 
     # --- operands ---------------------------------------------------------------------------------------------------
 
-    def tagged(self, call: Call, value: Operand) -> Tagged:
-        """An operand as tags; a constant becomes values of the plan."""
-        if isinstance(value, Tagged):
+    def traced(self, call: Call, value: Operand) -> Traced:
+        """An operand, traced; a constant becomes values of the plan."""
+        if isinstance(value, Traced):
             return value
         kind = {"u": "i"}.get(value.dtype.kind, value.dtype.kind)
         if kind not in "fib" or (kind == "i" and (np.abs(value.astype(np.float64)) > EXACT).any()):
@@ -309,17 +309,17 @@ class Lowering:
         ids = self.plan.constant(value)
         if kind == "i":
             self.bound(ids, self.largest(value))
-        return tag(0, 0, ids, kind)
+        return traced(0, 0, ids, kind)
 
     def bound(self, ids: Ids, most: float) -> None:
         """Notes that these values are never beyond `most`, whatever their sign."""
         if most < np.inf:
-            self.most.update(dict.fromkeys(np.unique(ids).tolist(), most))
+            self.bounds.update(dict.fromkeys(np.unique(ids).tolist(), most))
 
     def largest(self, value: Operand) -> float:
         """What an operand never exceeds, infinity where that is not known."""
-        if isinstance(value, Tagged):
-            return max((self.most.get(i, np.inf) for i in np.unique(value.ids).tolist()), default=0.0)
+        if isinstance(value, Traced):
+            return max((self.bounds.get(i, np.inf) for i in np.unique(value.ids).tolist()), default=0.0)
         return float(np.abs(value.astype(np.float64)).max(initial=0.0))
 
     def check_once(self, call: Call, ids: Ids) -> None:
@@ -336,7 +336,7 @@ class Lowering:
 
     # --- loops written out in time ----------------------------------------------------------------------------------
 
-    def carried(self, call: Call, operands: tuple[Tagged, Tagged], given: Sequence[Operand]) -> tuple[Tagged, Tagged]:
+    def carried(self, call: Call, operands: tuple[Traced, Traced], given: Sequence[Operand]) -> tuple[Traced, Traced]:
         """Puts the state of a `Carry` in place of what the reading before has left."""
         for carry in self.carries:
             newer, older = operands[carry.newer], operands[1 - carry.newer]
@@ -346,18 +346,18 @@ class Lowering:
             if t.size == 0 or t.min() != t.max() or t.min() < 1 or newer.ids.tobytes() != carry.ids:
                 continue
             step = int(t.min())
-            if step in carry.found:
+            if step in carry.older:
                 raise Misfit(
                     f"{call.node}: looks like one step of a loop written out in time, but so does another node"
                 )
-            carry.found[step] = older
+            carry.older[step] = older
             if isinstance(given[1 - carry.newer], np.ndarray):
-                carry.found[step] = np.broadcast_to(np.asarray(given[1 - carry.newer]), carry.shape)
+                carry.older[step] = np.broadcast_to(np.asarray(given[1 - carry.newer]), carry.shape)
             if carry.place is None:
                 number = sum(other.place is not None for other in self.carries)
                 carry.place = self.plan.state(f"carried_{number}", int(carry.inner.max()) + 1)
                 carry.node = str(call.node)
-            state = tag(step, carry.streams, carry.place.start + carry.inner)
+            state = traced(step, carry.streams, carry.place.start + carry.inner)
             return (state, newer) if carry.newer else (newer, state)
         return operands
 
@@ -367,23 +367,23 @@ class Lowering:
         """
         for carry in self.carries:
             place = carry.place
-            if place is None or sorted(carry.found) != list(range(1, self.length + 1)):
+            if place is None or sorted(carry.older) != list(range(1, self.length + 1)):
                 raise Misfit(
-                    f"a loop over {carry.op} is written out for {len(carry.found)} readings, but the time axis has"
+                    f"a loop over {carry.op} is written out for {len(carry.older)} readings, but the time axis has"
                     f" {self.length}. Export it with a fixed length (no dynamic time axis), or as one step with states"
                 )
             first = np.arange(place.size)
             first = np.array([int(np.flatnonzero(carry.inner.reshape(-1) == k)[0]) for k in first])
-            for step, value in carry.found.items():
+            for step, value in carry.older.items():
                 if step == 1:
-                    if isinstance(value, Tagged):
+                    if isinstance(value, Traced):
                         raise Misfit(
                             f"a loop over {carry.op} is written out in time, and does not begin with a constant"
                         )
                     place.reset = value.reshape(-1)[first].astype(np.float32)
                     same = np.array_equal(place.reset[carry.inner], value)
                 else:
-                    assert isinstance(value, Tagged)
+                    assert isinstance(value, Traced)
                     following = value.ids.reshape(-1)[first]
                     place.next = following if place.next is None else place.next
                     same = np.array_equal(place.next, following) and np.array_equal(following[carry.inner], value.ids)

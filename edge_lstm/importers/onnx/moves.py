@@ -1,7 +1,7 @@
 """ONNX operators that only move data, in NumPy.
 
-Its rule: a function here never looks at an element, so it works on weights, on shapes and on the tags of
-`provenance.py` alike, exactly as the operator's specification says (onnx.ai, operators, operator sets 7 to 25).
+Its rule: a function here never looks at an element, so it works on weights, on shapes and on the origins
+of `provenance.py` alike, exactly as the operator's specification says (onnx.ai, operators, operator sets 7 to 25).
 """
 
 from __future__ import annotations

@@ -30,7 +30,7 @@ OTHERS = frozenset(("Constant", "GRU", "If", "LSTM", "Loop", "RNN", "Scan", "Sha
 
 
 def foreign(graph: Graph) -> list[str]:
-    """The nodes that work on readings and whose operator the machine does not have."""
+    """The nodes that work on readings and whose operator the native engine does not have."""
     live, found = {v.name for v in graph.inputs}, []
     for node in graph.nodes:
         if live.isdisjoint(node.reads):

@@ -1,6 +1,6 @@
 """What the caller of an ONNX import asks for, and the graph as far as it can be checked before it is followed.
 
-Its rule: a wish that no graph can meet, inputs that are no readings and weights that nothing uses are refused here,
+Its rule: options that no graph can meet, inputs that are no readings and weights that nothing uses are refused here,
 whichever engine would run the graph.
 """
 
@@ -18,13 +18,14 @@ from edge_lstm.errors import ImportModelError, UnsupportedError
 from edge_lstm.importers.onnx.graph import Graph, OnnxFile, used_names
 
 MODES = ("auto", "continuous", "window", "log")
-ENGINES = ("auto", "machine", "onnxruntime")
+ENGINES = ("auto", "native", "onnxruntime")
+OLD_ENGINES = {"machine": "native"}  # names that older scripts use
 READABLE = ("float32", "int8", "int16", "int32", "int64", "uint8", "uint16", "uint32", "bool")
 
 
 @dataclass(frozen=True)
-class Wish:
-    """What the caller of `import_onnx` asks for, in its words."""
+class ImportOptions:
+    """What the caller of `import_onnx` asks for, in the words of its arguments."""
 
     mode: str
     window: int | None
@@ -35,17 +36,17 @@ class Wish:
     linear_before_reset: int | None
 
 
-def check_wish(graph: Graph, wish: Wish) -> frozenset[str]:
-    """Refuses wishes that cannot be met in any graph; the inputs that are to be zero."""
-    zero = frozenset(i for i, o in (wish.states or {}).items() if o is None)
+def check_options(graph: Graph, options: ImportOptions) -> frozenset[str]:
+    """The inputs that are to be zero. Refuses options that no graph can meet."""
+    zero = frozenset(i for i, o in (options.states or {}).items() if o is None)
     if unknown := zero - {v.name for v in graph.inputs}:
         raise ImportModelError(f"states: {sorted(unknown)[0]!r} is no input of the graph")
     if all(v.name in zero for v in graph.inputs):
         raise ImportModelError("the graph has no inputs that carry readings")
-    if wish.window is not None and wish.window < 1:
-        raise ImportModelError(f"window = {wish.window} must be at least 1")
-    if wish.window is not None and wish.mode in ("continuous", "log"):
-        raise ImportModelError(f"window = {wish.window} contradicts mode {wish.mode!r}")
+    if options.window is not None and options.window < 1:
+        raise ImportModelError(f"window = {options.window} must be at least 1")
+    if options.window is not None and options.mode in ("continuous", "log"):
+        raise ImportModelError(f"window = {options.window} contradicts mode {options.mode!r}")
     return zero
 
 
@@ -69,10 +70,10 @@ def with_constants(graph: Graph, constants: Mapping[str, npt.ArrayLike]) -> Grap
         if array.ndim != len(shape) or any(want not in (-1, got) for want, got in zip(shape, array.shape, strict=True)):
             raise ImportModelError(f"constants: {name!r} has shape {list(array.shape)}, the input is {value}")
         fixed[name] = np.array(array.astype(value.dtype))
-    kept = tuple(v for v in graph.inputs if v.name not in fixed)
+    left = tuple(v for v in graph.inputs if v.name not in fixed)
     used = used_names(graph)
     read = {name: array for name, array in fixed.items() if name in used}
-    return replace(graph, inputs=kept, constants={**graph.constants, **read}) if fixed else graph
+    return replace(graph, inputs=left, constants={**graph.constants, **read}) if fixed else graph
 
 
 def checked(graph: Graph, types: Sequence[str] = READABLE) -> Graph:
@@ -81,7 +82,7 @@ def checked(graph: Graph, types: Sequence[str] = READABLE) -> Graph:
     for value in graph.inputs:
         if value.dtype not in types:
             raise UnsupportedError(
-                f"input {value} holds {value.dtype}; only float32 readings are supported, whole numbers and truths."
+                f"input {value} holds {value.dtype}; readings are float32, whole numbers or booleans."
                 " Export with model.float(), or take the conversion out of the exported part"
             )
         if 0 in value.dims:

@@ -1,6 +1,7 @@
 """What an output of a graph shows: of which reading and stream, and when it comes.
 
-Its rule: proven from the tags, or a Misfit: an output is one reading of one stream, or all of them along one axis.
+Its rule: proven from the origins of its elements, or a Misfit: an output is one reading of one stream, or all of them
+along one axis.
 """
 
 from __future__ import annotations
@@ -12,35 +13,35 @@ import numpy as np
 from edge_lstm.errors import ImportModelError
 from edge_lstm.importers.onnx.lowering import Lowering
 from edge_lstm.importers.onnx.plan import Ids
-from edge_lstm.importers.onnx.provenance import ENDED, Misfit, ProvenMisfit, Tagged, find_axis
-from edge_lstm.importers.onnx.rates import Clock, clock_along
+from edge_lstm.importers.onnx.provenance import ENDED, Misfit, ProvenMisfit, Traced, find_axis
+from edge_lstm.importers.onnx.rates import Rate, rate_along
 
 
-def newest(name: str, y: Tagged, low: Lowering) -> Ids:
+def newest(name: str, y: Traced, low: Lowering) -> Ids:
     """The ids of an output that belong to the newest reading of one stream, in the output's own order."""
-    return shown(name, y, low).ids
+    return output_of(name, y, low).ids
 
 
 @dataclass(frozen=True)
-class Shown:
+class Output:
     """What an output shows. ids: of one reading of one stream, in the output's own order. axes: which of its axes are
-    time and batch. clock: with which readings it comes, None where only the newest is there; moment: which reading that
-    is (0: any). late: how many readings after the end of a sequence its last places would come.
+    time and batch. rate: with which readings it comes, None where only the newest is there; moment: which reading that
+    is (0: any). delay: how many readings after the end of a sequence its last places would come.
     """
 
     ids: Ids
     axes: dict[str, int | None]
-    clock: Clock | None = None
+    rate: Rate | None = None
     moment: int = 0
-    late: int = 0
+    delay: int = 0
 
 
-def shown(name: str, y: Tagged, low: Lowering) -> Shown:
+def output_of(name: str, y: Traced, low: Lowering) -> Output:
     """What an output shows. Raises Misfit where that is not one reading of one stream, or all along one axis."""
-    tags = y.tags
+    origins = y.origins
     axes: dict[str, int | None] = {"time": None, "batch": None}
-    clock: Clock | None = None
-    moment = late = 0
+    rate: Rate | None = None
+    moment = delay = 0
     if low.batch > 1 and y.b.any():
         axis = find_axis(y.b, low.batch)
         if axis is None:
@@ -50,33 +51,33 @@ def shown(name: str, y: Tagged, low: Lowering) -> Shown:
         if (np.take(y.ids, [0], axis) != y.ids).any():
             raise Misfit(f"output {name!r} [{_shape(y)}] is computed differently for different streams of the batch")
         axes["batch"] = axis
-        tags = np.take(tags, 0, axis)
-    y = Tagged(tags)
+        origins = np.take(origins, 0, axis)
+    y = Traced(origins)
     if low.length > 1:
-        along = [(a, clock_along(y.t, a, low.length)) for a in range(y.ndim)]
+        along = [(a, rate_along(y.t, a, low.length)) for a in range(y.ndim)]
         axis, found = next(((a, f) for a, f in along if f is not None), (0, None))
         if found is not None:
-            clock, came = found
+            rate, came = found
             if (np.take(y.ids, [0], axis) != np.take(y.ids, range(came), axis)).any():
                 raise Misfit(
                     f"output {name!r} [{_shape(y)}] is computed differently at different readings of the sequence"
                 )
             axes["time"] = axis + (axes["batch"] is not None and axis >= axes["batch"])
-            tags = np.take(tags, 0, axis)
+            origins = np.take(origins, 0, axis)
             places = y.shape[axis]
-            late = clock.first + (places - 1) * clock.every - low.length if places > came else 0
+            delay = rate.first + (places - 1) * rate.stride - low.length if places > came else 0
         else:
             moment = _moment(name, y, low)
-    ids = Tagged(tags).ids.reshape(-1)
+    ids = Traced(origins).ids.reshape(-1)
     if not ids.size:
         raise ImportModelError(f"output {name!r} is empty")
-    return Shown(ids, axes, clock, moment, late)
+    return Output(ids, axes, rate, moment, delay)
 
 
-def _moment(name: str, y: Tagged, low: Lowering) -> int:
-    """The reading that all of an output belongs to: the newest one of a clock, or ENDED."""
+def _moment(name: str, y: Traced, low: Lowering) -> int:
+    """The reading that all of an output belongs to: the newest one of a rate, or ENDED."""
     moments = set(y.t.reshape(-1).tolist()) - {0}
-    strided = low.endless and low.time.pace > 1
+    strided = low.open_length and low.rates.period > 1
     if ENDED in moments and not strided:
         raise ProvenMisfit(
             f"output {name!r} [{_shape(y)}] belongs to the end of the sequence, which a layer that looks ahead has seen"
@@ -85,7 +86,7 @@ def _moment(name: str, y: Tagged, low: Lowering) -> int:
         )
     last = {low.length}
     if strided:  # with this length the newest value may have come before, or would come after the end
-        last |= {ENDED} | {clock.newest(low.length) for clock in low.time.seen}
+        last |= {ENDED} | {rate.newest(low.length) for rate in low.rates.seen}
     if len(moments) > 1 or not moments <= last:
         shown_ones = ["the end" if t == ENDED else t for t in sorted(moments)[:4]]
         raise Misfit(
@@ -95,5 +96,5 @@ def _moment(name: str, y: Tagged, low: Lowering) -> int:
     return moments.pop() if moments else 0
 
 
-def _shape(y: Tagged) -> str:
+def _shape(y: Traced) -> str:
     return ", ".join(map(str, y.shape))

@@ -1,4 +1,4 @@
-"""What computing operators are made of: maps, pairs, rows and dense layers, on tags.
+"""What computing operators are made of: maps, pairs, rows and dense layers, on traced values.
 
 Its rule: an element is computed from elements of one reading and one stream, earlier ones of the same stream coming
 from a ring buffer (`delays.py`), or it is refused; the same operation on the same values is one step of the plan,
@@ -16,7 +16,7 @@ from edge_lstm.importers.onnx.delays import accumulate, present
 from edge_lstm.importers.onnx.graph import Array
 from edge_lstm.importers.onnx.lowering import EXACT, NARROW, Lag, Lowering, Operand
 from edge_lstm.importers.onnx.plan import Ids
-from edge_lstm.importers.onnx.provenance import Ints, Misfit, Tagged, first_unique, tag, unique_rows
+from edge_lstm.importers.onnx.provenance import Ints, Misfit, Traced, first_unique, traced, unique_rows
 
 MAX_ROWS = 1 << 16  # different rows of one operator within one reading
 WRAPPING = ("add", "sub", "mul")
@@ -24,9 +24,9 @@ SAME = ("trunc", "floor", "ceil", "round", "abs", "neg", "relu")  # in which no 
 TRUTHS = ("less", "less_or_equal", "equal", "and", "or")
 
 
-def unary(c: Call, low: Lowering, function: str, x: Operand, alpha: float = 0.0, beta: float = 0.0) -> Tagged:
+def unary(c: Call, low: Lowering, function: str, x: Operand, alpha: float = 0.0, beta: float = 0.0) -> Traced:
     """A map of `Builder`, on every different value once."""
-    x = low.tagged(c, x)
+    x = low.traced(c, x)
     different, where = first_unique(x.ids.reshape(-1))
     low.check_once(c, different)
     out = low.plan.step(
@@ -42,41 +42,41 @@ def unary(c: Call, low: Lowering, function: str, x: Operand, alpha: float = 0.0,
         low.bound(out, low.largest(x))
     elif function in ("clip", "not", "sign"):
         low.bound(out, max(abs(alpha), abs(beta)) if function == "clip" else 1)
-    return tag(x.t, x.b, out[where].reshape(x.shape), "b" if function == "not" else x.kind)
+    return traced(x.t, x.b, out[where].reshape(x.shape), "b" if function == "not" else x.kind)
 
 
-def binary(c: Call, low: Lowering, function: str, a: Operand, b: Operand) -> Tagged:
+def binary(c: Call, low: Lowering, function: str, a: Operand, b: Operand) -> Traced:
     """A binary function of `Builder` with NumPy's broadcasting, on every different pair once."""
     given = (a, b)
     shape = np.broadcast_shapes(a.shape, b.shape)
-    left, right = (low.tagged(c, v) for v in given)
+    left, right = (low.traced(c, v) for v in given)
     if left.kind != right.kind:
-        other = next((v for v in given if not isinstance(v, Tagged)), np.zeros(0))
+        other = next((v for v in given if not isinstance(v, Traced)), np.zeros(0))
         raise c.fail(
             f"joins values of the network of different types (one is a constant of type {other.dtype}); the file is"
             " damaged, ONNX would refuse it too"
         )
-    narrow = low.narrow or next((v.dtype.name for v in given if not isinstance(v, Tagged) and v.dtype in NARROW), "")
+    narrow = low.narrow or next((v.dtype.name for v in given if not isinstance(v, Traced) and v.dtype in NARROW), "")
     if narrow and left.kind == "i" and function in WRAPPING:
         raise c.fail(f"computes with {narrow}, whose results wrap around; cast to float32 or int64 first")
-    x, y = (Tagged(np.broadcast_to(v.tags, shape), v.kind) for v in (left, right))
+    x, y = (Traced(np.broadcast_to(v.origins, shape), v.kind) for v in (left, right))
     x, y = low.carried(c, (x, y), given)
     most = 1.0 if function in TRUTHS else _most(c, low, function, x, y) if x.kind == "i" else np.inf
     if low.loops:
         _loop_written_out(c, x, y)
-    rows = np.stack([x.tags.reshape(-1), y.tags.reshape(-1)], axis=1)
+    rows = np.stack([x.origins.reshape(-1), y.origins.reshape(-1)], axis=1)
     t, streams, ids = one_moment(c, low, rows)
     pairs, where = first_unique((ids[:, 0] << 32) | ids[:, 1])
     low.check_once(c, ids)
     operands = [pairs >> 32, pairs & 0xFFFFFFFF]
     out = low.plan.step("binary", operands, [pairs.size], source=[str(c.node)], function=function)[0]
     low.bound(out, most)
-    return tag(
+    return traced(
         t.reshape(shape), streams.reshape(shape), out[where].reshape(shape), "b" if function in TRUTHS else x.kind
     )
 
 
-def _most(c: Call, low: Lowering, function: str, x: Tagged, y: Tagged) -> float:
+def _most(c: Call, low: Lowering, function: str, x: Traced, y: Traced) -> float:
     """What a result of whole numbers never exceeds. Refuses what may exceed 2^24, beyond which float32 has no longer
     every whole number: products of readings, but for those whose factors are known to be small. A sum of a reading is
     believed to be as exact as the reading, which came as float32 itself."""
@@ -89,13 +89,13 @@ def _most(c: Call, low: Lowering, function: str, x: Tagged, y: Tagged) -> float:
         return a if function == "div" else max(a, b)
     if most > EXACT and (min(a, b) > 1 if function == "mul" else most < np.inf):
         raise c.fail(
-            "its whole numbers may be larger than 16,777,216 (2^24), beyond which float32, in which the machine"
-            " computes, is not exact. Clip what it multiplies, or cast it to float32 first, if that is meant"
+            "its whole numbers may be larger than 16,777,216 (2^24), beyond which float32, in which the native"
+            " engine computes, is not exact. Clip what it multiplies, or cast it to float32 first, if that is meant"
         )
     return most
 
 
-def _loop_written_out(c: Call, x: Tagged, y: Tagged) -> None:
+def _loop_written_out(c: Call, x: Traced, y: Traced) -> None:
     """Operands exactly one reading apart are a Lag, for it may be a loop written out."""
     s, t = x.t, y.t
     if s.size and s.min() == s.max() > 0 and t.min() == t.max() > 0 and abs(int(s.max()) - int(t.max())) == 1:
@@ -109,33 +109,33 @@ def _loop_written_out(c: Call, x: Tagged, y: Tagged) -> None:
 
 
 def one_moment(c: Call, low: Lowering, rows: Ints) -> tuple[Ints, Ints, Ids]:
-    """t (N,), b (N,) and ids (N, K) of rows of tags; earlier readings come from ring buffers."""
-    tags = Tagged(rows)
-    b = tags.b
+    """t (N,), b (N,) and ids (N, K) of rows of origins; earlier readings come from ring buffers."""
+    x = Traced(rows)
+    b = x.b
     streams = b.max(axis=1)
     if ((b != streams[:, None]) & (b != 0)).any():
         raise Misfit(
             f"{c.node}: works on different streams of the batch together (rows of {rows.shape[1]}), but each stream is"
             " one robot. Export the model with a batch of its own axis"
         )
-    t, ids = present(c, low, tags)
+    t, ids = present(c, low, x)
     return t, streams, ids
 
 
-def over_rows(c: Call, low: Lowering, x: Tagged, make: Callable[[Ids, int], Ids], kind: str = "f") -> Tagged:
+def over_rows(c: Call, low: Lowering, x: Traced, make: Callable[[Ids, int], Ids], kind: str = "f") -> Traced:
     """Applies `make(values, rows)` to all different rows along the last axis; its result has as many equal rows."""
     size = x.shape[-1]
-    t, b, ids = one_moment(c, low, x.tags.reshape(-1, size))
+    t, b, ids = one_moment(c, low, x.origins.reshape(-1, size))
     different, which = unique_rows(ids)
     if len(different) > MAX_ROWS:
         raise c.fail(f"works on {len(different)} different rows in one reading; {MAX_ROWS} are the most")
     low.check_once(c, different)
     out = make(different.reshape(-1), len(different)).reshape(len(different), -1)
-    tags = tag(t[:, None], b[:, None], out[which]).tags
-    return Tagged(tags.reshape(*x.shape[:-1], out.shape[1]), kind)
+    origins = traced(t[:, None], b[:, None], out[which]).origins
+    return Traced(origins.reshape(*x.shape[:-1], out.shape[1]), kind)
 
 
-def dense(c: Call, low: Lowering, x: Tagged, weight: Array, bias: Array | None = None) -> Tagged:
+def dense(c: Call, low: Lowering, x: Traced, weight: Array, bias: Array | None = None) -> Traced:
     """x (..., K) times weight (N, K) transposed, plus bias."""
     if weight.ndim != 2 or x.ndim == 0 or x.shape[-1] != weight.shape[1]:
         raise c.fail(f"shapes {list(x.shape)} and {list(weight.T.shape)} do not go together")
@@ -150,20 +150,20 @@ def dense(c: Call, low: Lowering, x: Tagged, weight: Array, bias: Array | None =
     return over_rows(c, low, x, make)
 
 
-def swapped(x: Tagged) -> Tagged:
+def swapped(x: Traced) -> Traced:
     """The last two axes exchanged."""
-    return Tagged(np.swapaxes(x.tags, -1, -2), x.kind)
+    return Traced(np.swapaxes(x.origins, -1, -2), x.kind)
 
 
-def at_end(x: Tagged, axes: Sequence[int]) -> tuple[Tagged, tuple[int, ...]]:
+def at_end(x: Traced, axes: Sequence[int]) -> tuple[Traced, tuple[int, ...]]:
     """The given axes moved to the end and made one; also the shape of the others."""
     others = [k for k in range(x.ndim) if k not in axes]
-    moved = np.transpose(x.tags, [*others, *axes])
+    moved = np.transpose(x.origins, [*others, *axes])
     shape = tuple(x.shape[k] for k in others)
-    return Tagged(moved.reshape(*shape, -1), x.kind), shape
+    return Traced(moved.reshape(*shape, -1), x.kind), shape
 
 
-def reduce(c: Call, low: Lowering, function: str, x: Tagged, axes: Sequence[int], keep: bool) -> Tagged:
+def reduce(c: Call, low: Lowering, function: str, x: Traced, axes: Sequence[int], keep: bool) -> Traced:
     """One of Builder's reductions over the axes; over time it is an accumulator where that is possible."""
     rows, shape = at_end(x, axes)
     if not rows.size:
@@ -184,4 +184,4 @@ def reduce(c: Call, low: Lowering, function: str, x: Tagged, axes: Sequence[int]
         y = over_rows(c, low, rows, make, kind)
     low.bound(y.ids, most)
     kept = tuple(1 if k in axes else d for k, d in enumerate(x.shape)) if keep else shape
-    return Tagged(y.tags.reshape(kept), y.kind)
+    return Traced(y.origins.reshape(kept), y.kind)

@@ -26,19 +26,28 @@ from edge_lstm.importers.onnx.draw import (
     draw,
     draw_whole,
 )
-from edge_lstm.importers.onnx.explore import prove_open, rhythm, settle
+from edge_lstm.importers.onnx.explore import common_rate, prove_open, settle
 from edge_lstm.importers.onnx.graph import Graph, OnnxFile, Value
 from edge_lstm.importers.onnx.gru_reset import doubtful, with_reset
-from edge_lstm.importers.onnx.options import ENGINES, MODES, Wish, check_wish, checked, origin, with_constants
-from edge_lstm.importers.onnx.outputs import Shown, newest, shown
+from edge_lstm.importers.onnx.options import (
+    ENGINES,
+    MODES,
+    OLD_ENGINES,
+    ImportOptions,
+    check_options,
+    checked,
+    origin,
+    with_constants,
+)
+from edge_lstm.importers.onnx.outputs import Output, newest, output_of
 from edge_lstm.importers.onnx.provenance import Misfit
-from edge_lstm.importers.onnx.rates import ALWAYS, Clock
+from edge_lstm.importers.onnx.rates import EVERY_READING, Rate
 from edge_lstm.importers.onnx.read import read_onnx
 from edge_lstm.importers.onnx.states import Pairs
 
 Sizes = tuple[int, int]
-_Shown = dict[str, Shown]
-_Imported = tuple[Program, int | None, Clock, dict[str, Any]]  # window, when outputs come, provenance
+_Outputs = dict[str, Output]
+_Imported = tuple[Program, int | None, Rate, dict[str, Any]]  # window, when outputs come, provenance
 
 
 def import_onnx(
@@ -62,8 +71,9 @@ def import_onnx(
     mode: "continuous" (the state goes on for ever), "window" (each output belongs to the last T readings), "log" (whole
     logs of any length at once, with `Stream.run` only: for layers that read backwards; ONNX Runtime runs it), or
     "auto": window where T is baked into the graph, continuous where it is open or the graph is one step with states.
-    engine: "machine"; "onnxruntime" keeps the graph as it is, for ONNX Runtime; "auto": the machine, and ONNX Runtime
-    where the machine cannot hold the graph, with a warning (UserWarning) that names the node.
+    engine: "native" (or "machine", its old name); "onnxruntime" keeps the graph as it is, for ONNX Runtime; "auto":
+    native, and ONNX Runtime where the native engine cannot hold the graph, with a warning (UserWarning) that names the
+    node.
     states: {input: output} of a step graph, all of them, where it is not clear by itself ({}: there are none); None as
     output: the input is zero.
     rate_hz: readings per second it was trained for. window: T, for mode "window" of a graph whose length is open.
@@ -79,6 +89,7 @@ def import_onnx(
     """
     if mode not in MODES:
         raise ImportModelError(f"mode {mode!r} is unknown; known are {', '.join(MODES)}")
+    engine = OLD_ENGINES.get(engine, engine)
     if engine not in ENGINES:
         raise ImportModelError(f"engine {engine!r} is unknown; known are {', '.join(ENGINES)}")
     if not (time_axis in (None, "none") or (isinstance(time_axis, int) and time_axis >= 0)):
@@ -86,12 +97,12 @@ def import_onnx(
     file = read_onnx(path)
     if before_window not in BEFORE_WINDOW:
         raise ImportModelError(f"before_window {before_window!r} is unknown; known are {', '.join(BEFORE_WINDOW)}")
-    wish = Wish(mode, window, states, constants or {}, time_axis, before_window, linear_before_reset)
+    options = ImportOptions(mode, window, states, constants or {}, time_axis, before_window, linear_before_reset)
     warning = doubtful(file) if linear_before_reset is None else ""
     try:
         file = file if linear_before_reset is None else with_reset(file, linear_before_reset)
         with np.errstate(all="ignore"):  # what is not finite is refused where it would enter the program
-            program, meaning, clock, provenance = _by_engine(path, file, wish, engine)
+            program, meaning, rate, provenance = _by_engine(path, file, options, engine)
         if before_window != "wait" and provenance["mode"] != "window":
             raise ImportModelError(f"before_window = {before_window!r} has no meaning: {provenance['mode_reason']}")
         provenance["warnings"] = [warning] if warning else []
@@ -106,8 +117,8 @@ def import_onnx(
             meaning,
             provenance,
             name or Path(path).stem,
-            ready=clock.first,
-            every=clock.every,
+            ready=rate.first,
+            every=rate.stride,
             before_window=before_window,
         )
     except EdgeLstmError as error:
@@ -121,43 +132,47 @@ def import_onnx(
     return model
 
 
-def _by_engine(path: str | Path, file: OnnxFile, wish: Wish, engine: str) -> _Imported:
-    from edge_lstm.importers.onnx.fallback.build import import_kept
+def _by_engine(path: str | Path, file: OnnxFile, options: ImportOptions, engine: str) -> _Imported:
+    from edge_lstm.importers.onnx.fallback.build import import_fallback
 
-    if wish.mode == "log":
-        because = "it is to take whole logs, and the machine takes one reading at a time"
-        if engine == "machine":
+    if options.mode == "log":
+        because = "it is to take whole logs, and the native engine takes one reading at a time"
+        if engine == "native":
             raise ImportModelError(f"mode 'log' needs engine='onnxruntime': {because}")
-        return import_kept(path, file, wish, because)
+        return import_fallback(path, file, options, because)
     if engine == "onnxruntime":
         try:
-            return import_kept(path, file, wish, "asked for", _import(file, wish)[3]["graph"])
+            return import_fallback(path, file, options, "asked for", _import(file, options)[3]["graph"])
         except UnsupportedError as error:
-            return import_kept(path, file, wish, "asked for", reach=error.reach)
+            return import_fallback(path, file, options, "asked for", receptive_field=error.receptive_field)
     try:
-        return _import(file, wish)
+        return _import(file, options)
     except UnsupportedError as error:
-        if engine == "machine":
+        if engine == "native":
             raise
         try:
-            return import_kept(path, file, wish, str(error), reach=error.reach)
+            return import_fallback(path, file, options, str(error), receptive_field=error.receptive_field)
         except EdgeLstmError as other:
             raise ImportModelError(f"{error}. ONNX Runtime cannot stand in: {other}") from None
 
 
-def _import(file: OnnxFile, wish: Wish) -> _Imported:
-    graph = checked(with_constants(file.graph, wish.constants))
-    zero = check_wish(graph, wish)
-    source = Source(file.opset, graph, zero, wish.time_axis)
+def _import(file: OnnxFile, options: ImportOptions) -> _Imported:
+    graph = checked(with_constants(file.graph, options.constants))
+    zero = check_options(graph, options)
+    source = Source(file.opset, graph, zero, options.time_axis)
     sizes = {int(d) for a in graph.constants.values() for d in a.shape}
     sizes |= {d for v in graph.inputs for d in v.dims if isinstance(d, int)}
     try:
-        return _over_time(file, source, wish, sizes)
+        return _over_time(file, source, options, sizes)
     except ImportModelError as error:
-        if wish.mode == "continuous" or isinstance(error, UnclearError) or (wish.mode == "auto" and _no_window(error)):
+        if (
+            options.mode == "continuous"
+            or isinstance(error, UnclearError)
+            or (options.mode == "auto" and _no_window(error))
+        ):
             raise
         try:
-            return _whole(file, source, wish, (witness(sizes, LEAST), witness(sizes, LEAST + 4)), str(error))
+            return _whole_window(file, source, options, (witness(sizes, LEAST), witness(sizes, LEAST + 4)), str(error))
         except NoWindowError:
             raise error from None
         except ImportModelError as other:
@@ -170,88 +185,90 @@ def _no_window(error: ImportModelError) -> bool:
     return "no memory" in str(error)
 
 
-def _over_time(file: OnnxFile, source: Source, wish: Wish, dims: set[int]) -> _Imported:
+def _over_time(file: OnnxFile, source: Source, options: ImportOptions, dims: set[int]) -> _Imported:
     graph = source.graph
-    said = {i: o for i, o in (wish.states or {}).items() if o is not None}
-    asked = None if wish.states is None or (source.zero and not said) else said
+    declared = {i: o for i, o in (options.states or {}).items() if o is not None}
+    asked = None if options.states is None or (source.zero and not declared) else declared
     found = settle(source, asked, dims)
-    axes, pairs, traced = found.axes, found.pairs, found.drawing
-    drawing = draw(source, axes, (traced.low.length, traced.low.batch), pairs, traced)
+    axes, pairs, earlier = found.axes, found.pairs, found.drawing
+    drawing = draw(source, axes, (earlier.low.length, earlier.low.batch), pairs, earlier)
     others = prove_open(source, found, drawing, dims)
-    if wish.time_axis is None:
+    if options.time_axis is None:
         check_names(axes, graph.inputs)
-    clock = rhythm(found, drawing, others)
+    rate = common_rate(found, drawing, others)
     program, results = _program(drawing, graph, pairs)
     alike = (f"{i} -> {o}" for i, x in drawing.inputs.items() for o, y in drawing.outputs.items() if x.shape == y.shape)
-    window, reason = _meaning(wish.mode, wish.window, axes, pairs, program, ", ".join(alike))
-    late = {
-        name: max(shown(name, other.outputs[name], other.low).late for other in (drawing, *others))
+    window, reason = _meaning(options.mode, options.window, axes, pairs, program, ", ".join(alike))
+    delays = {
+        name: max(output_of(name, other.outputs[name], other.low).delay for other in (drawing, *others))
         for name, one in results.items()
     }
-    late = {name: readings for name, readings in late.items() if readings}
+    delays = {name: readings for name, readings in delays.items() if readings}
     if window is not None:
-        _check_window(window, clock, late)
-        clock = ALWAYS
-    elif axes.length and drawing.low.time.pace > 1 and None in (one.clock for one in results.values()):
+        _check_window(window, rate, delays)
+        rate = EVERY_READING
+    elif axes.length and drawing.low.rates.period > 1 and None in (one.rate for one in results.values()):
         raise Misfit(
             "there are strides over time; when an output of the newest reading comes in a continuous stream can be"
             " proven only where the length is open. Export with a dynamic time axis, or use mode='window'"
         )
     provenance = _provenance(file, (window, reason), axes, pairs, drawing, program)
-    provenance["graph"] = _meaning_of(source, wish, axes, pairs, results)
-    if late:
-        provenance["late"] = max(late.values())
+    provenance["graph"] = _meaning_of(source, options, axes, pairs, results)
+    if delays:
+        provenance["late"] = max(delays.values())
         more = "s" * (provenance["late"] > 1)
-        provenance["notes"].append(f"looks ahead: {', '.join(late)} come {provenance['late']} reading{more} late")
-    return program, window, clock, provenance
+        provenance["notes"].append(f"looks ahead: {', '.join(delays)} come {provenance['late']} reading{more} late")
+    return program, window, rate, provenance
 
 
-def _check_window(window: int, clock: Clock, late: Mapping[str, int]) -> None:
+def _check_window(window: int, rate: Rate, delays: Mapping[str, int]) -> None:
     """Refuses a window at whose end the network has no output of its own. Raises Misfit."""
-    if clock.first > window:
+    if rate.first > window:
         raise Misfit(
-            f"the network looks back, and has no output before reading {clock.first}, but a window has {window}."
+            f"the network looks back, and has no output before reading {rate.first}, but a window has {window}."
             " Pad in front (causal), or use a longer window"
         )
-    if late or clock.newest(window) != window:
-        why = "the network looks ahead, and sees padding behind the window" if late else "its strides end before it"
+    if delays or rate.newest(window) != window:
+        why = "the network looks ahead, and sees padding behind the window" if delays else "its strides end before it"
         raise Misfit(f"the last reading of a window of {window} has no output of its own: {why}")
 
 
-def _whole(file: OnnxFile, source: Source, wish: Wish, sizes: Sizes, why: str) -> _Imported:
+def _whole_window(file: OnnxFile, source: Source, options: ImportOptions, sizes: Sizes, why: str) -> _Imported:
     """The whole window at each reading."""
-    axes, drawing = draw_whole(source, wish.window, 1 if wish.mode == "window" else 2, sizes)
-    window = axes.length or wish.window or 1
-    program, shown_axes = _program(drawing, source.graph, {})
-    reason = "asked for" if wish.mode == "window" else f"the sequence length {window} is baked into the graph"
+    axes, drawing = draw_whole(source, options.window, 1 if options.mode == "window" else 2, sizes)
+    window = axes.length or options.window or 1
+    program, results = _program(drawing, source.graph, {})
+    reason = "asked for" if options.mode == "window" else f"the sequence length {window} is baked into the graph"
     provenance = _provenance(file, (window, reason), axes, {}, drawing, program)
-    provenance["graph"] = _meaning_of(source, wish, axes, {}, shown_axes)
+    provenance["graph"] = _meaning_of(source, options, axes, {}, results)
     provenance["cost"] = (
         f"the whole window of {window} readings is computed anew at each reading: {program.multiply_adds:,}"
         f" multiply-adds, because {why}"
     )
-    return program, None, Clock(1 if wish.before_window == "zeros" else window), provenance
+    return program, None, Rate(1 if options.before_window == "zeros" else window), provenance
 
 
-def _meaning_of(source: Source, wish: Wish, axes: Axes, pairs: Pairs, outputs: _Shown) -> dict[str, Any]:
+def _meaning_of(source: Source, options: ImportOptions, axes: Axes, pairs: Pairs, outputs: _Outputs) -> dict[str, Any]:
     """What `edge_lstm.engines` needs to run the graph itself in the same meaning."""
     return {
         "inputs": {n: {"time": t, "batch": b} for n, (t, b) in axes.of.items() if n not in source.zero},
         "outputs": {
-            n: {**o.axes, **({"first": o.clock.first} if o.clock not in (None, ALWAYS) else {})}
+            n: {**o.axes, **({"first": o.rate.first} if o.rate not in (None, EVERY_READING) else {})}
             for n, o in outputs.items()
         },
         "states": {i: o for i, (o, _) in pairs.items()},
         "zero": sorted(source.zero),
         "streams": axes.batch or 1,
-        "constants": {n: np.asarray(v).tolist() for n, v in wish.constants.items()},
+        "constants": {n: np.asarray(v).tolist() for n, v in options.constants.items()},
     }
 
 
-def _program(drawing: Drawing, graph: Graph, pairs: Pairs) -> tuple[Program, _Shown]:
+def _program(drawing: Drawing, graph: Graph, pairs: Pairs) -> tuple[Program, _Outputs]:
     read_from = {o for o, _ in pairs.values()}
     results = {
-        v.name: shown(v.name, drawing.outputs[v.name], drawing.low) for v in graph.outputs if v.name not in read_from
+        v.name: output_of(v.name, drawing.outputs[v.name], drawing.low)
+        for v in graph.outputs
+        if v.name not in read_from
     }
     if not results:
         raise ImportModelError(
@@ -299,7 +316,7 @@ def _meaning(
 def _provenance(
     file: OnnxFile, meaning: tuple[int | None, str], axes: Axes, pairs: Pairs, drawing: Drawing, program: Program
 ) -> dict[str, Any]:
-    kept = {s for op in program.operations for s in op.source}
+    used = {s for op in program.operations for s in op.source}
     made = {s for step in drawing.low.plan.steps for s in step.sources}
     return origin(file) | {
         "mode": "continuous" if meaning[0] is None else "window",
@@ -310,7 +327,7 @@ def _provenance(
         "notes": list(dict.fromkeys(drawing.low.notes)),
         "nodes_folded": list(dict.fromkeys(drawing.low.folded)),
         "nodes_moved": list(dict.fromkeys(drawing.low.moved)),
-        "nodes_dropped": sorted(made - kept),
+        "nodes_dropped": sorted(made - used),
     }
 
 

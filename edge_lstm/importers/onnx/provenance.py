@@ -1,6 +1,7 @@
-"""A value that depends on the readings, as a full-shape array of tags: which number of which step of which stream.
+"""A value that depends on the readings, as the provenance of its elements: an array of the shape the graph
+sees, which says of each element which number of which reading of which stream it is.
 
-Its rule: a tag says (t, b, id): value `id` of the plan, at reading t of the sequence, in stream b of the batch.
+Its rule: an origin says (t, b, id): value `id` of the plan, at reading t of the sequence, in stream b of the batch.
 Transposing, slicing, reshaping, stacking the array *is* what the graph does to the values, so no operator has to be
 followed by rules about axes, and what comes out is proven, not guessed. An operation that computes must find all its
 operands at one t and one b; if they are not, the graph mixes readings or streams, and that is a Misfit. t and b are
@@ -31,50 +32,51 @@ class Misfit(ImportModelError):
 
 
 class ProvenMisfit(Misfit):
-    """The axes are right, but the graph cannot run on a stream: of several errors this is the one to tell."""
+    """The axes are right, but the graph cannot run on a stream: of several errors this is the one to raise."""
 
 
 @dataclass(frozen=True)
-class Tagged:
-    """An array of tags (int64). `kind` is what the numbers mean: "f" floats, "i" whole numbers, "b" truths (1, 0)."""
+class Traced:
+    """An array of origins (int64, packed by `traced`), one for each element. `kind` is what the numbers mean: "f"
+    floats, "i" whole numbers, "b" booleans (1, 0)."""
 
-    tags: Ints
+    origins: Ints
     kind: str = "f"
 
     @property
     def shape(self) -> tuple[int, ...]:
         """The shape the graph sees."""
-        return self.tags.shape
+        return self.origins.shape
 
     @property
     def ndim(self) -> int:
         """The number of its dimensions."""
-        return self.tags.ndim
+        return self.origins.ndim
 
     @property
     def size(self) -> int:
         """The number of its elements."""
-        return self.tags.size
+        return self.origins.size
 
     @property
     def t(self) -> Ints:
         """The reading each element belongs to, 0 for all."""
-        return self.tags >> T_SHIFT
+        return self.origins >> T_SHIFT
 
     @property
     def b(self) -> Ints:
         """The stream each element belongs to, 0 for all."""
-        return (self.tags >> B_SHIFT) & B_MASK
+        return (self.origins >> B_SHIFT) & B_MASK
 
     @property
     def ids(self) -> Ints:
         """The plan's value of each element."""
-        return self.tags & ID_MASK
+        return self.origins & ID_MASK
 
 
-def tag(t: Any, b: Any, ids: Any, kind: str = "f") -> Tagged:
-    """Tags from their parts, broadcast."""
-    return Tagged(
+def traced(t: Any, b: Any, ids: Any, kind: str = "f") -> Traced:
+    """A traced value from the parts of its origins, broadcast."""
+    return Traced(
         (np.asarray(t, np.int64) << T_SHIFT) | (np.asarray(b, np.int64) << B_SHIFT) | np.asarray(ids, np.int64), kind
     )
 

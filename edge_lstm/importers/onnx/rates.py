@@ -1,8 +1,8 @@
 """When values come: with every reading, or with every n-th from some reading on.
 
-Its rule: a step is computed at every reading; what must not change in between is held (`Clocks.held`), and a value that
-means something only from its first reading on is known by it (`Clocks.begins`). So a stride costs a state that counts
-down, and nothing else in the machine.
+Its rule: a step is computed at every reading; what must not change in between is held (`Rates.held`), and a value that
+means something only from its first reading on is known by it (`Rates.begins`). So a stride costs a state that counts
+down, and no instruction of its own.
 """
 
 from __future__ import annotations
@@ -18,82 +18,82 @@ from edge_lstm.importers.onnx.provenance import ENDED, Ints
 
 
 @dataclass(frozen=True, order=True)
-class Clock:
-    """The readings with which values come: `first` and every `every`-th after it."""
+class Rate:
+    """The readings with which values come: `first` and every `stride`-th after it."""
 
     first: int = 1
-    every: int = 1
+    stride: int = 1
 
     def newest(self, reading: int) -> int:
         """The last of its readings up to this one; 0 or less where there is none yet."""
-        return self.first + (reading - self.first) // self.every * self.every
+        return self.first + (reading - self.first) // self.stride * self.stride
 
 
-ALWAYS = Clock()
+EVERY_READING = Rate()
 
 
-def clock_of(moments: Ints, length: int) -> Clock | None:
-    """The clock of values that come at these readings, ascending and different, of a sequence; None where they do not
+def rate_of(moments: Ints, length: int) -> Rate | None:
+    """The rate of values that come at these readings, ascending and different, of a sequence; None where they do not
     come regularly, or not until the end."""
     if len(moments) < 2 or moments[0] < 1 or moments[-1] > length:
         return None
-    clock = Clock(int(moments[0]), int(moments[1] - moments[0]))
-    expected = clock.first + clock.every * np.arange(len(moments))
-    return clock if np.array_equal(moments, expected) and moments[-1] + clock.every > length else None
+    rate = Rate(int(moments[0]), int(moments[1] - moments[0]))
+    expected = rate.first + rate.stride * np.arange(len(moments))
+    return rate if np.array_equal(moments, expected) and moments[-1] + rate.stride > length else None
 
 
-def clock_along(t: Ints, axis: int, length: int) -> tuple[Clock, int] | None:
-    """The clock of the places along an axis, and how many of them have come when the sequence is over; None where the
+def rate_along(t: Ints, axis: int, length: int) -> tuple[Rate, int] | None:
+    """The rate of the places along an axis, and how many of them have come when the sequence is over; None where the
     axis is not time."""
     if not t.size:
         return None
     places = np.moveaxis(t, axis, 0).reshape(t.shape[axis], -1)
     column = places.max(axis=1, initial=0)
     came = int((column < ENDED).sum())
-    clock = clock_of(column[:came], length)
-    if clock is None or ((places != column[:, None]) & (places != 0)).any() or (column[came:] != ENDED).any():
+    rate = rate_of(column[:came], length)
+    if rate is None or ((places != column[:, None]) & (places != 0)).any() or (column[came:] != ENDED).any():
         return None
-    return clock, came
+    return rate, came
 
 
 @dataclass
-class Clocks:
-    """The clocks of one drawing, and the steps of its plan that keep them."""
+class Rates:
+    """The rates of one drawing, and the steps of its plan that keep time for them."""
 
     plan: Plan
-    seen: set[Clock] = field(default_factory=set)  # of what carries a state or looks back
+    seen: set[Rate] = field(default_factory=set)  # of what carries a state or looks back
     since: dict[int, int] = field(default_factory=dict)  # value -> the reading from which on it means something
-    _ticks: dict[Clock, Ids] = field(default_factory=dict)
+    _ticks: dict[Rate, Ids] = field(default_factory=dict)
 
     @property
-    def pace(self) -> int:
-        """Readings in a round of all clocks."""
-        return math.lcm(*(clock.every for clock in self.seen))
+    def period(self) -> int:
+        """Readings in a round of all rates."""
+        return math.lcm(*(rate.stride for rate in self.seen))
 
-    def tick(self, clock: Clock, source: Sequence[str]) -> Ids:
-        """1 at the readings of a clock, else 0: a state counts the readings down."""
-        if clock not in self._ticks:
-            plan, (first, every) = self.plan, (clock.first, clock.every)
-            left = plan.state(f"until_{first}_{every}", 1, np.array([first - 1], np.float32))
+    def tick(self, rate: Rate, source: Sequence[str]) -> Ids:
+        """1 at the readings of a rate, else 0: a state counts the readings down."""
+        if rate not in self._ticks:
+            plan, (first, stride) = self.plan, (rate.first, rate.stride)
+            left = plan.state(f"until_{first}_{stride}", 1, np.array([first - 1], np.float32))
             now = plan.step("map", [left.ids], [1], source=source, function="not", alpha=0.0, beta=0.0)[0]
             fewer = plan.step("map", [left.ids], [1], source=source, function="affine", alpha=1.0, beta=-1.0)[0]
-            again = plan.constant(np.array([every - 1], np.float32))
+            again = plan.constant(np.array([stride - 1], np.float32))
             left.next = plan.step("where", [now, again, fewer], [1], source=source)[0]
-            self._ticks[clock] = now
-        return self._ticks[clock]
+            self._ticks[rate] = now
+        return self._ticks[rate]
 
-    def held(self, clock: Clock, after: Ids, before: Ids, source: Sequence[str]) -> Ids:
-        """What a state becomes that changes only at the readings of a clock."""
-        if clock == ALWAYS:
+    def held(self, rate: Rate, after: Ids, before: Ids, source: Sequence[str]) -> Ids:
+        """What a state becomes that changes only at the readings of a rate."""
+        if rate == EVERY_READING:
             return after
-        flag = np.repeat(self.tick(clock, source), after.size)
+        flag = np.repeat(self.tick(rate, source), after.size)
         return self.plan.step("where", [flag, after, before], [after.size], source=source)[0]
 
-    def begin(self, ids: Ids, clock: Clock) -> None:
-        """These values mean something at the readings of a clock only."""
-        self.seen.add(clock)
-        if clock.first > 1:
-            self.since.update((int(i), max(clock.first, self.since.get(int(i), 1))) for i in ids)
+    def begin(self, ids: Ids, rate: Rate) -> None:
+        """These values mean something at the readings of a rate only."""
+        self.seen.add(rate)
+        if rate.first > 1:
+            self.since.update((int(i), max(rate.first, self.since.get(int(i), 1))) for i in ids)
 
     def begins(self, ids: Ids) -> int:
         """The reading from which on all of these mean something."""

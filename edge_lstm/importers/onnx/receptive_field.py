@@ -1,9 +1,9 @@
 """How long a sequence must be drawn before it shows everything that a graph does with an open length.
 
-Its rule: upper bounds, from the numbers that stand at the nodes. `reach` is how far an operator moves or looks along
-the time axis (a pad, a slice from the end, a dilated kernel): a drawing shorter than their sum would take what is out
-of its sight for padding. `choices` are the numbers that a size is compared or computed with (`T > 100`): a
-drawing on one side of them does not show the other.
+Its rule: upper bounds, from the numbers that stand at the nodes. The receptive field of an operator is how far it moves
+or looks along the time axis (a pad, a slice from the end, a dilated kernel): a drawing shorter than their sum would
+take what is out of its sight for padding. `limits` are the numbers that a size is compared or computed with
+(`T > 100`): a drawing on one side of them does not show the other.
 """
 
 from __future__ import annotations
@@ -13,41 +13,41 @@ from collections.abc import Collection, Iterable, Sequence
 import numpy as np
 
 from edge_lstm.importers.onnx.call import Call
-from edge_lstm.importers.onnx.provenance import ENDED, Tagged
+from edge_lstm.importers.onnx.provenance import ENDED, Traced
 
 ENDLESS = (1 << 31) - 2  # exporters write "to the end" as the largest number of 32 or 64 bits
-CHOOSING = frozenset(("Add", "Clip", "Div", "Equal", "Greater", "GreaterOrEqual", "Less", "LessOrEqual", "Max", "Min"))
-CHOOSING |= {"Mod", "Range", "Sub", "Where"}
+COMPARING = frozenset(("Add", "Clip", "Div", "Equal", "Greater", "GreaterOrEqual", "Less", "LessOrEqual", "Max", "Min"))
+COMPARING |= {"Mod", "Range", "Sub", "Where"}
 SPATIAL = ("AveragePool", "Conv", "ConvTranspose", "LpPool", "MaxPool")
 
 
-def choices(c: Call, sizes: Collection[str]) -> set[int]:
+def limits(c: Call, sizes: Collection[str]) -> set[int]:
     """The whole numbers from 2 on that this node joins with a size of the graph (`sizes`: their names)."""
-    if c.node.op not in CHOOSING or not any(name in sizes for name in c.node.inputs):
+    if c.node.op not in COMPARING or not any(name in sizes for name in c.node.inputs):
         return set()
     others = [v for name, v in zip(c.node.inputs, c.inputs, strict=True) if name not in sizes]
-    limits = [c.node.attributes.get(k) for k in ("min", "max")]
-    given = [np.reshape(v, -1) for v in (*others, *limits) if v is not None and not isinstance(v, Tagged)]
+    bounds = [c.node.attributes.get(k) for k in ("min", "max")]
+    given = [np.reshape(v, -1) for v in (*others, *bounds) if v is not None and not isinstance(v, Traced)]
     numbers = np.ceil(np.abs(np.concatenate([np.zeros(0), *given]).astype(np.float64)))
     return {int(n) for n in numbers.tolist() if 2 <= n < ENDLESS}
 
 
-def reach(c: Call, length: int, sizes: Collection[str]) -> int:
+def receptive_field(c: Call, length: int, sizes: Collection[str]) -> int:
     """How far this node moves or looks along the time axis; numbers computed from sizes move with them."""
-    x = next((v for v in c.inputs if isinstance(v, Tagged)), None)
+    x = next((v for v in c.inputs if isinstance(v, Traced)), None)
     if x is None:
         return 0
     if c.node.op in SPATIAL or c.node.op == "Slice":
-        pace = max((_pace(x, axis) for axis in range(x.ndim)), default=1)
+        spacing = max((_spacing(x, axis) for axis in range(x.ndim)), default=1)
         far = _look(c, x, length, sizes) + 3 * (_strides(c, x) - 1)
-        return pace * (far + 2) if far else 0  # two more places, to see how they follow each other
+        return spacing * (far + 2) if far else 0  # two more places, to see how they follow each other
     return _look(c, x, length, sizes)
 
 
-def _look(c: Call, x: Tagged, length: int, sizes: Collection[str]) -> int:
+def _look(c: Call, x: Traced, length: int, sizes: Collection[str]) -> int:
     if c.node.op == "Concat":
         axis = int(c.node.attributes.get("axis", 0))
-        if not -x.ndim <= axis < x.ndim or not any(isinstance(v, Tagged) and along_time(v, axis) for v in c.inputs):
+        if not -x.ndim <= axis < x.ndim or not any(isinstance(v, Traced) and along_time(v, axis) for v in c.inputs):
             return 0
         total = sum(int(v.shape[axis]) for v in c.inputs if v is not None and v.ndim == x.ndim)
         return max(total - length, 0)
@@ -60,7 +60,7 @@ def _look(c: Call, x: Tagged, length: int, sizes: Collection[str]) -> int:
     return sum(abs(n) for axis, n in _moves(c, x, sizes) if n and along_time(x, axis))
 
 
-def along_time(x: Tagged, axis: int) -> bool:
+def along_time(x: Traced, axis: int) -> bool:
     """Whether the readings differ along this axis."""
     if not -x.ndim <= axis < x.ndim or not x.size:
         return False
@@ -68,7 +68,7 @@ def along_time(x: Tagged, axis: int) -> bool:
     return bool((np.take(t, [0], axis) != t).any())
 
 
-def _pace(x: Tagged, axis: int) -> int:
+def _spacing(x: Traced, axis: int) -> int:
     """How many readings lie between two places of this axis."""
     if not x.size:
         return 1
@@ -77,7 +77,7 @@ def _pace(x: Tagged, axis: int) -> int:
     return int(apart.max(initial=1))
 
 
-def _strides(c: Call, x: Tagged) -> int:
+def _strides(c: Call, x: Traced) -> int:
     """The largest step along the time axis."""
     if c.node.op == "Slice":
         steps = c.inputs[4] if c.has(4) and isinstance(c.inputs[4], np.ndarray) else np.ones(1)
@@ -86,7 +86,7 @@ def _strides(c: Call, x: Tagged) -> int:
     return max((int(s) for axis, s in strides if along_time(x, axis)), default=1)
 
 
-def _kernels(c: Call, x: Tagged) -> Iterable[Sequence[int]]:
+def _kernels(c: Call, x: Traced) -> Iterable[Sequence[int]]:
     """Axis, kernel, dilation and the two pads of each spatial axis."""
     n, given = x.ndim - 2, c.node.attributes
     weights = c.inputs[1].shape[2:] if len(c.inputs) > 1 and isinstance(c.inputs[1], np.ndarray) else ()
@@ -96,7 +96,7 @@ def _kernels(c: Call, x: Tagged) -> Iterable[Sequence[int]]:
         yield from ((k + 2, kernel[k], dilations[k], pads[k], pads[k + n]) for k in range(n))
 
 
-def _moves(c: Call, x: Tagged, sizes: Collection[str]) -> Iterable[tuple[int, int]]:
+def _moves(c: Call, x: Traced, sizes: Collection[str]) -> Iterable[tuple[int, int]]:
     """Axes and how far data is moved along them."""
 
     def numbers(name: str, place: int) -> list[int]:

@@ -1,4 +1,4 @@
-"""LSTM, GRU and RNN of ONNX on tags: over time they carry a state, over any other axis they are written out.
+"""LSTM, GRU and RNN of ONNX on traced values: over time they carry a state, over any other axis they are written out.
 
 Its rule: the operator's sequence axis is the time axis of the readings, each stream its own; then one step per reading
 and a state. Or it lies within one moment (frequency bins, the frames of a chunk, a window recomputed as a whole); then
@@ -18,8 +18,8 @@ from edge_lstm.importers.onnx.cells import Cell, State, read_cells
 from edge_lstm.importers.onnx.lowering import Lowering, Operand, Port
 from edge_lstm.importers.onnx.parts import one_moment
 from edge_lstm.importers.onnx.plan import Ids
-from edge_lstm.importers.onnx.provenance import Ints, Misfit, ProvenMisfit, Tagged, find_axis, tag, unique_rows
-from edge_lstm.importers.onnx.rates import ALWAYS, Clock, clock_along
+from edge_lstm.importers.onnx.provenance import Ints, Misfit, ProvenMisfit, Traced, find_axis, traced, unique_rows
+from edge_lstm.importers.onnx.rates import EVERY_READING, Rate, rate_along
 
 LOST = """the state was lost when the model was exported: the sequence is one reading long, the initial state of \
 this layer is a constant, and nothing carries the state from one reading to the next, so the network would have no \
@@ -35,25 +35,25 @@ the whole sequence with a dynamic time axis"""
 DIRECTIONS = {"forward": (False,), "reverse": (True,), "bidirectional": (False, True)}
 
 
-def recurrent(c: Call, low: Lowering) -> tuple[Tagged, ...]:
+def recurrent(c: Call, low: Lowering) -> tuple[Traced, ...]:
     """Y, Y_h and for an LSTM Y_c."""
     direction = c.attribute("direction", "forward")
     if direction not in DIRECTIONS:
         raise c.fail(f"attribute direction = {direction!r}; known are {', '.join(DIRECTIONS)}")
     backwards = DIRECTIONS[direction]
     batch_first = bool(c.attribute("layout", 0))
-    given = low.tagged(c, c.array(0))
+    given = low.traced(c, c.array(0))
     if given.ndim != 3:
         raise c.fail(f"its input has shape {list(given.shape)}, must have 3 dimensions")
-    x = Tagged(np.swapaxes(given.tags, 0, 1)) if batch_first else given
+    x = Traced(np.swapaxes(given.origins, 0, 1)) if batch_first else given
     if not x.size:
         raise Misfit(f"{c.node}: its input is empty: shape {list(given.shape)}")
     cells = read_cells(c, low, x.shape[2], len(backwards))
     lengths = _lengths(c, x.shape[0], x.shape[1])
     initial = [_initial(c, k, x.shape[1], cells, batch_first) for k in ((5, 6) if c.node.op == "LSTM" else (5,))]
     x = _at_once(c, low, x)
-    clock = None if low.whole else _time(c, low, x)
-    if clock is not None:
+    rate = None if low.whole_window else _time(c, low, x)
+    if rate is not None:
         if direction != "forward":
             raise ProvenMisfit(
                 f"{c.node}: attribute direction = {direction!r}: it reads the sequence from its end, which a continuous"
@@ -64,12 +64,12 @@ def recurrent(c: Call, low: Lowering) -> tuple[Tagged, ...]:
             raise c.fail(
                 f"sequence_lens = {lengths[:8].tolist()} is shorter than the sequence of {x.shape[0]}; leave it out"
             )
-        results = _over_time(cells[0], x, initial, clock)
+        results = _over_time(cells[0], x, initial, rate)
     else:
         results = _written_out(cells, x, initial, lengths, backwards)
     if batch_first:
         y, *finals = results
-        return (Tagged(y.tags.transpose(2, 0, 1, 3)), *(Tagged(v.tags.transpose(1, 0, 2)) for v in finals))
+        return (Traced(y.origins.transpose(2, 0, 1, 3)), *(Traced(v.origins.transpose(1, 0, 2)) for v in finals))
     return results
 
 
@@ -95,13 +95,13 @@ def _initial(c: Call, number: int, batch: int, cells: list[Cell], batch_first: b
         raise Misfit(f"{c.node}: {what} is {list(given.shape)}, must be {list(shape)}{cut}")
     if not batch_first:
         return given
-    return Tagged(np.swapaxes(given.tags, 0, 1)) if isinstance(given, Tagged) else np.swapaxes(given, 0, 1)
+    return Traced(np.swapaxes(given.origins, 0, 1)) if isinstance(given, Traced) else np.swapaxes(given, 0, 1)
 
 
 # --- over time --------------------------------------------------------------------------------------------------------
 
 
-def _at_once(c: Call, low: Lowering, x: Tagged) -> Tagged:
+def _at_once(c: Call, low: Lowering, x: Traced) -> Traced:
     """X (L, N, I) with each place at one moment: features of earlier readings (a history beside each reading) come from
     ring buffers."""
     t = x.t
@@ -110,16 +110,16 @@ def _at_once(c: Call, low: Lowering, x: Tagged) -> Tagged:
     begins = bool((t[0] == 1).any()) and places[0] < places[-1] and bool((np.diff(places) >= 0).all())
     if low.length == 1 or not begins or not ((t != now) & (t != 0)).any():
         return x
-    moments, streams, ids = one_moment(c, low, x.tags.reshape(-1, x.shape[2]))
-    return Tagged(tag(moments[:, None], streams[:, None], ids).tags.reshape(x.shape), x.kind)
+    moments, streams, ids = one_moment(c, low, x.origins.reshape(-1, x.shape[2]))
+    return Traced(traced(moments[:, None], streams[:, None], ids).origins.reshape(x.shape), x.kind)
 
 
-def _time(c: Call, low: Lowering, x: Tagged) -> Clock | None:
-    """The clock of X (L, N, I) where it is the readings of the streams, in their order; None where it is not time."""
+def _time(c: Call, low: Lowering, x: Traced) -> Rate | None:
+    """The rate of X (L, N, I) where it is the readings of the streams, in their order; None where it is not time."""
     length, batch, _ = x.shape
     if low.length == 1 and length > 1:
         return None
-    found = clock_along(x.t, 0, low.length) if low.length > 1 else (ALWAYS, 1)
+    found = rate_along(x.t, 0, low.length) if low.length > 1 else (EVERY_READING, 1)
     if found is None:
         t = x.t
         if (t.max(axis=0) != np.where(t == 0, t.max(axis=0), t).min(axis=0)).any():
@@ -128,7 +128,7 @@ def _time(c: Call, low: Lowering, x: Tagged) -> Clock | None:
                 " but mixes readings; a continuous stream cannot run it. Use mode='window' with a fixed length"
             )
         return None
-    clock, came = found
+    rate, came = found
     if (x.ids[:came] != x.ids[:1, :1]).any():
         if low.length == 1:
             return None
@@ -140,27 +140,27 @@ def _time(c: Call, low: Lowering, x: Tagged) -> Clock | None:
         if low.length == 1:
             return None
         raise Misfit(f"{c.node}: its batch axis of {batch} is not the batch of the model's inputs ({low.batch})")
-    return clock
+    return rate
 
 
-def _over_time(cell: Cell, x: Tagged, initial: list[Operand], clock: Clock) -> tuple[Tagged, ...]:
-    """One step per reading of the clock: the step is computed at all, and its state kept at those only."""
+def _over_time(cell: Cell, x: Traced, initial: list[Operand], rate: Rate) -> tuple[Traced, ...]:
+    """One step per reading of the rate: the step is computed at all, and its state kept at those only."""
     low = cell.low
     low.proven |= low.length > 1
     low.carried_on |= low.length > 1
     started = [_state(cell, k, value) for k, value in enumerate(initial)]
     after = cell.advance(x.ids[0, 0], tuple(before for before, _ in started))
     for (before, keep), ids in zip(started, after, strict=True):
-        keep(low.time.held(clock, ids, before, [str(cell.call.node)]))
-        low.time.begin(ids, clock)
-    t = x.t.reshape(len(x.tags), -1).max(axis=1) if low.length > 1 else np.zeros(1, np.int64)
+        keep(low.rates.held(rate, ids, before, [str(cell.call.node)]))
+        low.rates.begin(ids, rate)
+    t = x.t.reshape(len(x.origins), -1).max(axis=1) if low.length > 1 else np.zeros(1, np.int64)
     b = np.arange(1, low.batch + 1)[:, None] if low.batch > 1 else np.zeros((1, 1), np.int64)
-    y = np.broadcast_to(tag(t[:, None, None, None], b, after[0]).tags, (len(t), 1, low.batch, cell.units))
-    return (Tagged(y), *(Tagged(tag(t[-1], b, ids).tags[None]) for ids in after))
+    y = np.broadcast_to(traced(t[:, None, None, None], b, after[0]).origins, (len(t), 1, low.batch, cell.units))
+    return (Traced(y), *(Traced(traced(t[-1], b, ids).origins[None]) for ids in after))
 
 
 def _state(cell: Cell, k: int, given: Operand) -> tuple[Ids, Callable[[Ids], None]]:
-    """The ids of the state that the step reads, and what is to be told the ids of the state after it."""
+    """The ids of the state that the step reads, and what takes the ids of the state after it."""
     c, low, what = cell.call, cell.low, ("initial_h", "initial_c")[k]
     name = f"{cell.name}.{'hc'[k]}"
     if isinstance(given, np.ndarray):
@@ -179,10 +179,10 @@ def _state(cell: Cell, k: int, given: Operand) -> tuple[Ids, Callable[[Ids], Non
 
         low.ports.append(Port(name, place.ids[:0], place.ids[:0]))
         return place.ids, own
-    tags = Tagged(given.tags[0])
-    if (tags.ids != tags.ids[:1]).any() or (low.batch > 1 and find_axis(tags.b, low.batch) != 0) or tags.t.any():
+    first = Traced(given.origins[0])
+    if (first.ids != first.ids[:1]).any() or (low.batch > 1 and find_axis(first.b, low.batch) != 0) or first.t.any():
         raise Misfit(f"{c.node}: {what} is not one state per stream of the batch")
-    before = tags.ids[0]
+    before = first.ids[0]
     if low.length > 1:
         inside = np.zeros(before.shape, bool)
         for _, places in low.once:
@@ -199,15 +199,15 @@ def _state(cell: Cell, k: int, given: Operand) -> tuple[Ids, Callable[[Ids], Non
 
 
 def _written_out(
-    cells: list[Cell], x: Tagged, initial: list[Operand], lengths: Ints, backwards: tuple[bool, ...]
-) -> tuple[Tagged, ...]:
+    cells: list[Cell], x: Traced, initial: list[Operand], lengths: Ints, backwards: tuple[bool, ...]
+) -> tuple[Traced, ...]:
     """Each place of the sequence as a step of its own; equal columns of the batch are computed once."""
     c, low = cells[0].call, cells[0].low
     length, batch, width = x.shape
-    starts = [low.tagged(c, v) for v in initial]
+    starts = [low.traced(c, v) for v in initial]
     if any(isinstance(v, np.ndarray) for v in initial):
         low.forgets = low.forgets or str(c.node)
-    rows = np.concatenate([v.tags.swapaxes(0, 1).reshape(batch, -1) for v in (x, *starts)], axis=1)
+    rows = np.concatenate([v.origins.swapaxes(0, 1).reshape(batch, -1) for v in (x, *starts)], axis=1)
     t, b, ids = one_moment(c, low, rows)
     low.check_once(c, ids)
     low.notes.append(f"{c.node}: {length} places of its sequence axis are computed at each reading")
@@ -219,7 +219,7 @@ def _written_out(
     for number, row in enumerate(different):
         values = row[: length * width].reshape(length, width)
         begun = row[length * width : -1].reshape(len(starts), d, units)
-        low.see_order(c, values)
+        low.note_order(c, values)
         for k, cell in enumerate(cells):
             order = range(int(row[-1]))[::-1] if backwards[k] else range(int(row[-1]))
             state: State = tuple(begun[:, k])
@@ -233,11 +233,11 @@ def _written_out(
                     low.ports += [
                         Port(f"{cell.name}.{s}", before, after)
                         for (s, before, after), v in zip(pairs, initial, strict=True)
-                        if isinstance(v, Tagged)
+                        if isinstance(v, Traced)
                     ]
-    y = tag(t[:, None, None, None], b[:, None, None, None], ys[which]).tags.transpose(1, 2, 0, 3)
-    ends = tag(t[:, None, None], b[:, None, None], finals[:, which]).tags.transpose(0, 2, 1, 3)
-    return (Tagged(y), *(Tagged(e) for e in ends))
+    y = traced(t[:, None, None, None], b[:, None, None, None], ys[which]).origins.transpose(1, 2, 0, 3)
+    ends = traced(t[:, None, None], b[:, None, None], finals[:, which]).origins.transpose(0, 2, 1, 3)
+    return (Traced(y), *(Traced(e) for e in ends))
 
 
 RECURRENT: dict[str, Callable[[Call, Lowering], Any]] = dict.fromkeys(("LSTM", "GRU", "RNN"), recurrent)

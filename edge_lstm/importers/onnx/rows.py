@@ -1,4 +1,4 @@
-"""Operators that compute over rows, on tags: softmax, reductions, normalizations, running sums.
+"""Operators that compute over rows, on traced values: softmax, reductions, normalizations, running sums.
 
 Its rule: as the specification says (onnx.ai, operators, operator sets 7 to 25); statistics are computed from centred
 values, as ONNX Runtime does, so large means cost no accuracy.
@@ -17,11 +17,11 @@ from edge_lstm.importers.onnx.fold import reduced_axes
 from edge_lstm.importers.onnx.lowering import Lowering, Operand
 from edge_lstm.importers.onnx.parts import at_end, binary, over_rows, reduce, unary
 from edge_lstm.importers.onnx.plan import Ids
-from edge_lstm.importers.onnx.provenance import Misfit, Tagged, first_unique, steps_along, tag
+from edge_lstm.importers.onnx.provenance import Misfit, Traced, first_unique, steps_along, traced
 
 
-def _softmax(log: bool) -> Callable[[Call, Lowering], Tagged]:
-    def lower(c: Call, low: Lowering) -> Tagged:
+def _softmax(log: bool) -> Callable[[Call, Lowering], Traced]:
+    def lower(c: Call, low: Lowering) -> Traced:
         c.arity(1)
         x = c.array(0)
         axis = c.axis(c.attribute("axis", 1 if c.opset < 13 else -1), x.ndim)
@@ -34,32 +34,32 @@ def _softmax(log: bool) -> Callable[[Call, Lowering], Tagged]:
 
         y = over_rows(c, low, rows, make)
         back = np.argsort([*(k for k in range(x.ndim) if k not in axes), *axes])
-        return Tagged(np.transpose(y.tags.reshape(*shape, *(x.shape[k] for k in axes)), back))
+        return Traced(np.transpose(y.origins.reshape(*shape, *(x.shape[k] for k in axes)), back))
 
     return lower
 
 
-def _reduction(function: str, before: str = "", after: str = "") -> Callable[[Call, Lowering], Tagged]:
+def _reduction(function: str, before: str = "", after: str = "") -> Callable[[Call, Lowering], Traced]:
     """A reduction, with a map before and one after it."""
 
-    def lower(c: Call, low: Lowering) -> Tagged:
-        x: Operand = low.tagged(c, c.array(0))
+    def lower(c: Call, low: Lowering) -> Traced:
+        x: Operand = low.traced(c, c.array(0))
         axes = reduced_axes(c, x.ndim)
         keep = bool(c.attribute("keepdims", 1))
-        if isinstance(x, Tagged) and x.kind == "i" and (function == "mean" or after):
+        if isinstance(x, Traced) and x.kind == "i" and (function == "mean" or after):
             raise c.fail("works on whole numbers, whose result would be cut to a whole one; cast to float32 first")
         if before == "square":
             x = binary(c, low, "mul", x, x)
         elif before:
             x = unary(c, low, before, x)
-        y = reduce(c, low, function, low.tagged(c, x), axes, keep) if axes else low.tagged(c, x)
+        y = reduce(c, low, function, low.traced(c, x), axes, keep) if axes else low.traced(c, x)
         return unary(c, low, after, y) if after else y
 
     return lower
 
 
-def _log_sum_exp(c: Call, low: Lowering) -> Tagged:
-    x = low.tagged(c, c.array(0))
+def _log_sum_exp(c: Call, low: Lowering) -> Traced:
+    x = low.traced(c, c.array(0))
     axes, keep = reduced_axes(c, x.ndim), bool(c.attribute("keepdims", 1))
     if x.kind == "i":
         raise c.fail("works on whole numbers, whose result would be cut to a whole one; cast to float32 first")
@@ -68,11 +68,11 @@ def _log_sum_exp(c: Call, low: Lowering) -> Tagged:
     highest = reduce(c, low, "max", x, axes, True)
     total = reduce(c, low, "sum", unary(c, low, "exp", binary(c, low, "sub", x, highest)), axes, True)
     y = binary(c, low, "add", unary(c, low, "log", total), highest)
-    return y if keep else Tagged(y.tags.reshape([d for k, d in enumerate(x.shape) if k not in axes]))
+    return y if keep else Traced(y.origins.reshape([d for k, d in enumerate(x.shape) if k not in axes]))
 
 
-def _arg(function: str) -> Callable[[Call, Lowering], Tagged]:
-    def lower(c: Call, low: Lowering) -> Tagged:
+def _arg(function: str) -> Callable[[Call, Lowering], Traced]:
+    def lower(c: Call, low: Lowering) -> Traced:
         c.arity(1)
         x = c.array(0)
         if c.attribute("select_last_index", 0):
@@ -87,8 +87,8 @@ def _arg(function: str) -> Callable[[Call, Lowering], Tagged]:
 
 
 def normalized(
-    c: Call, low: Lowering, x: Tagged, axes: Sequence[int], epsilon: float, *, centre: bool = True
-) -> Tagged:
+    c: Call, low: Lowering, x: Traced, axes: Sequence[int], epsilon: float, *, centre: bool = True
+) -> Traced:
     """(x - mean) / sqrt(variance + epsilon) over the axes; without the mean where it is not to be taken off."""
     centred = binary(c, low, "sub", x, reduce(c, low, "mean", x, axes, True)) if centre else x
     variance = reduce(c, low, "mean", binary(c, low, "mul", centred, centred), axes, True)
@@ -99,10 +99,10 @@ def normalized(
 def _per_channel(values: Operand, rank: int) -> Operand:
     """(C,) to (C, 1, 1, …), for x [N, C, …]."""
     shape = (-1, *[1] * (rank - 2))
-    return Tagged(values.tags.reshape(shape)) if isinstance(values, Tagged) else values.reshape(shape)
+    return Traced(values.origins.reshape(shape)) if isinstance(values, Traced) else values.reshape(shape)
 
 
-def _batch_norm(c: Call, low: Lowering) -> Tagged:
+def _batch_norm(c: Call, low: Lowering) -> Traced:
     c.arity(5)
     x = c.array(0)
     c.attribute("momentum")  # of training; inference does not use it
@@ -116,9 +116,9 @@ def _batch_norm(c: Call, low: Lowering) -> Tagged:
     return binary(c, low, "add", y, (bias - mean * factor).astype(np.float32).reshape(shape))
 
 
-def _layer_norm(c: Call, low: Lowering) -> Tagged:
+def _layer_norm(c: Call, low: Lowering) -> Traced:
     c.arity(3)
-    x = low.tagged(c, c.array(0))
+    x = low.traced(c, c.array(0))
     _float32_inside(c)
     axes = list(range(c.axis(c.attribute("axis", -1), x.ndim), x.ndim))
     y = normalized(c, low, x, axes, c.attribute("epsilon", 1e-5))
@@ -126,9 +126,9 @@ def _layer_norm(c: Call, low: Lowering) -> Tagged:
     return binary(c, low, "add", y, c.array(2)) if c.has(2) else y
 
 
-def _rms_norm(c: Call, low: Lowering) -> Tagged:
+def _rms_norm(c: Call, low: Lowering) -> Traced:
     c.arity(2)
-    x = low.tagged(c, c.array(0))
+    x = low.traced(c, c.array(0))
     _float32_inside(c)
     axes = list(range(c.axis(c.attribute("axis", -1), x.ndim), x.ndim))
     return binary(c, low, "mul", normalized(c, low, x, axes, c.attribute("epsilon", 1e-5), centre=False), c.array(1))
@@ -139,23 +139,23 @@ def _float32_inside(c: Call) -> None:
         raise c.fail(f"attribute stash_type = {c.attribute('stash_type')} is not supported; known is 1 (float32)")
 
 
-def _instance_norm(c: Call, low: Lowering) -> Tagged:
+def _instance_norm(c: Call, low: Lowering) -> Traced:
     c.arity(3)
-    x = low.tagged(c, c.array(0))
+    x = low.traced(c, c.array(0))
     y = normalized(c, low, x, range(2, x.ndim), c.attribute("epsilon", 1e-5))
     y = binary(c, low, "mul", y, _per_channel(c.array(1), x.ndim))
     return binary(c, low, "add", y, _per_channel(c.array(2), x.ndim))
 
 
-def _group_norm(c: Call, low: Lowering) -> Tagged:
+def _group_norm(c: Call, low: Lowering) -> Traced:
     c.arity(3)
-    x = low.tagged(c, c.array(0))
+    x = low.traced(c, c.array(0))
     _float32_inside(c)
     groups = c.attribute("num_groups")
     if not groups or x.ndim < 2 or x.shape[1] % groups:
         raise c.fail(f"attribute num_groups = {groups} does not divide {list(x.shape)}")
-    split = Tagged(x.tags.reshape(x.shape[0], groups, -1))
-    y = Tagged(normalized(c, low, split, [2], c.attribute("epsilon", 1e-5)).tags.reshape(x.shape))
+    split = Traced(x.origins.reshape(x.shape[0], groups, -1))
+    y = Traced(normalized(c, low, split, [2], c.attribute("epsilon", 1e-5)).origins.reshape(x.shape))
     factors: list[Operand] = [c.array(1), c.array(2)]
     if c.opset < 21:  # one pair per group; from 21 on one per channel
         each = x.shape[1] // groups
@@ -164,9 +164,9 @@ def _group_norm(c: Call, low: Lowering) -> Tagged:
     return binary(c, low, "add", y, _per_channel(factors[1], x.ndim))
 
 
-def _mean_variance(c: Call, low: Lowering) -> Tagged:
+def _mean_variance(c: Call, low: Lowering) -> Traced:
     c.arity(1)
-    x = low.tagged(c, c.array(0))
+    x = low.traced(c, c.array(0))
     axes = [c.axis(a, x.ndim) for a in c.attribute("axes", (0, 2, 3))]
     centred = binary(c, low, "sub", x, reduce(c, low, "mean", x, axes, True))
     variance = reduce(c, low, "mean", binary(c, low, "mul", centred, centred), axes, True)
@@ -174,9 +174,9 @@ def _mean_variance(c: Call, low: Lowering) -> Tagged:
     return binary(c, low, "div", centred, binary(c, low, "add", unary(c, low, "sqrt", variance), np.float32(1e-9)))
 
 
-def _lp_norm(c: Call, low: Lowering) -> Tagged:
+def _lp_norm(c: Call, low: Lowering) -> Traced:
     c.arity(1)
-    x = low.tagged(c, c.array(0))
+    x = low.traced(c, c.array(0))
     axis, p = c.axis(c.attribute("axis", -1), x.ndim), c.attribute("p", 2)
     if p not in (1, 2):
         raise c.fail(f"attribute p = {p}; known are 1 and 2")
@@ -188,9 +188,9 @@ def _lp_norm(c: Call, low: Lowering) -> Tagged:
 # --- running sums -----------------------------------------------------------------------------------------------------
 
 
-def _cumsum(c: Call, low: Lowering) -> Tagged:
+def _cumsum(c: Call, low: Lowering) -> Traced:
     c.arity(2)
-    x = low.tagged(c, c.array(0))
+    x = low.traced(c, c.array(0))
     axis = c.axis(int(c.constant(1, "axis").reshape(-1)[0]), x.ndim)
     exclusive, backwards = c.attribute("exclusive", 0), c.attribute("reverse", 0)
     if low.length > 1 and steps_along(x.t, axis, low.length):
@@ -202,27 +202,27 @@ def _cumsum(c: Call, low: Lowering) -> Tagged:
             raise Misfit(f"{c.node}: its input is computed differently at different readings")
         different, where = first_unique(x.ids.reshape(-1))
         total = running(low, "sum", different, [str(c.node)])
-        return tag(x.t, x.b, total[where].reshape(x.shape), x.kind)
-    parts = [Tagged(np.take(x.tags, [k], axis), x.kind) for k in range(x.shape[axis])]
+        return traced(x.t, x.b, total[where].reshape(x.shape), x.kind)
+    parts = [Traced(np.take(x.origins, [k], axis), x.kind) for k in range(x.shape[axis])]
     parts = parts[::-1] if backwards else parts
-    sums: list[Tagged] = []
+    sums: list[Traced] = []
     for part in parts:
         sums.append(binary(c, low, "add", sums[-1], part) if sums else part)
     if exclusive:
         zero = np.zeros(parts[0].shape, np.float32 if x.kind == "f" else np.int64)
-        sums = [low.tagged(c, zero), *sums[:-1]]
+        sums = [low.traced(c, zero), *sums[:-1]]
     sums = sums[::-1] if backwards else sums
-    return Tagged(np.concatenate([s.tags for s in sums], axis), x.kind)
+    return Traced(np.concatenate([s.origins for s in sums], axis), x.kind)
 
 
-def _trilu(c: Call, low: Lowering) -> Tagged:
+def _trilu(c: Call, low: Lowering) -> Traced:
     c.arity(2)
-    x = low.tagged(c, c.array(0))
+    x = low.traced(c, c.array(0))
     k = int(c.constant(1, "k").reshape(-1)[0]) if c.has(1) else 0
     keep = np.ones(x.shape, bool)
     keep = np.triu(keep, k) if c.attribute("upper", 1) else np.tril(keep, k)
-    zero = low.tagged(c, np.zeros((), np.float32 if x.kind == "f" else np.int64)).tags
-    return Tagged(np.where(keep, x.tags, zero), x.kind)
+    zero = low.traced(c, np.zeros((), np.float32 if x.kind == "f" else np.int64)).origins
+    return Traced(np.where(keep, x.origins, zero), x.kind)
 
 
 COMPUTE: dict[str, Callable[[Call, Lowering], Any]] = {

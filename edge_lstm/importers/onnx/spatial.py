@@ -1,4 +1,4 @@
-"""Convolutions and pooling, on tags: positions are taken, each becomes a row of a dense layer or of a reduction.
+"""Convolutions and pooling, on traced values: positions are taken, each a row of a dense layer or of a reduction.
 
 Its rule: axes are axes; where one of them is time, the rows reach back, and `delays.py` finds the ring buffer.
 Definitions: onnx.ai, Conv, ConvTranspose, MaxPool, AveragePool, LpPool, Global….
@@ -17,7 +17,7 @@ from edge_lstm.importers.onnx.graph import Array
 from edge_lstm.importers.onnx.lowering import Lowering
 from edge_lstm.importers.onnx.parts import binary, dense, over_rows, reduce, unary
 from edge_lstm.importers.onnx.plan import Ids
-from edge_lstm.importers.onnx.provenance import Ints, Tagged
+from edge_lstm.importers.onnx.provenance import Ints, Traced
 
 
 def _numbers(c: Call, name: str, count: int, default: int) -> list[int]:
@@ -55,7 +55,7 @@ def _windows(x: Ints, kernel: Sequence[int], strides: Sequence[int], dilations: 
     return view[tuple(steps)]
 
 
-def _shape(c: Call, x: Tagged, weight: Array) -> tuple[list[int], int]:
+def _shape(c: Call, x: Traced, weight: Array) -> tuple[list[int], int]:
     if x.ndim < 3 or weight.ndim != x.ndim:
         raise c.fail(f"input {list(x.shape)} and weights {list(weight.shape)} do not go together")
     kernel = list(weight.shape[2:])
@@ -67,7 +67,7 @@ def _shape(c: Call, x: Tagged, weight: Array) -> tuple[list[int], int]:
     return kernel, groups
 
 
-def _rows_times(c: Call, low: Lowering, x: Ints, weight: Array, bias: Array | None, groups: int, steps: Any) -> Tagged:
+def _rows_times(c: Call, low: Lowering, x: Ints, weight: Array, bias: Array | None, groups: int, steps: Any) -> Traced:
     """x (N, C, spatial…), padded; weight (M, C / groups, kernel…); steps: strides, dilations."""
     kernel = weight.shape[2:]
     seen = _windows(x, kernel, *steps)
@@ -81,14 +81,14 @@ def _rows_times(c: Call, low: Lowering, x: Ints, weight: Array, bias: Array | No
         part = seen[:, g * each : (g + 1) * each]
         rows = np.moveaxis(part, 1, len(positions) + 1).reshape(n, *positions, -1)
         chosen = slice(g * outputs, (g + 1) * outputs)
-        y = dense(c, low, Tagged(rows), weight[chosen].reshape(outputs, -1), None if bias is None else bias[chosen])
-        parts.append(np.moveaxis(y.tags, -1, 1))
-    return Tagged(np.concatenate(parts, axis=1))
+        y = dense(c, low, Traced(rows), weight[chosen].reshape(outputs, -1), None if bias is None else bias[chosen])
+        parts.append(np.moveaxis(y.origins, -1, 1))
+    return Traced(np.concatenate(parts, axis=1))
 
 
-def _conv(c: Call, low: Lowering) -> Tagged:
+def _conv(c: Call, low: Lowering) -> Traced:
     c.arity(3)
-    x, weight = low.tagged(c, c.array(0)), c.constant(1, "weights").astype(np.float32)
+    x, weight = low.traced(c, c.array(0)), c.constant(1, "weights").astype(np.float32)
     kernel, groups = _shape(c, x, weight)
     if weight.shape[1] * groups != x.shape[1] or len(weight) % groups:
         raise c.fail(f"input {list(x.shape)} and weights {list(weight.shape)} in {groups} groups do not go together")
@@ -101,16 +101,16 @@ def _conv(c: Call, low: Lowering) -> Tagged:
     return _rows_times(c, low, padded, weight, bias, groups, (strides, dilations))
 
 
-def _padded(c: Call, low: Lowering, x: Tagged, around: list[tuple[int, int]], value: float) -> Ints:
+def _padded(c: Call, low: Lowering, x: Traced, around: list[tuple[int, int]], value: float) -> Ints:
     sized(c, [d + sum(a) for d, a in zip(x.shape, around, strict=True)])
-    fill = int(low.tagged(c, np.asarray(value, np.float32)).tags)
-    return np.pad(x.tags, around, constant_values=fill)
+    fill = int(low.traced(c, np.asarray(value, np.float32)).origins)
+    return np.pad(x.origins, around, constant_values=fill)
 
 
-def _conv_transpose(c: Call, low: Lowering) -> Tagged:
+def _conv_transpose(c: Call, low: Lowering) -> Traced:
     """The convolution of the input, with zeros between its positions, with the kernel turned round."""
     c.arity(3)
-    x, weight = low.tagged(c, c.array(0)), c.constant(1, "weights").astype(np.float32)
+    x, weight = low.traced(c, c.array(0)), c.constant(1, "weights").astype(np.float32)
     kernel, groups = _shape(c, x, weight)
     if len(weight) != x.shape[1]:
         raise c.fail(f"input {list(x.shape)} and weights {list(weight.shape)} do not go together")
@@ -131,14 +131,14 @@ def _conv_transpose(c: Call, low: Lowering) -> Tagged:
         raise c.fail(f"attribute auto_pad = {auto!r} is unknown")
     wide = [(d - 1) * s + 1 for d, s in zip(x.shape[2:], strides, strict=True)]
     sized(c, (*x.shape[:2], *wide))
-    zero = int(low.tagged(c, np.asarray(0.0, np.float32)).tags)
+    zero = int(low.traced(c, np.asarray(0.0, np.float32)).origins)
     spread = np.full((*x.shape[:2], *wide), zero, np.int64)
-    spread[tuple([slice(None)] * 2 + [slice(None, None, s) for s in strides])] = x.tags
+    spread[tuple([slice(None)] * 2 + [slice(None, None, s) for s in strides])] = x.origins
     around = [(s - 1 - pads[k], s - 1 - pads[k + n] + extra[k]) for k, s in enumerate(span)]
     cut = tuple(slice(max(-a, 0), d - max(-b, 0)) for (a, b), d in zip(around, wide, strict=True))
     kept = [(max(a, 0), max(b, 0)) for a, b in around]
     whole = (slice(None), slice(None), *cut)
-    padded = _padded(c, low, Tagged(spread[whole]), [(0, 0), (0, 0), *kept], 0.0)
+    padded = _padded(c, low, Traced(spread[whole]), [(0, 0), (0, 0), *kept], 0.0)
     each = len(weight) // groups
     turned = np.flip(weight, axis=tuple(range(2, weight.ndim)))  # (C, M / groups, kernel…)
     parts = [np.swapaxes(turned[g * each : (g + 1) * each], 0, 1) for g in range(groups)]
@@ -149,10 +149,10 @@ def _conv_transpose(c: Call, low: Lowering) -> Tagged:
 # --- pooling ----------------------------------------------------------------------------------------------------------
 
 
-def _pool(function: str) -> Callable[[Call, Lowering], Tagged]:
-    def lower(c: Call, low: Lowering) -> Tagged:
+def _pool(function: str) -> Callable[[Call, Lowering], Traced]:
+    def lower(c: Call, low: Lowering) -> Traced:
         c.arity(1)
-        x = low.tagged(c, c.array(0))
+        x = low.traced(c, c.array(0))
         kernel = list(c.attribute("kernel_shape") or ())
         n = len(kernel)
         if not n or x.ndim != n + 2:
@@ -174,7 +174,7 @@ def _pool(function: str) -> Callable[[Call, Lowering], Tagged]:
         edges = [(0, 0), (0, 0), *around]
         fill = -LARGEST if function == "max" else 0.0
         seen = _windows(_padded(c, low, x, edges, fill), kernel, strides, dilations)
-        rows = Tagged(seen.reshape(*seen.shape[: x.ndim], -1), x.kind)
+        rows = Traced(seen.reshape(*seen.shape[: x.ndim], -1), x.kind)
         if function == "max":
             return _reduced(c, low, "max", rows)
         if function == "lp":
@@ -188,14 +188,14 @@ def _pool(function: str) -> Callable[[Call, Lowering], Tagged]:
     return lower
 
 
-def _reduced(c: Call, low: Lowering, function: str, rows: Tagged) -> Tagged:
+def _reduced(c: Call, low: Lowering, function: str, rows: Traced) -> Traced:
     def make(values: Ids, count: int) -> Ids:
         return low.plan.step("reduce", [values], [count], source=[str(c.node)], function=function, rows=count)[0]
 
-    return Tagged(over_rows(c, low, rows, make).tags[..., 0], rows.kind)
+    return Traced(over_rows(c, low, rows, make).origins[..., 0], rows.kind)
 
 
-def _lp(c: Call, low: Lowering, rows: Tagged) -> Tagged:
+def _lp(c: Call, low: Lowering, rows: Traced) -> Traced:
     p = c.attribute("p", 2)
     if p not in (1, 2):
         raise c.fail(f"attribute p = {p}; known are 1 and 2")
@@ -203,10 +203,10 @@ def _lp(c: Call, low: Lowering, rows: Tagged) -> Tagged:
     return total if p == 1 else unary(c, low, "sqrt", total)
 
 
-def _global(function: str) -> Callable[[Call, Lowering], Tagged]:
-    def lower(c: Call, low: Lowering) -> Tagged:
+def _global(function: str) -> Callable[[Call, Lowering], Traced]:
+    def lower(c: Call, low: Lowering) -> Traced:
         c.arity(1)
-        x = low.tagged(c, c.array(0))
+        x = low.traced(c, c.array(0))
         return reduce(c, low, function, x, range(2, x.ndim), True)
 
     return lower

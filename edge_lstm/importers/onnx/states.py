@@ -19,7 +19,7 @@ from edge_lstm.errors import ImportModelError
 from edge_lstm.importers.onnx.graph import Value
 from edge_lstm.importers.onnx.lowering import Lowering
 from edge_lstm.importers.onnx.plan import Ids
-from edge_lstm.importers.onnx.provenance import Tagged
+from edge_lstm.importers.onnx.provenance import Traced
 
 # Words that tell the value before a step from the one after it.
 BEFORE = {"in", "input", "prev", "previous", "old", "last", "init", "initial", "0", "tm1", "past", "start"}
@@ -34,8 +34,8 @@ Pairs = dict[str, tuple[str, str]]  # input -> output, reason
 
 
 def pair_states(
-    inputs: Mapping[str, Tagged],
-    outputs: Mapping[str, Tagged],
+    inputs: Mapping[str, Traced],
+    outputs: Mapping[str, Traced],
     declared: Sequence[Value],
     low: Lowering,
     asked: Mapping[str, str] | None,
@@ -45,7 +45,7 @@ def pair_states(
     for port in low.ports:
         apart = (following[port.before] != -1) & (following[port.before] != port.after)
         following[port.before] = np.where(apart, SHARED, port.after)
-    fed = {n for n, tags in inputs.items() if (following[tags.ids] != -1).any()}
+    fed = {n for n, value in inputs.items() if (following[value.ids] != -1).any()}
     proven = {
         (i, o)
         for i, before in inputs.items()
@@ -62,10 +62,10 @@ def pair_states(
             named = [o for o in candidates if stems(i, BEFORE) & stems(o, AFTER)]
             pairs[i] = ((named or candidates)[-1], "dataflow: it is what the recurrent layers make of it")
     if low.length == 1:
-        apart = {n for n, tags in inputs.items() if (following[tags.ids] == SHARED).any()}
-        _by_name({n: tags for n, tags in inputs.items() if n not in apart}, outputs, declared, pairs)
+        apart = {n for n, value in inputs.items() if (following[value.ids] == SHARED).any()}
+        _by_name({n: value for n, value in inputs.items() if n not in apart}, outputs, declared, pairs)
     reached = _reached(low)
-    near = {n for n, tags in inputs.items() if reached[tags.ids].any()}
+    near = {n for n, value in inputs.items() if reached[value.ids].any()}
     _leftovers(inputs, outputs, declared, pairs, fed, near)
     return pairs
 
@@ -82,7 +82,7 @@ def _reached(low: Lowering) -> Mask:
     return mask
 
 
-def _follows(before: Tagged, after: Tagged, following: Ids, length: int) -> bool:
+def _follows(before: Traced, after: Traced, following: Ids, length: int) -> bool:
     t = after.t
     return (
         np.array_equal(following[before.ids], after.ids)
@@ -93,8 +93,8 @@ def _follows(before: Tagged, after: Tagged, following: Ids, length: int) -> bool
 
 
 def _as_asked(
-    inputs: Mapping[str, Tagged],
-    outputs: Mapping[str, Tagged],
+    inputs: Mapping[str, Traced],
+    outputs: Mapping[str, Traced],
     low: Lowering,
     asked: Mapping[str, str],
     proven: set[tuple[str, str]],
@@ -156,7 +156,7 @@ def remembers(before: str, after: str) -> bool:
 
 
 def _by_name(
-    inputs: Mapping[str, Tagged], outputs: Mapping[str, Tagged], declared: Sequence[Value], pairs: Pairs
+    inputs: Mapping[str, Traced], outputs: Mapping[str, Traced], declared: Sequence[Value], pairs: Pairs
 ) -> None:
     taken = {o for o, _ in pairs.values()}
     free = [o for o in outputs if o not in taken]
@@ -187,8 +187,8 @@ def _unclear(name: str, candidates: Sequence[str], declared: Sequence[Value], pa
 
 
 def _leftovers(
-    inputs: Mapping[str, Tagged],
-    outputs: Mapping[str, Tagged],
+    inputs: Mapping[str, Traced],
+    outputs: Mapping[str, Traced],
     declared: Sequence[Value],
     pairs: Pairs,
     fed: set[str],
@@ -198,9 +198,9 @@ def _leftovers(
     written = {v.name: str(v) for v in declared}
     shapes = {inputs[i].shape for i in pairs}
     taken = {o for o, _ in pairs.values()}
-    for i, tags in inputs.items():
-        candidates = [o for o in outputs if o not in taken and outputs[o].shape == tags.shape]
-        if i in pairs or not (i in fed or (candidates and (tags.shape in shapes or i in near))):
+    for i, value in inputs.items():
+        candidates = [o for o in outputs if o not in taken and outputs[o].shape == value.shape]
+        if i in pairs or not (i in fed or (candidates and (value.shape in shapes or i in near))):
             continue
         if candidates:
             raise _unclear(i, candidates, declared, pairs)

@@ -20,8 +20,8 @@ from edge_lstm.core.storage import load, save
 from edge_lstm.errors import ImportModelError, ModelFileError, ProgramError, StateError
 from edge_lstm.firmware.export import firmware
 from edge_lstm.importers import import_onnx
-from edge_lstm.importers.onnx.fallback.build import import_kept
-from edge_lstm.importers.onnx.options import Wish
+from edge_lstm.importers.onnx.fallback.build import import_fallback
+from edge_lstm.importers.onnx.options import ImportOptions
 from edge_lstm.importers.onnx.read import read_onnx
 from tests.support.fallback_graphs import CASES, Case, readings, weights
 from tests.support.heads import head_file
@@ -49,9 +49,9 @@ def refusal(path: Path, **options: Any) -> str:
 
 @EACH
 def test_the_machine_refuses_and_what_forced_it_is_told(case: Case, tmp_path: Path) -> None:
-    """engine="machine" refuses each of these graphs by node; auto warns with the same words and keeps them."""
+    """engine="native" refuses each of these graphs by node; auto warns with the same words and keeps them."""
     path = case.make(tmp_path / "m.onnx")
-    assert case.forced_by in refusal(path, engine="machine", **case.options)
+    assert case.forced_by in refusal(path, engine="native", **case.options)
     with pytest.warns(UserWarning, match="runs with ONNX Runtime, because") as told:
         model = import_onnx(path, **case.options)
     assert case.forced_by in str(told[0].message)
@@ -85,7 +85,7 @@ def test_a_saved_model_is_the_same_model(case: Case, tmp_path: Path) -> None:
 @pytest.mark.parametrize("path", VECTORS, ids=lambda p: p.stem)
 def test_what_the_machine_can_hold_runs_with_either(path: Path) -> None:
     """engine="onnxruntime" on exports of PyTorch: the same readings, the same meaning, outputs within 1e-5."""
-    machine, other = import_onnx(path, engine="machine"), import_onnx(path, engine="onnxruntime")
+    machine, other = import_onnx(path, engine="native"), import_onnx(path, engine="onnxruntime")
     assert (machine.program.onnx, other.provenance["engine_reason"]) == (None, "asked for")
     assert [c.name for c in other.inputs] == [c.name for c in machine.inputs]
     assert [c.name for c in other.outputs] == [c.name for c in machine.outputs]
@@ -101,10 +101,10 @@ def test_experiments_find_the_meaning_that_is_proven() -> None:
     refusal; never another meaning."""
     found = 0
     for path in VECTORS:
-        proven = import_onnx(path, engine="machine").provenance["graph"]
-        wish = Wish("auto", None, None, {}, None, "wait", None)
+        proven = import_onnx(path, engine="native").provenance["graph"]
+        options = ImportOptions("auto", None, None, {}, None, "wait", None)
         try:
-            meaning = import_kept(path, read_onnx(path), wish, "a test")[3]["graph"]
+            meaning = import_fallback(path, read_onnx(path), options, "a test")[3]["graph"]
         except ImportModelError:
             continue
         found += 1
@@ -123,7 +123,7 @@ def test_a_network_that_is_too_large(tmp_path: Path, monkeypatch: pytest.MonkeyP
     expected = import_onnx(path, engine="onnxruntime").stream().run(rows)
     monkeypatch.setattr("edge_lstm.importers.onnx.plan.MAX_STEPS", 1)
     with pytest.raises(ImportModelError, match="more than 1 operations per reading"):
-        import_onnx(path, engine="machine")
+        import_onnx(path, engine="native")
     with pytest.warns(UserWarning, match="because the network needs more than 1 operations per reading"):
         model = import_onnx(path)
     assert np.array_equal(model.stream().run(rows), expected)

@@ -105,7 +105,7 @@ def test_it_is_verified_like_any_model(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("make", "options", "pattern"),
     [
-        (two_layers, {"engine": "machine"}, "needs engine='onnxruntime'"),
+        (two_layers, {"engine": "native"}, "needs engine='onnxruntime'"),
         (two_layers, {"window": 4}, "contradicts mode 'log'"),
         (window_of_12, {}, "made for 12 readings, not for whole logs"),
     ],

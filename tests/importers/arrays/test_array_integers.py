@@ -198,7 +198,7 @@ def test_biases_may_be_integers_too():
         ),
         (
             {"fc.bias": np.ones(OUTPUTS, np.int64), "fc.bias.scale": np.float32(1)},
-            "'fc.bias' holds int64, which is no such integer: int8, uint8, int16, uint16, int32",
+            "'fc.bias' holds int64; integers here must be int8, uint8, int16, uint16, int32",
         ),
         (
             {"fc.weight.scale": np.float32(2.0**125)},
@@ -288,4 +288,4 @@ def test_dynamically_quantized_lstms_are_refused_by_name(tmp_path: Path):
     model.opset_import.append(helper.make_opsetid("com.microsoft", 1))
     onnx.save(model, tmp_path / "q.onnx")
     with pytest.raises(ImportModelError, match=r"'cell' \(com\.microsoft\.DynamicQuantizeLSTM\)"):
-        edge_lstm.import_onnx(tmp_path / "q.onnx", engine="machine")
+        edge_lstm.import_onnx(tmp_path / "q.onnx", engine="native")

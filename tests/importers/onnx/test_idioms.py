@@ -43,7 +43,7 @@ def test_an_idiom_equals_onnxruntime(tmp_path: Path, name: str) -> None:
     """At every reading, in the meaning in time that the graph has: within 1e-5 of the output's range."""
     idiom = IDIOMS[name]
     path = idiom.build().save(tmp_path / "m.onnx")
-    model: Model = import_onnx(path, engine="machine")
+    model: Model = import_onnx(path, engine="native")
     assert model.provenance["window"] == idiom.window
     ours = model.stream().run(XS)
     steps, theirs = expected(path, idiom)
@@ -70,7 +70,7 @@ def test_what_cannot_run_is_refused_by_name(tmp_path: Path, name: str) -> None:
     """The sentence names the node and what stands in the way."""
     idiom = IDIOMS[name]
     with pytest.raises(ImportModelError, match=idiom.refused):
-        import_onnx(idiom.build().save(tmp_path / "m.onnx"), engine="machine")
+        import_onnx(idiom.build().save(tmp_path / "m.onnx"), engine="native")
 
 
 def test_reverse_sequence_leaves_what_is_beyond_its_length(tmp_path: Path) -> None:

@@ -43,7 +43,7 @@ def test_outputs_come_late_and_equal(tmp_path: Path, name: str) -> None:
     the padding that the graph has at the start; the last ones need more readings."""
     make, late, every = AHEAD[name]
     path = make(Stack(1)).save(tmp_path / "m.onnx")
-    model = import_onnx(path, engine="machine")
+    model = import_onnx(path, engine="native")
     assert (model.provenance["late"], model.every) == (late, every)
     assert agrees(model, path, XS, LENGTHS) > 40
     assert np.allclose(model.stream().run(XS), run_model(model, XS), atol=1e-5, equal_nan=True)
@@ -59,7 +59,7 @@ def test_a_skip_connection_waits_for_the_convolution(tmp_path: Path) -> None:
     stack = Stack(2).recurrent("LSTM", units=4)
     straight = stack.top
     path = stack.conv(5, (2, 2)).add("Add", straight).recurrent("GRU").save(tmp_path / "m.onnx")
-    model = import_onnx(path, engine="machine")
+    model = import_onnx(path, engine="native")
     assert model.provenance["late"] == 2
     assert agrees(model, path, XS, LENGTHS) > 40
 
@@ -69,15 +69,15 @@ def test_a_normalization_of_what_is_late(tmp_path: Path) -> None:
     stack = Stack(3).conv(3, (1, 1)).recurrent("LSTM").add("Transpose", perm=[0, 2, 1])
     stack.add("MatMul", stack.draw(4, 2)).add("Softmax", axis=2).add("Transpose", perm=[0, 2, 1])
     path = stack.save(tmp_path / "m.onnx")
-    assert agrees(import_onnx(path, engine="machine"), path, XS, LENGTHS) > 40
+    assert agrees(import_onnx(path, engine="native"), path, XS, LENGTHS) > 40
 
 
 def test_the_end_of_the_sequence_is_not_there_in_a_stream(tmp_path: Path) -> None:
     """The last state has seen padding behind the last reading: refused by name, with the way out, which works."""
     path = Stack(4).conv(3, (1, 1)).recurrent("LSTM", final=True).save(tmp_path / "m.onnx")
     with pytest.raises(ImportModelError, match=r"a continuous stream has no end\. Use mode='window'"):
-        import_onnx(path, engine="machine")
-    model = import_onnx(path, "window", window=7, engine="machine")
+        import_onnx(path, engine="native")
+    model = import_onnx(path, "window", window=7, engine="native")
     ours = model.stream().run(XS)
     assert np.isnan(ours[:6]).all()
     for t in range(7, 30):
@@ -88,7 +88,7 @@ def test_a_mean_that_sees_the_end_is_refused(tmp_path: Path) -> None:
     """The mean over time of what looks ahead holds places that are padded behind."""
     path = Stack(4).conv(3, (1, 1)).recurrent("LSTM").add("ReduceMean", axes=[2], keepdims=0).save(tmp_path / "m.onnx")
     with pytest.raises(ImportModelError, match="a continuous stream has no end"):
-        import_onnx(path, engine="machine")
+        import_onnx(path, engine="native")
 
 
 @pytest.mark.parametrize(
@@ -105,7 +105,7 @@ def test_a_mean_that_sees_the_end_is_refused(tmp_path: Path) -> None:
 def test_what_no_stream_can_do_is_refused(tmp_path: Path, make: Callable[[Stack], Stack], sentence: str) -> None:
     """Two outputs a reading, the first five only, all but the newest, backwards, over all readings, 1 in 100."""
     with pytest.raises(ImportModelError, match=sentence):
-        import_onnx(make(Stack(3)).save(tmp_path / "m.onnx"), engine="machine")
+        import_onnx(make(Stack(3)).save(tmp_path / "m.onnx"), engine="native")
 
 
 def test_reflected_edges_are_refused(tmp_path: Path) -> None:
@@ -113,7 +113,7 @@ def test_reflected_edges_are_refused(tmp_path: Path) -> None:
     stack = Stack(5)
     stack.add("Pad", stack.fixed(np.array([0, 0, 1, 0, 0, 1])), mode="reflect").conv(3).recurrent("LSTM")
     with pytest.raises(ImportModelError, match=r"Conv.*not alike at each"):
-        import_onnx(stack.save(tmp_path / "m.onnx"), engine="machine")
+        import_onnx(stack.save(tmp_path / "m.onnx"), engine="native")
 
 
 def test_two_outputs_one_late(tmp_path: Path) -> None:
@@ -122,7 +122,7 @@ def test_two_outputs_one_late(tmp_path: Path) -> None:
     soon, later = stack.top, stack.conv(5, (2, 2)).top
     nodes = [*stack.nodes, node("Identity", [soon], ["soon"]), node("Identity", [later], ["y"])]
     path = save(tmp_path / "m.onnx", nodes, stack.constants, {"x": [1, "T", 3]}, {"soon": None, "y": None})
-    model = import_onnx(path, engine="machine")
+    model = import_onnx(path, engine="native")
     assert (model.ready, model.every, model.provenance["late"]) == (3, 1, 2)
     assert verify(model, path, short=True).ok
 

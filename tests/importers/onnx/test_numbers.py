@@ -53,7 +53,7 @@ def test_whole_numbers_that_wrap_around_or_are_cut(
     tmp_path: Path, kind: int, nodes: list[Any], constants: dict[str, Any], match: str
 ) -> None:
     """The machine computes in float32, which neither wraps nor cuts: such arithmetic is left to ONNX Runtime."""
-    refused(of_type(tmp_path / "m.onnx", kind, nodes, **constants), match, engine="machine")
+    refused(of_type(tmp_path / "m.onnx", kind, nodes, **constants), match, engine="native")
 
 
 @pytest.mark.parametrize(
@@ -64,7 +64,7 @@ def test_whole_numbers_are_exact(tmp_path: Path, op: str, constant: int) -> None
     nodes = [node("Sub", ["x", "two"], ["r"]), node("Clip", ["r", "low", "high"], ["s"]), node(op, ["s", "k"], ["z"])]
     limits = {"low": np.int64(-4000), "high": np.int64(4000)}
     path = of_type(tmp_path / "m.onnx", I64, nodes, k=np.array(constant), two=np.array(2), **limits)
-    assert verify(import_onnx(path, engine="machine"), path, short=True).ok
+    assert verify(import_onnx(path, engine="native"), path, short=True).ok
 
 
 @pytest.mark.parametrize(
@@ -80,7 +80,7 @@ def test_whole_numbers_are_exact(tmp_path: Path, op: str, constant: int) -> None
 def test_products_of_whole_numbers_that_nothing_bounds(tmp_path: Path, nodes: list[Any]) -> None:
     """Beyond 2^24 float32 has not every whole number: such a product is left to ONNX Runtime."""
     path = of_type(tmp_path / "m.onnx", I64, nodes, k=np.array(7919), two=np.array(2))
-    refused(path, "larger than (16,777,216|2\\^24)", engine="machine")
+    refused(path, "larger than (16,777,216|2\\^24)", engine="native")
 
 
 def test_a_hash_is_exact(tmp_path: Path) -> None:
@@ -115,7 +115,7 @@ def test_products_of_small_whole_numbers(tmp_path: Path, nodes: list[Any]) -> No
     path = of_type(tmp_path / "m.onnx", I64, nodes, **constants)
     xs = np.random.default_rng(8).integers(-300, 300, (40, 1, 3))
     expected = onnxruntime_run(path, {"x": xs})[0].reshape(40, -1)
-    model = import_onnx(path, engine="machine")
+    model = import_onnx(path, engine="native")
     assert np.allclose(model.stream().run(xs.reshape(40, 3)), expected, atol=1e-6)
 
 

@@ -21,9 +21,17 @@ RNG = np.random.default_rng(0)
 def refusal(path: Path, **options: Any) -> str:
     """The sentence with which a file is refused; it names the file."""
     with pytest.raises(ImportModelError) as caught:
-        import_onnx(path, **{"engine": "machine", **options})
+        import_onnx(path, **{"engine": "native", **options})
     assert str(path) in str(caught.value)
     return str(caught.value)
+
+
+def test_the_native_engine_has_an_old_name(tmp_path: Path) -> None:
+    """engine="machine" is engine="native"; the sentence about an unknown engine names only the new one."""
+    path = recurrent_file(tmp_path / "m.onnx", np.random.default_rng(0), "LSTM")
+    assert import_onnx(path, engine="machine").digest == import_onnx(path, engine="native").digest
+    with pytest.raises(ImportModelError, match="engine 'tensorflow' is unknown; known are auto, native, onnxruntime"):
+        import_onnx(path, engine="tensorflow")
 
 
 def weights(gates: int, units: int = 4, width: int = 3, directions: int = 1) -> dict[str, Any]:

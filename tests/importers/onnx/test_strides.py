@@ -51,7 +51,7 @@ def test_an_output_every_n_readings(tmp_path: Path, name: str) -> None:
     the naive twin of the machine agrees."""
     make, first, every = STRIDES[name]
     path = make(Stack(1)).save(tmp_path / "m.onnx")
-    model = import_onnx(path, engine="machine")
+    model = import_onnx(path, engine="native")
     assert (model.ready, model.every, model.window) == (first, every, None)
     assert agrees(model, path, XS, LENGTHS) > 20
     assert np.allclose(model.stream().run(XS), run_model(model, XS), atol=1e-5, equal_nan=True)
@@ -62,7 +62,7 @@ def test_an_output_every_n_readings(tmp_path: Path, name: str) -> None:
 def test_the_last_state_alone(tmp_path: Path, op: str) -> None:
     """A graph that shows only its last state: at each output, what the graph gives for all readings so far."""
     path = Stack(2).conv(3, (2, 0), stride=2).pool("MaxPool", 2, 2).recurrent(op, final=True).save(tmp_path / "m.onnx")
-    model = import_onnx(path, engine="machine")
+    model = import_onnx(path, engine="native")
     assert (model.ready, model.every) == (3, 4)
     ours = model.stream().run(XS)
     for t in range(3, len(XS) + 1):
@@ -79,7 +79,7 @@ def test_an_accumulator_behind_a_stride(tmp_path: Path, op: str) -> None:
     """The mean and the largest over time count only what the stride lets through."""
     stack = Stack(3).conv(2, stride=2).recurrent("LSTM").add(op, axes=[2], keepdims=0)
     path = stack.save(tmp_path / "m.onnx")
-    model = import_onnx(path, engine="machine")
+    model = import_onnx(path, engine="native")
     assert (model.ready, model.every) == (2, 2)
     ours = model.stream().run(XS)
     for t in range(2, 61, 2):
@@ -105,7 +105,7 @@ def test_windows_whose_last_reading_a_stride_lets_through(tmp_path: Path) -> Non
     whole window is computed anew."""
     path = Stack(4).conv(2, stride=2).recurrent("LSTM", final=True).save(tmp_path / "m.onnx")
     for window, copies in ((6, 6), (7, None)):
-        model = import_onnx(path, "window", window=window, engine="machine")
+        model = import_onnx(path, "window", window=window, engine="native")
         assert model.window == copies
         ours = model.stream().run(XS)
         for t in range(window, 30):
@@ -142,18 +142,18 @@ def test_padding_that_depends_on_the_length_is_refused(tmp_path: Path) -> None:
     stack = Stack(6)
     stack.add("Conv", stack.draw(3, 3, 3), strides=[2], auto_pad="SAME_UPPER").recurrent("LSTM")
     with pytest.raises(ImportModelError, match="its result depends on how long the open dimension is"):
-        import_onnx(stack.save(tmp_path / "m.onnx"), engine="machine")
+        import_onnx(stack.save(tmp_path / "m.onnx"), engine="native")
 
 
-def test_outputs_at_different_paces_are_refused(tmp_path: Path) -> None:
-    """One model speaks at one pace; the sentence names the output and both paces."""
+def test_outputs_at_different_rates_are_refused(tmp_path: Path) -> None:
+    """A model has one rate for all its outputs; the sentence names the output and both rates."""
     stack = Stack(7).recurrent("LSTM")
     fast, slow = stack.top, stack.conv(2, stride=2).top
     nodes = [*stack.nodes, node("Identity", [fast], ["fast"]), node("Identity", [slow], ["slow"])]
     path = save(tmp_path / "m.onnx", nodes, stack.constants, {"x": [1, "T", 3]}, {"fast": None, "slow": None})
     assert [y.shape[2] for y in onnxruntime_run(path, {"x": XS[None]})] == [61, 30]
-    with pytest.raises(ImportModelError, match="'slow' comes with every 2-th reading from reading 2 on"):
-        import_onnx(path, engine="machine")
+    with pytest.raises(ImportModelError, match="'slow' comes with every 2-th reading from reading 2 on.*has one rate"):
+        import_onnx(path, engine="native")
 
 
 @pytest.mark.parametrize("seed", range(20))
@@ -162,7 +162,7 @@ def test_random_stacks(tmp_path: Path, seed: int) -> None:
     over random lengths, place by place; tools/random_stacks.py runs many more."""
     stack, pace = random_stack(seed)
     path = stack.save(tmp_path / "m.onnx")
-    model = import_onnx(path, engine="machine")
+    model = import_onnx(path, engine="native")
     assert model.every == pace
     assert agrees(model, path, *random_lengths(seed, model)) > 0
 
@@ -179,7 +179,7 @@ def test_random_stacks(tmp_path: Path, seed: int) -> None:
 )
 def test_a_run_says_why_readings_had_no_output(tmp_path: Path, make: Callable[[Stack], Stack], sentence: str) -> None:
     """No window is spoken of where there is none: the summary of `run` and `replay` names the stride or the first."""
-    model = import_onnx(make(Stack(1)).save(tmp_path / "m.onnx"), engine="machine")
+    model = import_onnx(make(Stack(1)).save(tmp_path / "m.onnx"), engine="native")
     counts = dict.fromkeys(("missing", "refused", "unusable", "filled", "patched", "overdue", "forgotten"), 0)
     counts |= {"waiting": 40, "superseded": 0}
     times = (None, None, None)

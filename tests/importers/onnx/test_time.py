@@ -119,7 +119,7 @@ def test_a_history_beside_each_reading(tmp_path: Path, ahead: bool) -> None:
     constants = {"p": i64(*pads), "s0": i64(start), "e0": i64(end), "two": i64(2)}
     constants |= {"s1": i64(0 if ahead else 1), "e1": i64(-1)}
     path = conv_front(tmp_path / "m.onnx", *nodes, width=9, **constants)
-    model = import_onnx(path, engine="machine")
+    model = import_onnx(path, engine="native")
     late = int(ahead)
     assert (model.ready, model.provenance.get("late", 0)) == (1 + late, late)
     expected = onnxruntime_run(path, {"x": XS[None]})[0][:, 0]

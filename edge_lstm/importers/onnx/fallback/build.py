@@ -1,8 +1,8 @@
-"""A graph that the machine does not hold, kept as it is and run by ONNX Runtime behind the same `Stream`.
+"""A graph that the native engine cannot hold, kept as it is and run by ONNX Runtime behind the same `Stream`.
 
-Its rule: the machine's refusal is passed on word for word, and the meaning in time must be as clear as for the machine.
-It is found by experiment (`probe.py`), or it was proven before the machine gave up. States are carried from
-reading to reading: those that the graph shows, and those of its forward recurrent layers, which are opened for it; that
+Its rule: the native engine's refusal is passed on word for word, and the meaning in time must be as clear as there.
+It is found by probing (`probe.py`), or it was proven before the import gave up. States are carried from reading to
+reading: those that the graph shows, and those of its forward recurrent layers, which are opened for it; that
 this equals the whole sequence is tried over 1,024 readings and more. Everything else that looks at several readings
 needs a window. A state that was lost at export stays lost.
 """
@@ -29,8 +29,8 @@ from edge_lstm.importers.onnx.fallback.probe import (
     LONG,
     LONGEST,
     OPEN,
-    Bench,
     Meaning,
+    Probe,
     check_sane,
     chunk_difference,
     enough_readings,
@@ -49,8 +49,8 @@ from edge_lstm.importers.onnx.fallback.surgery import (
 )
 from edge_lstm.importers.onnx.graph import Graph, OnnxFile
 from edge_lstm.importers.onnx.operators import foreign
-from edge_lstm.importers.onnx.options import READABLE, Wish, check_wish, checked, origin, with_constants
-from edge_lstm.importers.onnx.rates import Clock
+from edge_lstm.importers.onnx.options import READABLE, ImportOptions, check_options, checked, origin, with_constants
+from edge_lstm.importers.onnx.rates import Rate
 
 LOST = (
     "the state was lost when the model was exported: {} is one reading long, and no input carries its state. Export the"
@@ -72,7 +72,7 @@ MIXED = (
 
 
 @dataclass(frozen=True)
-class Kept:
+class Fallback:
     """A program of one operation. window: 0, or over how many readings each output is computed."""
 
     program: Program
@@ -80,64 +80,71 @@ class Kept:
     reason: str
     axes: str
     meaning: Meaning  # of the file itself, for `verify`
-    clock: Clock | None = None  # of a model of whole logs: the shortest, and the readings from row to row
+    rate: Rate | None = None  # of a model of whole logs: the shortest, and the readings from row to row
 
 
-def import_kept(
-    path: str | Path, file: OnnxFile, wish: Wish, because: str, proven: Mapping[str, Any] | None = None, reach: int = 0
-) -> tuple[Program, int | None, Clock, dict[str, Any]]:
+def import_fallback(
+    path: str | Path,
+    file: OnnxFile,
+    options: ImportOptions,
+    because: str,
+    proven: Mapping[str, Any] | None = None,
+    receptive_field: int = 0,
+) -> tuple[Program, int | None, Rate, dict[str, Any]]:
     """As `onnx_import` brings a graph in, but for ONNX Runtime: program, window of the stream (none), the first reading
     with an output, provenance.
 
-    because: why it is not the machine. proven: the graph's meaning, where the machine's import came so far.
-    reach: how far the graph looks along time, as far as that is known.
+    because: why it is not the native engine. proven: the graph's meaning, where the import for that came so far.
+    receptive_field: how far the graph looks along time, as far as that is known.
     """
-    graph = checked(with_constants(file.graph, wish.constants), (*READABLE, "float64", "float16"))
-    check_wish(graph, wish)
-    kept = keep(path, graph, wish, proven, reach)
+    graph = checked(with_constants(file.graph, options.constants), (*READABLE, "float64", "float16"))
+    check_options(graph, options)
+    fallback = build_fallback(path, graph, options, proven, receptive_field)
     provenance = origin(file) | {
-        "mode": "log" if wish.mode == "log" else "window" if kept.window else "continuous",
-        "mode_reason": kept.reason,
-        "window": kept.window or None,
-        "axes": kept.axes,
-        "states": {i: {"output": o, "reset": "zero"} for i, o in kept.meaning["states"].items()},
+        "mode": "log" if options.mode == "log" else "window" if fallback.window else "continuous",
+        "mode_reason": fallback.reason,
+        "window": fallback.window or None,
+        "axes": fallback.axes,
+        "states": {i: {"output": o, "reset": "zero"} for i, o in fallback.meaning["states"].items()},
         "notes": [],
         "engine": f"ONNX Runtime {version()}",
         "engine_reason": because,
         "engine_forced_by": foreign(graph),
-        "graph": kept.meaning,
+        "graph": fallback.meaning,
     }
-    clock = kept.clock or Clock(1 if wish.before_window == "zeros" else max(kept.window, 1))
-    return kept.program, None, clock, provenance
+    rate = fallback.rate or Rate(1 if options.before_window == "zeros" else max(fallback.window, 1))
+    return fallback.program, None, rate, provenance
 
 
-def keep(path: str | Path, graph: Graph, asked: Wish, proven: Mapping[str, Any] | None, reach: int) -> Kept:
-    """The graph for ONNX Runtime; the rest as in `import_kept`.
+def build_fallback(
+    path: str | Path, graph: Graph, options: ImportOptions, proven: Mapping[str, Any] | None, receptive_field: int
+) -> Fallback:
+    """The graph for ONNX Runtime; the rest as in `import_fallback`.
 
     Raises ImportModelError where the graph does not run, or its meaning is not clear.
     """
-    proto = guarded(taken_in(path, asked.linear_before_reset))
+    proto = guarded(taken_in(path, options.linear_before_reset))
     found = layers(proto)
     sequences = dict.fromkeys(layer.x for layer in found)
     initial = dict.fromkeys(n for layer in found for n in layer.initial if n)
     session = open_session(with_outputs(proto, (*sequences, *initial)))
-    zero = sorted(i for i, o in (asked.states or {}).items() if o is None)
+    zero = sorted(i for i, o in (options.states or {}).items() if o is None)
     readings = tuple(v for v in graph.inputs if v.name not in zero)
     _check_types(session)
-    pairs = proven["states"] if proven else named_pairs(asked, readings, proto, found)
+    pairs = proven["states"] if proven else named_pairs(options, readings, proto, found)
     outputs = tuple(v.name for v in proto.graph.output if v.name not in pairs.values())
     if not outputs:
         raise ImportModelError("every output of the graph is a state; there is nothing to show")
-    constants = {n: np.asarray(v).tolist() for n, v in asked.constants.items()}
+    constants = {n: np.asarray(v).tolist() for n, v in options.constants.items()}
     streams = proven["streams"] if proven else 1
     sides = {**proven["inputs"], **proven["outputs"]} if proven and streams > 1 else {}
     batch = {name: axes["batch"] for name, axes in sides.items()}
     known: Meaning = {"zero": zero, "constants": constants, "states": pairs, "streams": streams}
-    bench = Bench(session, readings, outputs, tuple(sequences), known, batch)
-    author = _Author(proto, bench, found, proven, enough_readings(graph), reach)
-    if pairs or asked.time_axis == "none":
-        return author.step(asked)
-    return author.sequence(asked)
+    probe = Probe(session, readings, outputs, tuple(sequences), known, batch)
+    author = _Author(proto, probe, found, proven, enough_readings(graph), receptive_field)
+    if pairs or options.time_axis == "none":
+        return author.step(options)
+    return author.sequence(options)
 
 
 def _check_types(session: Any) -> None:
@@ -150,86 +157,92 @@ class _Author:
     """Writes the program of a graph, once its meaning is known."""
 
     def __init__(
-        self, proto: Any, bench: Bench, found: list[Layer], proven: Mapping[str, Any] | None, enough: int, reach: int
+        self,
+        proto: Any,
+        probe: Probe,
+        found: list[Layer],
+        proven: Mapping[str, Any] | None,
+        enough: int,
+        receptive_field: int,
     ) -> None:
-        self.proto, self.bench, self.layers, self.proven = proto, bench, found, proven
-        self.enough, self.reach = enough, reach
+        self.proto, self.probe, self.layers, self.proven = proto, probe, found, proven
+        self.enough, self.receptive_field = enough, receptive_field
 
-    def step(self, asked: Wish) -> Kept:
+    def step(self, options: ImportOptions) -> Fallback:
         """One run of the graph is one reading."""
-        bench, states = self.bench, self.bench.known["states"]
-        if asked.mode == "log":
+        probe, states = self.probe, self.probe.known["states"]
+        if options.mode == "log":
             raise ImportModelError("the graph is one step, not for whole logs; its states carry a log as it is")
-        if asked.window is not None or asked.mode == "window":
+        if options.window is not None or options.mode == "window":
             raise ImportModelError("a window of a graph that is one step is not supported by ONNX Runtime's engine")
-        if not states and asked.mode != "continuous":
+        if not states and options.mode != "continuous":
             raise ImportModelError('the graph has no memory; if that is meant, say mode="continuous"')
-        meaning = bench.meaning({})
-        graph = OnnxGraph(bench.session, meaning)
-        check_sane(bench, graph, 1)
+        meaning = probe.meaning({})
+        graph = OnnxGraph(probe.session, meaning)
+        check_sane(probe, graph, 1)
         if not self.proven:
-            check_batch(bench, graph, 1, self.layers)
+            check_batch(probe, graph, 1, self.layers)
         for layer, length in self._lengths(graph, 1):
             if length == 1 and not all(made & set(states) for made in layer.made_of):
                 raise ImportModelError(LOST.format(f"the sequence of layer {layer.name!r}"))
-        if reading := chunk_difference(bench):
+        if reading := chunk_difference(probe):
             raise ImportModelError(MIXED.format(reading, ""))
         reason = "the graph hands its state on from input to output" if states else "asked for"
-        return self._kept(with_outputs(self.proto, ()), meaning, {}, reason, meaning)
+        return self._fallback(with_outputs(self.proto, ()), meaning, {}, reason, meaning)
 
-    def sequence(self, asked: Wish) -> Kept:
+    def sequence(self, options: ImportOptions) -> Fallback:
         """The graph is over a sequence: a window, or continuous with its layers' states opened."""
-        bench = self.bench
-        found = self._proven() or time_axes(bench, asked.time_axis, asked.window)
+        probe = self.probe
+        found = self._proven() or time_axes(probe, options.time_axis, options.window)
         if found is None:
             if any(True for _ in self._lost()):
                 raise ImportModelError(LOST.format("its sequence"))
             if self.layers:
-                tried = asked.window or " and ".join(map(str, LENGTHS))
-                which = "any axis" if asked.time_axis is None else f"axis {asked.time_axis}"
+                tried = options.window or " and ".join(map(str, LENGTHS))
+                which = "any axis" if options.time_axis is None else f"axis {options.time_axis}"
                 raise ImportModelError(NOT_ALONG.format(tried, which))
             raise ImportModelError(UNKNOWN)
         axes, length = found
-        if asked.mode == "log" and length:
+        if options.mode == "log" and length:
             raise ImportModelError(f"the graph is made for {length} readings, not for whole logs; use mode='window'")
-        window = asked.window or (length if asked.mode != "continuous" else 0)
-        if asked.mode == "window" and not window:
+        window = options.window or (length if options.mode != "continuous" else 0)
+        if options.mode == "window" and not window:
             raise ImportModelError("mode 'window': the graph does not say how many readings; give window=T")
         if length and window != length:
             raise ImportModelError(f"the graph is made for {length} readings at once; mode='window' runs it so")
-        if asked.mode == "log":
+        if options.mode == "log":
             return self._log(axes)
-        shown = self.proven["outputs"] if self.proven else output_axes(bench, axes, length, window or OPEN)
-        whole = {**bench.meaning(axes), "outputs": shown}
+        shown = self.proven["outputs"] if self.proven else output_axes(probe, axes, length, window or OPEN)
+        whole = {**probe.meaning(axes), "outputs": shown}
         self._check_sequences(whole, window or OPEN)
         words = _words(axes)
         if window:
             reason = "asked for" if not length else f"the sequence length {length} is baked into the graph"
-            return self._kept(with_outputs(self.proto, ()), {**whole, "window": window}, {}, reason, whole, words)
-        return self._continuous(axes, whole, words, asked.mode)
+            return self._fallback(with_outputs(self.proto, ()), {**whole, "window": window}, {}, reason, whole, words)
+        return self._continuous(axes, whole, words, options.mode)
 
-    def _log(self, axes: Mapping[str, int | None]) -> Kept:
+    def _log(self, axes: Mapping[str, int | None]) -> Fallback:
         """Whole logs of any length."""
-        outputs, clock = log_outputs(self.bench, axes)
-        whole = {**self.bench.meaning(axes), "outputs": outputs}
+        outputs, rate = log_outputs(self.probe, axes)
+        whole = {**self.probe.meaning(axes), "outputs": outputs}
         self._check_sequences(whole, LONG)
-        meaning = {**whole, "log": clock.first}
-        kept = self._kept(with_outputs(self.proto, ()), meaning, {}, "asked for", whole, _words(axes))
-        return replace(kept, clock=clock)
+        meaning = {**whole, "log": rate.first}
+        fallback = self._fallback(with_outputs(self.proto, ()), meaning, {}, "asked for", whole, _words(axes))
+        return replace(fallback, rate=rate)
 
     def _check_sequences(self, whole: Meaning, count: int) -> None:
         """Refuses what is no sequence, or has lost its state."""
-        graph = OnnxGraph(self.bench.session, whole)
-        check_sane(self.bench, graph, count)
+        graph = OnnxGraph(self.probe.session, whole)
+        check_sane(self.probe, graph, count)
         if not self.proven:
-            check_batch(self.bench, graph, count, self.layers)
+            check_batch(self.probe, graph, count, self.layers)
         for layer, steps in self._lengths(graph, count):
             if steps == 1 and not self.proven and not all(layer.made_of):
                 raise ImportModelError(LOST.format(f"the sequence of layer {layer.name!r}"))
 
-    def _continuous(self, axes: Mapping[str, int | None], whole: Meaning, words: str, mode: str) -> Kept:
-        bench = self.bench
-        graph = OnnxGraph(bench.session, whole)
+    def _continuous(self, axes: Mapping[str, int | None], whole: Meaning, words: str, mode: str) -> Fallback:
+        probe = self.probe
+        graph = OnnxGraph(probe.session, whole)
         short, longer = (dict(self._lengths(graph, n)) for n in (OPEN, OPEN + 1))
         over_time = [layer for layer in self.layers if short.get(layer) != longer.get(layer)]
         if not over_time and mode != "continuous":
@@ -249,17 +262,17 @@ class _Author:
         kinds = {k: (values[0].shape[-1], _element_type(values[0])) for k, values in resets.items()}
         content, states = with_states(self.proto, over_time, kinds)
         first = dict(zip(states, (v for values in resets.values() for v in values), strict=True))
-        meaning = {**bench.meaning(axes), "states": states}
+        meaning = {**probe.meaning(axes), "states": states}
         meaning["inputs"] |= {n: {"time": None, "batch": 1} for n in states}
         step = OnnxGraph(open_session(content), meaning)
-        if self.reach >= LONGEST // 2:
+        if self.receptive_field >= LONGEST // 2:
             raise ImportModelError(
-                f"it looks {self.reach:,} readings back, or asks whether there are so many; more than"
+                f"it looks {self.receptive_field:,} readings back, or asks whether there are so many; more than"
                 f" {LONGEST:,} are not tried. Use mode='window', window=T"
             )
-        rows = bench.random(graph, max(self.enough, 2 * self.reach))
+        rows = probe.random(graph, max(self.enough, 2 * self.receptive_field))
         try:
-            reading = size_difference(bench, OnnxGraph(bench.session, whole), step, rows, first)
+            reading = size_difference(probe, OnnxGraph(probe.session, whole), step, rows, first)
         except ImportModelError as error:
             raise ImportModelError(f"{error}. Use mode='window', window=T") from None
         if reading:
@@ -267,59 +280,59 @@ class _Author:
             scales = " (dynamic quantization takes its scales from all readings of a call)" if quantized else ""
             raise ImportModelError(MIXED.format(reading, scales))
         if not self.proven:
-            check_not_mixed(self.proto, bench, axes)
+            check_not_mixed(self.proto, probe, axes)
         reason = "the sequence length is open" if mode != "continuous" else "asked for"
-        return self._kept(content, meaning, first, reason, whole, words)
+        return self._fallback(content, meaning, first, reason, whole, words)
 
     def _lengths(self, graph: OnnxGraph, count: int) -> Iterable[tuple[Layer, int]]:
         """The length of each layer's sequence where the graph gets so many readings."""
         names = [layer.x for layer in self.layers]
-        shown = self.bench.show(graph, self.bench.random(graph, count), names) or []
+        shown = self.probe.show(graph, self.probe.random(graph, count), names) or []
         return zip(self.layers, (len(x) for x in shown), strict=False)
 
     def _proven(self) -> tuple[dict[str, int | None], int] | None:
-        """As `time_axes`, from what the machine's import has proven."""
+        """As `time_axes`, from what the import for the native engine has proven."""
         if self.proven is None:
             return None
         axes = {n: a["time"] for n, a in self.proven["inputs"].items()}
-        dims = {v.name: v.dims for v in self.bench.readings}
+        dims = {v.name: v.dims for v in self.probe.readings}
         lengths = {dims[n][t] for n, t in axes.items() if t is not None}
         fixed = [d for d in lengths if isinstance(d, int)]
         return (axes, fixed[0] if fixed else 0) if lengths else None
 
     def _lost(self) -> Iterable[Layer]:
         """Layers whose sequence is one long where one reading is given."""
-        graph = OnnxGraph(self.bench.session, self.bench.meaning({}))
+        graph = OnnxGraph(self.probe.session, self.probe.meaning({}))
         return (layer for layer, length in self._lengths(graph, 1) if length == 1)
 
     def _resets(self, layer: Layer, graph: OnnxGraph) -> list[Array]:
         """The states in which a layer begins [1, streams, units], which no reading may change."""
         node = self.proto.graph.node[layer.index]
         given = [n for n in layer.initial if n]
-        rows = [self.bench.random(graph, OPEN, seed) for seed in (1, 2)]
-        one, other = (self.bench.show(graph, r, given) for r in rows)
+        rows = [self.probe.random(graph, OPEN, seed) for seed in (1, 2)]
+        one, other = (self.probe.show(graph, r, given) for r in rows)
         if one is None or other is None or any((a != b).any() for a, b in zip(one, other, strict=True)):
             raise ImportModelError(f"layer {layer.name!r} begins from a state that is computed from the readings")
         values = dict(zip(given, one, strict=True))
         units = next((a.i for a in node.attribute if a.name == "hidden_size"), 0)
-        shape = (1, self.bench.known["streams"], max([units, *(v.shape[-1] for v in one)]))
-        x = (self.bench.show(graph, rows[0], [layer.x]) or [np.zeros(0, np.float32)])[0]
+        shape = (1, self.probe.known["streams"], max([units, *(v.shape[-1] for v in one)]))
+        x = (self.probe.show(graph, rows[0], [layer.x]) or [np.zeros(0, np.float32)])[0]
         found = [values.get(n, np.zeros(shape, x.dtype)) for n in layer.initial]
         if strange := [v.shape for v in found if v.shape != shape or not v.size]:
             raise ImportModelError(f"layer {layer.name!r} has a state of shape {list(strange[0])}, not {list(shape)}")
         return found
 
-    def _kept(
+    def _fallback(
         self, content: bytes, meaning: Meaning, resets: Mapping[str, Array], reason: str, whole: Meaning, axes: str = ""
-    ) -> Kept:
+    ) -> Fallback:
         graph = OnnxGraph(open_session(content), meaning)
         window, build = int(meaning["window"]), Builder()
-        rows = self.bench.random(graph, max(window, meaning.get("log", 1)))
+        rows = self.probe.random(graph, max(window, meaning.get("log", 1)))
         states = graph.first_states(len(rows)) | dict(resets)
         shown, after = graph.run(rows, states)
         inputs = [
             build.input(v.name, _width(graph.columns(v.name)))
-            for v in self.bench.readings
+            for v in self.probe.readings
             if v.name not in graph.states
         ]
         shapes = graph.state_shapes()
@@ -346,7 +359,7 @@ class _Author:
             build.output(output, slot)
         for place, slot in zip(places, results[len(graph.outputs) :], strict=True):
             build.next(place, slot)
-        return Kept(build.build(), window, reason, axes or "one run of the graph is one reading", whole)
+        return Fallback(build.build(), window, reason, axes or "one run of the graph is one reading", whole)
 
 
 def _words(axes: Mapping[str, int | None]) -> str:

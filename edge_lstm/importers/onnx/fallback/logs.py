@@ -14,38 +14,38 @@ import numpy as np
 
 from edge_lstm.engines.onnxruntime.graph import OnnxGraph
 from edge_lstm.errors import ImportModelError
-from edge_lstm.importers.onnx.fallback.probe import LONG, Bench, Meaning
-from edge_lstm.importers.onnx.rates import Clock
+from edge_lstm.importers.onnx.fallback.probe import LONG, Meaning, Probe
+from edge_lstm.importers.onnx.rates import Rate
 
 _FEW = 40  # lengths from the first with a row on, all of which are tried
 _Shapes = tuple[tuple[int, ...], ...]
 
 
-def log_outputs(bench: Bench, axes: Mapping[str, int | None]) -> tuple[Meaning, Clock]:
-    """The outputs' meaning ("time", "batch", and "first" and "every" of those with a time axis), and the model's clock:
+def log_outputs(probe: Probe, axes: Mapping[str, int | None]) -> tuple[Meaning, Rate]:
+    """The outputs' meaning ("time", "batch", and "first" and "every" of those with a time axis), and the model's rate:
     how many readings a log must have, and the readings from row to row, where all outputs with a time axis agree.
 
     Raises ImportModelError where the graph does not run, or an output's rows belong to no reading.
     """
-    graph = bench.graph(axes)
-    rows = bench.random(graph, LONG)
+    graph = probe.graph(axes)
+    rows = probe.random(graph, LONG)
 
     @cache
     def shapes(length: int) -> _Shapes | None:
         """Of the outputs for a log of this length; None where the graph does not take it or has nothing to show."""
-        shown = bench.show(graph, rows[:length], bench.outputs)
+        shown = probe.show(graph, rows[:length], probe.outputs)
         return None if shown is None or not all(y.size for y in shown) else tuple(y.shape for y in shown)
 
     longest = shapes(LONG)
     if longest is None:
-        why = bench.troubles[-1] if bench.troubles else "an output is empty"
+        why = probe.troubles[-1] if probe.troubles else "an output is empty"
         raise ImportModelError(f"ONNX Runtime does not run the graph on {LONG:,} readings: {why}")
     least = _smallest(1, lambda length: shapes(length) is not None)
     found: Meaning = {}
-    for k, name in enumerate(bench.outputs):
+    for k, name in enumerate(probe.outputs):
         whole = longest[k]
         grown = [a for a in range(len(whole)) if any(_size(shapes(n), k, a) != whole[a] for n in (least, LONG - 1))]
-        found[name] = {"time": grown[0] if grown else None, "batch": bench.batch.get(name)}
+        found[name] = {"time": grown[0] if grown else None, "batch": probe.batch.get(name)}
         if not grown:
             continue
 
@@ -55,37 +55,37 @@ def log_outputs(bench: Bench, axes: Mapping[str, int | None]) -> tuple[Meaning, 
 
         count = whole[grown[0]]
         last, before = first_with(count), first_with(count - 1)
-        clock = Clock(last - (count - 1) * (last - before), last - before)
+        rate = Rate(last - (count - 1) * (last - before), last - before)
         lengths = {
-            *range(max(least, clock.first), min(max(least, clock.first) + _FEW, LONG)),
+            *range(max(least, rate.first), min(max(least, rate.first) + _FEW, LONG)),
             *range(LONG - 8, LONG + 1),
         }
-        fits = len(grown) == 1 and clock.every > 0 and clock.first > 0 and count > 2
-        if not fits or any(_size(shapes(n), k, grown[0]) != (n - clock.first) // clock.every + 1 for n in lengths):
+        fits = len(grown) == 1 and rate.stride > 0 and rate.first > 0 and count > 2
+        if not fits or any(_size(shapes(n), k, grown[0]) != (n - rate.first) // rate.stride + 1 for n in lengths):
             raise ImportModelError(
                 f"output {name!r} has the shape {list(whole)} for a log of {LONG:,} readings: neither a row for every"
                 " n-th reading nor the newest alone, so where its rows belong in the log is not clear. Use"
                 " mode='window', window=T, or export the graph without it"
             )
-        if _backwards(bench, graph, max(4 * least, 64), k, grown[0]):
+        if _backwards(probe, graph, max(4 * least, 64), k, grown[0]):
             raise ImportModelError(
                 f"output {name!r} has its rows in the other direction: the first reading of a log moves the last of"
                 " them. Turn it round in the exported model"
             )
-        found[name] |= {"first": clock.first, "every": clock.every}
-    paces = {a["every"] for a in found.values() if a["time"] is not None}
+        found[name] |= {"first": rate.first, "every": rate.stride}
+    strides = {a["every"] for a in found.values() if a["time"] is not None}
     # Shorter than a kernel some operators still give a row, of what is there of it.
     least = max(least, *(a.get("first", 1) for a in found.values()))
-    return found, Clock(least, paces.pop() if len(paces) == 1 else 1)
+    return found, Rate(least, strides.pop() if len(strides) == 1 else 1)
 
 
-def _backwards(bench: Bench, graph: OnnxGraph, length: int, output: int, axis: int) -> bool:
+def _backwards(probe: Probe, graph: OnnxGraph, length: int, output: int, axis: int) -> bool:
     """Whether the first readings of a log clearly move the late rows, and the last the early ones."""
-    rows = bench.random(graph, length)
-    (before,) = bench.show(graph, rows, bench.outputs[output : output + 1]) or [rows]
+    rows = probe.random(graph, length)
+    (before,) = probe.show(graph, rows, probe.outputs[output : output + 1]) or [rows]
     some, centres = length // 4, []
     for at in (slice(0, some), slice(length - some, length)):
-        other = bench.show(graph, bench.changed(graph, rows, at, slice(0, graph.reading_size)), bench.outputs)
+        other = probe.show(graph, probe.changed(graph, rows, at, slice(0, graph.reading_size)), probe.outputs)
         moved = np.abs(np.subtract(other[output] if other else before, before, dtype=np.float64))
         size = np.moveaxis(np.nan_to_num(moved), axis, 0).reshape(before.shape[axis], -1).sum(axis=1)
         centres.append(float(size @ np.arange(len(size))) / max(float(size.sum()), 1e-300))

@@ -1,7 +1,7 @@
-"""What experiments cannot tell of a graph for ONNX Runtime: operators that mix readings by their values, and a batch.
+"""What probing cannot show of a graph for ONNX Runtime: operators that mix readings by their values, and a batch.
 
 Its rule: conservative. An operator that takes the largest of several readings may do so only for rare ones, which no
-experiment has tried. It runs along time where an axis that it takes together grows with the readings. A norm over the
+probe has tried. It runs along time where an axis that it takes together grows with the readings. A norm over the
 features of each reading stays.
 """
 
@@ -15,7 +15,7 @@ import numpy as np
 
 from edge_lstm.engines.onnxruntime.graph import OnnxGraph, open_session
 from edge_lstm.errors import ImportModelError
-from edge_lstm.importers.onnx.fallback.probe import OPEN, Bench
+from edge_lstm.importers.onnx.fallback.probe import OPEN, Probe
 from edge_lstm.importers.onnx.fallback.surgery import Layer, with_outputs
 
 ALONG = {"ArgMax": 0, "ArgMin": 0, "TopK": -1, "LpNormalization": -1}  # operator -> its axis where none is given
@@ -26,7 +26,7 @@ POOLS = {"MaxPool", "AveragePool", "LpPool"}
 EVERY = {"NonZero", "Compress", "Unique", "MeanVarianceNormalization", "CumProd", "Sort"}
 
 
-def check_not_mixed(proto: Any, bench: Bench, axes: Mapping[str, int | None]) -> None:
+def check_not_mixed(proto: Any, probe: Probe, axes: Mapping[str, int | None]) -> None:
     """Refuses a continuous stream of a graph in which an operator that chooses or sums may run along time."""
     import onnx
 
@@ -39,7 +39,7 @@ def check_not_mixed(proto: Any, bench: Bench, axes: Mapping[str, int | None]) ->
     mixing = [n for n in proto.graph.node if _mixes(n.op_type) and n.input[0] not in constants]
     made = {o for n in proto.graph.node for o in n.output}
     names = sorted({n.input[0] for n in mixing} & made)
-    shown = replace(bench, session=open_session(with_outputs(proto, names))) if names else bench
+    shown = replace(probe, session=open_session(with_outputs(proto, names))) if names else probe
     graph = shown.graph(axes)
     shapes = []
     for count in (OPEN, OPEN + 1):
@@ -61,14 +61,14 @@ def check_not_mixed(proto: Any, bench: Bench, axes: Mapping[str, int | None]) ->
             raise _mixed(inner)
 
 
-def check_batch(bench: Bench, graph: OnnxGraph, count: int, found: Sequence[Layer]) -> None:
+def check_batch(probe: Probe, graph: OnnxGraph, count: int, found: Sequence[Layer]) -> None:
     """Refuses a fixed batch: is it several robots, or parts of one reading?"""
-    if bench.known["streams"] > 1:
+    if probe.known["streams"] > 1:
         return
-    shown = bench.show(graph, bench.random(graph, count), [layer.x for layer in found]) or []
+    shown = probe.show(graph, probe.random(graph, count), [layer.x for layer in found]) or []
     for layer, x in zip(found, shown, strict=False):
         many = x.shape[1] if x.ndim > 1 else 1
-        for v in bench.readings:
+        for v in probe.readings:
             kept = [d for a, d in enumerate(v.dims) if a != graph.axes.get(v.name, {}).get("time")]
             if many > 1 and many in kept:
                 raise ImportModelError(

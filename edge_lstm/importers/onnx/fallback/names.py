@@ -1,4 +1,4 @@
-"""The states of a step graph that the machine cannot follow: as the caller says, or by name and shape.
+"""The states of a step graph that the native importer cannot follow: as the caller says, or by name and shape.
 
 Its rule: as strict as `states.py`, which has proofs. A pair of names counts where it is the only one, and means a
 memory or is what a recurrent layer begins from; whatever else may be a state is refused with its candidates. Names that
@@ -13,16 +13,16 @@ from typing import Any
 from edge_lstm.errors import ImportModelError
 from edge_lstm.importers.onnx.fallback.surgery import Layer
 from edge_lstm.importers.onnx.graph import Value
-from edge_lstm.importers.onnx.options import Wish
+from edge_lstm.importers.onnx.options import ImportOptions
 from edge_lstm.importers.onnx.states import AFTER, BEFORE, remembers, stems
 
 
-def named_pairs(asked: Wish, readings: tuple[Value, ...], proto: Any, found: list[Layer]) -> dict[str, str]:
+def named_pairs(options: ImportOptions, readings: tuple[Value, ...], proto: Any, found: list[Layer]) -> dict[str, str]:
     """The states of a step graph: as asked, or by name and shape where that is unique."""
     inputs = {v.name: v for v in readings}
     outputs = {v.name: _value(v) for v in proto.graph.output}
-    if asked.states is not None:
-        pairs = {i: o for i, o in asked.states.items() if o is not None}
+    if options.states is not None:
+        pairs = {i: o for i, o in options.states.items() if o is not None}
         for i, o in pairs.items():
             for name, there, what in ((i, inputs, "input"), (o, outputs, "output")):
                 if name not in there:
@@ -31,7 +31,7 @@ def named_pairs(asked: Wish, readings: tuple[Value, ...], proto: Any, found: lis
             raise ImportModelError("states: an output is named twice")
     else:
         pairs = _by_name(inputs, outputs, {i for layer in found for made in layer.made_of for i in made})
-    _check_dataflow(pairs, found, asked.states is not None)
+    _check_dataflow(pairs, found, options.states is not None)
     for layer in found:
         if left := sorted((frozenset().union(*layer.made_of) & set(inputs)) - set(pairs)):
             raise ImportModelError(

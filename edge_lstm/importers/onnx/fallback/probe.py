@@ -1,8 +1,8 @@
-"""What the axes of a graph mean where its operators cannot be followed: found by experiment with ONNX Runtime.
+"""What the axes of a graph mean where its operators cannot be followed: found by probing it with ONNX Runtime.
 
 Its rule: a reading is changed, and what changes with it is looked at. An axis is time where changing its places one
 after the other changes the places of a recurrent layer's sequence in the same order; nothing is concluded from names or
-sizes. Where no experiment tells, the caller must say it.
+sizes. Where no probe shows it, the caller must say it.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from edge_lstm.errors import ImportModelError
 from edge_lstm.importers.onnx.axes import Axes, assignments, check_names
 from edge_lstm.importers.onnx.graph import Graph, Value
 
-OPEN = 7  # readings in an experiment where the length is open
+OPEN = 7  # readings in a probe where the length is open
 LENGTHS = (OPEN, 64, 512)  # what looks for the time axis goes on to longer ones: kernels and strides may be long
 CHUNK = 64  # readings at once to a step that takes several
 LONG, LONGEST = 1024, 20_000  # readings over which a continuous stream is compared with the whole sequence
@@ -34,8 +34,8 @@ Meaning = dict[str, Any]
 
 
 @dataclass(frozen=True)
-class Bench:
-    """A session that also shows the sequences of the recurrent layers, and what is known of its values."""
+class Probe:
+    """A graph to be probed: a session that also shows the sequences of its recurrent layers, and what is known."""
 
     session: Any
     readings: tuple[Value, ...]
@@ -121,27 +121,27 @@ class Bench:
         return found
 
 
-def time_axes(bench: Bench, said: int | str | None, window: int | None) -> tuple[dict[str, int | None], int] | None:
+def time_axes(probe: Probe, asked: int | str | None, window: int | None) -> tuple[dict[str, int | None], int] | None:
     """The time axis of each reading, and its length (0: open); None where the graph has none that shows. An open length
     is tried with `window` readings, where that is what is asked for: some files allow no other."""
     found: dict[tuple[tuple[str, int | None], ...], int] = {}
     ran = False
     for open_length in (window,) if window else LENGTHS:
-        for axes in assignments(bench.readings):
+        for axes in assignments(probe.readings):
             if axes.length == 1 or axes.batch > 1 or (axes.length and open_length != (window or OPEN)):
                 continue
             times = {name: time for name, (time, _) in axes.of.items()}
-            if said is not None and not set(times.values()) <= {None, said}:
+            if asked is not None and not set(times.values()) <= {None, asked}:
                 continue
-            there = len(bench.troubles)
-            fits = (said is not None and not bench.sequences) or _proven(bench, axes.length or open_length, times)
-            ran |= len(bench.troubles) == there
+            there = len(probe.troubles)
+            fits = (asked is not None and not probe.sequences) or _proven(probe, axes.length or open_length, times)
+            ran |= len(probe.troubles) == there
             if fits:
                 found.setdefault(tuple(times.items()), axes.length)
         if found:
             break
-    if not found and bench.troubles and not ran:
-        raise ImportModelError(f"ONNX Runtime does not run the graph: {bench.troubles[-1]}")
+    if not found and probe.troubles and not ran:
+        raise ImportModelError(f"ONNX Runtime does not run the graph: {probe.troubles[-1]}")
     if not found:
         return None
     most = max(sum(t is not None for _, t in way) for way in found)
@@ -149,27 +149,27 @@ def time_axes(bench: Bench, said: int | str | None, window: int | None) -> tuple
     if len(best) > 1:
         ways = " or ".join(sorted({str(t) for way in best for _, t in way if t is not None}))
         raise ImportModelError(
-            f"which axis of the inputs {', '.join(map(str, bench.readings))} is time is not clear: say time_axis={ways}"
+            f"which axis of the inputs {', '.join(map(str, probe.readings))} is time is not clear: say time_axis={ways}"
             " (--time-axis)"
         )
-    if said is None:
-        check_names(Axes({name: (time, None) for name, time in best[0]}, 0, 1), bench.readings)
+    if asked is None:
+        check_names(Axes({name: (time, None) for name, time in best[0]}, 0, 1), probe.readings)
     return dict(best[0]), found[best[0]]
 
 
-def _proven(bench: Bench, length: int, times: Mapping[str, int | None]) -> bool:
+def _proven(probe: Probe, length: int, times: Mapping[str, int | None]) -> bool:
     """Whether every input moves a recurrent layer's sequence in the order of its time axis."""
-    graph = bench.graph(times)
+    graph = probe.graph(times)
     some = max(length // 8, 1)  # a stride may leave the last readings out
     for name in (n for n, time in times.items() if time is not None):
         moved = []
         for start in sorted({0, length // 2, length - some}):
             at = slice(start, start + some)
-            found = bench.moved(graph, length, at, graph.columns(name), bench.sequences)
+            found = probe.moved(graph, length, at, graph.columns(name), probe.sequences)
             if found is None:
                 return False
             moved.append([places[0] for places in found])
-        if not any(_in_order([sequence[k] for sequence in moved]) for k in range(len(bench.sequences))):
+        if not any(_in_order([sequence[k] for sequence in moved]) for k in range(len(probe.sequences))):
             return False
     return True
 
@@ -184,29 +184,29 @@ def _in_order(found: Sequence[set[int]]) -> bool:
     return all(found) and any(all(end(a) < end(b) for a, b in itertools.pairwise(found)) for end in (min, max))
 
 
-def output_axes(bench: Bench, axes: Mapping[str, int | None], length: int, window: int) -> Meaning:
+def output_axes(probe: Probe, axes: Mapping[str, int | None], length: int, window: int) -> Meaning:
     """Which axis of each output is time; none where it shows the newest, or everything at once.
 
     With an open length it is the axis that grows with the readings, else the one along which the newest reading changes
     the newest place only, and one in the middle nothing before it.
     """
-    graph, wanted = bench.graph(axes), bench.outputs
-    rows = bench.random(graph, window + 1)
-    one, other = (bench.show(graph, rows[:count], wanted) for count in (window, window if length else window + 1))
+    graph, wanted = probe.graph(axes), probe.outputs
+    rows = probe.random(graph, window + 1)
+    one, other = (probe.show(graph, rows[:count], wanted) for count in (window, window if length else window + 1))
     if length == 0 and one is not None and other is None:  # declared open, but made for one length
-        return output_axes(bench, axes, window, window)
+        return output_axes(probe, axes, window, window)
     if one is None or other is None:
-        raise ImportModelError(f"ONNX Runtime does not run the graph on {window} readings: {bench.troubles[-1]}")
+        raise ImportModelError(f"ONNX Runtime does not run the graph on {window} readings: {probe.troubles[-1]}")
     found: dict[str, int | None] = {}
     every, middle = slice(0, graph.reading_size), window // 2
-    newest, later = (bench.moved(graph, window, at, every, wanted) or [] for at in (window - 1, middle))
+    newest, later = (probe.moved(graph, window, at, every, wanted) or [] for at in (window - 1, middle))
     if length == 0:
         for k, (name, y, longer) in enumerate(zip(wanted, one, other, strict=True)):
             grown = [a for a in range(y.ndim) if y.shape[a] != longer.shape[a]]
             fits = len(grown) == 1 and (y.shape[grown[0]], longer.shape[grown[0]]) == (window, window + 1)
             if fits and newest and later:
                 causal = newest[k][grown[0]] <= {window - 1} and min(later[k][grown[0]], default=middle) >= middle
-                fits = causal or _forward(bench, graph, window, k, grown[0])
+                fits = causal or _forward(probe, graph, window, k, grown[0])
             found[name] = grown[0] if fits else None
     else:
         for name, y, last, after in zip(wanted, one, newest, later, strict=True):
@@ -215,18 +215,18 @@ def output_axes(bench: Bench, axes: Mapping[str, int | None], length: int, windo
                 if y.shape[a] == window and last[a] == {window - 1} and min(after[a], default=-1) == middle
             ]  # fmt: skip
             found[name] = axes_fit[0] if len(axes_fit) == 1 else None
-    return {name: {"time": axis, "batch": bench.batch.get(name)} for name, axis in found.items()}
+    return {name: {"time": axis, "batch": probe.batch.get(name)} for name, axis in found.items()}
 
 
-def _forward(bench: Bench, graph: OnnxGraph, window: int, k: int, axis: int) -> bool:
+def _forward(probe: Probe, graph: OnnxGraph, window: int, k: int, axis: int) -> bool:
     """Whether later readings change later places of an output more, where each changes places before it as well."""
     centres = []
     for at in (0, window - 1):
         moved = np.zeros(window)
         for seed in range(3):
-            rows = bench.random(graph, window, seed)
-            changed = bench.changed(graph, rows, at, slice(0, graph.reading_size))
-            one, other = (bench.show(graph, r, bench.outputs) for r in (rows, changed))
+            rows = probe.random(graph, window, seed)
+            changed = probe.changed(graph, rows, at, slice(0, graph.reading_size))
+            one, other = (probe.show(graph, r, probe.outputs) for r in (rows, changed))
             if one is None or other is None:
                 return False
             size = np.nan_to_num(np.abs(other[k].astype(np.float64) - one[k].astype(np.float64)))
@@ -235,14 +235,14 @@ def _forward(bench: Bench, graph: OnnxGraph, window: int, k: int, axis: int) -> 
     return centres[0] < centres[1]
 
 
-def check_sane(bench: Bench, graph: OnnxGraph, count: int) -> None:
+def check_sane(probe: Probe, graph: OnnxGraph, count: int) -> None:
     """Refuses graphs that draw random numbers, and outputs that no reading changes."""
-    wanted = [*bench.outputs, *graph.states.values()]
-    rows = bench.random(graph, count)
-    changed = bench.changed(graph, rows, slice(None), slice(0, graph.reading_size))
-    one, again, other = (bench.show(graph, r, wanted) for r in (rows, rows, changed))
+    wanted = [*probe.outputs, *graph.states.values()]
+    rows = probe.random(graph, count)
+    changed = probe.changed(graph, rows, slice(None), slice(0, graph.reading_size))
+    one, again, other = (probe.show(graph, r, wanted) for r in (rows, rows, changed))
     if one is None or again is None or other is None:
-        raise ImportModelError(f"ONNX Runtime does not run the graph on {count} readings: {bench.troubles[-1]}")
+        raise ImportModelError(f"ONNX Runtime does not run the graph on {count} readings: {probe.troubles[-1]}")
     if not all(np.isfinite(y).any() for y in one):
         raise ImportModelError("the graph gives NaN or infinity for usual readings")
     if any(map(_differ, one, again)):
@@ -287,35 +287,35 @@ def first_difference(
     return int(first) + 1 if first < len(rows) else None
 
 
-def size_difference(bench: Bench, whole: OnnxGraph, step: OnnxGraph, rows: Array, resets: Mapping[str, Array]) -> Any:
+def size_difference(probe: Probe, whole: OnnxGraph, step: OnnxGraph, rows: Array, resets: Mapping[str, Array]) -> Any:
     """As `first_difference`, and then for readings of other sizes: all of one, and changing from time to time."""
     ranges: list[Array] = []
     if reading := first_difference(whole, step, rows, resets, ranges):
         return reading
     for seed, sizes in enumerate((*((size,) for size in SIZES), SIZES, SIZES[::-1]), 1):
-        sized = bench.random(whole, LONG // 4, seed, sizes)
+        sized = probe.random(whole, LONG // 4, seed, sizes)
         if reading := first_difference(whole, step, sized, resets, ranges):
             return reading
     return None
 
 
-def chunk_difference(bench: Bench) -> int | None:
+def chunk_difference(probe: Probe) -> int | None:
     """As `first_difference`, for a step with states that takes several readings at once where an axis is open: whether
     its states are all that it remembers. None also where there is no such axis."""
-    states = bench.known["states"]
-    shared = {d for v in bench.readings if v.name in states for d in v.dims if isinstance(d, str)}
+    states = probe.known["states"]
+    shared = {d for v in probe.readings if v.name in states for d in v.dims if isinstance(d, str)}
     open_axes = [[None, *(k for k, d in enumerate(v.dims) if isinstance(d, str) and d not in shared)]
-                 if v.name not in states else [None] for v in bench.readings]  # fmt: skip
-    step = bench.graph({})
-    rows = bench.random(step, CHUNK)
-    one = bench.show(step, rows[:1], list(states.values())) or []
+                 if v.name not in states else [None] for v in probe.readings]  # fmt: skip
+    step = probe.graph({})
+    rows = probe.random(step, CHUNK)
+    one = probe.show(step, rows[:1], list(states.values())) or []
     for choice in itertools.islice(itertools.product(*open_axes), 1, 16):
-        axes = {v.name: axis for v, axis in zip(bench.readings, choice, strict=True)}
-        after = bench.show(bench.graph(axes), rows, list(states.values())) or []
+        axes = {v.name: axis for v, axis in zip(probe.readings, choice, strict=True)}
+        after = probe.show(probe.graph(axes), rows, list(states.values())) or []
         if [v.shape for v in after] != [v.shape for v in one]:
             continue  # it is the batch
-        whole = {**bench.meaning(axes), "outputs": output_axes(bench, axes, 0, CHUNK)}
-        if reading := first_difference(OnnxGraph(bench.session, whole), step, rows, {}):
+        whole = {**probe.meaning(axes), "outputs": output_axes(probe, axes, 0, CHUNK)}
+        if reading := first_difference(OnnxGraph(probe.session, whole), step, rows, {}):
             return reading
     return None
 
