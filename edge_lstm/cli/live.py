@@ -16,7 +16,6 @@ from typing import TYPE_CHECKING, TextIO
 
 from edge_lstm.cli.common import plain
 from edge_lstm.robot.controller import Controller
-from firmware_bridge.links.own.bridge import Bridge
 
 if TYPE_CHECKING:
     from rich.console import RenderableType

@@ -20,7 +20,8 @@ from edge_lstm.robot.binding import Binding, Rule, bind
 from edge_lstm.robot.config import RobotConfig
 from edge_lstm.streams.missing import Filler
 from firmware_bridge.dictionary import Dictionary
-from firmware_bridge.messages import Action, Event, Gap, Hello, Reading, Reset
+from firmware_bridge.events import Event, Gap, Hello, Reading, Reset
+from firmware_bridge.values import Action
 
 if TYPE_CHECKING:
     from edge_lstm.core.program import Floats

@@ -22,8 +22,8 @@ from typing import TYPE_CHECKING, Any, Protocol
 import numpy as np
 
 from edge_lstm.robot.controller import Controller, Decision
-from firmware_bridge.links.own.bridge import Bridge
-from firmware_bridge.messages import Chunk, Event, Hello, Reading, Reset
+from firmware_bridge.events import Event, Hello, Reading, Reset
+from firmware_bridge.values import Chunk
 
 if TYPE_CHECKING:
     from firmware_bridge.links.link import Link
@@ -158,7 +158,7 @@ def run(
 
 
 def _summary(
-    port: Port, bridge: Bridge, controller: Controller, superseded: int, notes: list[str], seconds: float
+    port: Port, bridge: Link, controller: Controller, superseded: int, notes: list[str], seconds: float
 ) -> Summary:
     """What the books of port, bridge and controller say after a run, with the loop's own."""
     link, counts, latency = bridge.counters, controller.counts, port.stats.latency

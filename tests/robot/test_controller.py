@@ -16,7 +16,7 @@ from edge_lstm.errors import ConfigError
 from edge_lstm.robot.config import parse_config
 from edge_lstm.robot.controller import Controller
 from firmware_bridge.dictionary import Dictionary
-from firmware_bridge.messages import Action, Event, Gap, Hello, Reading, Reset
+from firmware_bridge.events import Event, Gap, Hello, Reading, Reset
 from firmware_bridge.simulator.robot import READING_FIELDS, robot_dictionary
 from firmware_bridge.values import Action
 from tests.support import small_robot

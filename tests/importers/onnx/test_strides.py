@@ -152,7 +152,7 @@ def test_outputs_at_different_rates_are_refused(tmp_path: Path) -> None:
     nodes = [*stack.nodes, node("Identity", [fast], ["fast"]), node("Identity", [slow], ["slow"])]
     path = save(tmp_path / "m.onnx", nodes, stack.constants, {"x": [1, "T", 3]}, {"fast": None, "slow": None})
     assert [y.shape[2] for y in onnxruntime_run(path, {"x": XS[None]})] == [61, 30]
-    with pytest.raises(ImportModelError, match="'slow' comes with every 2-th reading from reading 2 on.*has one rate"):
+    with pytest.raises(ImportModelError, match=r"'slow' comes with every 2-th reading from reading 2 on.*has one rate"):
         import_onnx(path, engine="native")
 
 
