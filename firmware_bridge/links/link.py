@@ -38,7 +38,8 @@ class Link(Protocol):
     @property
     def due_ns(self) -> int | None:
         """When, in the chunks' time, it next needs a chunk, an empty one if there is none other: a robot that is polled
-        must be asked on time. None: the chunks that every port gives at least every `SILENCE_MS` are enough."""
+        must be asked on time. None: the chunks that every port gives at least every `SILENCE_MS` are enough. Neither
+        loop nor ports look at it yet, so until they do a poll is up to `SILENCE_MS` late."""
 
     def receive(self, chunk: Chunk) -> list[Event]:
         """The events of one chunk, in order. Nothing that arrives raises: what is of no use is a `Fault`, what is
