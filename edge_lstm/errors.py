@@ -14,7 +14,7 @@
     ├── RealtimeError       a priority, core or locked memory that cannot be had, and is required or cannot exist
     └── CacheError          the compiled step cannot be made or loaded
 
-Wire faults are not here: they are values (`firmware_bridge.messages`), because a robot's day is full of them.
+Wire faults are not here: they are values (`firmware_bridge.events`), because a robot's day is full of them.
 `nearest` ends a message about an unknown name.
 """
 
