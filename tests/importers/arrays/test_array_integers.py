@@ -192,7 +192,7 @@ def test_biases_may_be_integers_too():
         *(
             (
                 {"fc.weight": np.full((OUTPUTS, UNITS), value, dtype)},
-                f"'fc.weight' holds {np.dtype(dtype)}, which is no",
+                f"'fc.weight' holds {np.dtype(dtype)}; integers here must be",
             )
             for value, dtype in ((-(2**63), np.int64), (2**64 - 1, np.uint64), (1, np.int16), (1, np.int32))
         ),
