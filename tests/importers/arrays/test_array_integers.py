@@ -272,7 +272,7 @@ def _dequantized(axis: bool, zero: bool, dtype: Any) -> onnx.ModelProto:
     ("axis", "zero", "dtype"), [(True, True, np.int8), (False, False, np.int8), (True, True, np.uint8)]
 )
 def test_weights_behind_dequantize_linear_become_float32(axis: bool, zero: bool, dtype: Any, tmp_path: Path):
-    """One scale or one for each row, with zero points or without: the machine runs them, as ONNX Runtime does."""
+    """One scale or one for each row, with zero points or without: the native engine runs them, as ONNX Runtime does."""
     path = tmp_path / "q.onnx"
     onnx.save(_dequantized(axis, zero, dtype), path)
     model = edge_lstm.import_onnx(path)

@@ -157,7 +157,7 @@ def test_the_guard_changes_nothing_else(tmp_path: Path) -> None:
 
 
 def test_a_log_too_short_to_be_compared(tmp_path: Path) -> None:
-    """The machine runs the same graph from its second reading on; a log of one is no log to compare."""
+    """The native engine runs the same graph from its second reading on; a log of one is no log to compare."""
     path = neighbours(tmp_path / "m.onnx", "GRU", "Tanh")
     model = import_onnx(path)
     assert model.ready == 2

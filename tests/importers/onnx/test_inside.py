@@ -1,4 +1,4 @@
-"""Operators within one reading against ONNX Runtime, in the reference and in the machine."""
+"""Operators within one reading against ONNX Runtime, in the reference and in the native engine."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def branches() -> dict[str, Any]:
 
 @pytest.mark.parametrize("name", INSIDE)
 def test_an_operator_within_one_reading_equals_onnxruntime(tmp_path: Path, name: str) -> None:
-    """Whatever stands inside a step gives ONNX Runtime's numbers, in the naive reference and in the machine."""
+    """Whatever stands inside a step gives ONNX Runtime's numbers, in the naive reference and in the native engine."""
     nodes, shape, constants, options = INSIDE[name]
     options = dict(options)
     if options.pop("branches", False):

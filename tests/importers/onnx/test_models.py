@@ -33,7 +33,7 @@ def test_an_export_computes_what_pytorch_computed(name: str) -> None:
 
 @pytest.mark.parametrize("name", NAMES)
 def test_a_stream_computes_what_pytorch_computed(name: str) -> None:
-    """The compiled machine gives PyTorch's outputs too, NaN where a window is not yet full."""
+    """The compiled interpreter gives PyTorch's outputs too, NaN where a window is not yet full."""
     model, truth = import_onnx(FOLDER / f"{name}.onnx"), arrays(FOLDER / f"{name}.npz")
     for x, y in zip(truth["x"], truth["y"], strict=True):
         assert difference(np.asarray(model.stream().run(x)), y) < TOLERANCE

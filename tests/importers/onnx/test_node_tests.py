@@ -1,4 +1,4 @@
-"""ONNX's own node tests for LSTM, GRU and RNN, made by the installed onnx package's case code, on the real machine."""
+"""ONNX's own node tests for LSTM, GRU and RNN, made by the installed onnx package's case code, on the native engine."""
 
 from __future__ import annotations
 

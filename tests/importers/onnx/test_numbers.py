@@ -1,4 +1,4 @@
-"""Numbers that are not float32: whole ones are exact, or refused where the machine would neither wrap nor cut them."""
+"""Numbers that are not float32: whole ones are exact, or refused where the native engine would neither wrap nor cut."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ LIKE = [node("Mul", ["x", "k"], ["m"]), node("CastLike", ["m", "u"], ["z"])]
 def test_whole_numbers_that_wrap_around_or_are_cut(
     tmp_path: Path, kind: int, nodes: list[Any], constants: dict[str, Any], match: str
 ) -> None:
-    """The machine computes in float32, which neither wraps nor cuts: such arithmetic is left to ONNX Runtime."""
+    """The native engine computes in float32, which neither wraps nor cuts: such arithmetic is left to ONNX Runtime."""
     refused(of_type(tmp_path / "m.onnx", kind, nodes, **constants), match, engine="native")
 
 
@@ -110,7 +110,7 @@ BOUNDED = {
 
 @pytest.mark.parametrize("nodes", BOUNDED.values(), ids=BOUNDED)
 def test_products_of_small_whole_numbers(tmp_path: Path, nodes: list[Any]) -> None:
-    """Factors that are known to be small are the machine's, and exact."""
+    """Factors that are known to be small are for the native engine, and exact."""
     constants = {"unit": np.array(1), "two": np.array(2), "hundred": np.array(100)}
     path = of_type(tmp_path / "m.onnx", I64, nodes, **constants)
     xs = np.random.default_rng(8).integers(-300, 300, (40, 1, 3))

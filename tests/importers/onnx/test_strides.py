@@ -48,7 +48,7 @@ STRIDES: dict[str, tuple[Callable[[Stack], Stack], int, int]] = {
 @pytest.mark.parametrize("name", STRIDES)
 def test_an_output_every_n_readings(tmp_path: Path, name: str) -> None:
     """`step` gives an output exactly when the graph has a new one, equal to ONNX Runtime's over logs of every length;
-    the naive twin of the machine agrees."""
+    the naive twin of the interpreter agrees."""
     make, first, every = STRIDES[name]
     path = make(Stack(1)).save(tmp_path / "m.onnx")
     model = import_onnx(path, engine="native")

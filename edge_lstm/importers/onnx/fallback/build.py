@@ -91,7 +91,7 @@ def import_fallback(
     proven: Mapping[str, Any] | None = None,
     receptive_field: int = 0,
 ) -> tuple[Program, int | None, Rate, dict[str, Any]]:
-    """As `onnx_import` brings a graph in, but for ONNX Runtime: program, window of the stream (none), the first reading
+    """As `import_onnx` brings a graph in, but for ONNX Runtime: program, window of the stream (none), the first reading
     with an output, provenance.
 
     because: why it is not the native engine. proven: the graph's meaning, where the import for that came so far.
