@@ -39,7 +39,7 @@ class ProgramError(EdgeLstmError):
 class ImportModelError(EdgeLstmError):
     """A trained model cannot be brought in; the message names node, operator, attribute and value."""
 
-    # For the importers, which try several readings of a graph and tell the error that came furthest:
+    # For the importers, which try several readings of a graph and report the error that came furthest:
     progress: float = 0.0  # nodes that were understood before it
     loop: bool = False  # a loop written out in time was assumed
     receptive_field: int = 0  # readings that the graph looks back, or compares its length with
@@ -62,7 +62,7 @@ class ReadingError(EdgeLstmError):
 
 
 class FeedbackError(EdgeLstmError):
-    """The model's own prediction is asked for where it declares no feedback, or before it has said anything."""
+    """The model's own prediction is asked for where it declares no feedback, or before there is one."""
 
 
 class StateError(EdgeLstmError):

@@ -1,6 +1,7 @@
 """The machine that a model is measured on: what it is, and how far it disturbed the measurement.
 
-Its rule: what the system does not tell counts as nothing; a disturbance is told in a sentence and taken off no figure.
+Its rule: what the system does not report counts as nothing; a disturbance is reported in a sentence and
+subtracted from no figure.
 """
 
 from __future__ import annotations
@@ -46,7 +47,7 @@ class Disturbance:
             waited = float(Path("/proc/thread-self/schedstat").read_text().split()[1])
             fields = [float(field) for field in Path("/proc/stat").read_text().splitlines()[0].split()[1:9]]
             stolen, ticks = fields[7], sum(fields)
-        except (OSError, ValueError, IndexError):  # not Linux, or it does not tell
+        except (OSError, ValueError, IndexError):  # not Linux, or it does not report it
             pass
         return float(time.perf_counter_ns()), waited, stolen, ticks
 

@@ -2,7 +2,7 @@
 how many streams at once, how a process starts; beside ONNX Runtime where the graph is given.
 
 Its rule: timed is what a user does with `Model` and `Stream`, nothing inside them. Nothing is timed beside another
-before their outputs have been compared. A machine that is busy is told from a model that is slow: the same loop is
+before their outputs have been compared. A busy machine is kept apart from a slow model: the same loop is
 timed without a step, and the system is asked how long this process waited for a core. Times are in µs.
 """
 
@@ -88,7 +88,7 @@ def single(call: Call, arguments: Sequence[Any], plan: Plan, tell: Callable[[flo
             empty.add(block(id, arguments))
         tell(len(medians) / wanted if wanted else (clock() - begin) / (end - begin))
     spread = float(np.percentile(medians, 90) / max(np.percentile(medians, 10), 1.0))
-    return ours.told() | {"spread": spread}, empty.told()
+    return ours.summary() | {"spread": spread}, empty.summary()
 
 
 def paced(call: Call, arguments: Sequence[Any], rate_hz: float, seconds: float) -> Values:
@@ -228,7 +228,7 @@ def first_start(path: Path) -> tuple[float, float]:
 
 
 def measure(model: Model, path: Path, plan: Plan, against: Path | None, tell: Tell) -> Values:
-    """Everything that `edge-lstm bench` tells, as JSON values. path: the model's file. Raises EdgeLstmError where the
+    """Everything that `edge-lstm bench` reports, as JSON values. path: the model's file. Raises EdgeLstmError where the
     graph `against` is not the model's, or does not run."""
     rows = readings(model, BLOCK)
     single_rows = list(rows)

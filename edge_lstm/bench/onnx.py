@@ -2,7 +2,7 @@
 
 Its rule: outputs first, times after; ratios are medians over blocks that take turns. ONNX Runtime gets its inputs laid
 out beforehand and one thread that does not spin; its states, where the graph passes them, go from call to call. Where a
-graph cannot take one reading at a time that is said, and only whole logs are compared.
+graph cannot take one reading at a time, `why` says so, and only whole logs are compared.
 """
 
 from __future__ import annotations
@@ -32,8 +32,8 @@ _SOME, _LOG = 100, 1000  # readings of a block of single steps; of a log
 
 def beside(model: Model, path: Path, rows: Floats, plan: Plan) -> Values:
     """rows: readings in physical units. Raises EdgeLstmError where the outputs of a float32 model differ; of a
-    quantized one the difference is told (`error`, relative to the output's range) on standard normal readings, not on
-    those that saturate it: no calibration reaches there."""
+    quantized one the difference is reported (`error`, relative to the output's range) on standard normal readings, not
+    on those that saturate it: no calibration reaches there."""
     quantized = is_quantized(model)
     report = verify(model, path, short=True)
     error = max(run.error for run in report.runs if run.name == "random") if quantized else report.error

@@ -43,7 +43,7 @@ class Times:
         np.add.at(self._counts, ns[quick], 1)
         self._slow += ns[~quick].tolist()
 
-    def told(self) -> Values:
+    def summary(self) -> Values:
         """Percentiles, µs. Jitter is what p99.9 is above the median."""
         below, slow = self._counts.cumsum(), sorted(self._slow)
         quick = int(below[-1])
@@ -58,10 +58,10 @@ class Times:
 
 
 def percentiles(ns: npt.NDArray[np.int64]) -> Values:
-    """As `Times.told`."""
+    """As `Times.summary`."""
     times = Times()
     times.add(ns)
-    return times.told()
+    return times.summary()
 
 
 def block(call: Call, arguments: Sequence[Any]) -> npt.NDArray[np.int64]:

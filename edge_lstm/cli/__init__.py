@@ -38,9 +38,10 @@ COMMANDS = {
     "bench": "edge_lstm.cli.bench",
     "firmware": "edge_lstm.cli.firmware",
     "example": "edge_lstm.cli.example",
-    "fields": "edge_lstm.cli.describe",
-    "warm": "edge_lstm.cli.compile",
+    "describe": "edge_lstm.cli.describe",
+    "compile": "edge_lstm.cli.compile",
 }
+OLD_NAMES = {"fields": "describe", "warm": "compile"}  # still understood, no longer listed
 _NOT_WRITTEN = {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EFBIG, errno.EPIPE}
 
 
@@ -62,9 +63,10 @@ class _Group(click.Group):
             raise _Unread from error
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
-        if cmd_name not in COMMANDS:
+        file = COMMANDS.get(OLD_NAMES.get(cmd_name, cmd_name))
+        if file is None:
             return None
-        command: click.Command = importlib.import_module(COMMANDS[cmd_name]).command
+        command: click.Command = importlib.import_module(file).command
         return command
 
 

@@ -80,7 +80,7 @@ def command(
     if loaded.whole_log:
         raise Failure(2, f"{model}: takes whole logs only, so there is no step to time; edge-lstm replay runs it")
     plan = Plan(seconds, readings, compile=compiling, realtime=realtime_of(AS_ANY, asked))
-    with applied(plan.realtime):  # what cannot be is said now, not after a minute
+    with applied(plan.realtime):  # what cannot be is an error now, not after a minute
         pass
     with _progress() as tell:
         found = measure(loaded, model, plan, against, tell)
@@ -103,7 +103,7 @@ def _progress() -> Iterator[Tell]:
     from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
     columns = (TextColumn("{task.description:28}"), BarColumn(), TimeElapsedColumn())
-    # Drawn when told, between two blocks of steps: no thread that would disturb them.
+    # Drawn on request, between two blocks of steps: no thread that would disturb them.
     with Progress(*columns, console=Console(stderr=True), transient=True, auto_refresh=False) as bar:
         task = bar.add_task("", total=1.0)
 
@@ -116,19 +116,19 @@ def _progress() -> Iterator[Tell]:
 def verdict(found: Values, rate_hz: float | None) -> str:
     """One sentence."""
     step, sustains = found["step_us"], found["sustains_hz"]
-    said = f"A reading takes {_us(step['p50'])}, and all but one in a thousand at most {_us(step['p99.9'])}: "
+    sentence = f"A reading takes {_us(step['p50'])}, and all but one in a thousand at most {_us(step['p99.9'])}: "
     if rate_hz:
         share = step["p99.9"] * rate_hz / 1e6
         used = f"under {_PLENTY:.0%}" if share < _PLENTY else f"{share:.0%}"
         if rate_hz <= sustains:
-            said += f"at its {rate_hz:g} Hz that is {used} of a core, and "
+            sentence += f"at its {rate_hz:g} Hz that is {used} of a core, and "
         else:
-            said += f"too long for its {rate_hz:g} Hz, "
-            return said + f"for {sustains:,.0f} readings/s is what it sustains with half of each period to spare."
-    said += f"up to {_round(sustains):,} readings/s leave half of each period to spare"
+            sentence += f"too long for its {rate_hz:g} Hz, "
+            return sentence + f"for {sustains:,.0f} readings/s is what it sustains with half of each period to spare."
+    sentence += f"up to {_round(sustains):,} readings/s leave half of each period to spare"
     if found["noise"]["why"]:
-        said += "; but the machine was not quiet (see noise), so the slowest steps are its doing, not the model's"
-    return said + "."
+        sentence += "; but the machine was not quiet (see noise), so the slowest steps are its doing, not the model's"
+    return sentence + "."
 
 
 def _us(value: float) -> str:
@@ -164,12 +164,12 @@ def _show(found: Values) -> None:
     for name, values in rows:
         table.add_row(name, *(f"{values[key]:,.2f}" if values[key] < 1000 else f"{values[key]:,.0f}" for key in keys))
     console.print(table)
-    told = Table.grid(padding=(0, 2))
+    grid = Table.grid(padding=(0, 2))
     for label, text in lines(found):
-        told.add_row(label, escape(text))
+        grid.add_row(label, escape(text))
     for why in found["noise"]["why"]:
-        told.add_row("[yellow]noise", f"[yellow]{escape(why)}")
-    console.print(told)
+        grid.add_row("[yellow]noise", f"[yellow]{escape(why)}")
+    console.print(grid)
     console.print(f"\n{escape(found['verdict'])}", style="bold")
 
 

@@ -62,7 +62,7 @@ def announce_compiling(model: Model | None = None) -> None:
 
     if not (loader.is_warm() or (model and model.program.onnx)):
         print(
-            "compiling the step for this machine once, about 15 s (edge-lstm warm does it beforehand) …",
+            "compiling the step for this machine once, about 15 s (edge-lstm compile does it beforehand) …",
             file=sys.stderr,
             flush=True,
         )

@@ -1,4 +1,4 @@
-"""`edge-lstm warm`: compile the step now, so that the first run on this device does not have to."""
+"""`edge-lstm compile`: compile the step now, so that the first run on this device does not have to."""
 
 from __future__ import annotations
 
@@ -9,10 +9,13 @@ import click
 from edge_lstm.cli.common import announce_compiling, json_option, print_json
 
 
-@click.command(name="warm", short_help="Compile now, so that the first run starts quickly.")
+@click.command(name="compile", short_help="Compile now, so that the first run starts quickly.")
 @json_option
 def command(as_json: bool) -> None:
-    """Fill the compile cache of this device (once per installation), and say where it is and how long it took."""
+    """Fill the compile cache of this device (once per installation), and say where it is and how long it took.
+
+    `edge-lstm warm` is the old name of this command.
+    """
     from edge_lstm.engines.native import loader
 
     announce_compiling()
@@ -25,4 +28,4 @@ def command(as_json: bool) -> None:
         return
     did = "compiled" if warmed.compiled else "was there already, loaded"
     click.echo(f"the step for {warmed.lanes} lanes {did} in {seconds:.2f} s")
-    click.echo(f"kept in {warmed.path}" if warmed.path else "it could be kept nowhere; see the message above")
+    click.echo(f"kept in {warmed.path}" if warmed.path else "kept nowhere: no folder could be written to, see above")

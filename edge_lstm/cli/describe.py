@@ -1,4 +1,4 @@
-"""`edge-lstm fields PORT`: what the robot at a port declares, the names and units that robot.toml needs."""
+"""`edge-lstm describe PORT`: what the robot at a port declares, the names and units that robot.toml needs."""
 
 from __future__ import annotations
 
@@ -14,12 +14,15 @@ if TYPE_CHECKING:
 _PATIENCE_NS = 3_000_000_000
 
 
-@click.command(name="fields", short_help="What the robot at a port declares: messages, fields, units, limits.")
+@click.command(name="describe", short_help="What the robot at a port declares: messages, fields, units, limits.")
 @click.argument("port")
 @click.option("--baud", type=click.IntRange(min=1), default=115200, show_default=True, help="Bits per second.")
 @json_option
 def command(port: str, baud: int, as_json: bool) -> None:
-    """Ask the robot at PORT (a path, VID:PID or VID:PID:SERIAL) what it sends and what it can be told."""
+    """Ask the robot at PORT (a path, VID:PID or VID:PID:SERIAL) which readings it sends and which actions it takes.
+
+    `edge-lstm fields` is the old name of this command.
+    """
     dictionary = _ask(port, baud)
     if as_json:
         print_json({"port": port, **describe(dictionary)})

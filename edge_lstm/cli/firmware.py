@@ -11,7 +11,7 @@ from edge_lstm.cli.common import check_writable, json_option, print_json, say, w
 CLOCK_HZ = 168e6  # of an STM32F4, which many robots have
 
 
-@click.command(name="firmware")
+@click.command(name="firmware", short_help="A model as a C header, for a microcontroller.")
 @click.argument("model", type=click.Path(path_type=Path))
 @click.option("-o", "--output", type=click.Path(path_type=Path), help="The header (default: MODEL with .h).")
 @click.option("--name", help="Prefix of its constants (default: the model's name).")

@@ -33,7 +33,7 @@ _OPTIONS = [
 
 @click.command(name="forecast", short_help="What a model expects to come, from a time in a log on.")
 def command(log: Path, at_s: float, steps: int, as_json: bool, **options: Any) -> None:
-    """Run the model over LOG until a time, then let it listen to itself, and compare with what really came."""
+    """Run the model over LOG until a time, then feed its own predictions back, and compare with what really came."""
     from edge_lstm.core.storage import load
     from edge_lstm.robot.recorded import read
     from edge_lstm.streams.missing import Filler
@@ -47,7 +47,7 @@ def command(log: Path, at_s: float, steps: int, as_json: bool, **options: Any) -
 
         check_plot(options["plot"])
     model = load(options["model"])
-    Loop(model)  # a model that cannot is told so before anything is read
+    Loop(model)  # a model that cannot is refused before anything is read
     asked = [name.strip() for name in (options["channels"] or "").split(",") if name.strip()]
     series = read(log, model, channels=asked, time_column=options["time_column"], time_unit=options["time_unit"])
     row = series.row_at(at_s)

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 @click.argument("model", type=click.Path(path_type=Path))
 @json_option
 def command(model: Path, as_json: bool) -> None:
-    """Show what a model file (.npz) holds: channels, operations, weights, states, meaning in time, provenance."""
+    """Show what a model file (.npz) holds: channels, operations, weights, states, timing, provenance."""
     from edge_lstm.core.storage import load
 
     loaded = load(model)
@@ -33,7 +33,7 @@ def command(model: Path, as_json: bool) -> None:
 
 
 def describe(model: Model) -> dict[str, Any]:
-    """Everything `inspect` tells, as JSON values."""
+    """Everything that `inspect` shows, as JSON values."""
     program = model.program
     return {
         "name": model.name,
@@ -55,7 +55,7 @@ def describe(model: Model) -> dict[str, Any]:
 
 
 def time_meaning(model: Model) -> str:
-    """The model's meaning in time, in words."""
+    """The model's timing, in words."""
     zeros = "; before there are so many, the network's inputs are zero in their place"
     before = zeros if model.before_window == "zeros" else ""
     if model.whole_log:

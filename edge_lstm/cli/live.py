@@ -86,7 +86,7 @@ class LiveView:
             return
 
     def legend(self) -> str:
-        """What the numbers of `line` are, in their order; empty while the robot has not said."""
+        """What the numbers of `line` are, in their order; empty before the first reading."""
         kinds = zip(("readings", "outputs", "actions"), self._values(), strict=True)
         names = ((kind, ", ".join(f"{name} {unit}".rstrip() for name, _, unit in values)) for kind, values in kinds)
         return plain("\n".join(f"{kind:8}  {what}" for kind, what in names if what), "\n")

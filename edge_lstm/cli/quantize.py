@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from edge_lstm.quantization.observe import Log
 
 _LOG = click.Path(path_type=Path)
-_NAMED = 8  # channels beyond their range
+_NAMED = 8  # channels outside their calibrated range
 _OPTIONS = [
     click.argument("model", type=click.Path(path_type=Path)),
     click.option(
@@ -120,9 +120,9 @@ def _show(found: Report, quantized: Model, readings: list[int], held: list[int])
     from rich.console import Console
 
     console = Console(highlight=False, soft_wrap=True)
-    said = quantized.provenance["quantized"]
+    made = quantized.provenance["quantized"]
     left = f"; {found.left_out} rows with a missing number left out" if found.left_out else ""
-    console.print(f"[bold]{_text(found.model)}[/] in {found.scheme}: {said['scaling']}")
+    console.print(f"[bold]{_text(found.model)}[/] in {found.scheme}: {made['scaling']}")
     console.print(f"calibrated on {_text(', '.join(found.calibration))} ({sum(readings):,} readings{left})")
     console.print(f"errors over {_text(', '.join(found.held_out))} ({sum(held):,} readings)\n")
     if found.failed:
@@ -157,7 +157,7 @@ def _verdict(found: Report) -> str:
     again = ""
     if found.beyond:
         names = ", ".join(one.channel for one in found.beyond[:_NAMED])
-        again = f". Clipped: {names}, beyond the calibrated range: calibrate with a log that holds such readings"
+        again = f". Clipped: {names}, outside the calibrated range: calibrate with a log that holds such readings"
     if not found.keep:
         return f"no layer suffers: none alone costs more than is tolerable ({tolerable}){again}"
     keep = " ".join(f"--keep {name}" for name in found.keep)

@@ -52,7 +52,7 @@ _OPTIONS = [
     click.option(
         "-o", "--output", type=click.Path(path_type=Path), help="Write time, readings and outputs here (CSV)."
     ),
-    click.option("--speed", callback=_speed, default="max", show_default=True, help="1 is as it was, 2 twice as fast."),
+    click.option("--speed", callback=_speed, default="max", show_default=True, help="1 is real time, 2 twice as fast."),
     click.option("--verify", is_flag=True, help="Compare every byte sent, bit by bit; exit code 1 if any differs."),
     click.option("--plot", type=click.Path(path_type=Path), help="Draw a picture here (PNG, SVG, PDF)."),
     click.option("--truth", type=click.Path(path_type=Path), help="What `simulate --truth` wrote, for the picture."),
@@ -252,7 +252,7 @@ def _own(recording: Recording, config: Path | None, model: Path | None) -> tuple
 
 
 def _pacer(speed: float) -> Callable[[float], None]:
-    """Waits until a time of the log (s) has come, `speed` times as fast as life."""
+    """Waits until a time of the log (s) has come, `speed` times as fast as it was recorded."""
     begun = time.monotonic()
 
     def wait(t_s: float) -> None:

@@ -39,7 +39,7 @@ def run_lines(summary: Summary, model: Model) -> list[str]:
     if any(counts[name] for name in bridged):
         lines.append(", ".join(f"{counts[name]} {text}" for name, text in bridged.items() if counts[name]))
     if counts["superseded"]:
-        lines.append(f"{counts['superseded']} actions not sent, a newer one was made at once (readings came in heaps)")
+        lines.append(f"{counts['superseded']} actions not sent, a newer one was made at once (readings came in bursts)")
     if summary.writes_dropped:
         lines.append(f"{summary.writes_dropped} writes never left: the port did not take them")
     if summary.resets or summary.reconnects:

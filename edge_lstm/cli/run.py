@@ -1,6 +1,6 @@
 """`edge-lstm run robot.toml`: the main job. A model on a robot, live, until Ctrl-C or SIGTERM.
 
-Rule: whatever ends it, the robot is told to be safe, the recording is finished and the summary is printed.
+Rule: whatever ends it, the robot is made safe, the recording is finished and the summary is printed.
 """
 
 from __future__ import annotations

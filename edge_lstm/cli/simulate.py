@@ -37,7 +37,7 @@ def command(
     fault_seed: int,
     as_json: bool,
 ) -> None:
-    """Simulate a two-wheeled robot that speaks the real protocol behind a pseudo-terminal.
+    """Simulate a two-wheeled robot with the real protocol behind a pseudo-terminal.
 
     Faults are chances per byte (flip, lose, double, cut) or events per second (silence, reset, unplug).
     """

@@ -3,8 +3,8 @@
 Rule: one file per format, and one table here from the file's suffix to its kind. A log says what it holds (columns,
 units, time) before a row is read; rows come in blocks so that a long log is never whole in memory.
 
-Never: guess in silence. What was taken for the time, and in which unit, is said; a cell that cannot be read is an error
-with file, line and column.
+Never: guess in silence. What was taken for the time, and in which unit, is a note; a cell that cannot be read is an
+error with file, line and column.
 """
 
 from __future__ import annotations

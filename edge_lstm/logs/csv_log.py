@@ -77,7 +77,7 @@ class CsvLog:
     """A CSV log, opened: `columns`, `time` (the column), `time_unit`, `notes` (what was concluded and how)."""
 
     def __init__(self, path: Path, time: str | None = None, time_unit: str | None = None) -> None:
-        """time, time_unit: the time column and its unit where the header does not tell. LogError: not readable."""
+        """time, time_unit: the time column and its unit where the header does not say. LogError: not readable."""
         self.path = path
         self.notes: list[str] = []
         try:
@@ -290,7 +290,7 @@ class CsvLog:
         raise LogError(f"{self.path}: has a header and no rows")
 
     def _unit(self, asked: str | None) -> str:
-        """The time's unit as asked or as the header says it, ISO where the times are dates; "" where nobody says."""
+        """The time's unit as asked or as the header says it, ISO where the times are dates; "" where neither says."""
         title = self.time.title
         suffix = title.rpartition("_")[2].lower()  # of whatever name: it is the time, and t_device_us is in µs
         said = self.time.unit or (suffix if suffix in ("ms", "us", "ns") else "")

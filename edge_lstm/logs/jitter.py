@@ -63,7 +63,7 @@ def jitter(t_s: npt.NDArray[np.float64]) -> Jitter:
 
 
 def irregularities(t_s: npt.NDArray[np.float64], lines: npt.NDArray[np.int64]) -> list[str]:
-    """Sentences about what a recurrent network would feel: times that do not go on, and gaps. lines: of each row."""
+    """Sentences about what disturbs a recurrent network: times that do not increase, and gaps. lines: of each row."""
     dt = np.diff(t_s)
     notes = []
     back = np.flatnonzero(dt <= 0)

@@ -26,7 +26,7 @@ from edge_lstm.streams.missing import Filler
 
 Floats = npt.NDArray[np.float32]
 
-_FEW = 5  # line numbers told of rows that were skipped
+_FEW = 5  # line numbers in the note about rows that were skipped
 
 
 @dataclass
@@ -99,7 +99,7 @@ def replay_table(
             lost = holes(block.t_s)
             ys = np.full((len(xs), len(names)), np.nan, np.float32)
             not_real = np.zeros(len(xs), np.int64)
-            told = 0
+            reported = 0
             for part in _parts(block, pace, lost):
                 if lost[part.start]:
                     filler.missing(int(lost[part.start]))
@@ -110,8 +110,8 @@ def replay_table(
                 skipped = np.flatnonzero(~(result.taken | result.refused))[: _FEW - len(unread)]
                 unread += [block.lines[part.start + k] for k in skipped.tolist()]
                 reached = block.characters * part.stop // len(xs)
-                progress(reached - told)
-                told = reached
+                progress(reached - reported)
+                reported = reached
             rows += len(xs)
             answered += int(np.isfinite(ys).any(axis=1).sum())
             times.append(block.t_s)

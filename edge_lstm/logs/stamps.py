@@ -15,7 +15,7 @@ _STAMP = re.compile(r"(\d{4}-\d\d-\d\d)[T ](\d\d:\d\d(?::\d\d)?)(?:[.,](\d{1,9})
 
 
 def stamp_ns(text: str) -> tuple[int, bool] | None:
-    """(nanoseconds since 1970, whether a zone was said) of an ISO 8601 date and time; None where it is none."""
+    """(nanoseconds since 1970, whether it has a time zone) of an ISO 8601 date and time; None where it is none."""
     found = _STAMP.fullmatch(text.strip())
     if found is None:
         return None

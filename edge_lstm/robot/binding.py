@@ -17,7 +17,7 @@ from edge_lstm.core.channels import flat_names, flat_units, units_differ
 from edge_lstm.core.model import Model
 from edge_lstm.errors import ConfigError, nearest
 from edge_lstm.robot.config import RobotConfig, toml_key
-from edge_lstm.robot.mismatch import both_sides
+from edge_lstm.robot.mismatch import mismatch_report
 from firmware_bridge.dictionary import Dictionary, Field, Format
 
 Rule = tuple[float, tuple[tuple[int, float], ...], float, float]  # offset, (output number, gain)…, minimum, maximum
@@ -25,8 +25,8 @@ Rule = tuple[float, tuple[tuple[int, float], ...], float, float]  # offset, (out
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Binding:
-    """One model on one robot. pick: of a reading's values, in the order of its fields, those of the model's input
-    channels; rules: one for each field of the action, in declared order, none where there is no action."""
+    """One model on one robot. pick: a reading's values, in the order of its fields → those of the model's input
+    channels; rules: one for each field of the action, in declared order, none without an action."""
 
     dictionary: Dictionary
     reading: Format
@@ -35,13 +35,13 @@ class Binding:
     output_units: tuple[str, ...]
     pick: Callable[[tuple[float, ...]], Sequence[float]]
     rules: tuple[Rule, ...]
-    period_ns: int  # from one reading to the next; 0: nobody says
+    period_ns: int  # from one reading to the next; 0: unknown
     hold_ns: int  # how long an action may stand until the next: three periods of the readings that make one
     notes: tuple[str, ...]  # sentences for people
 
 
 def bind(config: RobotConfig, model: Model, dictionary: Dictionary) -> Binding:
-    """ConfigError: robot and configuration do not fit."""
+    """The binding for this robot. ConfigError: robot and configuration do not fit."""
     try:
         reading = _declared(config, dictionary, "readings", config.reading, "reading")
         pick = _picker(_places(config, model, reading))
@@ -51,7 +51,7 @@ def bind(config: RobotConfig, model: Model, dictionary: Dictionary) -> Binding:
         names = flat_names(model.outputs)
         rules = () if action is None else tuple(_rules(config, names, action))
     except ConfigError as error:
-        raise ConfigError(f"{error}\n{both_sides(config, model, dictionary)}") from None
+        raise ConfigError(f"{error}\n{mismatch_report(config, model, dictionary)}") from None
     trained, sent = model.rate_hz, reading.rate_hz
     rate_hz = sent or trained
     period_ns = round(1e9 / rate_hz) if rate_hz else 0

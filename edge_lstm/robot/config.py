@@ -4,7 +4,7 @@ Rule: every key is known, typed and used. A key nobody knows, a value of the wro
 have, a field the robot does not have or a unit that does not agree is a `ConfigError` that names file, table and key,
 with the nearest valid name. The checks come in three steps, each as early as it can be: the file alone
 (`parse_config`), the file and the model (`RobotConfig.check_model`), and both with what the robot declares at the
-handshake (`edge_lstm.robot.controller`).
+handshake (`edge_lstm.robot.binding`).
 
 Never: guess a value, convert a unit, or read anything but the text it is given.
 

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 
 class Decision(NamedTuple):
-    """What one event, or silence, comes to; all that the loop, the recorder and the display need to know of it."""
+    """What comes of one event, or of silence: all that the loop, the recorder and the display need to know."""
 
     binding: Binding  # of the robot that it is made for: names, units, how long the action holds
     reading: Reading | None = None  # the latest one: this event, or the last before it
@@ -89,8 +89,8 @@ class Controller:
         return self.filler.not_real
 
     def handle(self, event: Event) -> Decision | None:
-        """What this event comes to; None where it is no reading of ours and no other robot. ConfigError (at Hello):
-        robot and file do not fit."""
+        """What comes of this event; None where it is neither a reading of the configured format nor a new robot's
+        Hello. ConfigError (at Hello): robot and file do not fit."""
         if type(event) is Reading:
             return self._step(event)
         if type(event) is Gap:
@@ -107,8 +107,9 @@ class Controller:
         return None
 
     def silence(self, t_ns: int) -> Decision | None:
-        """What it comes to that it is t_ns, all events until then being handled: where readings are overdue, what
-        stands in for them makes outputs and an action. The memory takes them back when the truth is known."""
+        """What comes of the time alone, when all events until t_ns have been handled: where readings are overdue, what
+        stands in for them makes outputs and an action; the memory takes that back when the readings come after all.
+        None where nothing is overdue."""
         binding = self._binding
         if not self._fills or self._last_ns is None or binding is None or not binding.period_ns:
             return None
@@ -180,7 +181,7 @@ class Controller:
         self.counts.patched, self.counts.filled, self.counts.forgotten = done.patched, done.filled, done.resets
 
     def _bind(self, dictionary: Dictionary) -> Decision | None:
-        """A handshake: nothing to decide where it is the same robot."""
+        """A handshake; nothing is decided where it is with the same robot again."""
         if self.latest is not None and dictionary == self.latest.binding.dictionary:
             return None
         self._binding = bind(self.config, self.model, dictionary)

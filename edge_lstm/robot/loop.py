@@ -5,7 +5,7 @@ What the controller makes of an event is its `Decision`; nothing else of it is r
 The recorder hangs off it: it is given the received bytes before the first call and the sent bytes after the last.
 Of the actions of one chunk only the newest is sent: a backlog must not be driven through again, oldest first. And an
 action belongs to the robot it was made for: one whose robot says Hello or Reset in the same chunk is not sent.
-Whatever ends the loop (the port, a signal, an error), the robot is told to be safe before this function is left.
+Whatever ends the loop (the port, a signal, an error), the robot is made safe before this function is left.
 
 Never: read a clock, wait, or let anything but these calls stand between bytes that arrived and the action written.
 """
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
 
 class Sink(Protocol):
-    """What is told of all that happens: a `firmware_bridge.recordings.recorder.Recorder`, or a collector in replay."""
+    """What is given all that happens: a `firmware_bridge.recordings.recorder.Recorder`, or a collector in replay."""
 
     def received(self, chunk: Chunk) -> None: ...
 
@@ -208,7 +208,7 @@ _SILENT_NS = 2_000_000_000  # without a reading: the robot is gone
 
 def _record(recorder: Sink, done: list[tuple[Event, Decision | None]], sent: int) -> None:
     """Hand over what one chunk came to, after everything is written. sent: the number of the event whose action was
-    sent; no number of one where none was."""
+    sent, -1 where none was."""
     for at, (event, decision) in enumerate(done):
         recorder.event(event)
         if decision is None:

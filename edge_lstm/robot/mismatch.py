@@ -1,7 +1,7 @@
-"""What the robot declares beside what model and configuration need, field by field: for whoever has to make them fit.
+"""The mismatch report: what model and configuration need beside what the robot declares, field by field.
 
 Its rule: it compares names and units and nothing else, and never decides; whether robot and configuration fit is
-`controller.py`'s to say.
+`binding.py`'s to say.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from firmware_bridge.dictionary import Dictionary, Field, Format
 Line = tuple[str, str]  # what is needed, what is declared
 
 
-def both_sides(config: RobotConfig, model: Model, dictionary: Dictionary) -> str:
+def mismatch_report(config: RobotConfig, model: Model, dictionary: Dictionary) -> str:
     """Lines of two columns, first the readings, then the action: what is needed | what the robot declares."""
     needed = [(config.channels.get(c.name, c.name), c.unit) for c in model.inputs]
     lines = [("needed", f"declared by the robot {dictionary.device!r}")]

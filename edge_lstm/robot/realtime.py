@@ -153,7 +153,7 @@ def _may_lock() -> bool:
 
 def warm_up(model: Model) -> None:
     """Take steps on a stream that is thrown away: the first one loads code and weights, and costs many times a usual
-    one. Its readings are zeros; a model that refuses those has met its code all the same."""
+    one. Its readings are zeros; a model that refuses those has loaded its code all the same."""
     stream = model.stream()
     with suppress(EdgeLstmError):
         for _ in range(_WARM_UP):

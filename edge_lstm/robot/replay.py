@@ -206,7 +206,7 @@ class Rows:
 
 
 class Collector:
-    """Stands where the recorder stands and gives on what it sees: rows in blocks, and what happened to the link."""
+    """Stands where the recorder stands and passes on what it sees: rows in blocks, and what happened to the link."""
 
     BLOCK = 4096
 
@@ -254,7 +254,7 @@ class Collector:
             (self._outputs if topic == "/outputs" else self._actions)[-1] = list(values.values())
 
     def flush(self) -> None:
-        """Give on what has gathered."""
+        """Pass on what has gathered."""
         if not self._rows or self._dictionary is None:
             return
         config = self._controller.config

@@ -60,15 +60,15 @@ def test_percentiles_are_numpy_s():
     times = Times()
     for part in np.split(ns, 10):
         times.add(part)
-    told, ordered = times.told(), np.sort(ns)
-    assert told["calls"] == 20_000
-    assert [told[key] for key in ("p50", "p99", "p99.9", "max")] == (
+    measured, ordered = times.summary(), np.sort(ns)
+    assert measured["calls"] == 20_000
+    assert [measured[key] for key in ("p50", "p99", "p99.9", "max")] == (
         ordered[[10_000, 19_800, 19_980, 19_999]] / 1e3
     ).tolist()
     assert (ns > 1_000_000).sum() > 100
 
 
-def test_everything_is_told(found: dict):
+def test_everything_is_reported(found: dict):
     """Log, streams, start, memory and machine have figures; outputs were compared with ONNX Runtime before timing."""
     assert found["log"]["per_s"] > 0
     assert set(found["streams_us"]) == {str(count) for count in bench.COUNTS}
@@ -123,10 +123,10 @@ def test_a_noisy_machine_is_named(monkeypatch, waited, stolen, spread, longest, 
     """Each sign of a disturbance gives its sentence, a quiet machine none, and the verdict says whose the peaks are."""
     monkeypatch.setattr(bench_machine.Disturbance, "shares", lambda self: (waited, stolen))
     step = {"p50": 1.0, "p99.9": 2.0, "spread": spread}
-    told = bench_machine.noise(bench_machine.Disturbance(), step, {"max": longest})
-    assert len(told["why"]) == len(words)
-    assert all(word in why for word, why in zip(words, told["why"], strict=True))
-    sentence = verdict({"step_us": step, "sustains_hz": 250_000.0, "noise": told}, 200.0)
+    measured = bench_machine.noise(bench_machine.Disturbance(), step, {"max": longest})
+    assert len(measured["why"]) == len(words)
+    assert all(word in why for word, why in zip(words, measured["why"], strict=True))
+    sentence = verdict({"step_us": step, "sustains_hz": 250_000.0, "noise": measured}, 200.0)
     assert "at its 200 Hz that is under 1% of a core" in sentence
     assert ("not quiet" in sentence) == bool(words)
 
@@ -197,10 +197,10 @@ def test_a_quantized_model_is_compared_on_ordinary_readings():
     graph = EXAMPLES / "slip_stall.onnx"
     model = edge_lstm.import_onnx(graph)
     made = quantize(model, bench.readings(model, 1000))
-    told = beside(made, graph, bench.readings(model, 200), Plan(0.01))
+    measured = beside(made, graph, bench.readings(model, 200), Plan(0.01))
     found = {run.name: run.error for run in verify(made, graph, short=True).runs}
-    assert told["quantized"]
-    assert told["error"] == found["random"] < found["saturation"]
+    assert measured["quantized"]
+    assert measured["error"] == found["random"] < found["saturation"]
 
 
 def test_what_was_granted_is_told_not_what_was_asked_for(tmp_path: Path, capsys, monkeypatch):

@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from edge_lstm.cli import main
+from edge_lstm.cli import COMMANDS, OLD_NAMES, main
 from tests.support import small_robot
 
 EDGE_LSTM = [sys.executable, "-m", "edge_lstm.cli"]
@@ -70,7 +70,7 @@ def test_help_and_inspect_import_nothing_heavy(arguments: list[str], tmp_path: P
     assert "HEAVY [] 0" in done.stdout
 
 
-def test_inspect_tells_what_is_in_a_model(place: Path):
+def test_inspect_shows_what_is_in_a_model(place: Path):
     """As JSON every channel, operation, weight and state; as text the same for people."""
     found = json.loads(edge_lstm("inspect", place / "model.npz", "--json").stdout)
     assert [c["name"] for c in found["inputs"]] == [c.name for c in small_robot.INPUTS]
@@ -90,12 +90,25 @@ def test_inspect_tells_what_is_in_a_model(place: Path):
         assert word in text
 
 
-def test_warm_tells_where_and_how_long(tmp_path: Path):
-    """The first call compiles and keeps, the second finds; seconds and file are told."""
-    done = json.loads(edge_lstm("warm", "--json").stdout)
+def test_old_names_of_commands_still_work_and_are_not_listed(capsys: pytest.CaptureFixture[str]):
+    """`fields` and `warm` are `describe` and `compile`; help lists the new names and each command says its old one."""
+    for old, new in OLD_NAMES.items():
+        assert main([old, "--help"]) == 0
+        assert f"`edge-lstm {old}` is the old name of this command" in capsys.readouterr().out
+        assert old not in COMMANDS
+        assert new in COMMANDS
+    assert main(["--help"]) == 0
+    listed = [line.split()[0] for line in capsys.readouterr().out.split("Commands:")[1].splitlines() if line.strip()]
+    assert set(COMMANDS) <= set(listed)
+    assert not set(OLD_NAMES) & set(listed)
+
+
+def test_compile_says_where_and_how_long(tmp_path: Path):
+    """The first call compiles and keeps, the second finds; seconds and file are printed."""
+    done = json.loads(edge_lstm("compile", "--json").stdout)
     assert Path(done["path"]).is_file()
     assert done["seconds"] > 0
-    assert "loaded" in edge_lstm("warm").stdout
+    assert "loaded" in edge_lstm("compile").stdout
 
 
 @pytest.mark.parametrize(
@@ -141,7 +154,7 @@ def test_warm_tells_where_and_how_long(tmp_path: Path):
         (["replay", "log.csv", "--model", "model.npz", "-o", "model.npz"], 2, ["model.npz", "overwritten"]),
         (["replay", "log.csv", "--model", "model.npz", "--plot", "a.png", "-o", "a.png"], 2, ["-o writes there"]),
         (["import", "model.npz", "-o", "q.onnx"], 2, ["q.onnx", "q.npz"]),
-        (["fields", "/dev/no-such-port"], 3, ["/dev/no-such-port"]),
+        (["describe", "/dev/no-such-port"], 3, ["/dev/no-such-port"]),
         (["simulate", "--link", "robot", "--faults", "flop=1"], 2, ["'flop'", "flip"]),
         (["simulate", "--link", "log.csv", "--seconds", "1"], 3, ["log.csv"]),
         (["simulate", "--link", "robot", "--rate", "9000"], 2, ["9000", "5000"]),

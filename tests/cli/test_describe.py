@@ -1,4 +1,4 @@
-"""`edge-lstm fields PORT`: the names that robot.toml needs, from the robot itself."""
+"""`edge-lstm describe PORT`: the names that robot.toml needs, from the robot itself."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ from edge_lstm.cli import main
 from tests.cli.test_live import simulated
 
 
-def test_a_robot_tells_its_fields(tmp_path: Path, capsys):
+def test_a_robot_describes_its_fields(tmp_path: Path, capsys):
     """Field, type, unit, limits and rate of every declared message, for people and as JSON."""
     with simulated(tmp_path / "port"):
-        assert main(["fields", str(tmp_path / "port"), "--json"]) == 0
+        assert main(["describe", str(tmp_path / "port"), "--json"]) == 0
         found = json.loads(capsys.readouterr().out)
-        assert main(["fields", str(tmp_path / "port")]) == 0
+        assert main(["describe", str(tmp_path / "port")]) == 0
         text = capsys.readouterr().out
     reading, action = sorted(found["formats"], key=lambda form: form["direction"], reverse=True)
     assert (reading["name"], reading["rate_hz"], action["name"]) == ("imu_wheels", 200.0, "motor_limits")
@@ -25,10 +25,10 @@ def test_a_robot_tells_its_fields(tmp_path: Path, capsys):
         assert word in text
 
 
-def test_a_port_that_does_not_answer_is_told_so(capsys):
+def test_a_port_that_does_not_answer_is_an_error(capsys):
     """A pseudo-terminal with nobody behind it: code 3 and a sentence after three seconds."""
     ours, theirs = os.openpty()
-    assert main(["fields", os.ttyname(theirs)]) == 3
+    assert main(["describe", os.ttyname(theirs)]) == 3
     assert "nobody answered" in capsys.readouterr().err
     os.close(ours)
     os.close(theirs)

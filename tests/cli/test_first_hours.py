@@ -43,7 +43,7 @@ def times(table: CsvLog) -> list[float]:
     return np.concatenate([block.t_s for block in table.blocks(table.columns[1:])]).tolist()
 
 
-@pytest.mark.parametrize("command", ["run", "replay", "warm"])
+@pytest.mark.parametrize("command", ["run", "replay", "compile"])
 def test_compiling_is_announced(command: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys):
     """With nothing in the cache, a line on stderr says that the step is compiled, before it is."""
     monkeypatch.setattr("edge_lstm.engines.native.loader.is_warm", lambda: False)
@@ -54,7 +54,7 @@ def test_compiling_is_announced(command: str, tmp_path: Path, monkeypatch: pytes
     more = {
         "run": [str(config), "--port", "/dev/no-such-port"],
         "replay": [str(tmp_path / "log.csv"), "--model", str(tmp_path / "model.npz")],
-        "warm": [],
+        "compile": [],
     }
     main([command, *more[command]])
     assert capsys.readouterr().err.startswith("compiling the step for this machine once")
@@ -98,7 +98,7 @@ def test_no_wait_overrules_the_file(tmp_path: Path, capsys):
     assert "nope" in capsys.readouterr().err
 
 
-def test_a_name_in_this_folder_is_a_port_and_the_way_to_write_one_is_told(tmp_path: Path, monkeypatch):
+def test_a_name_in_this_folder_is_a_port_and_the_way_to_write_one_is_shown(tmp_path: Path, monkeypatch):
     """tty2 works where a file of that name is in the folder; elsewhere ./tty2 is suggested."""
     monkeypatch.chdir(tmp_path)
     with pytest.raises(PortError, match=r"\./tty2"):
@@ -188,7 +188,7 @@ def test_two_columns_of_one_name_are_both_named(tmp_path: Path):
         log(tmp_path, "t_s,a,a\n0,1,2\n1,1,2\n").find("a")
 
 
-def test_latin_1_is_told_how_to_become_utf_8(tmp_path: Path):
+def test_latin_1_is_refused_with_the_way_to_utf_8(tmp_path: Path):
     """A file that is not UTF-8 is answered with the way out."""
     (tmp_path / "log.csv").write_bytes("t_s,größe\n0,1\n".encode("latin-1"))
     with pytest.raises(LogError, match="save it as UTF-8"):
@@ -268,7 +268,7 @@ def test_help_lists_every_exit_code(capsys):
     assert [line.split()[0] for line in lines if line.strip()] == ["0", "1", "2", "3", "4", "70", "130"]
 
 
-def test_a_robot_that_is_gone_at_the_end_is_told_since_when():
+def test_a_robot_that_is_gone_at_the_end_is_a_note_with_its_time():
     """Link lost, or no reading for long: the summary's note says since when; a robot that is there has none."""
     from edge_lstm.robot.config import parse_config
     from edge_lstm.robot.controller import Controller

@@ -55,7 +55,7 @@ def test_readme(place: Path, capsys: pytest.CaptureFixture[str]) -> None:
     Path("imu.csv").write_text("\n".join([f"time (s),{names}", *rows]) + "\n")
     more = {"run": ["--seconds", "2"], "bench": ["--seconds", "0.2"]}  # so that they end soon
     found = commands_of("README.md")
-    assert [c.split()[0] for c in found] == ["run", "replay", "replay", "import", "inspect", "warm", "bench"]
+    assert [c.split()[0] for c in found] == ["run", "replay", "replay", "import", "inspect", "compile", "bench"]
     with simulated(place / "robot"):
         for command in found:
             words = shlex.split(command)

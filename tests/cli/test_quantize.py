@@ -26,7 +26,7 @@ from tests.support import small_robot
 from tests.support.nets import network
 
 PAGE = Path(edge_lstm.__file__).parent / "quantization" / "README.md"
-EXAMPLES = PAGE.parent / "examples"
+EXAMPLES = PAGE.parents[1] / "examples"
 
 
 def write_log(path: Path, model: Model, count: int = 600, seed: int = 1) -> np.ndarray:
@@ -59,20 +59,20 @@ def failing(capsys: pytest.CaptureFixture[str], *arguments: str) -> tuple[int, s
 
 
 def test_the_report_as_json_is_that_of_the_file(place: Path, capsys: pytest.CaptureFixture[str]):
-    """One JSON object; the file holds the model whose digest it tells; the last fifth of the log was held out, and rows
-    and times are those of the log."""
+    """One JSON object; the file holds the model whose digest it prints; the last fifth of the log was held out, and
+    rows and times are those of the log."""
     assert main(["quantize", "model.npz", "--calibrate", "log.csv", "-o", "q.npz", "--json"]) == 0
-    told = json.loads(capsys.readouterr().out)
+    printed = json.loads(capsys.readouterr().out)
     model, quantized = edge_lstm.load("model.npz"), edge_lstm.load("q.npz")
-    assert (told["source_digest"], told["digest"]) == (model.digest, quantized.digest)
-    assert told["scheme"] == quantized.provenance["quantized"]["scheme"] == "int8"
-    assert told["quantized"]["readings"] == 480
-    assert told["held_out"] == ["log.csv (its last 20%)"]
-    assert [o["name"] for o in told["outputs"]] == list(flat_names(model.outputs))
-    assert all(w["row"] >= 480 and w["t_s"] == pytest.approx(w["row"] / 100) for w in told["worst"])
-    assert told["file_bytes"] == [Path(name).stat().st_size for name in ("model.npz", "q.npz")]
-    assert told["step"]["ratio"] > 0
-    assert told["log"]["quantized_us"] > 0
+    assert (printed["source_digest"], printed["digest"]) == (model.digest, quantized.digest)
+    assert printed["scheme"] == quantized.provenance["quantized"]["scheme"] == "int8"
+    assert printed["quantized"]["readings"] == 480
+    assert printed["held_out"] == ["log.csv (its last 20%)"]
+    assert [o["name"] for o in printed["outputs"]] == list(flat_names(model.outputs))
+    assert all(w["row"] >= 480 and w["t_s"] == pytest.approx(w["row"] / 100) for w in printed["worst"])
+    assert printed["file_bytes"] == [Path(name).stat().st_size for name in ("model.npz", "q.npz")]
+    assert printed["step"]["ratio"] > 0
+    assert printed["log"]["quantized_us"] > 0
 
 
 def test_the_report_for_people_names_layers_readings_and_sizes(place: Path, capsys: pytest.CaptureFixture[str]):
@@ -132,19 +132,19 @@ def test_a_held_out_log_and_several_to_calibrate(place: Path, capsys: pytest.Cap
     write_log(place / "other.csv", model, 100, 3)
     command = "quantize model.npz --calibrate log.csv --calibrate second.csv --held-out other.csv -o q.npz --json"
     assert main(shlex.split(command)) == 0
-    told = json.loads(capsys.readouterr().out)
-    assert (told["quantized"]["readings"], told["held_out"]) == (800, ["other.csv"])
-    assert told["outputs"][0]["held_out"]["readings"] == 100
+    printed = json.loads(capsys.readouterr().out)
+    assert (printed["quantized"]["readings"], printed["held_out"]) == (800, ["other.csv"])
+    assert printed["outputs"][0]["held_out"]["readings"] == 100
 
 
 def test_rows_with_a_hole_are_left_out_and_counted(place: Path, capsys: pytest.CaptureFixture[str]):
-    """A cell without a number costs its row, no more, and is told."""
+    """A cell without a number costs its row, no more, and is reported."""
     lines = (place / "log.csv").read_text().splitlines()
     lines[10] = re.sub(r",[^,]+,", ",,", lines[10], count=1)
     (place / "log.csv").write_text("\n".join(lines) + "\n")
     assert main(shlex.split("quantize model.npz --calibrate log.csv -o q.npz --json")) == 0
-    told = json.loads(capsys.readouterr().out)
-    assert (told["left_out"], told["quantized"]["readings"]) == (1, 480)
+    printed = json.loads(capsys.readouterr().out)
+    assert (printed["left_out"], printed["quantized"]["readings"]) == (1, 480)
 
 
 @pytest.mark.parametrize(
@@ -220,12 +220,12 @@ def test_a_window_model_is_quantized_from_a_log_too(place: Path, capsys: pytest.
     write_log(place / "log.csv", model)
     command = "quantize window.npz --calibrate log.csv -o q.npz --json --channels"
     assert main([*shlex.split(command), "x[0],x[1]"]) == 0
-    told = json.loads(capsys.readouterr().out)
-    assert told["outputs"][0]["held_out"]["readings"] == 120 - 6
+    printed = json.loads(capsys.readouterr().out)
+    assert printed["outputs"][0]["held_out"]["readings"] == 120 - 6
     assert edge_lstm.load("q.npz").window == 7
 
 
-def test_readings_that_only_the_quantized_model_fails_at_are_told(place: Path, capsys: pytest.CaptureFixture[str]):
+def test_readings_that_only_the_quantized_model_fails_at_are_reported(place: Path, capsys: pytest.CaptureFixture[str]):
     """log() of what int8 makes negative in the held-out log: a line with their number, infinite errors in the tables,
     null in JSON, and the picture is drawn. On the calibration log it is refused in a sentence; nothing is written."""
     b = Builder()
@@ -244,9 +244,9 @@ def test_readings_that_only_the_quantized_model_fails_at_are_told(place: Path, c
     assert re.search(r"at \d of them only the quantized model says NaN or infinity", said)
     assert re.search(r"(?m)^bad.csv .* nan *$", said)
     assert main([*command, "--json"]) == 0
-    told = json.loads(capsys.readouterr().out)
-    assert told["failed"] > 0
-    assert told["error"] is told["outputs"][0]["held_out"]["rms"] is None
+    printed = json.loads(capsys.readouterr().out)
+    assert printed["failed"] > 0
+    assert printed["error"] is printed["outputs"][0]["held_out"]["rms"] is None
     code, sentence = failing(capsys, "log.npz", "--calibrate", "bad.csv", "-o", "new.npz")
     assert code == 2
     assert "because of dense: keep such layers float32" in sentence
@@ -259,6 +259,6 @@ def test_a_recording_calibrates_through_its_own_channels(place: Path, capsys: py
     run(SimulatedPort(Robot(4), 5.0), Bridge(), Controller(small_robot.model(), config), recorder)
     recorder.close()
     assert main(shlex.split("quantize model.npz --calibrate run.mcap -o q.npz --json")) == 0
-    told = json.loads(capsys.readouterr().out)
-    assert told["calibration"] == ["run.mcap"]
-    assert 700 < told["quantized"]["readings"] <= 800
+    printed = json.loads(capsys.readouterr().out)
+    assert printed["calibration"] == ["run.mcap"]
+    assert 700 < printed["quantized"]["readings"] <= 800

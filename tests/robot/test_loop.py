@@ -27,28 +27,28 @@ def controller(text: str = small_robot.CONFIG) -> Controller:
 
 
 class Notes:
-    """A sink that writes down what it is told, in order."""
+    """A sink that writes down what it is given, in order."""
 
     def __init__(self) -> None:
-        self.told: list[tuple[str, object]] = []
+        self.seen: list[tuple[str, object]] = []
 
     def received(self, chunk: Chunk) -> None:
-        self.told.append(("received", chunk))
+        self.seen.append(("received", chunk))
 
     def sent(self, t_ns: int, data: bytes) -> None:
-        self.told.append(("sent", (t_ns, data)))
+        self.seen.append(("sent", (t_ns, data)))
 
     def unsent(self, t_ns: int, data: bytes) -> None:
-        self.told.append(("unsent", (t_ns, data)))
+        self.seen.append(("unsent", (t_ns, data)))
 
     def event(self, event: Event) -> None:
-        self.told.append(("event", event))
+        self.seen.append(("event", event))
 
     def values(self, topic: str, t_ns: int, values: Mapping[str, float]) -> None:
-        self.told.append((topic, (t_ns, dict(values))))
+        self.seen.append((topic, (t_ns, dict(values))))
 
     def all(self, kind: str) -> list:
-        return [what for name, what in self.told if name == kind]
+        return [what for name, what in self.seen if name == kind]
 
 
 def test_every_reading_is_stepped_and_answered():
@@ -69,7 +69,7 @@ def test_the_robot_is_safe_when_the_loop_has_ended():
     class Stopping(Notes):
         def sent(self, t_ns: int, data: bytes) -> None:
             super().sent(t_ns, data)
-            if len(self.told) > 500:
+            if len(self.seen) > 500:
                 driving.append(port.robot.drive.torque_limits)
                 port.stop()
 
@@ -99,7 +99,7 @@ def test_the_sink_sees_bytes_before_and_after_and_what_they_meant():
     assert list(outputs[0][1]) == ["slip_left", "slip_right", "stall_left", "stall_right", "_not_real"]
     assert list(actions[0][1]) == ["torque_limit_left", "torque_limit_right"]
     now = None
-    for kind, what in notes.told:
+    for kind, what in notes.seen:
         if kind == "received":
             now = what.t_ns
         elif kind == "sent":

@@ -113,7 +113,7 @@ print(locked())
 """
 
 
-def test_memory_is_locked_or_the_reason_is_told():
+def test_memory_is_locked_or_the_reason_is_given():
     """Either the system counts locked memory within the `with` and none after it, or a sentence says why not."""
     done = subprocess.run(
         [sys.executable, "-c", LOCKED], capture_output=True, text=True, check=True, cwd=ROOT, timeout=30

@@ -89,7 +89,7 @@ def test_readings_that_are_missing_replay_to_the_same_bits(tmp_path: Path, missi
     assert max(block.not_real.max() for block in blocks) > 10
 
 
-def test_another_model_differs_and_the_first_difference_is_told(recording: Path):
+def test_another_model_differs_and_the_first_difference_is_named(recording: Path):
     """Other gains: the verdict names time, action and the values of then and now, and counts the bits."""
     other = small_robot.CONFIG.replace("slip_left = -0.5", "slip_left = -0.4")
     _, comparison, _ = replay(RecordingPort(recording), controller(other))
@@ -287,7 +287,7 @@ def test_a_missing_column_is_named_with_the_nearest(tmp_path: Path):
 
 @pytest.mark.skipif(not REAL.exists(), reason="the folder of real logs is not here")
 def test_a_real_imu_log_through_a_recurrent_network():
-    """13,514 rows of a real IMU: every row stepped, the columns by their order, the rate told, outputs finite."""
+    """13,514 rows of a real IMU: every row stepped, the columns by their order, the rate reported, outputs finite."""
     model = small_robot.model(inputs=tuple(Channel(f"x[{k}]") for k in range(9)))
     log = CsvLog(REAL)
     columns, _ = match(log, model)
@@ -299,11 +299,11 @@ def test_a_real_imu_log_through_a_recurrent_network():
 
 
 def test_progress_reaches_the_end_of_the_file(tmp_path: Path):
-    """The characters told add up to the log without its header."""
+    """The characters reported add up to the log without its header."""
     log = table(tmp_path, rows_of(50), TITLES)
-    told: list[int] = []
-    replay_table(log, small_robot.model(), match(log, small_robot.model())[0], progress=told.append)
-    assert sum(told) == len("".join(log.path.read_text().splitlines(keepends=True)[1:]))
+    reported: list[int] = []
+    replay_table(log, small_robot.model(), match(log, small_robot.model())[0], progress=reported.append)
+    assert sum(reported) == len("".join(log.path.read_text().splitlines(keepends=True)[1:]))
 
 
 @pytest.mark.parametrize("missing", ["skip", "hold", "predict"])

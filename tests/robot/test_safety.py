@@ -181,7 +181,7 @@ def recorded(path: Path, room: int) -> tuple[Summary, Path]:
     return summary, path / "run.mcap"
 
 
-def test_writes_that_were_not_taken_are_told_and_verify_still_compares_them(tmp_path: Path):
+def test_writes_that_were_not_taken_are_reported_and_verify_still_compares_them(tmp_path: Path):
     """The recording's sent bytes are those that left; dropped ones are counted, in replay too, and compared."""
     summary, path = recorded(tmp_path, room=20)
     assert summary.writes_dropped > 50
@@ -194,8 +194,8 @@ def test_writes_that_were_not_taken_are_told_and_verify_still_compares_them(tmp_
     assert again.writes_dropped == summary.writes_dropped
     from edge_lstm.cli.report import run_lines
 
-    said = run_lines(summary, controller().model)
-    assert f"{summary.writes_dropped} writes never left: the port did not take them" in said
+    lines = run_lines(summary, controller().model)
+    assert f"{summary.writes_dropped} writes never left: the port did not take them" in lines
 
 
 def test_a_recording_whose_model_is_not_the_one_that_ran_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
@@ -239,7 +239,7 @@ def test_a_recording_that_lacks_something_is_not_whole():
     ],
 )
 def test_absurd_numbers_and_nesting_are_configuration_errors(text: str, why: str):
-    """Numbers beyond every float or baud rate, and brackets without end, are refused in a sentence."""
+    """Numbers too large for any float or baud rate, and brackets without end, are refused in a sentence."""
     with pytest.raises(ConfigError, match=why):
         parse_config(text, "robot.toml", Path())
 
