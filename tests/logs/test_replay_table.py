@@ -1,0 +1,186 @@
+"""Tables through a model: columns matched to channels, blocks with the bits of single steps, holes by the policy."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from edge_lstm.core.model import Channel, Feedback, Policy
+from edge_lstm.errors import LogError
+from edge_lstm.logs.csv_log import CsvLog
+from edge_lstm.logs.csv_out import CsvWriter
+from edge_lstm.logs.matching import match
+from edge_lstm.logs.replay_table import header, replay_table
+from edge_lstm.streams.missing import Filler
+from tests.support import small_robot
+
+REAL = Path(__file__).parents[3] / "shared" / "real" / "logs" / "xio_imu_99hz.csv"
+FEEDBACK = (Feedback("slip_left", "wheel_speed_left"), Feedback("stall_right", "current_right"))
+
+
+def table(folder: Path, rows: np.ndarray, titles: list[str], name: str = "log.csv") -> CsvLog:
+    path = folder / name
+    lines = [",".join(["t_ms", *titles])]
+    lines += [",".join([str(10 * k), *("" if v != v else repr(float(v)) for v in row)]) for k, row in enumerate(rows)]
+    path.write_text("\n".join(lines) + "\n")
+    return CsvLog(path)
+
+
+TITLES = ["wheel speed LEFT (rad/s)", "Wheel-Speed-Right [rad/s]", "current_left (A)", "current_right"]
+
+
+def rows_of(count: int, seed: int = 3) -> np.ndarray:
+    return np.random.default_rng(seed).normal(0, 3, (count, 4))
+
+
+def test_a_table_gives_the_bits_of_single_steps(tmp_path: Path):
+    """Blocks, and holes in them, give what stepping row by row gives; a row with a hole has no outputs."""
+    rows = rows_of(300)
+    rows[[5, 17, 18, 299], [0, 1, 2, 3]] = np.nan
+    log, model = table(tmp_path, rows, TITLES), small_robot.model()
+    columns, notes = match(log, model)
+    with CsvWriter(tmp_path / "out.csv", header(log, model, columns)) as out:
+        summary, numbers = replay_table(log, model, columns, out, keep=True)
+    stream = model.stream()
+    expected = np.full((300, 4), np.nan, np.float32)
+    for k, row in enumerate(rows):
+        if not np.isnan(row).any():
+            expected[k] = stream.step(row.astype(np.float32))
+    assert numbers is not None
+    assert np.stack(list(numbers.outputs.values()), axis=1).tobytes() == expected.tobytes()
+    assert (summary.readings, summary.steps, summary.missing, summary.refused) == (300, 296, 4, 0)
+    assert any("without case" in note for note in notes)
+    lines = (tmp_path / "out.csv").read_text().splitlines()
+    assert len(lines) == 301
+    assert lines[6].endswith(",,,,,1")
+    written = np.array(lines[1].split(",")[-5:-1], np.float32)
+    assert written.tobytes() == expected[0].tobytes()
+
+
+def test_pacing_changes_the_time_and_not_the_bits(tmp_path: Path):
+    """Row by row, as with --speed, gives the same outputs, and each row's time is asked for once."""
+    log, model = table(tmp_path, rows_of(50), TITLES), small_robot.model()
+    columns, _ = match(log, model)
+    asked: list[float] = []
+    _, fast = replay_table(log, model, columns, keep=True)
+    _, paced = replay_table(log, model, columns, keep=True, pace=asked.append)
+    assert fast is not None
+    assert paced is not None
+    assert asked == pytest.approx([k * 0.01 for k in range(50)])
+    for name in fast.outputs:
+        assert fast.outputs[name].tobytes() == paced.outputs[name].tobytes()
+
+
+def test_rows_that_would_make_the_memory_infinite_are_counted(tmp_path: Path):
+    """An unstable network loses those rows only, in blocks as in single steps."""
+    model = small_robot.unstable()
+    rows = np.full((6, 1), 3e38)
+    log = table(tmp_path, rows, ["wheel_speed_left"])
+    columns, _ = match(log, model)
+    summary, numbers = replay_table(log, model, columns, keep=True)
+    assert summary.refused > 0
+    assert summary.steps + summary.refused == 6
+    assert numbers is not None
+    assert not np.isinf(numbers.outputs["y0"]).any()
+
+
+def test_unnamed_inputs_take_the_columns_in_order_and_say_so(tmp_path: Path):
+    """x[0], x[1], … match by place where the count fits; where it does not, --channels is asked for."""
+    model = small_robot.model(inputs=tuple(Channel(f"x[{k}]") for k in range(4)))
+    log = table(tmp_path, rows_of(3), ["a", "b", "c", "d"])
+    columns, notes = match(log, model)
+    assert [c.title for c in columns] == ["a", "b", "c", "d"]
+    assert any("in their order" in note for note in notes)
+    with pytest.raises(LogError, match="--channels"):
+        match(table(tmp_path, rows_of(3)[:, :3], ["a", "b", "c"], "b.csv"), model)
+
+
+def test_channels_can_be_said(tmp_path: Path):
+    """By place or by pair; a wrong count, an unknown channel or column is named with the nearest."""
+    model = small_robot.model()
+    log = table(tmp_path, rows_of(3), ["d", "c (A)", "b (rad/s)", "a"])
+    columns, _ = match(log, model, ["a", "b", "c", "d"])
+    assert [c.name for c in columns] == ["a", "b", "c", "d"]
+    named = table(tmp_path, rows_of(3), [*TITLES[:3], "amps"], "n.csv")
+    columns, _ = match(named, model, ["current_right=amps"])
+    assert columns[3].title == "amps"
+    for asked, words in (
+        (["a", "b"], "names 2 columns"),
+        (["a", "b", "c", "b_A"], "no column 'b_A'"),
+        (["curent_left=a"], "no channel 'curent_left'.*'current_left'"),
+        (["a", "current_left=b", "c", "d"], "either"),
+    ):
+        with pytest.raises(LogError, match=words):
+            match(log, model, asked)
+
+
+def test_a_unit_that_differs_is_an_error(tmp_path: Path):
+    """Degrees for radians are never taken in silence."""
+    log = table(tmp_path, rows_of(3), ["wheel speed LEFT (deg/s)", *TITLES[1:]])
+    with pytest.raises(LogError, match=r"'deg/s'.*'rad/s'"):
+        match(log, small_robot.model())
+
+
+def test_a_missing_column_is_named_with_the_nearest(tmp_path: Path):
+    """The channel without a column, and what it may have been called."""
+    log = table(tmp_path, rows_of(3), [*TITLES[:3], "current_rihgt"])
+    with pytest.raises(LogError, match=r"no column 'current_right'.*'current_rihgt'"):
+        match(log, small_robot.model())
+
+
+@pytest.mark.skipif(not REAL.exists(), reason="the folder of real logs is not here")
+def test_a_real_imu_log_through_a_recurrent_network():
+    """13,514 rows of a real IMU: every row stepped, the columns by their order, the rate reported, outputs finite."""
+    model = small_robot.model(inputs=tuple(Channel(f"x[{k}]") for k in range(9)))
+    log = CsvLog(REAL)
+    columns, _ = match(log, model)
+    summary, numbers = replay_table(log, model, columns, keep=True)
+    assert summary.readings == summary.steps == 13514
+    assert summary.timing.rate_hz == pytest.approx(99.2, abs=0.2)
+    assert numbers is not None
+    assert all(np.isfinite(values).all() for values in numbers.outputs.values())
+
+
+def test_progress_reaches_the_end_of_the_file(tmp_path: Path):
+    """The characters reported add up to the log without its header."""
+    log = table(tmp_path, rows_of(50), TITLES)
+    reported: list[int] = []
+    replay_table(log, small_robot.model(), match(log, small_robot.model())[0], progress=reported.append)
+    assert sum(reported) == len("".join(log.path.read_text().splitlines(keepends=True)[1:]))
+
+
+@pytest.mark.parametrize("missing", ["skip", "hold", "predict"])
+@pytest.mark.parametrize("pace", [None, lambda t: None])
+def test_a_table_with_holes_is_the_filler_row_by_row(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, missing: str, pace: object
+):
+    """NaN cells and holes in time, also from block to block: the outputs, and _not_real, of a Filler given the same."""
+    monkeypatch.setattr("edge_lstm.logs.csv_log._BLOCK", 100)
+    rows = rows_of(200)
+    rows[[5, 17, 18, 120], [0, 1, 2, 3]] = np.nan
+    kept = np.r_[0:50, 53:150, 160:200]
+    times = [f"{10 * k}" for k in kept]
+    lines = ["t_ms,wheel_speed_left,wheel_speed_right,current_left,current_right"]
+    lines += [
+        ",".join([t, *("" if v != v else repr(v) for v in rows[k].tolist())]) for t, k in zip(times, kept, strict=True)
+    ]
+    (tmp_path / "log.csv").write_text("\n".join(lines) + "\n")
+    model = small_robot.model(rate_hz=100.0, feedback=FEEDBACK)
+    log, policy = CsvLog(tmp_path / "log.csv"), Policy(missing, 5)
+    columns, _ = match(log, model)
+    with CsvWriter(tmp_path / "out.csv", header(log, model, columns)) as out:
+        summary, _ = replay_table(log, model, columns, out, policy=policy, pace=pace)
+    filler, expected = Filler(model.stream(), policy), []
+    for k, row in enumerate(rows):
+        if k in kept:
+            y = filler.step(row.astype(np.float32))
+            cells = [""] * 4 if y is None else [str(v) for v in y]
+            expected.append([*cells, str(filler.not_real)])
+        else:
+            filler.missing()
+    found = [line.split(",")[5:] for line in (tmp_path / "out.csv").read_text().splitlines()[1:]]
+    assert found == expected
+    assert (summary.lost, summary.resets, summary.policy) == (13, 1, missing)
+    assert summary.readings == summary.steps + summary.missing
