@@ -1,12 +1,24 @@
-"""Shared by all tests: the compiled steps are made once, before parallel workers would each make their own."""
+"""Shared by all tests: what they draw from, and the compiled steps, which are made once before parallel workers would
+each make their own."""
 
 from __future__ import annotations
 
+import zlib
+
+import numpy as np
 import pytest
 from hypothesis import settings
 
 settings.register_profile("any machine", deadline=None)  # no test judges time
 settings.load_profile("any machine")
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Options of the long checks (tests/long)."""
+    group = parser.getgroup("long checks")
+    group.addoption("--volume", type=float, default=1.0, help="share of the long checks' usual volume (default 1)")
+    group.addoption("--first-seed", type=int, default=0, help="the first of the seeds that they try (default 0)")
+    group.addoption("--idle", action="store_true", help="nothing else runs here: judge times, too")
 
 
 def pytest_sessionstart(session: pytest.Session) -> None:
@@ -17,3 +29,9 @@ def pytest_sessionstart(session: pytest.Session) -> None:
 
     for lanes in (4, 8, 16):
         loader.warm(lanes)
+
+
+@pytest.fixture
+def rng(request: pytest.FixtureRequest) -> np.random.Generator:
+    """A generator seeded by the test's own name: what a test draws depends on no other test, nor on the order."""
+    return np.random.default_rng(zlib.crc32(request.node.name.encode()))

@@ -47,7 +47,7 @@ def test_no_files_import_each_other_in_a_circle() -> None:
 
 
 def test_an_arrow_up_and_a_circle_would_be_seen() -> None:
-    """The guard itself: an import in a function counts, one between rooms of a row too, and a circle of three is one."""
+    """The guard itself: an import in a function counts, one between rooms of a row too, and three make a circle."""
     up = Import("edge_lstm.core.program", 9, "edge_lstm.streams.stream", False)
     beside = Import("edge_lstm.plots.gates", 9, "edge_lstm.bench.measure", False)
     down = Import("edge_lstm.streams.stream", 9, "edge_lstm.core.program", True)
@@ -101,6 +101,13 @@ def test_every_file_says_what_it_is(path: Path) -> None:
     """Each file opens with a docstring, and has a room."""
     assert ast.get_docstring(ast.parse(path.read_text())), f"{path} has no docstring"
     assert room_of(next(name for name, other in KNOWN.items() if other == path))
+
+
+def test_tools_import_no_tests() -> None:
+    """Tests may use what tools offer; no tool imports a test, or what tests share."""
+    tools = sorted((ROOT / "tools").rglob("*.py"))
+    assert not [(i.module, i.line) for path in tools for i in imports(path, KNOWN) if i.target.split(".")[0] == "tests"]
+    assert (ROOT / "tools" / "architecture.py") in tools
 
 
 def test_no_public_name_is_hidden_by_a_module() -> None:

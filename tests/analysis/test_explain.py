@@ -17,7 +17,7 @@ from edge_lstm.errors import LogError
 from edge_lstm.logs.series import Series, read_table
 from edge_lstm.streams.gates import in_words
 from tests.streams.test_rollout import DINNERS
-from tests.support import nets
+from tests.support.models import nets
 
 
 def clock(*kept: float) -> Model:

@@ -18,8 +18,8 @@ from edge_lstm.core.model import Channel, Model
 from edge_lstm.errors import EdgeLstmError, ImportModelError, ReadingError
 from edge_lstm.importers import import_onnx
 from edge_lstm.quantization import quantize
-from tests.support.heads import head_file
-from tests.support.onnx_files import node
+from tests.support.graphs.heads import head_file
+from tests.support.graphs.onnx_files import node
 
 FOLDER = Path(__file__).parents[1] / "vectors" / "onnx"
 MEANINGS = {

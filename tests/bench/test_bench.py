@@ -24,8 +24,8 @@ from edge_lstm.core.model import Channel, Model, channels_for
 from edge_lstm.core.program import Builder
 from edge_lstm.quantization import quantize
 from tests.engines.onnxruntime.test_whole_logs import log_model, two_layers
-from tests.support import nets
-from tests.support.fallback_graphs import lstm_step
+from tests.support.graphs.fallback_graphs import lstm_step
+from tests.support.models import nets
 
 EXAMPLES = Path(edge_lstm.__file__).parent / "examples"
 

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from edge_lstm.cli import COMMANDS, OLD_NAMES, main
-from tests.support import small_robot
+from tests.support.robots import small_robot
 
 EDGE_LSTM = [sys.executable, "-m", "edge_lstm.cli"]
 EXAMPLES = Path(__file__).parents[2] / "edge_lstm" / "examples"

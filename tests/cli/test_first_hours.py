@@ -29,7 +29,7 @@ from firmware_bridge.recordings.port import RecordingPort
 from firmware_bridge.recordings.recorder import Recorder
 from firmware_bridge.simulator.port import SimulatedPort
 from firmware_bridge.simulator.robot import Robot
-from tests.support import small_robot
+from tests.support.robots import small_robot
 
 EDGE_LSTM = [sys.executable, "-m", "edge_lstm.cli"]
 

@@ -17,7 +17,7 @@ from pathlib import Path
 import pytest
 
 from firmware_bridge.recordings.reader import open_recording
-from tests.support import small_robot
+from tests.support.robots import small_robot
 
 EDGE_LSTM = [sys.executable, "-m", "edge_lstm.cli"]
 

@@ -22,8 +22,8 @@ from firmware_bridge.links.own.bridge import Bridge
 from firmware_bridge.recordings.recorder import Recorder
 from firmware_bridge.simulator.port import SimulatedPort
 from firmware_bridge.simulator.robot import Robot
-from tests.support import small_robot
-from tests.support.nets import network
+from tests.support.models.nets import network
+from tests.support.robots import small_robot
 
 PAGE = Path(edge_lstm.__file__).parent / "quantization" / "README.md"
 EXAMPLES = PAGE.parents[1] / "examples"

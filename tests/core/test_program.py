@@ -10,8 +10,8 @@ import pytest
 
 from edge_lstm.core.program import Builder, Operation, Program, Slot
 from edge_lstm.errors import ProgramError
-from tests.support.nets import network
-from tests.support.quantized_nets import CELLS, quantized_network
+from tests.support.models.nets import network
+from tests.support.models.quantized_nets import CELLS, quantized_network
 
 
 def replaced(program: Program, number: int, **changes: object) -> Program:

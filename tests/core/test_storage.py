@@ -14,8 +14,8 @@ import edge_lstm
 from edge_lstm.core.model import Channel, Model, channels_for
 from edge_lstm.core.program import Builder
 from edge_lstm.errors import ModelFileError
-from tests.support.nets import CELLS, network, readings
-from tests.support.quantized_nets import SCHEMES, quantized_network
+from tests.support.models.nets import CELLS, network, readings
+from tests.support.models.quantized_nets import SCHEMES, quantized_network
 
 
 @pytest.mark.parametrize("kind", CELLS)

@@ -6,7 +6,7 @@ import ctypes
 
 import pytest
 
-from tests.firmware import c_device
+from tests.support.robots import c_device
 
 
 @pytest.fixture(scope="session")

@@ -8,7 +8,7 @@ from pathlib import Path
 from firmware_bridge.events import Reading
 from firmware_bridge.links.own.bridge import Bridge
 from firmware_bridge.values import Action, Chunk
-from tests.firmware.toolchain import HERE, SOURCES, need, run
+from tests.support.robots.toolchain import HERE, SOURCES, need, run
 
 STUB = HERE / "arduino"
 ENABLE, LEFT, RIGHT = 7, 5, 6

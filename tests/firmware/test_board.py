@@ -22,15 +22,14 @@ from firmware_bridge.links.own.framing import Deframer, Frame
 from firmware_bridge.ports.serial_port import SerialPort
 from firmware_bridge.simulator.robot import READING_FIELDS, robot_dictionary
 from firmware_bridge.values import Action
-from tests.firmware.models import models
-from tests.firmware.toolchain import need
-from tests.support import small_robot
-from tests.support.nets import network
-from tests.support.robots import of
-from tools import board_image
-from tools.board_image import Board
+from tests.support.models.every_operation import models
+from tests.support.models.nets import network
+from tests.support.robots import of, small_robot
+from tests.support.robots.toolchain import need
+from tools.board import image as board_image
+from tools.board.image import Board
 
-STEPS = 1000  # tools/board --bits runs 10,000 of a model
+STEPS = 1000  # tests/long/test_board.py takes 10,000 of each model
 MODELS = {model.name: model for model in models()}
 
 

@@ -17,9 +17,9 @@ from firmware_bridge.links.own.bridge import Bridge
 from firmware_bridge.links.own.device import Device
 from firmware_bridge.links.own.framing import Frame
 from firmware_bridge.values import Chunk
-from tests.firmware.c_device import DROPPED, NO_NUMBER, NO_SUCH, NOT_ASKED, QUEUED, CDevice
-from tests.firmware.wire import CSession, damaged, most_wrong
 from tests.support.robots import BUTTON, LIMITS, ROBOT, WHEELS, of
+from tests.support.robots.c_device import DROPPED, NO_NUMBER, NO_SUCH, NOT_ASKED, QUEUED, CDevice
+from tests.support.robots.wire import CSession, damaged, most_wrong
 
 EVERYTHING = Format(
     "everything",

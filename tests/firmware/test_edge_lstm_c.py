@@ -22,10 +22,10 @@ from edge_lstm.firmware import export as firmware
 from edge_lstm.firmware.export import vector_readings
 from edge_lstm.firmware.table import BINARIES, FIELDS, MAPS, REDUCTIONS, ROWS
 from edge_lstm.streams.stream import Stream
-from tests.firmware.models import models
-from tests.firmware.toolchain import HERE, SANITIZE, SOURCES, compile_c, need, run
-from tests.support.nets import network, readings
-from tests.support.quantized_nets import SCHEMES, Integers, cell, quantized_network
+from tests.support.models.every_operation import models
+from tests.support.models.nets import network, readings
+from tests.support.models.quantized_nets import SCHEMES, Integers, cell, quantized_network
+from tests.support.robots.toolchain import HERE, SANITIZE, SOURCES, compile_c, need, run
 
 STEPS = 10_000
 MODELS = models()

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.firmware.frame_vectors import write_header
-from tests.firmware.toolchain import HERE, SANITIZE, SOURCES, compile_c, need, run
+from tests.support.robots.frame_vectors import write_header
+from tests.support.robots.toolchain import HERE, SANITIZE, SOURCES, compile_c, need, run
 
 REFUSED = {  # what bridge_begin says, by the number in bridge_problem
     1: "small-ring ring-for-long no-output",
@@ -34,7 +34,7 @@ def test_c_reads_the_frame_vectors_whole_and_byte_by_byte(
 
 def test_nothing_that_arrives_breaks_what_must_hold(tmp_path: Path) -> None:
     """Ten thousand random lists of frames, bytes, times and readings, under sanitizers: outputs stay within limits,
-    silence makes them safe, and all that is sent is intact. (tools/fuzz goes on for as long as one likes.)"""
+    silence makes them safe, and all that is sent is intact. (tests/long/test_fuzz.py goes on for two minutes.)"""
     program = compile_c("gcc", tmp_path / "fuzz", [HERE / "fuzz.c"], "-DSTANDALONE", *SANITIZE)
     assert run(program, "10000") == "10000\n"
 

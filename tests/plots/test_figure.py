@@ -22,7 +22,7 @@ from edge_lstm.plots.figure import (
     of_table,
     plot,
 )
-from tests.support.stacks import Stack
+from tests.support.graphs.stacks import Stack
 
 
 def curve(name: str, unit: str = "", t_s: object = (0.0, 1.0), values: object = (0.0, 1.0)) -> Curve:

@@ -25,8 +25,8 @@ from edge_lstm.quantization.observe import Log, Observer, Seen, logs_of, observe
 from edge_lstm.quantization.rounding import SCALINGS, compensated
 from firmware_bridge.simulator.drive import Drive
 from firmware_bridge.simulator.robot import READING, robot_dictionary
-from tests.support.nets import CELLS, Weights, network, readings
-from tests.support.reference import Reference
+from tests.support.models.nets import CELLS, Weights, network, readings
+from tests.support.oracles.reference import Reference
 
 SCHEMES = tuple(SCALINGS)
 EXAMPLES = Path(edge_lstm.__file__).parent / "examples"

@@ -12,7 +12,7 @@ from edge_lstm.robot.binding import Binding, bind
 from edge_lstm.robot.config import parse_config
 from firmware_bridge.dictionary import Dictionary
 from firmware_bridge.simulator.robot import READING_FIELDS, robot_dictionary
-from tests.support import small_robot
+from tests.support.robots import small_robot
 
 
 def bound(text: str = small_robot.CONFIG, dictionary: Dictionary | None = None, /, **more: object) -> Binding:

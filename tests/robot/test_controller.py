@@ -19,7 +19,7 @@ from firmware_bridge.dictionary import Dictionary
 from firmware_bridge.events import Event, Gap, Hello, Reading, Reset
 from firmware_bridge.simulator.robot import READING_FIELDS, robot_dictionary
 from firmware_bridge.values import Action
-from tests.support import small_robot
+from tests.support.robots import small_robot
 
 NAMES = [name for name, _ in READING_FIELDS]
 

@@ -19,7 +19,7 @@ from firmware_bridge.simulator.faults import Faults, Rates
 from firmware_bridge.simulator.port import SimulatedPort
 from firmware_bridge.simulator.robot import Robot
 from firmware_bridge.values import Chunk
-from tests.support import small_robot
+from tests.support.robots import small_robot
 
 
 def controller(text: str = small_robot.CONFIG) -> Controller:

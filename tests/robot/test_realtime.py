@@ -16,7 +16,8 @@ from edge_lstm.errors import ConfigError, RealtimeError
 from edge_lstm.robot import realtime
 from edge_lstm.robot.config import parse_config
 from edge_lstm.robot.realtime import Realtime, applied, warm_up
-from tests.support import nets, small_robot
+from tests.support.models import nets
+from tests.support.robots import small_robot
 
 ROOT = Path(__file__).parents[2]
 

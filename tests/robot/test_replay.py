@@ -20,7 +20,7 @@ from firmware_bridge.recordings.recorder import Recorder
 from firmware_bridge.simulator.faults import Faults, Rates
 from firmware_bridge.simulator.port import SimulatedPort
 from firmware_bridge.simulator.robot import Robot
-from tests.support import small_robot
+from tests.support.robots import small_robot
 
 RATES = Rates(flip=2e-4, lose=1e-4, double=1e-4, cut=1e-4, silence=0.05, reset=0.05, unplug=0.05)
 

@@ -33,7 +33,7 @@ from firmware_bridge.recordings.reader import open_recording
 from firmware_bridge.recordings.recorder import Recorder
 from firmware_bridge.values import Action, Chunk
 from tests.robot.test_loop import Notes
-from tests.support import small_robot
+from tests.support.robots import small_robot
 
 CONFIG = """
 [model]

@@ -8,7 +8,7 @@ import pytest
 from edge_lstm.core.model import Channel, Feedback, Model
 from edge_lstm.errors import FeedbackError, ReadingError
 from tests.streams.test_rollout import diner
-from tests.support import nets
+from tests.support.models import nets
 
 
 def follower(kind: str = "lstm", window: int | None = None, exogenous: int = 1) -> Model:

@@ -8,8 +8,8 @@ import pytest
 from edge_lstm.errors import StateError
 from edge_lstm.streams.gates import WORDS, GateStream
 from tests.streams.test_forecast import follower
-from tests.support import nets
-from tests.support.quantized_nets import SCHEMES, quantized_network
+from tests.support.models import nets
+from tests.support.models.quantized_nets import SCHEMES, quantized_network
 
 XS = nets.readings(60, 8, seed=2)
 

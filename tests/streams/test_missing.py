@@ -12,7 +12,8 @@ from edge_lstm.errors import FeedbackError, ModelFileError, ReadingError
 from edge_lstm.streams.missing import LAST, Filler
 from tests.streams.test_forecast import follower
 from tests.streams.test_rollout import diner
-from tests.support import nets, small_robot
+from tests.support.models import nets
+from tests.support.robots import small_robot
 
 MODEL = follower()
 XS = nets.readings(40, 3, seed=8)

@@ -16,7 +16,7 @@ from edge_lstm.core.model import Channel, Feedback, Model, Policy
 from edge_lstm.core.program import Builder
 from edge_lstm.errors import FeedbackError, ModelFileError, ReadingError
 from edge_lstm.streams.rollout import Loop, uniform
-from tests.support import nets
+from tests.support.models import nets
 
 DINNERS = ("pizza", "sushi", "waffles")
 DAYS = ("monday", "tuesday")

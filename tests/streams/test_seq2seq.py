@@ -11,7 +11,7 @@ from edge_lstm.core.model import Channel, Feedback, Model
 from edge_lstm.core.program import Builder
 from edge_lstm.errors import FeedbackError, ReadingError, StateError
 from edge_lstm.streams.seq2seq import Translator
-from tests.support import nets
+from tests.support.models import nets
 
 WORDS = ("<start>", "<stop>", "one", "two", "three")
 

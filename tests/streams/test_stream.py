@@ -17,7 +17,7 @@ from edge_lstm.engines.native.session import Memory
 from edge_lstm.errors import ReadingError, StateError
 from edge_lstm.quantization import quantize
 from edge_lstm.streams.stream import Stream, Streams
-from tests.support.nets import CELLS, network, readings
+from tests.support.models.nets import CELLS, network, readings
 
 
 def stepped(stream: Stream, xs) -> bytes:

@@ -10,7 +10,7 @@ import pytest
 
 from edge_lstm.core.model import Model, channels_for
 from edge_lstm.core.program import MAP_FUNCTIONS, Builder
-from tests.support.nets import one_map
+from tests.support.models.nets import one_map
 
 SIZE = 4096
 

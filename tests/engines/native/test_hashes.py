@@ -1,13 +1,13 @@
 """The bits themselves: outputs of many readings against hashes kept in the repository, which an emulated Arm CPU
-(`tools/arm`) and an emulated arm64 Python (`tools/arm_python`) are held to as well. tools/check takes ten times as
-many."""
+(`tests/long/test_arm.py`) and an emulated arm64 Python (`tools/arm/python`) are held to as well.
+`tests/long/test_hashes.py` takes ten times as many."""
 
 from __future__ import annotations
 
 import pytest
 
-from tools import bit_hashes
-from tools.arm_models import Case
+from tests.support.models.cases import Case
+from tests.support.oracles import bit_hashes
 
 KEPT = bit_hashes.kept()
 

@@ -13,7 +13,7 @@ from edge_lstm.core.model import Model, channels_for
 from edge_lstm.core.program import Builder
 from edge_lstm.errors import ReadingError, StateError
 from edge_lstm.streams.stream import Stream
-from tests.support.nets import CELLS, Weights, network, readings
+from tests.support.models.nets import CELLS, Weights, network, readings
 
 
 def sigmoid(v):

@@ -17,7 +17,7 @@ from edge_lstm.errors import CacheError
 STEP = """
 import sys, warnings
 import edge_lstm
-from tests.support.nets import network
+from tests.support.models.nets import network
 print(network().stream().step([1.0] * 8).tobytes().hex(), "numba" in sys.modules)
 """
 ROOT = Path(__file__).parents[3]
@@ -145,7 +145,7 @@ import threading
 import numba
 from edge_lstm.engines.native.kernels import compile
 from numba.core.codegen import JITCodeLibrary
-from tests.support.nets import network
+from tests.support.models.nets import network
 
 def take_none(kinds, frame):
     return 0
@@ -229,7 +229,7 @@ import os
 import numba
 from edge_lstm.engines.native.kernels import compile
 from edge_lstm.engines.native import loader
-from tests.support.nets import network
+from tests.support.models.nets import network
 # Everything is imported before: the interpreter may lie where nobody cannot read.
 network().assembled(4), loader._file_name(4), compile.target_machine(), numba.njit("i8(i8)")(lambda x: x + 1)
 loader._SYSTEM = loader.Path("/dev/null/none")  # as where root has not filled it

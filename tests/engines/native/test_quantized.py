@@ -15,10 +15,10 @@ from edge_lstm.core.program import MAX_ARENA, Builder
 from edge_lstm.engines.native.layout import assemble
 from edge_lstm.errors import ProgramError, StateError
 from edge_lstm.streams.stream import Stream, Streams
-from tests.support.exact_twin import Exact, fma
-from tests.support.nets import readings
-from tests.support.quantized_nets import CELLS, SCHEMES, Integers, quantized_network
-from tools import integer_bits
+from tests.support.models.nets import readings
+from tests.support.models.quantized_nets import CELLS, SCHEMES, Integers, quantized_network
+from tests.support.oracles import integer_bits
+from tests.support.oracles.exact_twin import Exact, fma
 
 
 @settings(max_examples=60, deadline=None)
@@ -44,7 +44,7 @@ def test_the_machine_has_the_bits_of_the_exact_twin(kind, scheme, inputs, units,
 def test_other_instructions_give_the_same_bits():
     """Without the instructions that a CPU of today would choose, by those before them, every kind has the same bits."""
     family, lanes = ("avx2", 8) if integer_bits.runs_here("avx2") else ("plain", 4)
-    assert integer_bits.main(["--family", family, "--lanes", str(lanes)]) == 0
+    assert integer_bits.differences(family, lanes) == []
 
 
 @pytest.mark.parametrize("scheme", SCHEMES)

@@ -20,8 +20,8 @@ from firmware_bridge.recordings.recorder import Recorder
 from firmware_bridge.simulator.faults import Faults, Rates
 from firmware_bridge.simulator.port import SimulatedPort
 from firmware_bridge.simulator.robot import Robot
-from tests.support import small_robot
-from tests.support.fallback_graphs import CASES, lstm_sine, readings, robot_graph, window_of_12
+from tests.support.graphs.fallback_graphs import CASES, lstm_sine, readings, robot_graph, window_of_12
+from tests.support.robots import small_robot
 
 PAGE = Path(__file__).parents[3] / "edge_lstm" / "engines" / "README.md"
 

@@ -23,12 +23,12 @@ from edge_lstm.importers import import_onnx
 from edge_lstm.importers.onnx.fallback.build import import_fallback
 from edge_lstm.importers.onnx.options import ImportOptions
 from edge_lstm.importers.onnx.read import read_onnx
-from tests.support.fallback_graphs import CASES, Case, readings, weights
-from tests.support.heads import head_file
-from tests.support.meanings import compared
-from tests.support.onnx_files import node
-from tests.support.onnx_files import save as save_graph
-from tests.support.random_graphs import RandomGraph
+from tests.support.graphs.fallback_graphs import CASES, Case, readings, weights
+from tests.support.graphs.heads import head_file
+from tests.support.graphs.onnx_files import node
+from tests.support.graphs.onnx_files import save as save_graph
+from tests.support.graphs.random_graphs import RandomGraph
+from tests.support.oracles.meanings import compared
 
 VECTORS = sorted((Path(__file__).parents[2] / "vectors" / "onnx").glob("*.onnx"))
 VECTORS_BY_NAME = {path.stem: path for path in VECTORS}
@@ -130,7 +130,7 @@ def test_a_network_that_is_too_large(tmp_path: Path, monkeypatch: pytest.MonkeyP
 
 
 def test_experiments_agree_with_proofs_on_random_graphs(tmp_path: Path) -> None:
-    """The first 12 of `tools/random_meanings.py`: the same meaning and the same outputs, or no meaning at all."""
+    """The first 12 of `tests/long/test_meanings.py`: the same meaning and the same outputs, or no meaning at all."""
     found = [compared(RandomGraph(tmp_path, seed).path, seed) for seed in range(12)]
     assert not [what for what in found if what.startswith("wrong")]
     assert found.count("equal") >= 10

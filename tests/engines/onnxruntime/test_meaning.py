@@ -12,8 +12,8 @@ import pytest
 from edge_lstm import import_onnx
 from edge_lstm.core.model import Channel
 from edge_lstm.errors import ImportModelError, ReadingError, StateError
-from tests.support.fallback_graphs import UNITS, in_steps, over_sequence, weights, zeros
-from tests.support.onnx_files import Array, difference, node, onnxruntime_run, save
+from tests.support.graphs.fallback_graphs import UNITS, in_steps, over_sequence, weights, zeros
+from tests.support.graphs.onnx_files import Array, difference, node, onnxruntime_run, save
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*runs with ONNX Runtime")
 LSTM = [

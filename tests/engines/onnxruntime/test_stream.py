@@ -12,7 +12,7 @@ import pytest
 from edge_lstm.core.model import Channel, Model
 from edge_lstm.errors import ReadingError, StateError
 from edge_lstm.importers import import_onnx
-from tests.support.fallback_graphs import CASES, Case, readings
+from tests.support.graphs.fallback_graphs import CASES, Case, readings
 
 EACH = pytest.mark.parametrize("case", CASES.values(), ids=CASES)
 

@@ -17,10 +17,10 @@ from edge_lstm.importers import import_onnx
 from edge_lstm.logs import csv_log
 from edge_lstm.robot.config import parse_config
 from edge_lstm.robot.controller import Controller
-from tests.support import small_robot
-from tests.support.fallback_graphs import UNITS, both_directions, weights, window_of_12
-from tests.support.onnx_files import Array, node, onnxruntime_run
-from tests.support.onnx_files import save as save_graph
+from tests.support.graphs.fallback_graphs import UNITS, both_directions, weights, window_of_12
+from tests.support.graphs.onnx_files import Array, node, onnxruntime_run
+from tests.support.graphs.onnx_files import save as save_graph
+from tests.support.robots import small_robot
 
 CONFIG = """
 [model]

@@ -14,7 +14,7 @@ import edge_lstm
 from edge_lstm.analysis.verify import verify
 from edge_lstm.cli import main
 from edge_lstm.errors import ImportModelError
-from tests.support.nets import readings
+from tests.support.models.nets import readings
 
 GATES = {"lstm": 4, "gru": 3, "rnn": 1}
 INPUTS, UNITS, OUTPUTS = 5, 12, 3

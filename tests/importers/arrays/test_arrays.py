@@ -11,7 +11,7 @@ import pytest
 
 from edge_lstm.errors import ImportModelError
 from edge_lstm.importers import from_arrays
-from tests.support.reference import run_model, sigmoid
+from tests.support.oracles.reference import run_model, sigmoid
 
 Array = npt.NDArray[Any]
 RNG = np.random.default_rng(7)

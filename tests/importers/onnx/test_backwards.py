@@ -17,8 +17,8 @@ from edge_lstm.analysis.verify import verify
 from edge_lstm.core.model import Model
 from edge_lstm.errors import ImportModelError
 from edge_lstm.importers import import_onnx
-from tests.support.heads import i64
-from tests.support.onnx_files import Array, node, onnxruntime_run, save
+from tests.support.graphs.heads import i64
+from tests.support.graphs.onnx_files import Array, node, onnxruntime_run, save
 
 RNG = np.random.default_rng(51)
 UNITS = 5

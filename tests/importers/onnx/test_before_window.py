@@ -15,8 +15,8 @@ from edge_lstm.cli import main
 from edge_lstm.core.model import Channel, Model
 from edge_lstm.errors import ImportModelError, ModelFileError
 from edge_lstm.importers import from_arrays, import_onnx
-from tests.support.heads import i64
-from tests.support.onnx_files import Array, node, onnxruntime_run, save
+from tests.support.graphs.heads import i64
+from tests.support.graphs.onnx_files import Array, node, onnxruntime_run, save
 
 T = 6
 RNG = np.random.default_rng(5)

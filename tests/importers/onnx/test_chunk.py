@@ -1,4 +1,4 @@
-"""A trained step graph: convolutions over a chunk of 512 samples, an LSTM, a head (`tools/train_sirens.py`)."""
+"""A trained step graph: convolutions over a chunk of 512 samples, an LSTM, a head (`tools/train/sirens.py`)."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ import numpy as np
 from edge_lstm.analysis.verify import verify
 from edge_lstm.engines.onnxruntime.graph import open_session
 from edge_lstm.importers import import_onnx
-from tests.support.onnx_files import Array
-from tests.support.sirens import SAMPLES, sirens
+from tests.support.graphs.onnx_files import Array
+from tools.train.siren_sounds import SAMPLES, sirens
 
 PATH = Path(__file__).parents[2] / "vectors" / "chunk" / "sirens.onnx"
 CHUNKS = 1000

@@ -14,7 +14,7 @@ from edge_lstm.errors import ImportModelError
 from edge_lstm.importers.onnx.call import Call
 from edge_lstm.importers.onnx.fold import FUNCTIONS, evaluate
 from edge_lstm.importers.onnx.graph import Node
-from tests.support.onnx_files import onnxruntime_run
+from tests.support.graphs.onnx_files import onnxruntime_run
 
 Array = npt.NDArray[Any]
 A = np.random.default_rng(0).normal(0, 2, (2, 3, 4)).astype(np.float32)

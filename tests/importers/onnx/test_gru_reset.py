@@ -17,7 +17,7 @@ from edge_lstm.cli import main
 from edge_lstm.errors import ImportModelError
 from edge_lstm.importers import import_onnx
 from edge_lstm.importers.onnx.gru_reset import known_for
-from tests.support.onnx_files import Array, node, onnxruntime_run, recurrent_file, save
+from tests.support.graphs.onnx_files import Array, node, onnxruntime_run, recurrent_file, save
 
 XS = np.random.default_rng(3).normal(0, 1, (12, 3)).astype(np.float32)
 

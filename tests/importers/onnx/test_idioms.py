@@ -10,9 +10,9 @@ import pytest
 from edge_lstm.core.model import Model
 from edge_lstm.errors import ImportModelError
 from edge_lstm.importers import import_onnx
-from tests.support import keras2onnx_graphs, tf2onnx_graphs  # noqa: F401  importing them fills IDIOMS
-from tests.support.keras_graphs import IDIOMS, F, Idiom, Keras
-from tests.support.onnx_files import Array, onnxruntime_run
+from tests.support.graphs import keras2onnx_graphs, tf2onnx_graphs  # noqa: F401  importing them fills IDIOMS
+from tests.support.graphs.keras_graphs import IDIOMS, F, Idiom, Keras
+from tests.support.graphs.onnx_files import Array, onnxruntime_run
 
 XS = np.random.default_rng(8).normal(0, 1, (19, F)).astype(np.float32)
 RUN = sorted(name for name, idiom in IDIOMS.items() if not idiom.refused)

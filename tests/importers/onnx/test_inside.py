@@ -10,9 +10,9 @@ import pytest
 from onnx import TensorProto, helper
 
 from edge_lstm.importers import import_onnx
-from tests.support.inside import INSIDE
-from tests.support.onnx_files import node, onnxruntime_run, save
-from tests.support.reference import run_model
+from tests.support.graphs.inside import INSIDE
+from tests.support.graphs.onnx_files import node, onnxruntime_run, save
+from tests.support.oracles.reference import run_model
 
 
 def branches() -> dict[str, Any]:

@@ -13,9 +13,9 @@ from edge_lstm.analysis.verify import verify
 from edge_lstm.cli import main
 from edge_lstm.errors import ImportModelError
 from edge_lstm.importers import import_onnx
-from tests.support.onnx_files import node, save
-from tests.support.reference import run_model
-from tests.support.stacks import Stack, agrees, runtime
+from tests.support.graphs.onnx_files import node, save
+from tests.support.graphs.stacks import Stack, agrees, runtime
+from tests.support.oracles.reference import run_model
 
 XS = np.random.default_rng(7).normal(0, 1, (48, 3)).astype(np.float32)
 LENGTHS = [9, 10, 11, 14, 23, 30, 47, 48]

@@ -1,4 +1,4 @@
-"""Models exported by PyTorch, both exporters, against what PyTorch itself computed (`tools/make_vectors.py`)."""
+"""Models exported by PyTorch, both exporters, against what PyTorch itself computed (`tools/train/make_vectors.py`)."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 from edge_lstm.importers import import_onnx
-from tests.support.onnx_files import arrays, difference, onnxruntime_run
-from tests.support.reference import run_model
+from tests.support.graphs.onnx_files import arrays, difference, onnxruntime_run
+from tests.support.oracles.reference import run_model
 
 FOLDER = Path(__file__).parents[2] / "vectors" / "onnx"
 NAMES = sorted(p.stem for p in FOLDER.glob("*.onnx"))

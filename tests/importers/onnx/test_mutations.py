@@ -1,4 +1,5 @@
-"""The first two hundred damaged model files of tools/mutate.py, which tries ten thousand under a cap on memory."""
+"""The first two hundred damaged model files of tests/long/test_mutations.py, which tries ten
+thousand under a cap on memory."""
 
 from __future__ import annotations
 
@@ -6,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.mutation_run import outcome
+from tests.support.oracles.mutation_run import outcome
 
 
 @pytest.mark.parametrize("tens", range(20))

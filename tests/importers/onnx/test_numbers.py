@@ -14,7 +14,7 @@ from edge_lstm.analysis.verify import verify
 from edge_lstm.core.model import Channel
 from edge_lstm.importers import import_onnx
 from tests.importers.onnx.test_adversary import lstm, refused
-from tests.support.onnx_files import node, onnxruntime_run, save
+from tests.support.graphs.onnx_files import node, onnxruntime_run, save
 
 U8, F32, I64 = TensorProto.UINT8, TensorProto.FLOAT, TensorProto.INT64
 

@@ -10,8 +10,8 @@ import pytest
 
 from edge_lstm.errors import ImportModelError
 from edge_lstm.importers import import_onnx
-from tests.support.heads import HEADS, head_file
-from tests.support.onnx_files import (
+from tests.support.graphs.heads import HEADS, head_file
+from tests.support.graphs.onnx_files import (
     ACTIVATIONS,
     FUNCTIONS,
     WITH_ALPHA,
@@ -22,7 +22,7 @@ from tests.support.onnx_files import (
     recurrent_file,
     save,
 )
-from tests.support.reference import run_model
+from tests.support.oracles.reference import run_model
 
 TOLERANCE = 1e-5
 

@@ -10,7 +10,7 @@ import pytest
 
 from edge_lstm.errors import ImportModelError
 from edge_lstm.importers.onnx.plan import Plan
-from tests.support.reference import Reference
+from tests.support.oracles.reference import Reference
 
 
 def test_equal_operations_are_one_step() -> None:

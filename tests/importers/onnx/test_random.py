@@ -1,4 +1,4 @@
-"""Random recurrent graphs against ONNX Runtime; tools/random_graphs.py runs many more."""
+"""Random recurrent graphs against ONNX Runtime; tests/long/test_random_graphs.py runs many more."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import pytest
 
 from edge_lstm.analysis.verify import verify
 from edge_lstm.importers import import_onnx
-from tests.support.random_graphs import RandomGraph
+from tests.support.graphs.random_graphs import RandomGraph
 
 
 @pytest.mark.parametrize("seed", range(60))

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 from edge_lstm.importers import import_onnx
-from tests.support.onnx_files import arrays, difference
-from tests.support.reference import run_model
+from tests.support.graphs.onnx_files import arrays, difference
+from tests.support.oracles.reference import run_model
 
 MODELS = Path(__file__).resolve().parents[4] / "shared" / "real" / "models"
 pytestmark = pytest.mark.skipif(not MODELS.is_dir(), reason="the collection of real models is not here")

@@ -12,8 +12,8 @@ from onnx import TensorProto
 
 from edge_lstm.errors import ImportModelError
 from edge_lstm.importers import import_onnx
-from tests.support.heads import head_file
-from tests.support.onnx_files import node, recurrent_file, save
+from tests.support.graphs.heads import head_file
+from tests.support.graphs.onnx_files import node, recurrent_file, save
 
 RNG = np.random.default_rng(0)
 

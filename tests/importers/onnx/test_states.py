@@ -11,8 +11,8 @@ import pytest
 from edge_lstm.errors import ImportModelError
 from edge_lstm.importers import import_onnx
 from edge_lstm.importers.onnx.states import AFTER, BEFORE, stems
-from tests.support.onnx_files import node, save
-from tests.support.reference import Reference
+from tests.support.graphs.onnx_files import node, save
+from tests.support.oracles.reference import Reference
 
 RNG = np.random.default_rng(4)
 W, R = (RNG.normal(0, 0.6, shape).astype(np.float32) for shape in ((1, 16, 3), (1, 16, 4)))

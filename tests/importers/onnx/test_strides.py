@@ -16,9 +16,9 @@ from edge_lstm.cli.report import run_lines
 from edge_lstm.errors import ImportModelError
 from edge_lstm.importers import import_onnx
 from edge_lstm.robot.loop import Summary
-from tests.support.onnx_files import node, onnxruntime_run, save
-from tests.support.reference import run_model
-from tests.support.stacks import Stack, agrees, random_lengths, random_stack, runtime
+from tests.support.graphs.onnx_files import node, onnxruntime_run, save
+from tests.support.graphs.stacks import Stack, agrees, random_lengths, random_stack, runtime
+from tests.support.oracles.reference import run_model
 
 XS = np.random.default_rng(7).normal(0, 1, (61, 3)).astype(np.float32)
 LENGTHS = [12, 13, 14, 15, 17, 20, 23, 37, 60, 61]
@@ -159,7 +159,7 @@ def test_outputs_at_different_rates_are_refused(tmp_path: Path) -> None:
 @pytest.mark.parametrize("seed", range(20))
 def test_random_stacks(tmp_path: Path, seed: int) -> None:
     """Convolutions, pooling, slices and recurrent layers in any order, causal or looking ahead: equal to ONNX Runtime
-    over random lengths, place by place; tools/random_stacks.py runs many more."""
+    over random lengths, place by place; tests/long/test_stacks.py runs many more."""
     stack, pace = random_stack(seed)
     path = stack.save(tmp_path / "m.onnx")
     model = import_onnx(path, engine="native")

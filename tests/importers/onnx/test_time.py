@@ -13,9 +13,9 @@ from edge_lstm.analysis.verify import verify
 from edge_lstm.core.model import Model
 from edge_lstm.errors import ImportModelError
 from edge_lstm.importers import import_onnx
-from tests.support.heads import head_file, i64
-from tests.support.onnx_files import Array, node, onnxruntime_run, save
-from tests.support.reference import run_model
+from tests.support.graphs.heads import head_file, i64
+from tests.support.graphs.onnx_files import Array, node, onnxruntime_run, save
+from tests.support.oracles.reference import run_model
 
 RNG = np.random.default_rng(12)
 

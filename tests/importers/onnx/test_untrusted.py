@@ -16,7 +16,7 @@ from onnx import TensorProto, helper
 from edge_lstm.errors import EdgeLstmError, ImportModelError
 from edge_lstm.importers import import_onnx
 from edge_lstm.importers.onnx.read import read_onnx
-from tests.support.onnx_files import node, recurrent_file, save
+from tests.support.graphs.onnx_files import node, recurrent_file, save
 
 VECTORS = Path(__file__).parents[2] / "vectors" / "onnx"
 

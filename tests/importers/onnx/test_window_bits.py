@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 
 from edge_lstm.importers import import_onnx
-from tests.support.heads import head_file, i64
-from tests.support.onnx_files import Array, node, save
+from tests.support.graphs.heads import head_file, i64
+from tests.support.graphs.onnx_files import Array, node, save
 
 RNG = np.random.default_rng(31)
 T = 6

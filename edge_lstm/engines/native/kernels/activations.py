@@ -1,5 +1,5 @@
 """The one tanh, sigmoid, exp and log, made of FMAs, division, comparison and the bits of the exponent, so that they
-give the same bits on every CPU and at every width. `tools/accuracy.py` tries all 2^32 float32 inputs;
+give the same bits on every CPU and at every width. `tools/bench/accuracy.py` tries all 2^32 float32 inputs;
 `tests/engines/native/test_activations.py` holds the largest errors to what is said here.
 
     tanh      rational, odd degree 13 over even degree 6, x clamped to ±7.90531, and ±1 beyond ±8.3178; the minimax

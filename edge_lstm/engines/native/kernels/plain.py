@@ -1,5 +1,5 @@
 """What `simd.py` and `integers.py` offer, in NumPy, where NUMBA_DISABLE_JIT=1: kernels are ordinary Python then, for a
-debugger, for coverage (`tools/kernel_coverage.py`), and as a second opinion on every bit.
+debugger, for coverage (`tests/support/oracles/kernel_coverage.py`), and as a second opinion on every bit.
 
 Its rule: one function for one intrinsic, of the same name and arguments; each rounds once, as IEEE 754 says. A vector
 is an array of float32, a mask one of truth values; a pointer is an address with a type. A step takes milliseconds.

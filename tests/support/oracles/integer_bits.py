@@ -1,0 +1,95 @@
+"""Every way of adding integers that this CPU has, for comparing quantized layers with the exact twin (`exact_twin.py`).
+
+Its rule: a CPU chooses one family of instructions (`kernels/integers.py`), and the tests that run on it see no other;
+here quantized layers are compiled for the lesser ones too.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import functools
+from typing import Any
+
+import llvmlite.binding as llvm
+import numpy as np
+
+from edge_lstm.core.model import Model
+from edge_lstm.engines.native import loader
+from edge_lstm.engines.native.kernels import abi, quantized
+from edge_lstm.engines.native.kernels import compile as compiler
+from edge_lstm.engines.native.kernels.abi import OK, ROW
+from edge_lstm.engines.native.kernels.elementwise import give_out, move, take_in
+from edge_lstm.engines.native.kernels.simd import arenas, floats, integers, kernel, read
+from edge_lstm.engines.native.session import Memory
+from tests.support.models.nets import readings
+from tests.support.models.quantized_nets import CELLS, SCHEMES, quantized_network
+from tests.support.oracles.exact_twin import Exact
+
+LANES = (4, 8, 16)
+# What a family needs of an x86-64 or Arm CPU: all features of one of these sets.
+_AVX512 = {"avx512vnni", "avx512vl"}
+_NEEDED = {"vnni512": [_AVX512], "vnni256": [{"avxvnni"}, _AVX512], "avx2": [{"avx2"}], "dotprod": [{"dotprod"}]}
+
+
+@kernel
+def _only_integers(kinds, frame_address):  # type: ignore[no-untyped-def]
+    """The part of `machine.run` that quantized layers need, for one copy: compiled in a quarter of the time."""
+    V, _, V1, _, Q = kinds
+    frame = integers(frame_address)
+    rows = read(frame, abi.STEP_ROWS) + read(frame, abi.COMMIT_ROWS) + read(frame, abi.OUTPUT_ROWS)
+    table, weights = integers(read(frame, abi.TABLE)), floats(read(frame, abi.WEIGHTS))
+    arena = arenas(read(frame, abi.ARENA), 0)
+    for t in range(read(frame, abi.STEPS)):
+        x = arenas(read(frame, abi.X) + 4 * t * read(frame, abi.X_STEP), 0)
+        y = arenas(read(frame, abi.Y_OUT) + 4 * t * read(frame, abi.Y_STEP), 0)
+        for number in range(rows):
+            row = number * ROW
+            kind, n = read(table, row + abi.KIND), read(table, row + abi.N)
+            a, out = read(table, row + abi.A), read(table, row + abi.Y)
+            if kind >= abi.QUANTIZE:
+                status = quantized.execute(V, V1, Q, table, row, kind, weights, arena, t & 1)
+                if status != OK:
+                    return status
+            elif kind == abi.INPUT:
+                take_in(V, x, a, arena, out, n)
+            elif kind == abi.OUTPUT:
+                give_out(V, arena, a, y, out, n)
+            elif kind != abi.CHECK:
+                move(V, arena, a, arena, out, n)
+    return OK
+
+
+@functools.cache
+def _compiled(lanes: int, family: str) -> tuple[Any, Any]:
+    """The engine, and the function in it."""
+    engine = loader.load(compiler.compile_object(lanes, family, _only_integers))
+    return engine, ctypes.CFUNCTYPE(ctypes.c_int64, ctypes.c_int64)(engine.get_function_address("edge_lstm_run"))
+
+
+def run_with(model: Model, xs: Any, lanes: int, family: str) -> Any:
+    """The outputs of a log, float32 (T, n_outputs), by these instructions."""
+    memory, taken = Memory(model, 1, lanes), np.ascontiguousarray(xs, np.float32)
+    ys = np.zeros((len(xs), model.program.output_size), np.float32)
+    memory.point_at(taken, ys, len(xs))
+    status = _compiled(lanes, family)[1](memory._frame.ctypes.data)
+    assert status == OK, f"status {status}"
+    return ys
+
+
+def runs_here(family: str) -> bool:
+    """Whether this CPU has a family's instructions."""
+    arm = llvm.get_process_triple().startswith(("aarch64", "arm64"))
+    has = {name for name, there in llvm.get_host_cpu_features().items() if there}
+    return arm if family == "neon" else family == "plain" or any(needed <= has for needed in _NEEDED[family])
+
+
+def differences(family: str, lanes: int) -> list[str]:
+    """Names of the networks, of every cell in every scheme and of awkward sizes, whose bits differ."""
+    found = []
+    for number, (kind, scheme) in enumerate((k, s) for k in CELLS for s in SCHEMES):
+        for inputs, units in ((8, 16), (5, 33), (13, 70), (1, 1)):
+            model = quantized_network(kind, scheme, inputs, units, 3, 2, number)
+            xs = readings(5, inputs, number, scale=2.0)  # some beyond what the scales hold
+            if run_with(model, xs, lanes, family).tobytes() != Exact(model).run(xs).tobytes():
+                found.append(f"{model.name} of {inputs} inputs")
+    return found

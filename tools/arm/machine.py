@@ -1,0 +1,125 @@
+"""The machine (`engines/native/kernels`) compiled for Arm on any computer, and the loops of its layers to look at.
+
+Its rule: what is compiled is the code that Numba makes here, retargeted; nothing is written for Arm by hand. It runs
+nothing: `bits.py` does.
+"""
+
+from __future__ import annotations
+
+import functools
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import llvmlite.binding as llvm
+
+from edge_lstm.engines.native.kernels.compile import inline, machine_code
+
+# Raspberry Pi 4; Raspberry Pi 5 and Jetson Orin (its A78AE is an A76's heir); with the instructions that each has for
+# sums of integers (`kernels/integers.py`).
+FAMILIES = {"cortex-a72": "neon", "cortex-a76": "dotprod"}
+CPUS = tuple(FAMILIES)
+TRIPLE = "aarch64-unknown-linux-gnu"
+Loop = list[str]
+
+
+@dataclass(frozen=True)
+class Look:
+    """The instruction that the inner loops of a kernel (file and function) must contain on these CPUs."""
+
+    kernel: str
+    instruction: str
+    cpus: tuple[str, ...] = CPUS
+    function: str = ""
+    scheme: str = ""  # of a quantized kernel
+
+    @property
+    def what(self) -> str:
+        """In words."""
+        return f"{self.scheme} {self.function.strip('_')}" if self.scheme else self.kernel
+
+    @property
+    def layer(self) -> str:
+        """How the kernel's name stands in compiled code."""
+        function = self.function or self.kernel
+        return f"{len(self.kernel)}{self.kernel}{len(function)}{function}"
+
+
+_QUANTIZED = ("_lstm", "_gru", "_dense")
+LOOKS = (
+    *(Look(kernel, "fmla") for kernel in ("lstm", "gru", "dense")),
+    *(Look("quantized", "smull", ("cortex-a72",), function, "int8") for function in _QUANTIZED),
+    *(Look("quantized", "sdot", ("cortex-a76",), function, "int8") for function in _QUANTIZED),
+    *(Look("quantized", "smull", CPUS, function, "int16") for function in _QUANTIZED),
+    *(Look("quantized", "fmla", CPUS, function, "int8-weights") for function in _QUANTIZED),
+)
+
+
+@functools.cache
+def code_for(cpu: str, lanes: int) -> str:
+    """The machine as LLVM code with the instructions of this CPU."""
+    return machine_code(lanes, FAMILIES[cpu])
+
+
+def _target_machine(cpu: str) -> Any:
+    llvm.initialize_all_targets()
+    llvm.initialize_all_asmprinters()
+    target = llvm.Target.from_triple(TRIPLE)
+    return target.create_target_machine(cpu=cpu, opt=3, reloc="pic", codemodel="default")
+
+
+def _optimized(code: str, described: Any) -> Any:
+    """The module for this CPU."""
+    code = re.sub(r'^target datalayout = ".*"', f'target datalayout = "{described.target_data}"', code, flags=re.M)
+    code = re.sub(r'^target triple = ".*"', f'target triple = "{TRIPLE}"', code, flags=re.M)
+    module = llvm.parse_assembly(code)
+    inline(module)
+    builder = llvm.create_pass_builder(described, llvm.create_pipeline_tuning_options(speed_level=3))
+    builder.getModulePassManager().run(module, builder)
+    return module
+
+
+def object_for(cpu: str, lanes: int) -> bytes:
+    """An object file of the machine for this CPU."""
+    described = _target_machine(cpu)
+    return bytes(described.emit_object(_optimized(code_for(cpu, lanes), described)))
+
+
+def assembly_for(cpu: str, lanes: int) -> str:
+    """The same as text, each layer being a function of its own."""
+    described = _target_machine(cpu)
+    return str(described.emit_assembly(_optimized(code_for(cpu, lanes), described)))
+
+
+def _functions(assembly: str) -> Iterator[tuple[str, list[str]]]:
+    for part in re.split(r"^(?=_Z\w+:|edge_lstm_\w+:)", assembly, flags=re.M)[1:]:
+        name, *lines = part.splitlines()
+        yield name.split(":")[0], lines
+
+
+def inner_loops(assembly: str, layer: str, copies: int = 1, scheme: str = "") -> list[Loop]:
+    """The loops over inputs of a layer, for one copy of the arena or for a group: blocks that branch back to their own
+    beginning and hold no division (that one is the activation)."""
+    # Numba writes types into the name: Species(lanes, copies), "_28" being "(", "_2c_20" ", " and "_2d" "-".
+    wanted = [rf"Species_28\d+_2c_20{copies}_29"]
+    if scheme:
+        wanted.append(f"Scheme_28{scheme.replace('-', '_2d')}_2c")
+    loops: list[Loop] = []
+    for name, lines in _functions(assembly):
+        if layer not in name or not all(re.search(part, name) for part in wanted):
+            continue
+        label, block = "", Loop()
+        for line in lines:
+            if found := re.match(r"(\.L\w+):", line):
+                label, block = found[1], []
+            elif line.startswith("\t") and not line.startswith("\t."):
+                block.append(line.strip().replace("\t", " "))
+                if label and re.match(rf"(b\.|cb|tb).*{re.escape(label)}$", block[-1]):
+                    loops.append([*block])
+    return [loop for loop in loops if not any(line.startswith("fdiv") for line in loop)]
+
+
+def vectors(loop: Loop, instruction: str) -> int:
+    """How often a loop has this instruction on whole vectors (smull makes twice as wide ones of half of each)."""
+    return sum(bool(re.match(rf"{instruction}2? v\d+\.(4s|8h),", line)) for line in loop)

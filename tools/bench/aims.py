@@ -1,0 +1,95 @@
+"""What this project means to reach, and what one run of tools/bench/run found: ratios only, never absolute times."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from tools.bench.peers import GENERAL, OURS, SAME_DOOR
+
+Figures = dict[str, dict[str, float]]  # name -> {"us": ..., "ratio": their time / ours}
+Rows = dict[Any, Figures]
+C = "C, AVX-512 intrinsics"
+ORT = "ONNX Runtime, run()"
+FLOAT32 = f"{OURS}, float32"
+
+
+def fastest(figures: Figures) -> float:
+    """Of the general runtimes, their time in terms of ours."""
+    return min(figure["ratio"] for name, figure in figures.items() if name in GENERAL)
+
+
+def of(name: str) -> Callable[[Figures], float | None]:
+    """One contender's time in terms of ours."""
+    return lambda figures: figures[name]["ratio"] if name in figures else None
+
+
+# work, row, size -> at least so many times as fast, whose time in terms of ours
+AIMS: tuple[tuple[str, str, dict[int, float], Callable[[Figures], float | None]], ...] = (
+    (
+        "step, the fastest peer called from Python",
+        "step",
+        {8: 5, 16: 5, 32: 5, 64: 3.5, 128: 2, 256: 1.35},
+        fastest,
+    ),
+    ("kernel alone, C with AVX-512 intrinsics", "kernel", dict.fromkeys((8, 16, 32, 64, 128, 256), 1.0), of(C)),
+    (
+        "a log of 10,000 readings, ONNX Runtime",
+        "log",
+        {8: 2.5, 16: 2.5, 32: 2, 64: 1.5, 128: 1.3, 256: 1.1},
+        of(ORT),
+    ),
+    ("16 logs at once, ONNX Runtime", "logs", dict.fromkeys((8, 16, 32, 64, 128, 256), 2.0), of(ORT)),
+    (
+        "16 logs at once on two cores, ONNX Runtime on two",
+        "logs on cores",
+        dict.fromkeys((8, 16, 32, 64, 128, 256), 2.0),
+        of(ORT),
+    ),
+    ("int8 step, our float32", "int8", {128: 2.2, 256: 3.5}, of(FLOAT32)),
+    ("int8 step, the fastest int8 peer", "int8", {128: 2.8, 256: 1.9}, fastest),
+    ("64 streams together (H = 64), ONNX Runtime", "streams", {64: 2.0}, of(ORT)),
+)
+
+
+def table(rows: dict[str, Any]) -> list[str]:
+    """Markdown: each aim, and what was found for each size; those that were missed in bold."""
+    sizes = (8, 16, 32, 64, 128, 256)
+    lines = ["| how many times as fast as | " + " | ".join(map(str, sizes)) + " |", "|---" * 7 + "|"]
+    for work, row, aims, get in AIMS:
+        cells = []
+        for size in sizes:
+            figures = rows[row].get(size)
+            value = get(figures) if figures and size in aims else None
+            cells.append("" if value is None else _cell(value, aims[size]))
+        lines.append(f"| {work} | " + " | ".join(cells) + " |")
+    return [*lines, "", *(f"- {line}" for line in others(rows))]
+
+
+def _cell(value: float, aim: float) -> str:
+    text = f"{value:.2f} (aim {aim:g})"
+    return text if value >= aim else f"**{text}**"
+
+
+def others(rows: dict[str, Any]) -> list[str]:
+    """The aims that are not a ratio of times."""
+    said = []
+    streams = rows["streams"]
+    if 64 in streams and 64 in rows["step"]:
+        share = streams[64][OURS]["us"] / 64 / rows["step"][64][OURS]["us"]
+        said.append(f"one of 64 streams costs {share:.2f} of one stream alone (aim: at most 0.33)")
+    start = rows["start"]
+    if ORT in start:
+        more = start[OURS]["seconds"] - start[ORT]["seconds"]
+        said.append(
+            f"process start to first prediction: {more:+.3f} s beside ONNX Runtime (aim: at most +0.1), "
+            f"{start[OURS]['MiB']:.0f} MiB (aim: at most 100)"
+        )
+    latency = rows["latency"]
+    if SAME_DOOR in latency:
+        ours, theirs = (latency[name]["p99.9 / p50"] for name in (OURS, SAME_DOOR))
+        said.append(
+            f"p99.9 / p50 over {latency[OURS]['steps']:,} steps: {ours:.2f}, C through the same door {theirs:.2f}; "
+            f"{latency[OURS]['bytes kept']:g} bytes kept per step"
+        )
+    return said
