@@ -3,11 +3,11 @@ each make their own."""
 
 from __future__ import annotations
 
-import zlib
-
 import numpy as np
 import pytest
 from hypothesis import settings
+
+from tests.support import drawing
 
 settings.register_profile("any machine", deadline=None)  # no test judges time
 settings.load_profile("any machine")
@@ -31,7 +31,7 @@ def pytest_sessionstart(session: pytest.Session) -> None:
         loader.warm(lanes)
 
 
-@pytest.fixture
+@pytest.fixture(autouse=True)
 def rng(request: pytest.FixtureRequest) -> np.random.Generator:
-    """A generator seeded by the test's own name: what a test draws depends on no other test, nor on the order."""
-    return np.random.default_rng(zlib.crc32(request.node.name.encode()))
+    """What the test draws from, seeded by its own name; helpers draw from it through `tests.support.drawing`."""
+    return drawing.begin(request.node.name)

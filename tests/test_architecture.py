@@ -110,6 +110,20 @@ def test_tools_import_no_tests() -> None:
     assert (ROOT / "tools" / "architecture.py") in tools
 
 
+def test_tests_share_no_generator() -> None:
+    """A generator at the top of a file would make what a test draws depend on the tests before it
+    (`tests/support/drawing.py`)."""
+    shared = [
+        f"{path.relative_to(ROOT)}:{node.lineno}"
+        for path in sorted((ROOT / "tests").rglob("*.py"))
+        for node in ast.parse(path.read_text()).body
+        if isinstance(node, ast.Assign | ast.AnnAssign)
+        and isinstance(node.value, ast.Call)
+        and ast.unparse(node.value.func).split(".")[-1] in ("default_rng", "Random", "RandomState")
+    ]
+    assert not shared
+
+
 def test_no_public_name_is_hidden_by_a_module() -> None:
     """Importing a module sets its name on the package, so none may be called as a public function or class is."""
     import edge_lstm

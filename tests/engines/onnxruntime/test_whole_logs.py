@@ -17,6 +17,7 @@ from edge_lstm.importers import import_onnx
 from edge_lstm.logs import csv_log
 from edge_lstm.robot.config import parse_config
 from edge_lstm.robot.controller import Controller
+from tests.support.drawing import generator
 from tests.support.graphs.fallback_graphs import UNITS, both_directions, weights, window_of_12
 from tests.support.graphs.onnx_files import Array, node, onnxruntime_run
 from tests.support.graphs.onnx_files import save as save_graph
@@ -28,7 +29,6 @@ file = "m.npz"
 [readings]
 format = "imu_wheels"
 """
-RNG = np.random.default_rng(3)
 
 
 def two_layers(path: Path) -> Path:
@@ -69,7 +69,7 @@ def test_a_log_of_any_length_is_what_onnx_runtime_gives(length: int, tmp_path: P
     save(model, tmp_path / "m.npz")
     stream = load(tmp_path / "m.npz").stream()
     for _ in range(2):
-        rows = RNG.normal(0, 1, (length, 3)).astype(np.float32)
+        rows = generator().normal(0, 1, (length, 3)).astype(np.float32)
         assert np.array_equal(stream.run(rows), expected(path, rows), equal_nan=True)
         stream.reset()
 
@@ -77,7 +77,7 @@ def test_a_log_of_any_length_is_what_onnx_runtime_gives(length: int, tmp_path: P
 def test_single_readings_and_parts_of_logs_are_refused(tmp_path: Path) -> None:
     """`step`, a second `run` without a reset, streams side by side, NaN: each an error, and nothing has changed."""
     stream = log_model(two_layers(tmp_path / "m.onnx")).stream()
-    rows = RNG.normal(0, 1, (20, 3)).astype(np.float32)
+    rows = generator().normal(0, 1, (20, 3)).astype(np.float32)
     with pytest.raises(ReadingError, match="takes whole ones, with `run`"):
         stream.step(rows[0])
     holes = rows.copy()
@@ -127,7 +127,7 @@ def test_the_commands(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: p
     path, model = two_layers(tmp_path / "m.onnx"), tmp_path / "m.npz"
     assert main(["import", str(path), "--mode", "log"]) == 0
     assert "log: whole logs at once" in capsys.readouterr().out
-    rows = RNG.normal(0, 1, (50, 3)).astype(np.float32)
+    rows = generator().normal(0, 1, (50, 3)).astype(np.float32)
     lines = [f"{t / 100:.2f}," + ",".join(map(repr, row.tolist())) for t, row in enumerate(rows)]
     (tmp_path / "log.csv").write_text("\n".join(["time (s),a,b,c", *lines]) + "\n")
     monkeypatch.setattr(csv_log, "_BLOCK", 256)
@@ -147,7 +147,7 @@ def behind(layer: dict[str, Any], path: Path, width: int = 3, recurrent: bool = 
     layer = dict(layer)
     given = ["xc"]
     if kernel := layer.pop("kernel", 0):
-        constants["K"] = RNG.normal(0, 0.5, (3, width, kernel)).astype(np.float32)
+        constants["K"] = generator().normal(0, 0.5, (3, width, kernel)).astype(np.float32)
         given.append("K")
     nodes = [
         node("Transpose", ["x"], ["xc"], perm=[0, 2, 1]),
@@ -187,14 +187,14 @@ def test_rows_in_a_rhythm(name: str, recurrent: bool, tmp_path: Path, capsys: py
     model = load(tmp_path / "m.npz")
     assert (model.ready, model.every) == (first, every)
     for length in (first, first + 1, first + every, 200, 1500):
-        rows = RNG.normal(0, 1, (length, 3)).astype(np.float32)
+        rows = generator().normal(0, 1, (length, 3)).astype(np.float32)
         y = model.stream().run(rows)
         (theirs,) = onnxruntime_run(path, {"x": rows[None]})
         assert np.array_equal(y[first - 1 :: every], theirs[0])
         assert np.isnan(np.delete(y, slice(first - 1, None, every), axis=0)).all()
     if first > 1:
         with pytest.raises(ReadingError, match=f"the log was not taken: .* logs of {first} readings or more, this one"):
-            model.stream().run(RNG.normal(0, 1, (first - 1, 3)).astype(np.float32))
+            model.stream().run(generator().normal(0, 1, (first - 1, 3)).astype(np.float32))
 
 
 @pytest.mark.parametrize(

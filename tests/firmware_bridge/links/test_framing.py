@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from firmware_bridge.links.own import framing
 from firmware_bridge.links.own.framing import MAX_ENCODED, MAX_PAYLOAD, Damaged, Deframer, Frame
-from tests.support import naive_framing as naive
+from tests.support.oracles import naive_framing as naive
 
 VECTORS: dict[str, Any] = json.loads((Path(__file__).parents[2] / "vectors" / "frames.json").read_text())
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -11,15 +12,15 @@ import pytest
 
 from edge_lstm.errors import ImportModelError
 from edge_lstm.importers import from_arrays
+from tests.support.drawing import generator
 from tests.support.oracles.reference import run_model, sigmoid
 
 Array = npt.NDArray[Any]
-RNG = np.random.default_rng(7)
-XS = RNG.normal(0, 1, (30, 3))
+XS = np.random.default_rng(7).normal(0, 1, (30, 3))
 
 
 def draw(*shape: int) -> Array:
-    return RNG.normal(0, 0.5, shape).astype(np.float32)
+    return generator().normal(0, 0.5, shape).astype(np.float32)
 
 
 def torch_stack(
@@ -168,42 +169,46 @@ def broken(**changes: Any) -> dict[str, Any]:
 @pytest.mark.parametrize(
     ("weights", "options", "sentence"),
     [
-        (broken(bn__running_mean=draw(5)), {}, r"array 'bn\.running_mean' \[5\] belongs to no"),
-        (broken(norm__weight=draw(5)), {}, r"array 'norm\.weight' \[5\] belongs to no"),
-        (broken(fc__weight=None), {}, r"'fc\.bias' stands alone; the kernel or weight"),
-        (broken(lstm__weight_ih_l0=None), {}, r"weight_ih_l0 of the same layer is missing"),
-        (broken(lstm__bias_hh_l0=None), {}, r"only one of bias_ih_l0 and bias_hh_l0"),
-        (broken(lstm__bias_hh_l0=draw(19)), {}, r"'lstm\.bias_hh_l0' has shape \[19\], must be \[20\]"),
-        (broken(lstm__weight_ih_l0=draw(16, 3)), {}, r"differ in rows"),
-        (broken(lstm__weight_hh_l0=draw(20, 6)), {}, r"20 rows of gates for 6 units"),
-        (broken(lstm__weight_hr_l0=draw(2, 5)), {}, r"'lstm\.weight_hr_l0' is an LSTM projection"),
-        (broken(lstm__weight_ih_l0_reverse=draw(20, 3)), {}, r"reads the sequence from its end"),
-        (broken(fc__weight=draw(2, 7)), {}, r"'lstm' gives 5 values and 'fc', next in the file, takes 7"),
-        (broken(fc__bias=np.arange(2)), {}, r"'fc\.bias' holds int64"),
-        (broken(fc__bias=np.array([1, np.nan], np.float32)), {}, r"'fc\.bias' holds NaN"),
-        (broken(), {"cell": "gru"}, r"has the shape of lstm, but cell='gru'"),
-        (broken(), {"cell": "lstn"}, r"cell 'lstn' is unknown; known are lstm, gru, rnn"),
-        (broken(), {"activations": ["relu", "tanh"]}, r"1 dense layers need as many"),
-        (broken(), {"activations": ["leaky"]}, r"activation 'leaky' is unknown; known are"),
-        (broken(), {"order": ["fc"]}, r"must name each layer once; there are \['lstm', 'fc'\]"),
-        (broken(), {"nonlinearity": "sin"}, r"nonlinearity 'sin' is unknown"),
+        (lambda: broken(bn__running_mean=draw(5)), {}, r"array 'bn\.running_mean' \[5\] belongs to no"),
+        (lambda: broken(norm__weight=draw(5)), {}, r"array 'norm\.weight' \[5\] belongs to no"),
+        (lambda: broken(fc__weight=None), {}, r"'fc\.bias' stands alone; the kernel or weight"),
+        (lambda: broken(lstm__weight_ih_l0=None), {}, r"weight_ih_l0 of the same layer is missing"),
+        (lambda: broken(lstm__bias_hh_l0=None), {}, r"only one of bias_ih_l0 and bias_hh_l0"),
+        (lambda: broken(lstm__bias_hh_l0=draw(19)), {}, r"'lstm\.bias_hh_l0' has shape \[19\], must be \[20\]"),
+        (lambda: broken(lstm__weight_ih_l0=draw(16, 3)), {}, r"differ in rows"),
+        (lambda: broken(lstm__weight_hh_l0=draw(20, 6)), {}, r"20 rows of gates for 6 units"),
+        (lambda: broken(lstm__weight_hr_l0=draw(2, 5)), {}, r"'lstm\.weight_hr_l0' is an LSTM projection"),
+        (lambda: broken(lstm__weight_ih_l0_reverse=draw(20, 3)), {}, r"reads the sequence from its end"),
+        (lambda: broken(fc__weight=draw(2, 7)), {}, r"'lstm' gives 5 values and 'fc', next in the file, takes 7"),
+        (lambda: broken(fc__bias=np.arange(2)), {}, r"'fc\.bias' holds int64"),
+        (lambda: broken(fc__bias=np.array([1, np.nan], np.float32)), {}, r"'fc\.bias' holds NaN"),
+        (lambda: broken(), {"cell": "gru"}, r"has the shape of lstm, but cell='gru'"),
+        (lambda: broken(), {"cell": "lstn"}, r"cell 'lstn' is unknown; known are lstm, gru, rnn"),
+        (lambda: broken(), {"activations": ["relu", "tanh"]}, r"1 dense layers need as many"),
+        (lambda: broken(), {"activations": ["leaky"]}, r"activation 'leaky' is unknown; known are"),
+        (lambda: broken(), {"order": ["fc"]}, r"must name each layer once; there are \['lstm', 'fc'\]"),
+        (lambda: broken(), {"nonlinearity": "sin"}, r"nonlinearity 'sin' is unknown"),
         (
-            torch_stack(3, layers=1, name="lstm"),
+            lambda: torch_stack(3, layers=1, name="lstm"),
             {},
             r"named like lstm and has the shape of gru; say which with cell='gru'",
         ),
-        ({"a.weight": draw(2, 3)}, {}, r"no recurrent layer found"),
-        ({}, {}, r"holds no arrays"),
-        ({"arr_0": draw(3, 20)}, {}, r"its arrays have no names"),
-        ({"gru/kernel": draw(3, 15), "gru/recurrent_kernel": draw(5, 15)}, {}, r"say reset_after=True"),
-        (keras_gru(True), {"reset_after": False}, r"shape of reset_after=True"),
-        ({"backward_lstm/kernel": draw(3, 20), "backward_lstm/recurrent_kernel": draw(5, 20)}, {}, r"from its end"),
+        (lambda: {"a.weight": draw(2, 3)}, {}, r"no recurrent layer found"),
+        (dict, {}, r"holds no arrays"),
+        (lambda: {"arr_0": draw(3, 20)}, {}, r"its arrays have no names"),
+        (lambda: {"gru/kernel": draw(3, 15), "gru/recurrent_kernel": draw(5, 15)}, {}, r"say reset_after=True"),
+        (lambda: keras_gru(True), {"reset_after": False}, r"shape of reset_after=True"),
+        (
+            lambda: {"backward_lstm/kernel": draw(3, 20), "backward_lstm/recurrent_kernel": draw(5, 20)},
+            {},
+            r"from its end",
+        ),
     ],
 )
-def test_what_does_not_fit_is_named(weights: dict[str, Any], options: Any, sentence: str) -> None:
+def test_what_does_not_fit_is_named(weights: Callable[[], dict[str, Any]], options: Any, sentence: str) -> None:
     """Every refusal names the array or the layer, and says what to do."""
     with pytest.raises(ImportModelError, match=sentence):
-        from_arrays(weights, **options)
+        from_arrays(weights(), **options)
 
 
 def test_the_order_can_be_said() -> None:

@@ -13,14 +13,9 @@ from edge_lstm.core.model import Model
 from edge_lstm.errors import ImportModelError
 from edge_lstm.importers import import_onnx
 from tests.importers.onnx.test_time import conv_front
+from tests.support.drawing import draw
 from tests.support.graphs.heads import head_file, i64
 from tests.support.graphs.onnx_files import Array, node, onnxruntime_run, save
-
-RNG = np.random.default_rng(77)
-
-
-def draw(*shape: int) -> Array:
-    return RNG.normal(0, 0.6, shape).astype(np.float32)
 
 
 def lstm(width: int, **more: Array) -> dict[str, Any]:

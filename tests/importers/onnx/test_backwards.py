@@ -17,15 +17,11 @@ from edge_lstm.analysis.verify import verify
 from edge_lstm.core.model import Model
 from edge_lstm.errors import ImportModelError
 from edge_lstm.importers import import_onnx
+from tests.support.drawing import draw
 from tests.support.graphs.heads import i64
 from tests.support.graphs.onnx_files import Array, node, onnxruntime_run, save
 
-RNG = np.random.default_rng(51)
 UNITS = 5
-
-
-def draw(*shape: int) -> Array:
-    return RNG.normal(0, 0.6, shape).astype(np.float32)
 
 
 def loop(name: str, order: range, features: int, constants: dict[str, Array]) -> list[Any]:

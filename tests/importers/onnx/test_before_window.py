@@ -15,12 +15,12 @@ from edge_lstm.cli import main
 from edge_lstm.core.model import Channel, Model
 from edge_lstm.errors import ImportModelError, ModelFileError
 from edge_lstm.importers import from_arrays, import_onnx
+from tests.support.drawing import generator
 from tests.support.graphs.heads import i64
 from tests.support.graphs.onnx_files import Array, node, onnxruntime_run, save
 
 T = 6
-RNG = np.random.default_rng(5)
-XS = RNG.normal(0, 1, (15, 3)).astype(np.float32)
+XS = np.random.default_rng(5).normal(0, 1, (15, 3)).astype(np.float32)
 FORMS = ("forward", "bidirectional", "convolution")
 
 
@@ -28,7 +28,7 @@ def window_file(path: Path, form: str) -> Path:
     """x [1, 6, 3] → a layer → y [1, 2]: of forward recurrence, or one that needs the whole window."""
 
     def draw(*shape: int) -> Array:
-        return RNG.normal(0, 0.6, shape).astype(np.float32)
+        return generator().normal(0, 0.6, shape).astype(np.float32)
 
     d = 2 if form == "bidirectional" else 1
     front = [node("Transpose", ["x"], ["xt"], perm=[1, 0, 2])]
@@ -89,7 +89,7 @@ def test_zeros_are_the_networks_whatever_the_scaling_of_the_channels(tmp_path: P
 
 def lstm_arrays() -> dict[str, Array]:
     names = {"weight_ih_l0": (16, 3), "weight_hh_l0": (16, 4), "bias_ih_l0": (16,), "bias_hh_l0": (16,)}
-    return {f"lstm.{k}": RNG.normal(0, 0.5, shape).astype(np.float32) for k, shape in names.items()}
+    return {f"lstm.{k}": generator().normal(0, 0.5, shape).astype(np.float32) for k, shape in names.items()}
 
 
 def test_arrays_and_the_command_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

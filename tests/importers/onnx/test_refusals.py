@@ -12,10 +12,9 @@ from onnx import TensorProto
 
 from edge_lstm.errors import ImportModelError
 from edge_lstm.importers import import_onnx
+from tests.support.drawing import generator
 from tests.support.graphs.heads import head_file
 from tests.support.graphs.onnx_files import node, recurrent_file, save
-
-RNG = np.random.default_rng(0)
 
 
 def refusal(path: Path, **options: Any) -> str:
@@ -36,8 +35,8 @@ def test_the_native_engine_has_an_old_name(tmp_path: Path) -> None:
 
 def weights(gates: int, units: int = 4, width: int = 3, directions: int = 1) -> dict[str, Any]:
     return {
-        "W": RNG.normal(0, 1, (directions, gates * units, width)).astype(np.float32),
-        "R": RNG.normal(0, 1, (directions, gates * units, units)).astype(np.float32),
+        "W": generator().normal(0, 1, (directions, gates * units, width)).astype(np.float32),
+        "R": generator().normal(0, 1, (directions, gates * units, units)).astype(np.float32),
     }
 
 

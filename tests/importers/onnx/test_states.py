@@ -11,11 +11,11 @@ import pytest
 from edge_lstm.errors import ImportModelError
 from edge_lstm.importers import import_onnx
 from edge_lstm.importers.onnx.states import AFTER, BEFORE, stems
+from tests.support.drawing import generator
 from tests.support.graphs.onnx_files import node, save
 from tests.support.oracles.reference import Reference
 
-RNG = np.random.default_rng(4)
-W, R = (RNG.normal(0, 0.6, shape).astype(np.float32) for shape in ((1, 16, 3), (1, 16, 4)))
+W, R = np.split(np.random.default_rng(4).normal(0, 0.6, (1, 16, 7)).astype(np.float32), [3], axis=2)
 
 
 def lstm_step(path: Path, names: tuple[str, str, str, str], extra: list[Any] | None = None, **outputs: Any) -> Path:
@@ -59,7 +59,7 @@ def test_a_state_in_steps_equals_the_sequence(tmp_path: Path) -> None:
     assert sorted(s.name for s in program.states) == ["lstm_0.c", "lstm_0.h"]
     stream, h = Reference(program), np.zeros(4)
     c = h
-    for x in RNG.normal(0, 1, (20, 3)):
+    for x in generator().normal(0, 1, (20, 3)):
         i, o, f, g = np.split(W[0].astype(float) @ x + R[0].astype(float) @ h, 4)
         c = 1 / (1 + np.exp(-f)) * c + 1 / (1 + np.exp(-i)) * np.tanh(g)
         h = 1 / (1 + np.exp(-o)) * np.tanh(c)

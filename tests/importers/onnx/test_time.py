@@ -13,19 +13,15 @@ from edge_lstm.analysis.verify import verify
 from edge_lstm.core.model import Model
 from edge_lstm.errors import ImportModelError
 from edge_lstm.importers import import_onnx
+from tests.support.drawing import draw, generator
 from tests.support.graphs.heads import head_file, i64
-from tests.support.graphs.onnx_files import Array, node, onnxruntime_run, save
+from tests.support.graphs.onnx_files import node, onnxruntime_run, save
 from tests.support.oracles.reference import run_model
 
-RNG = np.random.default_rng(12)
-
-
-def draw(*shape: int) -> Array:
-    return RNG.normal(0, 0.6, shape).astype(np.float32)
-
-
-XS = draw(17, 3)
-W, R = draw(2, 16, 3), draw(2, 16, 4)
+XS, W, R = (
+    np.random.default_rng(seed).normal(0, 0.6, shape).astype(np.float32)
+    for seed, shape in enumerate(((17, 3), (2, 16, 3), (2, 16, 4)))
+)
 
 
 def holds(model: Model, path: Path, axis: int = 1, window: int | None = None, last: int | None = None) -> None:
@@ -301,7 +297,7 @@ def test_an_embedding_of_whole_numbers(tmp_path: Path) -> None:
     proto.graph.output[0].type.tensor_type.elem_type = TensorProto.FLOAT
     onnx.save(proto, path)
     model = import_onnx(path)
-    words = RNG.integers(0, 7, (20, 1))
+    words = generator().integers(0, 7, (20, 1))
     expected = onnxruntime_run(path, {"x": words})[0].reshape(20, 4)
     assert np.allclose(model.stream().run(words), expected, atol=1e-6)
     assert verify(model, path, short=True).ok

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -9,15 +10,11 @@ import numpy as np
 import pytest
 
 from edge_lstm.importers import import_onnx
+from tests.support.drawing import draw
 from tests.support.graphs.heads import head_file, i64
 from tests.support.graphs.onnx_files import Array, node, save
 
-RNG = np.random.default_rng(31)
 T = 6
-
-
-def draw(*shape: int) -> Array:
-    return RNG.normal(0, 0.6, shape).astype(np.float32)
 
 
 def layers(path: Path, nodes: list[Any], **constants: Array) -> Path:
@@ -25,12 +22,12 @@ def layers(path: Path, nodes: list[Any], **constants: Array) -> Path:
     return save(path, nodes, constants, {"x": [T, 1, 3]}, {"y": None})
 
 
-def recurrent(op: str, direction: str, **options: Any) -> Any:
+def recurrent(op: str, direction: str, **options: Any) -> Callable[[Path], Path]:
+    """What writes the file of one recurrent operator."""
     count, gates = (2 if direction == "bidirectional" else 1), {"LSTM": 4, "GRU": 3, "RNN": 1}[op]
-    weights = {"W": draw(count, 4 * gates, 3), "R": draw(count, 4 * gates, 4), "B": draw(count, 8 * gates)}
-    names, first = ["x", "W", "R", "B", "", "h0"], {"h0": draw(count, 1, 4)}
-    nodes = [node(op, names, ["y"], hidden_size=4, direction=direction, **options)]
-    return lambda path: layers(path, nodes, **weights, **first)
+    nodes = [node(op, ["x", "W", "R", "B", "", "h0"], ["y"], hidden_size=4, direction=direction, **options)]
+    shapes = {"W": (4 * gates, 3), "R": (4 * gates, 4), "B": (8 * gates,), "h0": (1, 4)}
+    return lambda path: layers(path, nodes, **{key: draw(count, *shape) for key, shape in shapes.items()})
 
 
 ATTENTION = [

@@ -11,9 +11,9 @@ import numpy as np
 import onnx
 from onnx import TensorProto, helper
 
+from tests.support.drawing import generator
 from tests.support.graphs.onnx_files import Array, node, onnxruntime_run, save
 
-RNG = np.random.default_rng(7)
 UNITS, WIDTH = 5, 3
 
 
@@ -22,7 +22,7 @@ def weights(
 ) -> dict[str, Any]:
     """W and R of a recurrent layer."""
     shapes = {"W": (directions, gates * units, width), "R": (directions, gates * units, units)}
-    return {f"{k}{suffix}": RNG.normal(0, 0.6, shape).astype(np.float32) for k, shape in shapes.items()}
+    return {f"{k}{suffix}": generator().normal(0, 0.6, shape).astype(np.float32) for k, shape in shapes.items()}
 
 
 @dataclass(frozen=True)
@@ -96,7 +96,7 @@ def lstm_sine(path: Path) -> Path:
 def two_grus(path: Path) -> Path:
     """Open length, time first, a learned initial state, an operator of ONNX Runtime's own."""
     constants = {**weights(3), **weights(3, width=UNITS, suffix="2"), "one": np.array([1])}
-    constants["h0"] = RNG.normal(0, 1, (1, 1, UNITS)).astype(np.float32)
+    constants["h0"] = generator().normal(0, 1, (1, 1, UNITS)).astype(np.float32)
     nodes = [
         node("GRU", ["x", "W", "R", "", "", "h0"], ["Y"], hidden_size=UNITS, linear_before_reset=1),
         node("Squeeze", ["Y", "one"], ["s"]),
@@ -167,12 +167,14 @@ def attention(path: Path) -> Path:
         node("MatMul", ["a", "x"], ["v"]),
         node("ReduceMean", ["v"], ["y"], axes=[1], keepdims=0),
     ]
-    return save(path, nodes, {"Q": RNG.normal(0, 1, (3, 4)).astype(np.float32)}, {"x": [1, 8, 3]}, {"y": [1, 3]})
+    return save(
+        path, nodes, {"Q": generator().normal(0, 1, (3, 4)).astype(np.float32)}, {"x": [1, 8, 3]}, {"y": [1, 3]}
+    )
 
 
 def double_cell(path: Path) -> Path:
     """A step in float64, written out in primitives."""
-    constants = {k: RNG.normal(0, 0.5, shape) for k, shape in (("A", (3, UNITS)), ("R", (UNITS, UNITS)))}
+    constants = {k: generator().normal(0, 0.5, shape) for k, shape in (("A", (3, UNITS)), ("R", (UNITS, UNITS)))}
     nodes = [
         node("MatMul", ["x", "A"], ["a"]),
         node("MatMul", ["h_in", "R"], ["r"]),
@@ -186,7 +188,7 @@ def double_cell(path: Path) -> Path:
 
 def words(path: Path) -> Path:
     """An embedding of whole numbers in front, of a table whose size the machine cannot see."""
-    table = RNG.normal(0, 1, (6, WIDTH)).astype(np.float32)
+    table = generator().normal(0, 1, (6, WIDTH)).astype(np.float32)
     nodes = [
         node("Gather", ["table", "x"], ["e"]),
         node("LSTM", ["e", "W", "R"], ["Y"], hidden_size=UNITS),
