@@ -13,6 +13,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -286,7 +287,7 @@ def test_a_replay_that_is_stopped_leaves_nothing_half_done(robot: Path, tmp_path
         process.communicate(timeout=20)
     command = [*EDGE_LSTM, "replay", str(tmp_path / "run.mcap"), "--speed", "0.02", "-o", str(tmp_path / "out.csv")]
     # A shell's background job ignores SIGINT, and its children inherit that; a terminal's Ctrl-C is meant here.
-    heeding = {"preexec_fn": lambda: signal.signal(signal.SIGINT, signal.default_int_handler)}
+    heeding: dict[str, Any] = {"preexec_fn": lambda: signal.signal(signal.SIGINT, signal.default_int_handler)}
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, **heeding) as slow:
         time.sleep(1.5)
         slow.send_signal(number)

@@ -120,7 +120,7 @@ def test_c_and_python_say_the_same_bytes(library, seed):
             assert [type(item) for item in c.tick(now_us)] == [type(item) for item in python.tick(now_us)]
         name = rng.choice(("wheels", "button"))
         values = (1.5, rng.random(), 12.345) if name == "wheels" else (rng.randrange(2),)
-        values = tuple(float(np.float32(value)) for value in values)
+        values = tuple(float(np.float32(value)) for value in values)  # type: ignore[assignment]
         expected = python.outgoing()
         expected += python.reading(now_us, name, values)
         assert c.reading(now_us, name, values) == expected

@@ -60,7 +60,7 @@ def test_values_of_every_third_reading_are_joined(tmp_path: Path):
     model = import_onnx(Stack(1).conv(3, stride=3).recurrent("LSTM").save(tmp_path / "m.onnx"), engine="machine")
     xs = np.random.default_rng(0).normal(0, 1, (60, 3)).astype(np.float32)
     y = model.stream().run(xs)
-    table = Table(t_s, {"x": xs[:, 0]}, {f"y[{k}]": y[:, k] for k in range(4)}, {})
+    table = Table(t_s, {"x": xs[:, 0].astype(float)}, {f"y[{k}]": y[:, k] for k in range(4)}, {})
     drive = of_table(table, model, "a.csv")
     assert [c.every for c in (*drive.readings, *drive.outputs)] == [1, 3, 3, 3, 3]
     assert len(broken(drive.outputs[0])[1]) == 21

@@ -6,6 +6,7 @@ import gc
 import sys
 from collections.abc import Iterator, Mapping
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -30,7 +31,7 @@ class Notes:
     """A sink that writes down what it is given, in order."""
 
     def __init__(self) -> None:
-        self.seen: list[tuple[str, object]] = []
+        self.seen: list[tuple[str, Any]] = []
 
     def received(self, chunk: Chunk) -> None:
         self.seen.append(("received", chunk))

@@ -26,7 +26,7 @@ def test_a_core_is_the_only_one_until_the_end():
     """Within the `with` the thread may use one core, afterwards those it had; threads that were there keep theirs."""
     before = os.sched_getaffinity(0)
     core, go, seen = max(before), threading.Event(), []
-    other = threading.Thread(target=lambda: (go.wait(), seen.append(os.sched_getaffinity(0))))
+    other = threading.Thread(target=lambda: (go.wait(), seen.append(os.sched_getaffinity(0))))  # type: ignore[func-returns-value]
     other.start()
     with applied(Realtime(cpu=core)) as refused:
         assert (os.sched_getaffinity(0), refused) == ({core}, [])

@@ -83,8 +83,8 @@ def test_a_stream_resumes_only_what_fits():
     before, state = stream.snapshot(), stream.state
     for wrong, words in (
         ({"lstm.h": state["lstm.h"]}, r"remembers lstm.h \(12\), lstm.c \(12\), not lstm.h"),
-        (state | {"lstm.c": np.zeros(3)}, "'lstm.c' of 'enc' has 12 values"),
-        (state | {"lstm.c": np.full(12, np.nan)}, "NaN"),
+        ({**state, "lstm.c": np.zeros(3)}, "'lstm.c' of 'enc' has 12 values"),
+        ({**state, "lstm.c": np.full(12, np.nan)}, "NaN"),
     ):
         with pytest.raises(StateError, match=words):
             stream.resume(wrong)

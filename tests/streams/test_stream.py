@@ -206,7 +206,7 @@ def test_the_memory_is_readable_by_layer_name():
     assert set(stream.state) == {"lstm0.h", "lstm0.c"}
     np.testing.assert_allclose(head["W"] @ stream.state["lstm0.h"] + head["b"], y, rtol=1e-5)
     with pytest.raises(TypeError):
-        stream.state["lstm0.h"] = 0
+        stream.state["lstm0.h"] = 0  # type: ignore[index]
     with pytest.raises(ValueError, match="read-only"):
         stream.state["lstm0.h"][:] = 0
 

@@ -123,7 +123,7 @@ class Network:
         from onnx import TensorProto, helper, numpy_helper, save
 
         constants = {"A": np.concatenate([self.W, self.R], axis=1).T, "b": self.b, "V": self.V.T, "v": self.v}
-        text: tuple[tuple[str, dict[str, int]], ...] = (
+        text: tuple[tuple[str, dict[str, Any]], ...] = (
             ("Concat x h xh", {"axis": 1}), ("Gemm xh A b sums", {}), ("Split sums i f g o", {"axis": 1}),
             ("Sigmoid i si", {}), ("Sigmoid f sf", {}), ("Sigmoid o so", {}), ("Tanh g tg", {}),
             ("Mul sf c kept", {}), ("Mul si tg new", {}), ("Add kept new c1", {}), ("Tanh c1 tc", {}),

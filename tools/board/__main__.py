@@ -21,12 +21,18 @@ import sys
 import tempfile
 import time
 from pathlib import Path
+from typing import get_args
 
+from edge_lstm.core.model import Model
+from edge_lstm.core.storage import load
+from edge_lstm.firmware.export import fingerprint, firmware, vector_outputs, vector_readings
+from edge_lstm.quantization import quantize
+from edge_lstm.quantization.convert import Scheme
 from tools.board.image import Board, BoardError, build, install, run_bits, sizes
 
 BITS_STEPS = 10_000
 CALIBRATION_STEPS = 1000
-SCHEMES = ("int8", "int16", "int8-weights")
+SCHEMES = get_args(Scheme)
 
 
 def main() -> int:
@@ -63,20 +69,8 @@ def main() -> int:
         return 0
 
 
-def load(path: Path | None):
-    """A model file, or None for None."""
-    if path is None:
-        return None
-    from edge_lstm.core.storage import load
-
-    return load(path)
-
-
-def bits(folder: Path, path: Path, scheme: str | None) -> int:
+def bits(folder: Path, path: Path, scheme: Scheme | None) -> int:
     """The network alone on the board, against Python."""
-    from edge_lstm.firmware.export import firmware, vector_readings
-    from edge_lstm.quantization import quantize
-
     model = load(path)
     if scheme:
         model = quantize(model, vector_readings(model, CALIBRATION_STEPS), scheme)
@@ -85,10 +79,8 @@ def bits(folder: Path, path: Path, scheme: str | None) -> int:
     return 0 if same_bits(folder, model, str(path)) else 1
 
 
-def same_bits(folder: Path, model, name: str) -> bool:
+def same_bits(folder: Path, model: Model, name: str) -> bool:
     """Whether the board's outputs and self-test are Python's."""
-    from edge_lstm.firmware.export import fingerprint, vector_outputs
-
     image = build(folder, "bits", model=model, flags=(f"-DSTEPS={BITS_STEPS}",))
     failed, found = run_bits(image)
     expected = fingerprint(vector_outputs(model, BITS_STEPS))
@@ -100,7 +92,9 @@ def same_bits(folder: Path, model, name: str) -> bool:
 
 def run(folder: Path, options: argparse.Namespace) -> int:
     """The robot until it is switched off."""
-    image = build(folder, "robot", model=load(options.network), flags=(f"-DRATE_HZ={options.rate}",))
+    image = build(
+        folder, "robot", model=load(options.network) if options.network else None, flags=(f"-DRATE_HZ={options.rate}",)
+    )
     with Board(image, options.link) as board:
         print(f"{options.link} is {board.device}; try: edge-lstm run robot.toml --port {options.link}", flush=True)
         end = time.monotonic() + options.seconds if options.seconds else float("inf")

@@ -70,15 +70,18 @@ def closed_loop(model: Model | None, config_path: Path, seed: int) -> dict[str, 
     rules = [action.fields[name] for name in ("torque_limit_left", "torque_limit_right")]
     form = robot_dictionary(task.RATE_HZ)[READING]
     robot = Drive(seed, task.RATE_HZ)
-    robot.torque_limits = (rules[0].maximum, rules[1].maximum)
+    ranges = [(rule.minimum, rule.maximum) for rule in rules if rule.minimum is not None and rule.maximum is not None]
+    robot.torque_limits = (ranges[0][1], ranges[1][1])
     stream = None if model is None else model.stream()
     out = dict.fromkeys(("slid_m", "driven_m", "slip_s", "stall_s"), 0.0)
     for _ in range(round(task.SECONDS * task.RATE_HZ)):
         values = form.unpack(form.pack(robot.advance()))
         if stream is not None:
-            named = dict(zip(task.OUTPUTS, stream.step(np.array(values, np.float32)), strict=True))
+            y = stream.step(np.array(values, np.float32))
+            assert y is not None
+            named = dict(zip(task.OUTPUTS, y, strict=True))
             wanted = [rule.offset + sum(g * float(named[name]) for name, g in rule.gain.items()) for rule in rules]
-            limits = [min(rule.maximum, max(rule.minimum, w)) for rule, w in zip(rules, wanted, strict=True)]
+            limits = [min(most, max(least, w)) for (least, most), w in zip(ranges, wanted, strict=True)]
             robot.torque_limits = (limits[0], limits[1])
         vehicle, truth = robot.vehicle, robot.truth()
         out["slid_m"] += (abs(vehicle.left.slip_speed) + abs(vehicle.right.slip_speed)) / task.RATE_HZ

@@ -1,7 +1,7 @@
 """Models as users write them, through both exporters of PyTorch and several operator sets: do they run, and rightly?
 
-Run by hand (`pip install -e '.[train]'`, then `python -m tools.train.export_table`); writes edge_lstm/importers/EXPORTS.md.
-Each export is imported with `auto` and the options a user would need, and compared with ONNX Runtime by
+Run by hand (`pip install -e '.[train]'`, then `python -m tools.train.export_table`); writes importers/EXPORTS.md. Each
+export is imported with `auto` and the options a user would need, and compared with ONNX Runtime by
 `edge_lstm.verify`. An export is equal, refused (by which sentence), or the exporter itself failed. Exit code 1 where
 one is wrong or crashes.
 """

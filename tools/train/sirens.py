@@ -40,7 +40,7 @@ class Sirens(nn.Module):
 def batch(rng: np.random.Generator) -> tuple[Tensor, Tensor]:
     """Samples (CHUNKS, BATCH, 512) and labels (CHUNKS, BATCH)."""
     drawn = [sirens(rng, CHUNKS) for _ in range(BATCH)]
-    return tuple(torch.from_numpy(np.stack(part, axis=1)) for part in zip(*drawn, strict=True))  # type: ignore[return-value]
+    return tuple(torch.from_numpy(np.stack(part, axis=1)) for part in zip(*drawn, strict=True))
 
 
 def scores(net: Sirens, chunks: Tensor) -> Tensor:
@@ -62,7 +62,7 @@ def main() -> None:
         chunks, labels = drawn[step % DRAWN]
         loss = nn.functional.cross_entropy(scores(net, chunks).reshape(-1, 3), labels.reshape(-1))
         optimizer.zero_grad()
-        loss.backward()  # type: ignore[no-untyped-call]
+        loss.backward()
         optimizer.step()
         schedule.step()
         if step % 50 == 49:

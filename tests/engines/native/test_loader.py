@@ -105,14 +105,14 @@ def test_the_folders_are_tried_from_the_most_to_the_least_particular(monkeypatch
     for name in ("EDGE_LSTM_CACHE_DIR", "CACHE_DIRECTORY", "XDG_CACHE_HOME"):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("HOME", "/home/ann")
-    monkeypatch.setattr(loader.tempfile, "gettempdir", lambda: "/tmp")
-    monkeypatch.setattr(loader.os, "geteuid", lambda: 1000)
+    monkeypatch.setattr(loader.tempfile, "gettempdir", lambda: "/tmp")  # type: ignore[attr-defined]
+    monkeypatch.setattr(loader.os, "geteuid", lambda: 1000)  # type: ignore[attr-defined]
     private = Path(f"/tmp/edge-lstm-{os.getuid()}")
     assert [*loader.folders()] == [Path("/home/ann/.cache/edge-lstm"), Path("/var/cache/edge-lstm"), private]
     monkeypatch.setenv("XDG_CACHE_HOME", "/x")
     monkeypatch.setenv("CACHE_DIRECTORY", "/var/cache/robot:/other")
     assert [*loader.folders()][:2] == [Path("/var/cache/robot/edge-lstm"), Path("/x/edge-lstm")]
-    monkeypatch.setattr(loader.os, "geteuid", lambda: 0)
+    monkeypatch.setattr(loader.os, "geteuid", lambda: 0)  # type: ignore[attr-defined]
     assert [*loader.folders()][:2] == [Path("/var/cache/robot/edge-lstm"), Path("/var/cache/edge-lstm")]
     monkeypatch.setenv("EDGE_LSTM_CACHE_DIR", str(tmp_path))
     assert [*loader.folders()] == [tmp_path]

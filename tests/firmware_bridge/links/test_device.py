@@ -42,7 +42,7 @@ def start(boot_id: int = BOOT, rates: bytes = b"", check: int = CHECK) -> bytes:
     return frame(START, bodies.START.pack(boot_id) + rates, check=check)
 
 
-def action(seq: int = 0, values: tuple[float, float] = GOOD.values, check: int = CHECK) -> bytes:
+def action(seq: int = 0, values: tuple[float, ...] = GOOD.values, check: int = CHECK) -> bytes:
     return frame(ACTION, LIMITS.pack(values), stream=LIMITS.id, seq=seq, check=check)
 
 

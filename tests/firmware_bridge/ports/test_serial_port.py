@@ -356,7 +356,7 @@ def test_a_usb_name_is_opened_through_the_list_of_ports(
 ) -> None:
     """A SerialPort named by VID:PID:SERIAL opens, and opens again, the device file that the system lists for it now."""
     present = lambda: [Info(os.path.realpath(board.link), "Uno", 0x2341, 0x0043, "A1")]  # noqa: E731
-    monkeypatch.setattr(ports.serial.tools.list_ports, "comports", present)
+    monkeypatch.setattr(ports.serial.tools.list_ports, "comports", present)  # type: ignore[attr-defined]
     port = open_port("2341:0043:A1")
     chunks = port.chunks()
     assert os.path.realpath(board.link) in next(chunks).data.decode()

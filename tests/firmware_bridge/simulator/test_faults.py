@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from itertools import pairwise
+from random import Random
 
 import pytest
 from hypothesis import given, settings
@@ -11,7 +12,7 @@ from hypothesis import strategies as st
 from firmware_bridge.errors import BridgeError
 from firmware_bridge.events import Gap, Reading
 from firmware_bridge.links.own.framing import Deframer, Frame, encode
-from firmware_bridge.simulator.faults import ByteFaults, Faults, Random, Rates
+from firmware_bridge.simulator.faults import ByteFaults, Faults, Rates
 from firmware_bridge.simulator.port import SimulatedPort
 from firmware_bridge.simulator.robot import Robot
 from tests.firmware_bridge.simulator.test_robot import Host

@@ -132,7 +132,7 @@ def test_torque_limits_at_slip_reduce_slip() -> None:
             drive = Drive(seed)
             for _ in range(4000):
                 truth = drive.truth()
-                drive.torque_limits = tuple(0.1 if reacting and slips else 0.6 for slips in truth[:2])
+                drive.torque_limits = tuple(0.1 if reacting and slips else 0.6 for slips in truth[:2])  # type: ignore[assignment]
                 drive.advance()
                 total += abs(drive.vehicle.left.slip_speed) + abs(drive.vehicle.right.slip_speed)
         return total

@@ -27,7 +27,7 @@ def i(*values: int) -> Array:
 
 
 WHOLE = np.array([[1, -128, 5], [127, 0, -9]], np.int8)
-CASES: list[tuple[str, list[Array | None], dict[str, Any], int, int]] = [
+CASES: list[tuple[str, list[Any], dict[str, Any], int, int]] = [
     # operator, inputs, attributes, operator set, outputs
     *(
         (op, [A], {}, 17, 1)

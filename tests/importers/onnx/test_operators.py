@@ -49,13 +49,13 @@ def combinations() -> list[tuple[str, dict[str, Any]]]:
                     options["activation_beta"] = [0.3]
                 found.append((op, options))
     for linear in (0, 1):
-        for clip in ({}, {"clip": 0.4}):
+        for clipped in ({}, {"clip": 0.4}):
             for bias in (True, False):
-                found.append(("GRU", {"linear_before_reset": linear, "bias": bias, **clip}))
+                found.append(("GRU", {"linear_before_reset": linear, "bias": bias, **clipped}))
     for peephole in (True, False):
         for coupled in (0, 1):
-            for clip in ({}, {"clip": 0.4}):
-                found.append(("LSTM", {"peephole": peephole, "input_forget": coupled, "initial": True, **clip}))
+            for clipped in ({}, {"clip": 0.4}):
+                found.append(("LSTM", {"peephole": peephole, "input_forget": coupled, "initial": True, **clipped}))
     return found
 
 

@@ -39,8 +39,8 @@ def compared(path: Path, seed: int) -> str:
     if not np.array_equal(np.isnan(x), np.isnan(y)):
         return "wrong: outputs come with other readings"
     size = max(np.nanmax(y) - np.nanmin(y), 0.1 * np.nanmax(np.abs(y)), 1e-3)
-    error = float(np.nanmax(np.abs(x - y)) / size)
-    return "equal" if error <= FAR else f"wrong: {error:.1e} of the range apart"
+    apart = float(np.nanmax(np.abs(x - y)) / size)
+    return "equal" if apart <= FAR else f"wrong: {apart:.1e} of the range apart"
 
 
 def _channels(named: tuple[Named, ...]) -> tuple[Channel, ...]:

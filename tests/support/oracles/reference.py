@@ -152,7 +152,7 @@ class Reference:
             total = np.exp(rows).sum(axis=1, keepdims=True)
             return ((rows - np.log(total) if a["log"] else np.exp(rows) / total).reshape(-1),)
         if op.kind == "reduce":
-            return (REDUCTIONS[a["function"]](inputs[0].reshape(a["rows"], -1), axis=1).astype(self.dtype),)
+            return (REDUCTIONS[a["function"]](inputs[0].reshape(a["rows"], -1), axis=1).astype(self.dtype),)  # type: ignore[operator]
         if op.kind == "take":
             return (self.arena[w["indices"]],)
         raise AssertionError(f"the reference does not know {op.kind}")
