@@ -14,7 +14,7 @@ from tools.arm import machine
 
 
 def main() -> int:
-    """Names of files come on standard input, as `door` makes them: step-LANES-KEY.o."""
+    """Names of files come on standard input, as `loader` makes them: step-LANES-KEY.o."""
     cpu, folder = sys.argv[1], Path(sys.argv[2])
     for name in sys.stdin.read().split():
         path = folder / name
