@@ -53,7 +53,7 @@ INSIDE = """
 import gc, json, sys, time
 import numpy
 import edge_lstm
-from edge_lstm.bench.measure import block
+from edge_lstm.bench.timing import block
 from edge_lstm.robot.realtime import warm_up
 model = edge_lstm.load(sys.argv[1])
 stream, size = model.stream(), model.program.input_size
