@@ -4,7 +4,8 @@
     stream = model.stream()
     y = stream.step(x)                                # microseconds; the memory stays in the stream
 
-Importing this imports neither numba nor onnx; what needs them does when it is called.
+All names that other programs may rely on are here, the errors too. Importing this imports neither numba nor onnx; what
+needs them does when it is called.
 """
 
 from __future__ import annotations
@@ -15,7 +16,23 @@ if TYPE_CHECKING:
     from edge_lstm.analysis.verify import verify
     from edge_lstm.core.model import Channel, Feedback, Model, Policy
     from edge_lstm.core.storage import load, save
-    from edge_lstm.errors import EdgeLstmError
+    from edge_lstm.core.version import __version__
+    from edge_lstm.errors import (
+        CacheError,
+        ConfigError,
+        EdgeLstmError,
+        FeedbackError,
+        ImportModelError,
+        LogError,
+        ModelFileError,
+        ProgramError,
+        QuantizeError,
+        ReadingError,
+        RealtimeError,
+        StateError,
+        TooLargeError,
+        UnsupportedError,
+    )
     from edge_lstm.importers import from_arrays, import_onnx
     from edge_lstm.quantization import quantize
     from edge_lstm.streams.missing import Filler
@@ -23,15 +40,29 @@ if TYPE_CHECKING:
     from edge_lstm.streams.stream import Stream, Streams
 
 _HOMES = {
+    "CacheError": "edge_lstm.errors",
     "Channel": "edge_lstm.core.model",
+    "ConfigError": "edge_lstm.errors",
     "EdgeLstmError": "edge_lstm.errors",
     "Feedback": "edge_lstm.core.model",
+    "FeedbackError": "edge_lstm.errors",
     "Filler": "edge_lstm.streams.missing",
+    "ImportModelError": "edge_lstm.errors",
+    "LogError": "edge_lstm.errors",
     "Model": "edge_lstm.core.model",
+    "ModelFileError": "edge_lstm.errors",
     "Policy": "edge_lstm.core.model",
+    "ProgramError": "edge_lstm.errors",
+    "QuantizeError": "edge_lstm.errors",
+    "ReadingError": "edge_lstm.errors",
+    "RealtimeError": "edge_lstm.errors",
+    "StateError": "edge_lstm.errors",
     "Stream": "edge_lstm.streams.stream",
     "Streams": "edge_lstm.streams.stream",
+    "TooLargeError": "edge_lstm.errors",
     "Translator": "edge_lstm.streams.seq2seq",
+    "UnsupportedError": "edge_lstm.errors",
+    "__version__": "edge_lstm.core.version",
     "from_arrays": "edge_lstm.importers",
     "import_onnx": "edge_lstm.importers",
     "load": "edge_lstm.core.storage",
@@ -41,15 +72,29 @@ _HOMES = {
 }
 
 __all__ = [
+    "CacheError",
     "Channel",
+    "ConfigError",
     "EdgeLstmError",
     "Feedback",
+    "FeedbackError",
     "Filler",
+    "ImportModelError",
+    "LogError",
     "Model",
+    "ModelFileError",
     "Policy",
+    "ProgramError",
+    "QuantizeError",
+    "ReadingError",
+    "RealtimeError",
+    "StateError",
     "Stream",
     "Streams",
+    "TooLargeError",
     "Translator",
+    "UnsupportedError",
+    "__version__",
     "from_arrays",
     "import_onnx",
     "load",

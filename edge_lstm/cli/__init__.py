@@ -82,10 +82,21 @@ Exit codes
 """
 
 
+def _version(ctx: click.Context, parameter: click.Parameter, asked: bool) -> None:
+    """Print the version, also where the package is not installed: click's own option would fail there."""
+    if asked:
+        from edge_lstm.core.version import __version__
+
+        click.echo(f"edge-lstm, version {__version__}")
+        ctx.exit()
+
+
 @click.group(
     cls=_Group, epilog=_EPILOG, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100}
 )
-@click.version_option(package_name="edge-lstm", prog_name="edge-lstm")
+@click.option(
+    "--version", is_flag=True, expose_value=False, is_eager=True, callback=_version, help="Show the version and exit."
+)
 @click.option("--traceback", is_flag=True, help="Show where in the program an error comes from.")
 def _root(traceback: bool) -> None:
     """Trained LSTM, GRU and RNN networks on a robot's serial stream, one reading at a time.
@@ -175,8 +186,3 @@ def _explain(error: BaseException) -> tuple[int, str]:
         f"this is a defect of edge-lstm, please report it: {type(error).__name__}: {error}{place} "
         "(edge-lstm --traceback … shows more)"
     )
-
-
-def entry() -> None:
-    """For `python -m edge_lstm.cli`."""
-    sys.exit(main())

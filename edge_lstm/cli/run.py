@@ -198,12 +198,11 @@ def _content(path: Path) -> bytes:
 
 def _recorder(path: Path, robot: RobotConfig, model: Model, content: bytes) -> Recorder:
     """Everything a replay needs travels in the recording: the model file and robot.toml, as they were read."""
-    from importlib.metadata import version
-
+    from edge_lstm.core.version import __version__
     from firmware_bridge.errors import RecordingError
     from firmware_bridge.recordings.recorder import Recorder
 
-    metadata = {"program": f"edge-lstm {version('edge-lstm')}", "model": model.name, "digest": model.digest}
+    metadata = {"program": f"edge-lstm {__version__}", "model": model.name, "digest": model.digest}
     attachments = {"model.npz": content, "robot.toml": robot.text.encode()}
     try:
         if not path.parent.is_dir():  # the one that robot.toml declares; others were refused

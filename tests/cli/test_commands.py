@@ -14,7 +14,7 @@ import pytest
 from edge_lstm.cli import COMMANDS, OLD_NAMES, main
 from tests.support.robots import small_robot
 
-EDGE_LSTM = [sys.executable, "-m", "edge_lstm.cli"]
+EDGE_LSTM = [sys.executable, "-m", "edge_lstm"]
 EXAMPLES = Path(__file__).parents[2] / "edge_lstm" / "examples"
 
 
@@ -261,7 +261,7 @@ def test_a_picture_of_a_table(place: Path):
 
 def test_a_reader_that_goes_away_is_no_traceback(place: Path):
     """`edge-lstm inspect … | true` ends quietly."""
-    command = f"{sys.executable} -m edge_lstm.cli inspect {place / 'model.npz'} --json | true"
+    command = f"{sys.executable} -m edge_lstm inspect {place / 'model.npz'} --json | true"
     done = subprocess.run(["bash", "-c", command], capture_output=True, text=True, timeout=60, check=False)
     assert done.stderr == ""
 

@@ -31,7 +31,7 @@ from firmware_bridge.simulator.port import SimulatedPort
 from firmware_bridge.simulator.robot import Robot
 from tests.support.robots import small_robot
 
-EDGE_LSTM = [sys.executable, "-m", "edge_lstm.cli"]
+EDGE_LSTM = [sys.executable, "-m", "edge_lstm"]
 
 
 def log(folder: Path, text: str, **more: str) -> CsvLog:
@@ -256,7 +256,7 @@ def test_inspect_leaves_out_what_is_empty(tmp_path: Path, capsys):
 def test_a_reader_that_goes_away_is_not_a_difference(tmp_path: Path):
     """`edge-lstm inspect … | true` ends quietly with 4, for 1 means that a check found a difference."""
     small_robot.folder(tmp_path)
-    command = f"set -o pipefail; {sys.executable} -m edge_lstm.cli inspect {tmp_path / 'model.npz'} --json | true"
+    command = f"set -o pipefail; {sys.executable} -m edge_lstm inspect {tmp_path / 'model.npz'} --json | true"
     done = subprocess.run(["bash", "-c", command], capture_output=True, text=True, timeout=60, check=False)
     assert (done.returncode in (0, 4), done.stderr) == (True, "")
 

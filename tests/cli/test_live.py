@@ -20,7 +20,7 @@ import pytest
 from firmware_bridge.recordings.reader import open_recording
 from tests.support.robots import small_robot
 
-EDGE_LSTM = [sys.executable, "-m", "edge_lstm.cli"]
+EDGE_LSTM = [sys.executable, "-m", "edge_lstm"]
 
 
 @contextmanager

@@ -164,7 +164,7 @@ def test_a_board_that_does_not_fit_is_refused_with_both_sides_fields(host, tmp_p
     save(small_robot.model((Channel("gyro_z", "deg/s"), Channel("ghost", "K"))), tmp_path / "model.npz")
     (tmp_path / "robot.toml").write_text(small_robot.CONFIG)
     command = ["run", str(tmp_path / "robot.toml"), "--port", host.port.name, "--seconds", "20"]
-    done = subprocess.run([sys.executable, "-m", "edge_lstm.cli", *command], capture_output=True, text=True, timeout=60)
+    done = subprocess.run([sys.executable, "-m", "edge_lstm", *command], capture_output=True, text=True, timeout=60)
     assert done.returncode == 2, done.stderr
     assert "[readings.channels] gyro_z: the model expects 'deg/s', but the robot's field" in done.stderr
     rows = [[cell.strip() for cell in line.split("|")] for line in done.stderr.splitlines() if "|" in line]

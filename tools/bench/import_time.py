@@ -54,7 +54,7 @@ def main() -> None:
     """Measures."""
     with tempfile.TemporaryDirectory() as name:
         path = model(Path(name) / "large.onnx")
-        command = [sys.executable, "-m", "edge_lstm.cli", "import", str(path), "-o", f"{name}/large.npz"]
+        command = [sys.executable, "-m", "edge_lstm", "import", str(path), "-o", f"{name}/large.npz"]
         times = []
         for _ in range(3):
             start = time.perf_counter()

@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import Any
 
 ROOT = Path(__file__).resolve().parents[2]
-COMMAND = [sys.executable, "-m", "edge_lstm.cli"]
+COMMAND = [sys.executable, "-m", "edge_lstm"]
 
 
 def main() -> int:

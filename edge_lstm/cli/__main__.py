@@ -1,5 +1,0 @@
-"""`python -m edge_lstm.cli` is `edge-lstm`."""
-
-from edge_lstm.cli import entry
-
-entry()
