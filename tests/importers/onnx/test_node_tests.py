@@ -31,9 +31,9 @@ def node_tests() -> dict[str, Case]:
 CASES = node_tests()
 
 
-def test_there_are_eighteen() -> None:
-    """All of ONNX's cases for these operators are tried."""
-    assert len(CASES) >= 18
+def test_there_are_cases() -> None:
+    """All of ONNX's cases for these operators are tried: onnx 1.19 and 1.20 have 12, onnx 1.23 has 18."""
+    assert len(CASES) >= 12
 
 
 @pytest.mark.parametrize("name", CASES)
