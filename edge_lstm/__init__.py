@@ -14,8 +14,11 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from edge_lstm.analysis.verify import verify
-    from edge_lstm.core.model import Channel, Feedback, Model, Policy
+    from edge_lstm.core.channels import Channel
+    from edge_lstm.core.feedback import Feedback, Policy
+    from edge_lstm.core.model import Model
     from edge_lstm.core.storage import load, save
+    from edge_lstm.core.timing import Timing
     from edge_lstm.core.version import __version__
     from edge_lstm.errors import (
         CacheError,
@@ -35,23 +38,23 @@ if TYPE_CHECKING:
     )
     from edge_lstm.importers import from_arrays, import_onnx
     from edge_lstm.quantization import quantize
-    from edge_lstm.streams.missing import Filler
+    from edge_lstm.streams.missing import MissingReadings
     from edge_lstm.streams.seq2seq import Translator
     from edge_lstm.streams.stream import Stream, Streams
 
 _HOMES = {
     "CacheError": "edge_lstm.errors",
-    "Channel": "edge_lstm.core.model",
+    "Channel": "edge_lstm.core.channels",
     "ConfigError": "edge_lstm.errors",
     "EdgeLstmError": "edge_lstm.errors",
-    "Feedback": "edge_lstm.core.model",
+    "Feedback": "edge_lstm.core.feedback",
     "FeedbackError": "edge_lstm.errors",
-    "Filler": "edge_lstm.streams.missing",
     "ImportModelError": "edge_lstm.errors",
     "LogError": "edge_lstm.errors",
+    "MissingReadings": "edge_lstm.streams.missing",
     "Model": "edge_lstm.core.model",
     "ModelFileError": "edge_lstm.errors",
-    "Policy": "edge_lstm.core.model",
+    "Policy": "edge_lstm.core.feedback",
     "ProgramError": "edge_lstm.errors",
     "QuantizeError": "edge_lstm.errors",
     "ReadingError": "edge_lstm.errors",
@@ -59,6 +62,7 @@ _HOMES = {
     "StateError": "edge_lstm.errors",
     "Stream": "edge_lstm.streams.stream",
     "Streams": "edge_lstm.streams.stream",
+    "Timing": "edge_lstm.core.timing",
     "TooLargeError": "edge_lstm.errors",
     "Translator": "edge_lstm.streams.seq2seq",
     "UnsupportedError": "edge_lstm.errors",
@@ -78,9 +82,9 @@ __all__ = [
     "EdgeLstmError",
     "Feedback",
     "FeedbackError",
-    "Filler",
     "ImportModelError",
     "LogError",
+    "MissingReadings",
     "Model",
     "ModelFileError",
     "Policy",
@@ -91,6 +95,7 @@ __all__ = [
     "StateError",
     "Stream",
     "Streams",
+    "Timing",
     "TooLargeError",
     "Translator",
     "UnsupportedError",
@@ -104,12 +109,20 @@ __all__ = [
 ]
 
 
+_OLD = {"Filler": "MissingReadings"}  # names of 0.1, which still work, with a warning (COMPATIBILITY.md)
+
+
 def __getattr__(name: str) -> Any:
     """Find a public name in its file when it is first asked for (PEP 562)."""
-    if name not in _HOMES:
-        raise AttributeError(f"module 'edge_lstm' has no attribute {name!r}")
     from importlib import import_module
 
+    if name in _OLD:
+        import warnings
+
+        warnings.warn(f"edge_lstm.{name} is now edge_lstm.{_OLD[name]}", DeprecationWarning, stacklevel=2)
+        name = _OLD[name]
+    if name not in _HOMES:
+        raise AttributeError(f"module 'edge_lstm' has no attribute {name!r}")
     value = getattr(import_module(_HOMES[name]), name)
     globals()[name] = value
     return value

@@ -21,7 +21,7 @@ from edge_lstm.streams.gates import cell, layers
 
 if TYPE_CHECKING:
     from edge_lstm.core.model import Model
-    from edge_lstm.core.program import Floats
+    from edge_lstm.core.operation import Floats
     from edge_lstm.logs.series import Series
 
 _KEEPS = {"lstm": "f", "gru": "z"}  # the gate that says how much of the memory is kept

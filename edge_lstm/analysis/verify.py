@@ -20,12 +20,13 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
+from edge_lstm.core.channels import scaling
 from edge_lstm.engines.onnxruntime.graph import OnnxGraph, open_session
 from edge_lstm.engines.onnxruntime.gru_reset import with_linear_before_reset
 from edge_lstm.errors import EdgeLstmError, ImportModelError, ReadingError
 
 if TYPE_CHECKING:
-    from edge_lstm.core.model import Channel, Model
+    from edge_lstm.core.model import Model
 
 Array = npt.NDArray[Any]
 TOLERANCE = 1e-5  # of the output's range
@@ -117,13 +118,13 @@ def verify(
 
 def graph_of(model: Model, path: str | Path) -> OnnxGraph:
     """The graph that the model is compared with: the file, with the resets of its GRUs as the import was asked for."""
-    meaning = model.provenance.get("graph")
-    if meaning is None:
+    axes = model.timing.axes
+    if axes is None:
         raise ImportModelError(
             f"model {model.name!r} was not made from an ONNX file; there is nothing to compare it with"
         )
-    reset = meaning.get("linear_before_reset")
-    return OnnxGraph(open_session(path if reset is None else with_linear_before_reset(path, reset)), meaning)
+    reset = axes.linear_before_reset
+    return OnnxGraph(open_session(path if reset is None else with_linear_before_reset(path, reset)), axes)
 
 
 def is_quantized(model: Model) -> bool:
@@ -134,8 +135,8 @@ def is_quantized(model: Model) -> bool:
 def _notes(model: Model, path: Path) -> Iterator[str]:
     if is_quantized(model):
         yield "the model is quantized: errors are expected, and none is put down to rounding"
-    reset = model.provenance["graph"].get("linear_before_reset")
-    if reset is not None:
+    axes = model.timing.axes
+    if axes is not None and (reset := axes.linear_before_reset) is not None:
         yield f"compared with linear_before_reset = {reset} in every GRU, as asked at import, in the graph too"
     known = model.provenance.get("sha256")
     if known is not None and hashlib.sha256(path.read_bytes()).hexdigest() != known:
@@ -157,18 +158,13 @@ def _log(model: Model, log: npt.ArrayLike) -> Array:
 def runs(draw: Readings, *, short: bool) -> Iterator[tuple[str, Array]]:
     """The readings (T, n_inputs) that are compared, each with its name."""
     model = draw.model
-    window = _window(model)
-    few = max(32, 2 * window, model.ready + 32)
+    window = model.timing.window or 0
+    few = max(32, 2 * window, model.timing.first_output + 32)
     yield "random", draw.random(few, 1.0)
     yield "saturation", draw.random(few, 30.0)
     if not short:
-        yield "large steps", draw.steps(max(200, 3 * window, 2 * model.ready))
+        yield "large steps", draw.steps(max(200, 3 * window, 2 * model.timing.first_output))
         yield "long", draw.random(LONG, 1.0)
-
-
-def _window(model: Model) -> int:
-    """How many readings an output belongs to; 0: all."""
-    return int(model.provenance.get("window") or 0)
 
 
 class Readings:
@@ -176,7 +172,7 @@ class Readings:
 
     def __init__(self, model: Model, graph: OnnxGraph, rng: np.random.Generator) -> None:
         self.model, self.rng = model, rng
-        self.scale, self.offset = scaling(model.inputs)
+        self.scale, self.offset = scaling(model.inputs, np.float64)
         sizes = [(n.name, n.slot.size) for n in model.program.inputs]
         self.kinds = np.repeat([np.dtype(graph.types[n]).kind for n, _ in sizes], [s for _, s in sizes])
         tables = [len(op.weights["table"]) for op in model.program.operations if op.kind == "lookup"]
@@ -196,12 +192,6 @@ class Readings:
         rows[:, whole] = self.rng.integers(0, self.words, (len(rows), int(whole.sum())))
         rows[:, self.kinds == "b"] = rows[:, self.kinds == "b"] > 0
         return rows
-
-
-def scaling(channels: tuple[Channel, ...]) -> tuple[Array, Array]:
-    """Scale and offset of each number of a reading or an output: physical = network * scale + offset."""
-    widths = [c.width for c in channels]
-    return np.repeat([c.scale for c in channels], widths), np.repeat([c.offset for c in channels], widths)
 
 
 def _compare(
@@ -238,9 +228,9 @@ def _compare(
 
 def outputs(model: Model, rows: Array) -> Array:
     """The model's outputs (T, n_out) in network units."""
-    scale, offset = scaling(model.inputs)
+    scale, offset = scaling(model.inputs, np.float64)
     ours = np.asarray(model.stream().run((rows * scale + offset).astype(np.float32)), np.float64)
-    scale, offset = scaling(model.outputs)
+    scale, offset = scaling(model.outputs, np.float64)
     result: Array = (ours - offset) / scale
     return result
 
@@ -291,7 +281,7 @@ def differences(y: Array, expected: Array) -> tuple[Array, Array]:
 def _chunks(graph: OnnxGraph, rows: Array, length: int) -> tuple[npt.NDArray[np.int64], Array]:
     """A graph for chunks of `length` readings that hands its states on: one chunk after the other."""
     steps, results, states = [], [], graph.first_states()
-    every = all(a["time"] is not None for a in graph.outputs.values())
+    every = all(a.time is not None for a in graph.outputs.values())
     for start in range(0, len(rows) - length + 1, length):
         shown, states = graph.run(rows[start : start + length], states)
         results.append(np.concatenate([y if every else y[-1:] for y in shown], axis=1).astype(np.float64))
@@ -301,10 +291,10 @@ def _chunks(graph: OnnxGraph, rows: Array, length: int) -> tuple[npt.NDArray[np.
 
 def oracle(model: Model, graph: OnnxGraph, rows: Array) -> tuple[npt.NDArray[np.int64], Array]:
     """Which steps are compared, and what ONNX Runtime gives for them (steps, n_out)."""
-    window = _window(model)
+    window = model.timing.window or 0
     states = graph.first_states()
     if window:
-        zeros = window - 1 if model.before_window == "zeros" else 0
+        zeros = window - 1 if model.timing.before_window == "zeros" else 0
         rows = np.concatenate([np.zeros((zeros, rows.shape[1]), rows.dtype), rows])
         last = np.arange(window - 1, len(rows))
         last = (
@@ -319,29 +309,30 @@ def oracle(model: Model, graph: OnnxGraph, rows: Array) -> tuple[npt.NDArray[np.
             y, states = graph.newest(rows[t : t + 1], states)
             results.append(y)
         return np.arange(len(rows)), np.array(results)
-    if model.whole_log:
+    if model.timing.mode == "log":
         placed = graph.whole(rows, states)
         there = np.flatnonzero(~np.isnan(placed).all(axis=1))
         return there, placed[there]
     if graph.length and graph.states:
         return _chunks(graph, rows, graph.length)
-    length = min(graph.length or len(rows), len(rows))
-    if length < model.ready:  # there a layer may get an empty sequence, which ends the process in ONNX Runtime
+    length, timing = min(graph.length or len(rows), len(rows)), model.timing
+    if length < timing.first_output:  # there a layer may get an empty sequence, which ends the process in ONNX Runtime
         return np.empty(0, np.int64), np.empty((0, 0))
     # With which reading place 0 of an output comes; None: only the newest is there.
-    firsts = [None if a["time"] is None else a.get("first", 1) for a in graph.outputs.values()]
+    firsts = [None if a.time is None else a.first for a in graph.outputs.values()]
 
     def taken(shown: list[Array], ends: npt.NDArray[np.int64]) -> Array:
         """What has come last after so many readings."""
-        places = [[-1] * len(ends) if f is None else (ends - f) // model.every for f in firsts]
+        places = [[-1] * len(ends) if f is None else (ends - f) // timing.stride for f in firsts]
         return np.concatenate([y[at] for y, at in zip(shown, places, strict=True)], axis=1).astype(np.float64)
 
     if None not in firsts:
-        ends = np.arange(1 if model.whole_log else model.ready, length + 1, model.every)
+        ends = np.arange(timing.first_output, length + 1, timing.stride)
         return ends - 1, taken(graph.run(rows[:length], states)[0], ends)
     # The graph is run on growing beginnings of the readings.
-    least = length if model.whole_log else min(model.ready, length)
+    least = min(timing.first_output, length)
     spread = np.unique(np.geomspace(least, length, 24).astype(int))
-    spread = spread[spread >= model.ready]
-    ends = np.unique(spread - (spread - model.ready) % model.every) if length == len(rows) else np.array([length])
+    spread = spread[spread >= timing.first_output]
+    ends = np.unique(spread - (spread - timing.first_output) % timing.stride)
+    ends = ends if length == len(rows) else np.array([length])
     return ends - 1, np.concatenate([taken(graph.run(rows[:n], states)[0], ends[[k]]) for k, n in enumerate(ends)])

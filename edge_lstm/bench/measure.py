@@ -29,7 +29,7 @@ from edge_lstm.robot.realtime import applied
 
 if TYPE_CHECKING:
     from edge_lstm.core.model import Model
-    from edge_lstm.core.program import Floats
+    from edge_lstm.core.operation import Floats
 
 Tell = Callable[[str, float], None]  # what is being measured, and how much of it is done (0 to 1)
 
@@ -233,7 +233,9 @@ def measure(model: Model, path: Path, plan: Plan, against: Path | None, tell: Te
     rows = readings(model, BLOCK)
     single_rows = list(rows)
     stream = model.stream()
-    stream.run(readings(model, max(BLOCK, model.window or model.ready), 1))  # the first output has come, code is warm
+    stream.run(
+        readings(model, max(BLOCK, model.timing.window or model.timing.first_output), 1)
+    )  # the first output has come, code is warm
     found: Values = {"model": model.name, "digest": model.digest, "file": str(path), "machine": machine()}
     rate_hz = model.rate_hz or USUAL_HZ
     if against is not None:  # first: another model's graph must not waste a minute

@@ -15,14 +15,15 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from edge_lstm.analysis.verify import TOLERANCE, graph_of, is_quantized, scaling, verify
+from edge_lstm.analysis.verify import TOLERANCE, graph_of, is_quantized, verify
 from edge_lstm.bench.machine import Values
 from edge_lstm.bench.timing import Plan, block, percentiles
+from edge_lstm.core.channels import scaling
 from edge_lstm.errors import EdgeLstmError
 
 if TYPE_CHECKING:
     from edge_lstm.core.model import Model
-    from edge_lstm.core.program import Floats
+    from edge_lstm.core.operation import Floats
     from edge_lstm.engines.onnxruntime.graph import OnnxGraph
 
 Times = npt.NDArray[np.int64]  # ns of single calls
@@ -42,10 +43,10 @@ def beside(model: Model, path: Path, rows: Floats, plan: Plan) -> Values:
             f"{path}: its outputs differ from the model's by {report.error:.1e} of their range, more than "
             f"{TOLERANCE:g}; nothing is timed beside a graph that computes something else"
         )
-    scale, offset = scaling(model.inputs)
+    scale, offset = scaling(model.inputs, np.float64)
     network = ((rows - offset) / scale).astype(np.float32)
     graph = graph_of(model, path)
-    window = int(model.provenance.get("window") or 0)
+    window = model.timing.window or 0
     found: Values = {"error": error, "quantized": quantized, "step_us": None, "log": None}
     if not window and graph.has_time and not graph.states and len(model.program.states):
         found["why"] = "the graph passes no state, so ONNX Runtime would have to run the whole past at each reading"
@@ -79,7 +80,7 @@ def _steps(model: Model, graph: OnnxGraph, rows: Floats, network: Floats, window
             states[name] = value
 
     stream, readings = model.stream(), list(rows[:_SOME])
-    stream.run(np.resize(rows, (max(window, model.ready), rows.shape[1])))
+    stream.run(np.resize(rows, (max(window, model.timing.first_output), rows.shape[1])))
     ratio, theirs = _in_turns(lambda: block(stream.step, readings), lambda: block(step, feeds), plan)
     return {"step_us": percentiles(theirs) | {"ratio": ratio}}
 

@@ -77,7 +77,7 @@ def command(
         raise Failure(2, f"--seconds {seconds:g} must be above 0 and at most 3600")
     loaded = load(model)
     announce_compiling(loaded)
-    if loaded.whole_log:
+    if loaded.timing.mode == "log":
         raise Failure(2, f"{model}: takes whole logs only, so there is no step to time; edge-lstm replay runs it")
     plan = Plan(seconds, readings, compile=compiling, realtime=realtime_of(AS_ANY, asked))
     with applied(plan.realtime):  # what cannot be is an error now, not after a minute

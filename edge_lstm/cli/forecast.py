@@ -11,7 +11,7 @@ from edge_lstm.cli.common import Failure, check_writable, json_option, print_jso
 
 if TYPE_CHECKING:
     from edge_lstm.core.model import Model
-    from edge_lstm.core.program import Floats
+    from edge_lstm.core.operation import Floats
     from edge_lstm.logs.series import Series
     from edge_lstm.streams.rollout import Forecast
 
@@ -36,8 +36,8 @@ def command(log: Path, at_s: float, steps: int, as_json: bool, **options: Any) -
     """Run the model over LOG until a time, then feed its own predictions back, and compare with what really came."""
     from edge_lstm.core.storage import load
     from edge_lstm.robot.recorded import read
-    from edge_lstm.streams.missing import Filler
-    from edge_lstm.streams.rollout import Loop
+    from edge_lstm.streams.missing import MissingReadings
+    from edge_lstm.streams.rollout import Rollout
 
     for place in (options["output"], options["plot"]):
         if place is not None:
@@ -47,11 +47,11 @@ def command(log: Path, at_s: float, steps: int, as_json: bool, **options: Any) -
 
         check_plot(options["plot"])
     model = load(options["model"])
-    Loop(model)  # a model that cannot is refused before anything is read
+    Rollout(model)  # a model that cannot is refused before anything is read
     asked = [name.strip() for name in (options["channels"] or "").split(",") if name.strip()]
     series = read(log, model, channels=asked, time_column=options["time_column"], time_unit=options["time_unit"])
     row = series.row_at(at_s)
-    filler = Filler(model.stream())
+    filler = MissingReadings(model.stream())
     taken = filler.run(series.xs[: row + 1]).taken
     if not taken[-1]:
         raise Failure(2, f"{log}: the reading at {series.t_s[row]:g} s is missing or not usable; choose another time")
@@ -94,7 +94,7 @@ def _report(model: Model, series: Series, row: int, ahead: Forecast) -> dict[str
     """Per channel that is fed back: the error over the readings that came, and that of holding the last value."""
     import numpy as np
 
-    from edge_lstm.streams.rollout import start_of
+    from edge_lstm.core.channels import start_of
 
     real = _real(series, row, len(ahead.readings))
     channels: dict[str, Any] = {}

@@ -17,7 +17,9 @@ import click
 from edge_lstm.cli.common import Failure, check_writable, json_option, plain, print_json, writing
 
 if TYPE_CHECKING:
-    from edge_lstm.core.model import Channel, Feedback, Model
+    from edge_lstm.core.channels import Channel
+    from edge_lstm.core.feedback import Feedback
+    from edge_lstm.core.model import Model
 
 _ONLY_ONNX = ("mode", "engine", "states", "constants", "time_axis", "linear_before_reset", "no_verify")
 _ONLY_ARRAYS = ("cell", "order", "activations", "nonlinearity")
@@ -102,7 +104,7 @@ def command(source: Path, output: Path | None, as_json: bool, **options: Any) ->
         model = replace(model, feedback=_feedback(options["feedback"]))
     if model.program.onnx:
         model = replace(model, provenance={**model.provenance, "cost": _price(model)})
-    from edge_lstm.cli.inspect import describe, time_meaning
+    from edge_lstm.cli.inspect import describe, timing_in_words
     from edge_lstm.core.storage import content, write_whole
 
     checked = None if source.suffix.lower() != ".onnx" or options["no_verify"] else _checked(model, source)
@@ -119,7 +121,7 @@ def command(source: Path, output: Path | None, as_json: bool, **options: Any) ->
         f"{program.weight_count:,} weights, {program.state_size} numbers of memory"
     )
     reason = model.provenance.get("mode_reason")
-    click.echo(time_meaning(model) + (f" ({reason})" if reason else ""))
+    click.echo(timing_in_words(model.timing) + (f" ({reason})" if reason else ""))
     for layer, why in model.provenance.get("quantized", {}).get("held_as_float32", {}).items():
         click.echo(plain(f"layer {layer} came as integers and is held as float32, with the same values: {why}"))
     if program.onnx:
@@ -205,23 +207,23 @@ def _price(model: Model) -> str:
     """What a reading costs in ONNX Runtime, measured now and here: the median of some calls with zeros."""
     import numpy as np
 
-    stream, count = model.stream(), max(1000, model.ready) if model.whole_log else 1
+    stream, count = model.stream(), max(1000, model.timing.first_output) if model.timing.mode == "log" else 1
     zeros = np.zeros((count, model.program.input_size), np.float32)
-    for _ in range(model.ready + 2):
+    for _ in range(model.timing.first_output + 2):
         stream.run(zeros)
-        if model.whole_log:
+        if model.timing.mode == "log":
             stream.reset()
     times = [time.perf_counter()]
     while len(times) < 6 or (len(times) <= 200 and times[-1] < times[0] + 0.2):
-        if model.whole_log:
+        if model.timing.mode == "log":
             stream.run(zeros)
             stream.reset()
         else:
             stream.step(zeros[0])
         times.append(time.perf_counter())
     taken = float(np.median(np.diff(times))) / count * 1e6
-    what = "in a log of 1,000" if model.whole_log else "one thread"
-    window = model.provenance["window"]
+    what = "in a log of 1,000" if model.timing.mode == "log" else "one thread"
+    window = model.timing.window
     whole = f": the whole window of {window} readings anew" if window else ""
     shown = f"{taken:,.0f}" if taken >= 10 else f"{taken:.2g}"
     return f"about {shown} µs per reading where it was imported ({what}, measured){whole}"
@@ -248,7 +250,7 @@ def _checked(model: Model, source: Path) -> str:
 
 
 def _feedback(pairs: tuple[str, ...]) -> tuple[Feedback, ...]:
-    from edge_lstm.core.model import Feedback
+    from edge_lstm.core.feedback import Feedback
 
     split = [pair.partition("=") for pair in pairs]
     for pair, (output, _, input) in zip(pairs, split, strict=True):

@@ -13,8 +13,10 @@ from edge_lstm.cli.common import json_option, plain, print_json
 if TYPE_CHECKING:
     from rich.table import Table
 
-    from edge_lstm.core.model import Channel, Model
-    from edge_lstm.core.program import Operation
+    from edge_lstm.core.channels import Channel
+    from edge_lstm.core.model import Model
+    from edge_lstm.core.operation import Operation
+    from edge_lstm.core.timing import Timing
 
 
 @click.command(name="inspect", short_help="What a model file holds.")
@@ -39,8 +41,9 @@ def describe(model: Model) -> dict[str, Any]:
         "name": model.name,
         "digest": model.digest,
         "rate_hz": model.rate_hz,
-        "window": model.window,
-        "time": time_meaning(model),
+        "window": model.timing.window if model.timing.mode == "window" else None,
+        "timing": model.timing.as_dict(),
+        "time": timing_in_words(model.timing),
         "weights": program.weight_count,
         "multiply_adds": program.multiply_adds,
         "inputs": [_channel(c) for c in model.inputs],
@@ -54,24 +57,22 @@ def describe(model: Model) -> dict[str, Any]:
     }
 
 
-def time_meaning(model: Model) -> str:
-    """The model's timing, in words."""
+def timing_in_words(timing: Timing) -> str:
+    """When a model's outputs come, and of which readings they are made."""
     zeros = "; before there are so many, the network's inputs are zero in their place"
-    before = zeros if model.before_window == "zeros" else ""
-    if model.whole_log:
-        least = f" of {model.ready} readings or more" if model.ready > 1 else ""
-        more = f"; a row of outputs every {model.every} readings" if model.every > 1 else ""
+    before = zeros if timing.before_window == "zeros" else ""
+    if timing.mode == "log":
+        least = f" of {timing.first_output} readings or more" if timing.first_output > 1 else ""
+        more = f"; a row of outputs every {timing.stride} readings" if timing.stride > 1 else ""
         return f"log: whole logs{least} at once (run, replay of a table), no single readings{more}"
-    if model.window is None and model.provenance.get("mode") == "window":
-        window = model.provenance.get("window", model.ready)
-        return f"window: each output belongs to the last {window} readings, all computed anew at each reading{before}"
-    if model.window is None:
-        first = f"; the first output comes with reading {model.ready}" if model.ready > 1 else ""
-        more = f"; an output every {model.every} readings" if model.every > 1 else ""
-        ahead = model.provenance.get("late")
-        late = f"; the network looks ahead, so outputs are {ahead} reading{'s' * (ahead > 1)} late" if ahead else ""
-        return f"continuous: the memory goes on from reading to reading{first}{more}{late}"
-    return f"window: each output belongs to the last {model.window} readings, from the reset state{before}"
+    if timing.windowed:
+        how = "all computed anew at each reading" if timing.mode == "whole window" else "from the reset state"
+        return f"window: each output belongs to the last {timing.window} readings, {how}{before}"
+    first = f"; the first output comes with reading {timing.first_output}" if timing.first_output > 1 else ""
+    more = f"; an output every {timing.stride} readings" if timing.stride > 1 else ""
+    plural = "s" * (timing.delay > 1)
+    late = f"; the network looks ahead, so outputs are {timing.delay} reading{plural} late" if timing.delay else ""
+    return f"continuous: the memory goes on from reading to reading{first}{more}{late}"
 
 
 def _channel(c: Channel) -> dict[str, Any]:
@@ -155,7 +156,7 @@ def _show(model: Model, found: dict[str, Any]) -> None:
         console.print(_filled(operations, ""))
 
     states = ", ".join(f"{s['name']} ({s['size']})" for s in found["states"])
-    without = "it takes whole logs" if model.whole_log else "this network has no memory"
+    without = "it takes whole logs" if model.timing.mode == "log" else "this network has no memory"
     console.print(f"states   {escape(states) or f'none: {without}'}")
     for f in model.feedback:
         how = f" ({f.choose})" if f.choose else ""

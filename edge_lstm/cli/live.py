@@ -128,7 +128,7 @@ class LiveView:
         if counts.steps != counts.readings:
             parts.insert(1, f"{counts.steps} steps")
         if counts.waiting:
-            parts.append(f"{counts.waiting} without output" + " yet" * (self._controller.model.every == 1))
+            parts.append(f"{counts.waiting} without output" + " yet" * (self._controller.model.timing.stride == 1))
         parts.append(f"{sum(link.faults.copy().values())} damaged")
         if self._controller.not_real:
             parts.append(f"{self._controller.not_real} of the last 100 not real")

@@ -27,7 +27,8 @@ from edge_lstm.cli.common import (
 )
 
 if TYPE_CHECKING:
-    from edge_lstm.core.model import Model, Policy
+    from edge_lstm.core.feedback import Policy
+    from edge_lstm.core.model import Model
     from edge_lstm.robot.config import RobotConfig
     from edge_lstm.robot.replay import Rows, RowTexts
     from firmware_bridge.recordings.reader import Recording

@@ -57,11 +57,11 @@ def run_lines(summary: Summary, model: Model) -> list[str]:
 
 def _waiting(count: int, steps: int, model: Model) -> str:
     """Why so many steps had no output."""
-    if model.every > 1:
-        return f"{count} of {steps} readings had no output: one comes every {model.every} readings"
-    if model.window or model.provenance.get("mode") == "window":
+    if model.timing.stride > 1:
+        return f"{count} of {steps} readings had no output: one comes every {model.timing.stride} readings"
+    if model.timing.windowed:
         return f"{count} readings had no output yet: the window was not full"
-    return f"{count} readings had no output yet: the first comes with reading {model.first}"
+    return f"{count} readings had no output yet: the first comes with reading {model.timing.first_output}"
 
 
 def table_lines(summary: TableSummary) -> list[str]:

@@ -1,4 +1,4 @@
-"""Between named physical values and the vector a stream takes: names, units, words.
+"""Channels: names, units, words, and the way from physical values by name to the vector that a stream takes.
 
 Rule: a stream takes and gives physical quantities (scale and offset are part of its program); what is left to do is
 order, the rounding to float32, and vocabularies, which become one-hot. One reading and a block of readings come to the
@@ -12,18 +12,83 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from edge_lstm.core.model import Channel, Model
-from edge_lstm.errors import ReadingError
-from edge_lstm.streams.rollout import meaning_of, probabilities
+from edge_lstm.core.operation import Floats
+from edge_lstm.errors import ModelFileError, ReadingError
 
-Floats = npt.NDArray[np.float32]
 Doubles = npt.NDArray[np.float64]
+Numbers = npt.NDArray[Any]
+
+
+_LARGEST = 3.4028235e38  # float32
+
+
+@dataclass(frozen=True)
+class Channel:
+    """One quantity of a reading or an output. physical = network * scale + offset, so a network that wants standardized
+    inputs has the standard deviation as scale and the mean as offset. `unit` is free text ("deg/s"), compared as
+    written.
+
+    A categorical channel has a vocabulary and is one-hot: as wide as the vocabulary is long.
+    """
+
+    name: str
+    unit: str = ""
+    scale: float = 1.0
+    offset: float = 0.0
+    vocabulary: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        if not self.name:
+            raise ModelFileError("a channel has no name")
+        for key, value in (("scale", self.scale), ("offset", self.offset)):
+            try:
+                object.__setattr__(self, key, float(value))  # also from NumPy's numbers
+            except (TypeError, ValueError):
+                raise ModelFileError(f"channel {self.name!r}: {key} {value!r} is not a number") from None
+        if not (abs(self.offset) < _LARGEST and 1 / _LARGEST < abs(self.scale) < _LARGEST):
+            raise ModelFileError(
+                f"channel {self.name!r}: scale {self.scale} and offset {self.offset} do not fit float32 (scale: nor 0)"
+            )
+        if not self.name.isprintable() or not self.unit.isprintable():
+            raise ModelFileError(f"channel {self.name!r}: name and unit {self.unit!r} must be printable")
+        if len(set(self.vocabulary)) != len(self.vocabulary):
+            raise ModelFileError(f"channel {self.name!r}: its vocabulary holds a word twice")
+
+    def as_dict(self) -> dict[str, Any]:
+        """As JSON values."""
+        return asdict(self) | {"vocabulary": list(self.vocabulary)}
+
+    @property
+    def width(self) -> int:
+        """How many numbers of the reading it takes."""
+        return len(self.vocabulary) or 1
+
+
+def channels_for(names: tuple[str, ...], sizes: tuple[int, ...]) -> tuple[Channel, ...]:
+    """Channels for parts that have only a name and a size: "x" of size 3 becomes x[0], x[1], x[2]."""
+    return tuple(
+        Channel(name if size == 1 else f"{name}[{k}]")
+        for name, size in zip(names, sizes, strict=True)
+        for k in range(size)
+    )
+
+
+def start_of(channels: Sequence[Channel], name: str) -> int:
+    """Where the numbers of this channel begin."""
+    return sum(c.width for c in channels[: [c.name for c in channels].index(name)])
+
+
+def scaling(channels: Sequence[Channel], dtype: npt.DTypeLike = np.float32) -> tuple[Numbers, Numbers]:
+    """Scale and offset of each number of a reading or an output: physical = network * scale + offset."""
+    widths = [c.width for c in channels]
+    scale, offset = (np.array([getattr(c, key) for c in channels], dtype) for key in ("scale", "offset"))
+    return np.repeat(scale, widths), np.repeat(offset, widths)
 
 
 def flat_names(channels: Sequence[Channel]) -> tuple[str, ...]:
@@ -88,18 +153,6 @@ class Encoder:
 # --- by name -------------------------------------------------------------------------------------------------------
 
 
-@dataclass(frozen=True)
-class Word:
-    """What an output with a vocabulary says: its most probable word, that word's probability, and all of them."""
-
-    word: str
-    probability: float
-    probabilities: Mapping[str, float]
-
-    def __str__(self) -> str:
-        return f"{self.word} ({self.probability:.1%})"
-
-
 def encode(channels: Sequence[Channel], values: Mapping[str, Any]) -> Floats:
     """Values by channel name → float32 (width,); see `Model.encode`. Raises ReadingError."""
     names = [c.name for c in channels]
@@ -153,24 +206,3 @@ def _one_hot(channel: Channel, value: Any, channels: Sequence[Channel]) -> Float
             f"channel {channel.name!r} takes a word, its index or a vector of {len(words)} numbers, not {value!r}"[:300]
         )
     return given
-
-
-def decode(model: Model, y: npt.ArrayLike) -> dict[str, float | Word]:
-    """An output (n_outputs,) by channel name; see `Model.decode`. Raises ReadingError for another length."""
-    values = np.asarray(y, np.float32)
-    if values.shape != (model.program.output_size,):
-        raise ReadingError(f"an output of {model.name!r} has {model.program.output_size} numbers, not {values.shape}")
-    found: dict[str, float | Word] = {}
-    start = 0
-    for channel in model.outputs:
-        part = values[start : start + channel.width]
-        start += channel.width
-        if not channel.vocabulary:
-            found[channel.name] = float(part[0])
-            continue
-        shares = probabilities(meaning_of(model, channel.name), part).tolist()
-        best = max(range(len(shares)), key=shares.__getitem__)
-        found[channel.name] = Word(
-            channel.vocabulary[best], shares[best], dict(zip(channel.vocabulary, shares, strict=True))
-        )
-    return found

@@ -1,11 +1,11 @@
 """The model file: one .npz (a zip of NumPy arrays), without pickle, written whole or not at all.
 
-    edge_lstm.json    uint8: JSON, the program, channels, rate, window, name, provenance, digest; arrays by number
+    edge_lstm.json    uint8: JSON, the program, channels, rate, timing, name, provenance, digest; arrays by number
     0, 1, 2, …        the arrays: weights (float32), index tables (int32), reset values, constants
 
 Its rule: a file is either exactly what was saved, or ModelFileError says what is wrong with it and what to do.
-Everything read is checked before it is believed: sizes before memory is taken, the program by `Program` itself, all
-of it by the digest.
+Everything read is checked before it is believed: sizes before memory is taken, program and timing by themselves, all
+that decides what is computed by the digest. Format 1, of edge-lstm 0.1, is read as well (`FILE.md`).
 """
 
 from __future__ import annotations
@@ -17,7 +17,6 @@ import struct
 import tempfile
 import zipfile
 import zlib
-from dataclasses import asdict
 from pathlib import Path
 from tokenize import TokenError
 from typing import Any
@@ -25,11 +24,15 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from edge_lstm.core.model import Channel, Feedback, Model, Policy
-from edge_lstm.core.program import Constant, Named, Operation, Program, Slot, State
+from edge_lstm.core.channels import Channel
+from edge_lstm.core.description import Arrays, describe_program, program_of
+from edge_lstm.core.feedback import Feedback, Policy
+from edge_lstm.core.model import Model
+from edge_lstm.core.operations.graph import takes_logs
+from edge_lstm.core.timing import Timing
 from edge_lstm.errors import EdgeLstmError, ModelFileError
 
-FORMAT = 1
+FORMAT = 2
 MAX_BYTES = 1 << 30  # of arrays in one file; 250 million weights are no stream on a robot
 _MAX_ARRAYS = 1 << 16
 _HEADER = "edge_lstm.json"
@@ -51,70 +54,22 @@ DAMAGE = (
     ValueError,
 )
 
-Arrays = list[npt.NDArray[Any]]
-
 
 def describe(model: Model) -> tuple[dict[str, Any], Arrays]:
-    """A model as JSON and arrays; the JSON refers to an array by its number."""
-    arrays: Arrays = []
-
-    numbers: dict[int, int] = {}
-
-    def number(array: npt.NDArray[Any]) -> int:
-        if id(array) not in numbers:  # a program over a whole window has the same weights for each reading
-            numbers[id(array)] = len(arrays)
-            arrays.append(array)
-        return numbers[id(array)]
-
-    def place(slot: Slot) -> list[int]:
-        return [slot.offset, slot.size]
-
-    program = model.program
+    """A model as JSON and arrays."""
+    program, arrays = describe_program(model.program)
     header = {
         "format": FORMAT,
         "name": model.name,
         "rate_hz": model.rate_hz,
-        "window": model.window,
-        "inputs": [_channel_out(c) for c in model.inputs],
-        "outputs": [_channel_out(c) for c in model.outputs],
-        "program": {
-            "arena_size": program.arena_size,
-            "inputs": [[n.name, *place(n.slot)] for n in program.inputs],
-            "outputs": [[n.name, *place(n.slot)] for n in program.outputs],
-            "states": [
-                {"name": s.name, "slot": place(s.slot), "next": place(s.next), "reset": number(s.reset)}
-                for s in program.states
-            ],
-            "constants": [{"slot": place(c.slot), "values": number(c.values)} for c in program.constants],
-            "operations": [
-                {
-                    "kind": op.kind,
-                    "name": op.name,
-                    "inputs": [place(s) for s in op.inputs],
-                    "outputs": [place(s) for s in op.outputs],
-                    "weights": {key: number(w) for key, w in op.weights.items()},
-                    "attributes": dict(op.attributes),
-                    "source": list(op.source),
-                }
-                for op in program.operations
-            ],
-        },
+        "timing": model.timing.as_dict(),
+        "inputs": [c.as_dict() for c in model.inputs],
+        "outputs": [c.as_dict() for c in model.outputs],
+        "program": program,
         "provenance": dict(model.provenance),
+        **model.declared(),
     }
-    # Only where there is something to say, so that files and digests of models without stay what they were.
-    if model.feedback:
-        header["feedback"] = [asdict(f) for f in model.feedback]
-    if model.policy != Policy():
-        header["policy"] = asdict(model.policy)
-    if (model.ready, model.every) != (1, 1):
-        header["ready"], header["every"] = model.ready, model.every
-    if model.before_window != "wait":
-        header["before_window"] = model.before_window
     return header, arrays
-
-
-def _channel_out(c: Channel) -> dict[str, Any]:
-    return {"name": c.name, "unit": c.unit, "scale": c.scale, "offset": c.offset, "vocabulary": list(c.vocabulary)}
 
 
 def write_whole(path: Path, content: bytes) -> None:
@@ -228,57 +183,22 @@ def _array(archive: zipfile.ZipFile, name: str) -> npt.NDArray[Any]:
     return values.reshape(shape, order="F" if by_columns else "C")
 
 
-def _slot(pair: Any) -> Slot:
-    offset, size = pair
-    if type(offset) is not int or type(size) is not int:
-        raise ValueError(f"{pair!r} is no place in the arena")
-    return Slot(offset, size)
-
-
 def _model(header: dict[str, Any], arrays: Arrays) -> Model:
-    used: set[int] = set()
-
-    def array(number: Any) -> npt.NDArray[Any]:
-        if type(number) is not int or not 0 <= number < len(arrays):
-            raise ValueError(f"there is no array {number!r}")
-        used.add(number)
-        return arrays[number]
-
-    p = header["program"]
-    program = Program(
-        p["arena_size"],
-        tuple(Named(str(n), _slot(place)) for n, *place in p["inputs"]),
-        tuple(Named(str(n), _slot(place)) for n, *place in p["outputs"]),
-        tuple(State(str(s["name"]), _slot(s["slot"]), _slot(s["next"]), array(s["reset"])) for s in p["states"]),
-        tuple(Constant(_slot(c["slot"]), array(c["values"])) for c in p["constants"]),
-        tuple(
-            Operation(
-                str(op["kind"]),
-                tuple(map(_slot, op["inputs"])),
-                tuple(map(_slot, op["outputs"])),
-                {str(key): array(w) for key, w in op["weights"].items()},
-                {str(key): value for key, value in op["attributes"].items()},
-                str(op["name"]),
-                tuple(map(str, op["source"])),
-            )
-            for op in p["operations"]
-        ),
-    )
-    if len(used) != len(arrays):
-        raise ModelFileError(f"array {min(set(range(len(arrays))) - used)} belongs to nothing")
+    program = program_of(header["program"], arrays)
+    if header["format"] == 1:
+        timing = Timing.of_format_1(header, takes_logs=takes_logs(program.onnx))
+    else:
+        timing = Timing.from_dict(header["timing"])
     return Model(
         program,
         tuple(map(_channel, header["inputs"])),
         tuple(map(_channel, header["outputs"])),
         header["rate_hz"],
-        header["window"],
+        timing,
         dict(header["provenance"]),
         str(header["name"]),
         tuple(Feedback(str(f["output"]), str(f["input"]), f["choose"], f["seed"]) for f in header.get("feedback", ())),
         Policy(**header.get("policy", {})),
-        header.get("ready", 1),
-        header.get("every", 1),
-        header.get("before_window", "wait"),
     )
 
 

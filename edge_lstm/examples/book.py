@@ -11,7 +11,7 @@ from collections.abc import Iterable, Iterator, Sequence
 import numpy as np
 import numpy.typing as npt
 
-from edge_lstm.core.model import Channel
+from edge_lstm.core.channels import Channel
 
 NAMES = ("Doug", "Jane", "Spot")
 WORDS = (*NAMES, "saw", ".")

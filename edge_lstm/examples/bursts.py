@@ -8,7 +8,7 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
-from edge_lstm.core.model import Channel
+from edge_lstm.core.channels import Channel
 from firmware_bridge.simulator.drive import Drive
 from firmware_bridge.simulator.robot import READING_FIELDS
 

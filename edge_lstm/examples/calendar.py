@@ -11,7 +11,7 @@ from datetime import date, timedelta
 import numpy as np
 import numpy.typing as npt
 
-from edge_lstm.core.model import Channel
+from edge_lstm.core.channels import Channel
 
 DINNERS = ("pizza", "sushi", "waffles")
 WEEKDAYS = ("Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday", "Sunday")

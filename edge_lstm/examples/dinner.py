@@ -14,7 +14,7 @@ import numpy as np
 
 from edge_lstm.examples.calendar import DINNER, DINNERS, LEARNT_DAYS, VOTERS, days, one_hot
 from edge_lstm.examples.report import Report, Text, shipped
-from edge_lstm.streams.missing import Filler
+from edge_lstm.streams.missing import MissingReadings
 
 AWAY = 14
 SEEN = 4  # days at home before and after, in the picture
@@ -36,7 +36,7 @@ def run(lang: str, seed: int) -> Report:
     first = int(np.random.default_rng(seed).integers(SEEN, len(dinner) - AWAY - SEEN - 1))
     heard = known[:-1].copy()
     heard[first : first + AWAY] = np.nan
-    filler = Filler(network.stream(), network.policy)
+    filler = MissingReadings(network.stream(), network.policy)
     filled = filler.run(heard)
     bridged = filled.outputs
     gap = slice(first, first + AWAY)

@@ -13,10 +13,11 @@ from typing import Any
 
 import numpy as np
 
-from edge_lstm.core.model import MISSING, Model, Policy
+from edge_lstm.core.feedback import MISSING, Policy
+from edge_lstm.core.model import Model
 from edge_lstm.examples.bursts import MEAN_BURST, NAMES, RATE_HZ, SHARE_LOST, bursts, drive
 from edge_lstm.examples.report import Report, Text, shipped
-from edge_lstm.streams.missing import Filler
+from edge_lstm.streams.missing import MissingReadings
 
 DRIVES, SECONDS = 8, 20.0
 FIRST_SEED = 9000  # drives below were looked at while the burst length and the channels were chosen
@@ -27,7 +28,7 @@ POLICIES = tuple(p for p in ("hold", "skip", "predict") if p in MISSING)
 
 def said(model: Model, heard: Any, policy: Any) -> Any:
     """The model's prediction of each next reading, (T, n); where it took no step, its last one stands."""
-    outputs = Filler(model.stream(), Policy(policy)).run(heard).outputs
+    outputs = MissingReadings(model.stream(), Policy(policy)).run(heard).outputs
     fresh = np.where(np.isfinite(outputs[:, 0]), np.arange(len(outputs)), 0)
     return outputs[np.maximum.accumulate(fresh)]
 

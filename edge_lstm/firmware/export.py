@@ -13,20 +13,21 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from edge_lstm.core.model import Channel, Model
-from edge_lstm.core.program import Floats, Operation, Program, Slot
+from edge_lstm.core.channels import Channel
+from edge_lstm.core.model import Model
+from edge_lstm.core.operation import Floats, Operation, Slot
+from edge_lstm.core.program import Program
 from edge_lstm.core.storage import describe
-from edge_lstm.engines.native.layout import assemble
+from edge_lstm.engines.native.layout import lay_out
 from edge_lstm.errors import ProgramError, ReadingError, StateError
 from edge_lstm.firmware import quantized as firmware_quantized
-from edge_lstm.firmware.table import FUNCTIONS, ROWS, Table
+from edge_lstm.firmware.table import BORDERS, FUNCTIONS, ROWS, Table
 
-_BORDERS = ("INPUT", "CHECK", "COMMIT", "OUTPUT")  # of a step; no operation of a program
 # What decides the meaning of a model today; whatever is added to the file is refused until C has it. Feedback and
 # policy are for forecasts and for missing readings, which the board's step refuses: `Firmware.notes` says so.
 _ON_HOST = ("feedback", "policy")
 _MODEL_KEYS = {
-    *("format", "name", "rate_hz", "window", "inputs", "outputs", "program", "provenance", "ready", "every"),
+    *("format", "name", "rate_hz", "timing", "inputs", "outputs", "program", "provenance"),
     *_ON_HOST,
 }
 _PROGRAM_KEYS = {"arena_size", "inputs", "outputs", "states", "constants", "operations"}
@@ -69,8 +70,8 @@ def firmware(model: Model, name: str | None = None) -> Firmware:
     operation that C lacks."""
     on_host = _check(model)
     name = identifier(name or model.name)
-    table = Table(assemble(model, 1), model.program)
-    copies = model.window or 1
+    table = Table(lay_out(model, 1), model.program)
+    copies = model.timing.under_way
     text = "\n".join(_header(model, name, table, copies))
     return Firmware(
         name,
@@ -98,6 +99,8 @@ def _check(model: Model) -> list[str]:
             f"model {model.name!r} cannot go on a microcontroller: ONNX Runtime runs it as a whole, so none of its"
             " operations is in the C runtime"
         )
+    if model.timing.before_window != "wait":
+        raise ProgramError(f"model {model.name!r} has before_window, which the C runtime does not know")
     header, _ = describe(model)
     for known, keys in ((_MODEL_KEYS, header), (_PROGRAM_KEYS, header["program"])):
         for key in keys:
@@ -105,8 +108,8 @@ def _check(model: Model) -> list[str]:
                 raise ProgramError(f"model {model.name!r} has {key}, which the C runtime does not know")
     for number, op in enumerate(model.program.operations):
         what = f"operation {number} ({op.kind} {op.name})".replace(" )", ")")
-        if op.kind.upper() not in ROWS or op.kind.upper() in _BORDERS:
-            kinds = ", ".join(kind.lower() for kind in ROWS if kind not in _BORDERS)
+        if op.kind.upper() not in ROWS or op.kind.upper() in BORDERS:
+            kinds = ", ".join(kind.lower() for kind in ROWS if kind not in BORDERS)
             raise ProgramError(f"{what} is not in the C runtime, which has {kinds}")
         function = op.attributes.get("function")
         if op.kind in FUNCTIONS and function not in (names := FUNCTIONS[op.kind][1]):
@@ -223,7 +226,7 @@ def _text(value: str) -> str:
 
 def _header(model: Model, name: str, table: Table, copies: int) -> Iterator[str]:
     low = name.lower()
-    steps = max(model.window or 1, model.ready) - 1 + TEST_STEPS * model.every
+    steps = model.timing.first_output - 1 + TEST_STEPS * model.timing.stride
     expected = fingerprint(vector_outputs(model, steps))
     centre, spread = _range(model)
     program = model.program
@@ -256,8 +259,9 @@ def _header(model: Model, name: str, table: Table, copies: int) -> Iterator[str]
     yield f"    {_text(model.name)}, {_text(model.digest)},"
     yield f"    {low}_rows, {table.step_rows}u, {table.commit_rows}u, {table.output_rows}u,"
     yield f"    {low}_weights, {low}_indices, {low}_integers, {low}_resets, {len(table.resets)}u,"
-    windowed = "true" if model.window is not None else "false"
-    yield f"    {table.arena_size}u, {copies}u, {windowed}, {model.ready}u, {model.every}u,"
+    windowed = model.timing.mode == "window"
+    first = 1 if windowed else model.timing.first_output
+    yield f"    {table.arena_size}u, {copies}u, {str(windowed).lower()}, {first}u, {model.timing.stride}u,"
     yield f"    {program.input_size}u, {program.output_size}u,"
     yield f"    {{{low}_centre, {low}_spread, {steps}u, {expected}u}},"
     yield "};"

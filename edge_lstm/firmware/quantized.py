@@ -15,7 +15,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from edge_lstm.core.program import RNN_ACTIVATIONS, Floats, Operation
+from edge_lstm.core.operation import Floats, Operation
+from edge_lstm.core.operations.functions import RNN_ACTIVATIONS
 
 # In the order of C's enums.
 KINDS = ("quantized_lstm", "quantized_gru", "quantized_rnn", "quantized_dense")

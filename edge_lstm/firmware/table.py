@@ -13,17 +13,18 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from edge_lstm.core.program import GRAIN, Floats, Operation, Program
+from edge_lstm.core.operation import GRAIN, Floats, Operation
+from edge_lstm.core.operations import KINDS
+from edge_lstm.core.program import Program
 from edge_lstm.engines.native.kernels import abi
-from edge_lstm.engines.native.layout import Assembled
+from edge_lstm.engines.native.layout import Layout
 from edge_lstm.firmware.quantized import KINDS as QUANTIZED
 from edge_lstm.firmware.quantized import packed
 
-_FLOAT_ROWS = (
-    *("INPUT", "LSTM", "GRU", "RNN", "DENSE", "MAP", "BINARY", "SOFTMAX", "REDUCE", "TAKE", "CHECK", "COMMIT"),
-    *("OUTPUT", "WHERE", "LOOKUP"),
-)
-ROWS = (*_FLOAT_ROWS, *(kind.upper() for kind in QUANTIZED))
+# C's numbers of rows: those of operations stand in their records, the rest are the borders of a step.
+BORDERS = {"INPUT": 0, "CHECK": 10, "COMMIT": 11, "OUTPUT": 12}
+_NUMBERS = {kind.name.upper(): kind.c for kind in KINDS.values() if kind.c is not None} | BORDERS
+ROWS = tuple(sorted(_NUMBERS, key=lambda name: _NUMBERS[name]))
 FIELDS = ("KIND", "W", "A", "B", "C", "Y", "Z", "N", "M", "F", "Q", "S")
 MAPS = (
     *("identity", "tanh", "sigmoid", "relu", "leaky_relu", "elu", "selu", "softplus", "softsign", "hard_sigmoid"),
@@ -62,20 +63,20 @@ class _Constants:
 
 
 class Table:
-    """The assembled program without padding: rows with C's numbers, and what they refer to."""
+    """The program laid out, without padding: rows with C's numbers, and what they refer to."""
 
-    def __init__(self, assembled: Assembled, program: Program) -> None:
-        self.commit_rows, self.output_rows = assembled.commit_rows, assembled.output_rows
-        self.arena_size = assembled.arena.size - GRAIN  # the slack is for vectors
+    def __init__(self, layout: Layout, program: Program) -> None:
+        self.commit_rows, self.output_rows = layout.commit_rows, layout.output_rows
+        self.arena_size = layout.arena.size - GRAIN  # the slack is for vectors
         self.scratch = 0  # floats behind the last arena, for activations as integers
-        self.resets = list(_runs(assembled.arena[: self.arena_size]))
+        self.resets = list(_runs(layout.arena[: self.arena_size]))
         self.rows: list[list[int]] = []
         self._weights, self._indices, self._integers = _Constants(), _Constants(), _Constants()
-        names = {getattr(abi, name): name for name in _FLOAT_ROWS}
+        names = {getattr(abi, name): name for name in ROWS if name.lower() not in QUANTIZED}
         quantized = {op.outputs[0].offset: op for op in program.operations if op.kind in QUANTIZED}
-        for row in assembled.table.tolist():
+        for number, row in enumerate(layout.table.tolist()):
             if row[abi.KIND] in names:
-                self._row(names[row[abi.KIND]], row, assembled.weights)
+                self._row(names[row[abi.KIND]], row, layout.weights, layout.sizes.get(number, 0))
             elif row[abi.Y] in quantized:
                 self._quantized_row(quantized[row[abi.Y]])
         self.step_rows = len(self.rows) - self.commit_rows - self.output_rows
@@ -91,11 +92,11 @@ class Table:
         return len(self.rows) * ROW_BYTES + sum(array.nbytes for array in arrays) + resets
 
     def _add(self, kind: str, fields: dict[str, int]) -> None:
-        self.rows.append([ROWS.index(kind), *(fields.get(name, 0) for name in FIELDS[1:])])
+        self.rows.append([_NUMBERS[kind], *(fields.get(name, 0) for name in FIELDS[1:])])
 
-    def _row(self, kind: str, row: Sequence[int], weights: Floats) -> None:
+    def _row(self, kind: str, row: Sequence[int], weights: Floats, size: int) -> None:
+        """size: how many of the weights it reads, from W on."""
         fields = {name: row[getattr(abi, name)] for name in FIELDS if hasattr(abi, name)}
-        size = _packed_size(kind, row)
         if size:
             values = weights[fields["W"] : fields["W"] + size]
             key = (fields["W"], size)
@@ -112,21 +113,6 @@ class Table:
         self.scratch = max(self.scratch, layer.scratch)
         q, w = self._integers.place(key, layer.integers), self._weights.place(key, layer.floats)
         self._add(op.kind.upper(), layer.fields | {"W": w, "Q": q})
-
-
-def _packed_size(kind: str, row: Sequence[int]) -> int:
-    """Values that a row reads at W, for one lane."""
-    n, m = row[abi.N], row[abi.M]
-    sizes = {
-        "LSTM": 4 * m * (1 + n + m),
-        "GRU": m * (4 + 3 * (n + m)),
-        "RNN": m * (1 + n + m),
-        "DENSE": m * (1 + n),
-        "MAP": 2,
-        "TAKE": n,
-        "LOOKUP": m * row[abi.F],
-    }
-    return sizes.get(kind, 0)
 
 
 def _runs(arena: Floats) -> Iterator[tuple[int, Floats]]:

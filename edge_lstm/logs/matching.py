@@ -9,8 +9,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from edge_lstm.core.channels import units_differ, unnamed
-from edge_lstm.core.model import Channel, Model
+from edge_lstm.core.channels import Channel, units_differ, unnamed
+from edge_lstm.core.model import Model
 from edge_lstm.errors import LogError, nearest
 from edge_lstm.logs.csv_log import Column, CsvLog
 

@@ -18,11 +18,12 @@ import numpy as np
 import numpy.typing as npt
 
 from edge_lstm.core.channels import Encoder, flat_names, flat_units
-from edge_lstm.core.model import Model, Policy
+from edge_lstm.core.feedback import Policy
+from edge_lstm.core.model import Model
 from edge_lstm.logs.csv_log import Block, Column, CsvLog
 from edge_lstm.logs.csv_out import CsvWriter, texts
 from edge_lstm.logs.jitter import Jitter, irregularities, jitter
-from edge_lstm.streams.missing import Filler
+from edge_lstm.streams.missing import MissingReadings
 
 Floats = npt.NDArray[np.float32]
 
@@ -84,7 +85,7 @@ def replay_table(
     keep: also return the numbers, for a picture. policy: instead of the model's own, for missing readings. Raises
     LogError where a row cannot be read, FeedbackError where the policy is to predict and the model cannot.
     """
-    encoder, filler, names = Encoder(model.inputs), Filler(model.stream(), policy), flat_names(model.outputs)
+    encoder, filler, names = Encoder(model.inputs), MissingReadings(model.stream(), policy), flat_names(model.outputs)
     holes = _Holes(model, filler.policy)
     words = {k: c.vocabulary for k, c in enumerate(model.inputs) if c.vocabulary}
     times: list[npt.NDArray[np.float64]] = []
@@ -94,7 +95,7 @@ def replay_table(
     steps = refused = rows = answered = 0
     with np.errstate(all="ignore"):  # what overflows float32 becomes infinity: a missing reading, counted
         blocks = log.blocks(columns, words)
-        for block in _as_one(blocks) if model.whole_log else blocks:
+        for block in _as_one(blocks) if model.timing.mode == "log" else blocks:
             xs = encoder.rows(block.values)
             lost = holes(block.t_s)
             ys = np.full((len(xs), len(names)), np.nan, np.float32)
@@ -147,7 +148,7 @@ def replay_table(
     if unread:
         more = ", …" if summary.missing > len(unread) else ""
         summary.notes.append(f"rows skipped for a missing number: line {', '.join(map(str, unread))}{more}")
-    needed = model.first
+    needed = model.timing.first_output
     if rows and not answered and rows < needed:
         summary.notes.append(f"no output: the log has {rows} readings, the window needs {needed}")
     if model.rate_hz and abs(timing.rate_hz - model.rate_hz) > 0.05 * model.rate_hz:

@@ -24,7 +24,7 @@ from edge_lstm.logs.matching import match
 
 if TYPE_CHECKING:
     from edge_lstm.core.model import Model
-    from edge_lstm.core.program import Floats
+    from edge_lstm.core.operation import Floats
 
 
 @dataclass(frozen=True)

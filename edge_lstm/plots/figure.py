@@ -240,8 +240,10 @@ def of_recording(
         title=f"{name}: {len(t_s):,} readings in {t_s[-1]:.1f} s",
         subtitle=f"model {model.name}, digest {model.digest[:12]}…",
         readings=curves(fields, [b.values for b in blocks]),
-        outputs=curves(list(zip(first.outputs, units, strict=True)), [b.output_values for b in blocks], model.every),
-        actions=curves(actions, [b.action_values for b in blocks], model.every),
+        outputs=curves(
+            list(zip(first.outputs, units, strict=True)), [b.output_values for b in blocks], model.timing.stride
+        ),
+        actions=curves(actions, [b.action_values for b in blocks], model.timing.stride),
         marks=[((t - first_ns) * 1e-9, what) for t, what in marks if t >= first_ns],
     )
     if truth:
@@ -280,5 +282,5 @@ def of_table(table: Table, model: Model, name: str) -> Drive:
         title=f"{name}: {len(table.t_s):,} readings in {table.t_s[-1] - table.t_s[0]:.1f} s",
         subtitle=f"model {model.name}, digest {model.digest[:12]}…",
         readings=curves(table.inputs),
-        outputs=curves(table.outputs, model.every),
+        outputs=curves(table.outputs, model.timing.stride),
     )

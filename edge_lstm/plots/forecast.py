@@ -11,11 +11,13 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from edge_lstm.core.channels import start_of
 from edge_lstm.plots.figure import check_plot
-from edge_lstm.streams.rollout import Forecast, start_of
+from edge_lstm.streams.rollout import Forecast
 
 if TYPE_CHECKING:
-    from edge_lstm.core.model import Channel, Model
+    from edge_lstm.core.channels import Channel
+    from edge_lstm.core.model import Model
     from edge_lstm.logs.series import Series
 
 _REAL, _EXPECTED = "#333333", "#D55E00"

@@ -16,7 +16,8 @@ from edge_lstm.plots.figure import check_plot
 from edge_lstm.streams.gates import WORDS, cell, in_words, layers
 
 if TYPE_CHECKING:
-    from edge_lstm.core.model import Channel, Model
+    from edge_lstm.core.channels import Channel
+    from edge_lstm.core.model import Model
 
 _CYCLE = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#E69F00", "#000000", "#7F7F7F")
 _SIGNED = "gnch"

@@ -42,7 +42,7 @@ def plot_quantize(model: Model, quantized: Model, log: Log, scheme: str, path: P
     axes = figure.subplots(len(heights), 1, sharex=True, height_ratios=heights, squeeze=False)[:, 0]
 
     def line(values: Array) -> tuple[Array, Array]:
-        return broken(Curve("", "", log.t_s, values, model.every))
+        return broken(Curve("", "", log.t_s, values, model.timing.stride))
 
     for axis, k in zip(axes, shown, strict=False):
         axis.plot(*line(expected[:, k]), color=_FLOAT, linewidth=3.0, label="float32", zorder=2)

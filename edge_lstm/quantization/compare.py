@@ -19,7 +19,7 @@ import numpy as np
 
 from edge_lstm.core.channels import flat_names, flat_units
 from edge_lstm.core.model import Model
-from edge_lstm.core.program import Floats
+from edge_lstm.core.operation import Floats
 from edge_lstm.core.storage import content
 from edge_lstm.errors import QuantizeError
 from edge_lstm.quantization.convert import answered, difference, differences, model_of, outputs, rms, spans
@@ -257,7 +257,7 @@ def _outputs(quantized: Model, calibrated: _Judge, judge: _Judge) -> tuple[Outpu
 def _drift(quantized: Model, judge: _Judge) -> list[tuple[float, ...]]:
     """Of each output the errors of the passes: what grows from the first to the last does so by time alone."""
     readings = np.concatenate([log.xs for log in judge.logs])[: LONG // 2]
-    passes = -(-(LONG + judge.model.first - 1) // len(readings))
+    passes = -(-(LONG + judge.model.timing.first_output - 1) // len(readings))
     xs = np.tile(readings, (passes, 1))
     error = difference(judge.model.stream().run(xs), outputs(quantized, xs)).reshape(passes, len(readings), -1)
     told = [one[~np.isnan(one).any(axis=1)] for one in error]

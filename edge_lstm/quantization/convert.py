@@ -15,7 +15,7 @@ from typing import Literal
 import numpy as np
 
 from edge_lstm.core.model import Model
-from edge_lstm.core.program import Floats
+from edge_lstm.core.operation import Floats
 from edge_lstm.errors import QuantizeError, StateError
 from edge_lstm.quantization.layers import QUANTIZED, Layer, kept, layers, mixed
 from edge_lstm.quantization.observe import Log, Seen, Some, check_channels, logs_of, observe

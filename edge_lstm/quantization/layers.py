@@ -10,7 +10,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
 from edge_lstm.core.model import Model
-from edge_lstm.core.program import Operation, Program
+from edge_lstm.core.operation import Operation
+from edge_lstm.core.program import Program
 from edge_lstm.errors import QuantizeError
 
 KINDS = ("lstm", "gru", "rnn", "dense")

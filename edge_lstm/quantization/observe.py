@@ -15,8 +15,12 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from edge_lstm.core.model import Channel, Model, Policy, channels_for
-from edge_lstm.core.program import Floats, Named
+from edge_lstm.core.channels import Channel, channels_for
+from edge_lstm.core.feedback import AS_IT_COMES
+from edge_lstm.core.model import Model
+from edge_lstm.core.operation import Floats
+from edge_lstm.core.program import Named
+from edge_lstm.core.timing import CONTINUOUS
 from edge_lstm.errors import QuantizeError
 from edge_lstm.logs.series import Series
 from edge_lstm.quantization.layers import Layer
@@ -63,7 +67,7 @@ def logs_of(model: Model, given: Some, what: str = "calibration", fewest: int = 
     several = isinstance(given, list | tuple) and any(isinstance(g, Series | Log | np.ndarray) for g in given)
     each: Sequence[Any] = given if several else [given]  # type: ignore[assignment]
     logs = [log_of(model, g, what if len(each) == 1 else f"{what} {k}") for k, g in enumerate(each)]
-    before = model.first - 1  # of each log
+    before = model.timing.first_output - 1  # of each log
     if sum(max(0, len(log.xs) - before) for log in logs) < fewest:
         count, names = sum(len(log.xs) for log in logs), ", ".join(log.name for log in logs[:3])
         needed = f"{fewest + before} are the least" + (" of a single log" if before and len(logs) > 1 else "")
@@ -128,7 +132,8 @@ class Observer:
     """A model that tells what its layers read."""
 
     def __init__(self, model: Model, layers: Sequence[Layer]) -> None:
-        self._layers, self._window = layers, model.window
+        self._layers = layers
+        self._window = model.timing.window if model.timing.mode == "window" else None
         outputs = tuple(
             Named(f"{layer.name}.{number}.{k}", slot)
             for layer in layers
@@ -142,12 +147,9 @@ class Observer:
             model,
             program=program,
             outputs=channels,
-            window=None,
-            ready=1,
-            every=1,
+            timing=CONTINUOUS,
             feedback=(),
-            policy=Policy(),
-            before_window="wait",
+            policy=AS_IT_COMES,
         )
 
     def __call__(self, logs: Sequence[Log]) -> Iterator[tuple[npt.NDArray[np.int64], Mapping[str, Pair]]]:

@@ -13,7 +13,7 @@ import numpy.typing as npt
 
 from edge_lstm.core.channels import flat_names
 from edge_lstm.core.model import Model
-from edge_lstm.core.program import Floats
+from edge_lstm.core.operation import Floats
 from edge_lstm.quantization.observe import Log, measured
 
 _HARDLY = 0.1  # of the calibration's range: what moves less over the held-out readings proves little there

@@ -17,8 +17,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from edge_lstm.core.operations import MOST_INPUTS, most
-from edge_lstm.core.program import Operation
+from edge_lstm.core.operation import Operation
+from edge_lstm.core.operations.functions import MOST_INPUTS, most
 from edge_lstm.errors import QuantizeError
 from edge_lstm.quantization.layers import QUANTIZED, Layer
 from edge_lstm.quantization.observe import Seen

@@ -67,7 +67,7 @@ def bind(config: RobotConfig, model: Model, dictionary: Dictionary) -> Binding:
         pick=pick,
         rules=rules,
         period_ns=period_ns,
-        hold_ns=3 * period_ns * model.every,
+        hold_ns=3 * period_ns * model.timing.stride,
         notes=notes,
     )
 

@@ -59,7 +59,8 @@ else:
     import tomli as tomllib  # type: ignore[import-not-found,unused-ignore]
 
 if TYPE_CHECKING:
-    from edge_lstm.core.model import Missing, Model, Policy
+    from edge_lstm.core.feedback import Missing, Policy
+    from edge_lstm.core.model import Model
 
 REQUIRED: Any = object()
 

@@ -18,13 +18,13 @@ from edge_lstm.core.model import Model
 from edge_lstm.errors import ConfigError, ReadingError, StateError
 from edge_lstm.robot.binding import Binding, Rule, bind
 from edge_lstm.robot.config import RobotConfig
-from edge_lstm.streams.missing import Filler
+from edge_lstm.streams.missing import MissingReadings
 from firmware_bridge.dictionary import Dictionary
 from firmware_bridge.events import Event, Gap, Hello, Reading, Reset
 from firmware_bridge.values import Action
 
 if TYPE_CHECKING:
-    from edge_lstm.core.program import Floats
+    from edge_lstm.core.operation import Floats
 
 
 class Decision(NamedTuple):
@@ -71,10 +71,10 @@ class Controller:
         self.counts = Counts()
         self.latest: Decision | None = None
         config.check_model(model, flat_names(model.outputs))
-        if model.whole_log:
+        if model.timing.mode == "log":
             raise ConfigError(f"model {model.name!r} takes whole logs, no single readings: a robot cannot run it")
         self.stream = model.stream()
-        self.filler = Filler(self.stream, config.policy(model))
+        self.filler = MissingReadings(self.stream, config.policy(model))
         self._encode = Encoder(model.inputs)
         self._fills = self.filler.policy.missing != "skip"
         self._binding: Binding | None = None

@@ -32,15 +32,18 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from edge_lstm.core.model import Channel, Model
-from edge_lstm.core.program import Named, Operation, Program, Slot, padded
+from edge_lstm.core.channels import Channel
+from edge_lstm.core.model import Model
+from edge_lstm.core.operation import Operation, Slot, padded
+from edge_lstm.core.program import Named, Program
+from edge_lstm.engines.protocol import Engine
 from edge_lstm.errors import StateError
 from edge_lstm.streams.rollout import Forecast
 from edge_lstm.streams.stream import Stream
 
 if TYPE_CHECKING:
-    from edge_lstm.core.model import Choose
-    from edge_lstm.core.program import Floats
+    from edge_lstm.core.feedback import Choose
+    from edge_lstm.core.operation import Floats
 
 WORDS: Mapping[str, Mapping[str, str]] = {
     "lstm": {
@@ -186,11 +189,11 @@ def with_gates(model: Model) -> tuple[Model, dict[str, slice]]:
 class GateStream:
     """Made by `Model.stream(gates=True)`: a `Stream` that also tells the gates of the latest step."""
 
-    def __init__(self, model: Model, lanes: int | None = None) -> None:
-        """StateError: the model has no recurrent layer whose gates could be read."""
+    def __init__(self, model: Model, engine: Engine | None = None) -> None:
+        """engine: as for `Stream`. StateError: the model has no recurrent layer whose gates could be read."""
         self.model = model
         extended, self._places = with_gates(model)
-        self._stream = Stream(extended, lanes, model.digest)
+        self._stream = Stream(extended, engine, model.digest)
         self._outputs = model.program.output_size
         self._all: Floats | None = None
 

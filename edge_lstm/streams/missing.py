@@ -1,6 +1,6 @@
 """Readings that did not come: what stands in for them, by the model's or the user's `Policy`.
 
-    filler = Filler(model.stream(), Policy("predict", longest_gap=200))
+    filler = MissingReadings(model.stream(), Policy("predict", longest_gap=200))
     y = filler.step(x)        # x may hold NaN: those channels are missing
     y = filler.missing(3)     # three readings will never come
     y = filler.overdue()      # one is late; what stands in for it is taken back when it comes after all
@@ -20,12 +20,12 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from edge_lstm.core.model import Policy
+from edge_lstm.core.feedback import Policy
 from edge_lstm.errors import ReadingError, StateError
-from edge_lstm.streams.rollout import Loop
+from edge_lstm.streams.rollout import Rollout
 
 if TYPE_CHECKING:
-    from edge_lstm.core.program import Floats
+    from edge_lstm.core.operation import Floats
     from edge_lstm.streams.gates import GateStream
     from edge_lstm.streams.stream import Stream
 
@@ -46,8 +46,8 @@ class Filled:
 
 
 class Result(NamedTuple):
-    """Of `Filler.run`, for each of T readings: outputs float32 (T, n_outputs), NaN where there is none; taken bool,
-    whether it was a step; refused bool, whether it would have made the memory infinite; not_real int."""
+    """Of `MissingReadings.run`, for each of T readings: outputs float32 (T, n_outputs), NaN where there is none; taken
+    bool, whether it was a step; refused bool, whether it would have made the memory infinite; not_real int."""
 
     outputs: Floats
     taken: npt.NDArray[np.bool_]
@@ -68,7 +68,7 @@ class Moment(NamedTuple):
     counts: Filled
 
 
-class Filler:
+class MissingReadings:
     """A stream whose readings may be missing. FeedbackError: the policy is to predict, and the model cannot.
 
     `taken` says whether the latest reading was a step, `counts` what became of all of them.
@@ -79,7 +79,7 @@ class Filler:
         self.policy = stream.model.policy if policy is None else policy
         self.counts = Filled()
         self.taken = False
-        self._loop = Loop(stream.model) if self.policy.missing == "predict" else None
+        self._rollout = Rollout(stream.model) if self.policy.missing == "predict" else None
         self._fills = self.policy.missing != "skip"
         self._overdue = 0
         self._known = False  # whether there is a latest reading
@@ -210,7 +210,7 @@ class Filler:
     def snapshot(self) -> Moment:
         """Everything, for `restore`."""
         y = None if self._y is None else self._y.copy()
-        draw = self._loop.draw if self._loop else 0
+        draw = self._rollout.draw if self._rollout else 0
         x, counts = self._x.copy(), replace(self.counts)
         return Moment(self.stream.snapshot(), self._known, x, y, self._unreal, self._in_a_row, draw, counts)
 
@@ -221,14 +221,14 @@ class Filler:
         self._y = None if moment.output is None else moment.output.copy()
         self._unreal, self._in_a_row, self.counts = moment.unreal, moment.in_a_row, replace(moment.counts)
         self._before = None
-        if self._loop:
-            self._loop.draw = moment.draw
+        if self._rollout:
+            self._rollout.draw = moment.draw
 
     def _forget(self) -> None:
         self._known, self._y, self._before = False, None, None
         self._unreal = self._in_a_row = 0
-        if self._loop:
-            self._loop.draw = 0
+        if self._rollout:
+            self._rollout.draw = 0
 
     def _take_back(self) -> None:
         assert self._before is not None
@@ -253,12 +253,12 @@ class Filler:
             self.stream.reset()
             self._known, self._y = False, None
             self.counts.resets += 1
-            if self._loop:
-                self._loop.draw = 0
-        if not self._known or (self._loop and self._y is None):
+            if self._rollout:
+                self._rollout.draw = 0
+        if not self._known or (self._rollout and self._y is None):
             self._not_taken(1)
             return None
-        x = self._loop(self._y, self._x) if self._loop and self._y is not None else self._x
+        x = self._rollout(self._y, self._x) if self._rollout and self._y is not None else self._x
         if holes is not None:
             x = np.where(holes, x, values)
         try:

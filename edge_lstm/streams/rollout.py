@@ -1,27 +1,27 @@
-"""The closed loop: a network's output becomes its next reading.
+"""Rollout: a network's output becomes its next reading, and so on.
 
-    Loop      (output, last reading) → the reading that the model expects next
-    roll      so many steps of that, from a given memory
+    Rollout      (output, last reading) → the reading that the model expects next
+    roll_out     so many steps of that, from a given memory
 
-Rule: what is drawn is drawn from a counter and the declared seed, so the same loop says the same again, anywhere. The
-channels do the scaling: both ends are physical. Inputs without feedback keep their last value.
+Rule: what is drawn is drawn from a counter and the declared seed, so the same rollout gives the same again, anywhere.
+The channels do the scaling: both ends are physical. Inputs without feedback keep their last value.
 
 Never: touch the stream that is forecast; a memory of its own is rolled ahead.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple, Protocol
 
 import numpy as np
 import numpy.typing as npt
 
-from edge_lstm.core.model import Channel, Choose, Model
+from edge_lstm.core.channels import Channel, start_of
+from edge_lstm.core.feedback import Choose
+from edge_lstm.core.model import Model
+from edge_lstm.core.operation import Floats
+from edge_lstm.core.outputs import probabilities, scale_of
 from edge_lstm.errors import FeedbackError
-
-if TYPE_CHECKING:
-    from edge_lstm.core.program import Floats
-    from edge_lstm.streams.stream import Stream
 
 _WORD = (1 << 64) - 1
 
@@ -44,42 +44,6 @@ def uniform(seed: int, number: int) -> float:
     return ((z ^ (z >> 31)) >> 11) * 2.0**-53
 
 
-def start_of(channels: tuple[Channel, ...], name: str) -> int:
-    """Where the numbers of this channel begin."""
-    return sum(c.width for c in channels[: [c.name for c in channels].index(name)])
-
-
-def probabilities(meaning: str, values: npt.NDArray[np.float32]) -> npt.NDArray[np.float64]:
-    """The words' probabilities, float64 summing to 1, from an output's numbers; see `meaning_of`."""
-    p = values.astype(np.float64)
-    if meaning in ("score", "log"):
-        p = np.exp(p - p.max())
-    total = p.sum()
-    shares: npt.NDArray[np.float64] = p / total if total > 0 else np.full(p.shape, 1 / p.size)
-    return shares
-
-
-def meaning_of(model: Model, name: str) -> str:
-    """What the numbers of an output channel with a vocabulary are, by what makes them: "share" (softmax, sigmoid: in
-    proportion to the probability), "log" (its logarithm) or "score" (anything else: softmax makes it probabilities)."""
-    elements = np.concatenate([o.slot.elements for o in model.program.outputs])
-    element = int(elements[start_of(model.outputs, name)])
-    for op in reversed(model.program.operations):
-        slot = op.outputs[0]
-        if not slot.offset <= element < slot.offset + slot.size:
-            continue
-        function = op.attributes.get("function")
-        if op.kind == "take":
-            element = int(op.weights["indices"][element - slot.offset])
-        elif op.kind == "map" and function == "identity":
-            element += op.inputs[0].offset - slot.offset
-        elif op.kind == "softmax":
-            return "log" if op.attributes["log"] else "share"
-        else:
-            return "share" if op.kind == "map" and function == "sigmoid" else "score"
-    return "score"
-
-
 class _Words:
     """One categorical feedback: the place of each of the output's words in the input."""
 
@@ -88,7 +52,7 @@ class _Words:
         self.source, self.target = slice(start, start + output.width), slice(to, to + input.width)
         self.places = [to + input.vocabulary.index(word) for word in output.vocabulary]
         self.seed = seed if choose == "sample" else None
-        self.meaning = meaning_of(model, output.name)
+        self.scale = scale_of(model.program, start)
 
     def put(self, y: Floats, x: Floats, draw: int) -> None:
         values = y[self.source]
@@ -98,14 +62,14 @@ class _Words:
         if self.seed is None:
             word = int(values.argmax())
         else:
-            reached = probabilities(self.meaning, values).cumsum()
+            reached = probabilities(self.scale, values).cumsum()
             word = int(np.searchsorted(reached, uniform(self.seed, draw) * reached[-1], side="right"))
             word = min(word, int(np.searchsorted(reached, reached[-1])))  # where the product rounds up to the whole
         x[self.target] = 0.0
         x[self.places[word]] = 1.0
 
 
-class Loop:
+class Rollout:
     """A model's closed loop. FeedbackError where the model declares no feedback.
 
     choose, seed: instead of what the model declares (only for channels with vocabularies). `draw` counts the readings
@@ -150,20 +114,29 @@ class Loop:
         return self._x
 
 
-def roll(twin: Stream, loop: Loop, steps: int, x: Floats, y: Floats | None) -> Forecast:
+class Steps(Protocol):
+    """A stream, as far as a rollout needs it."""
+
+    model: Model
+
+    def step(self, x: Floats, /) -> Floats | None: ...
+
+
+def roll_out(stream: Steps, rollout: Rollout, steps: int, x: Floats, y: Floats | None) -> Forecast:
     """`steps` steps of the closed loop on a stream that nobody else uses, after reading x and output y; without y, x
-    is the first reading of the forecast. FeedbackError where the model has said nothing to go on from."""
+    is the first reading of the forecast. FeedbackError where the model has no output yet to go on from."""
     readings = np.empty((steps, x.size), np.float32)
-    outputs = np.empty((steps, twin.model.program.output_size), np.float32)
+    outputs = np.empty((steps, stream.model.program.output_size), np.float32)
     for k in range(steps):
         if y is not None:
-            x = loop(y, x)
+            x = rollout(y, x)
         elif k:
-            model = twin.model
-            often = f", then with every {model.every}-th" if model.every > 1 else ""
-            when = f"a window of {model.window} readings" if model.window else f"from reading {model.first} on{often}"
-            raise FeedbackError(f"model {model.name!r} has no output yet ({when})")
+            timing = stream.model.timing
+            often = f", then with every {timing.stride}-th" if timing.stride > 1 else ""
+            when = f"from reading {timing.first_output} on{often}"
+            when = f"a window of {timing.window} readings" if timing.mode == "window" else when
+            raise FeedbackError(f"model {stream.model.name!r} has no output yet ({when})")
         readings[k] = x
-        y = twin.step(x)
+        y = stream.step(x)
         outputs[k] = np.nan if y is None else y
     return Forecast(readings, outputs)

@@ -20,11 +20,12 @@ import numpy as np
 import numpy.typing as npt
 
 from edge_lstm.errors import FeedbackError, ReadingError, StateError
-from edge_lstm.streams.rollout import Loop
+from edge_lstm.streams.rollout import Rollout
 
 if TYPE_CHECKING:
-    from edge_lstm.core.model import Choose, Model
-    from edge_lstm.core.program import Floats
+    from edge_lstm.core.feedback import Choose
+    from edge_lstm.core.model import Model
+    from edge_lstm.core.operation import Floats
 
 
 class Said(NamedTuple):
@@ -42,7 +43,7 @@ class Translator:
     def __init__(self, encoder: Model, decoder: Model, *, start: str, stop: str, limit: int = 100) -> None:
         """start, stop: words of the decoder's vocabularies; limit: the most words of an answer."""
         self.encoder, self.decoder, self.limit = encoder.stream(), decoder.stream(), limit
-        Loop(decoder)
+        Rollout(decoder)
         words = [f for f in decoder.feedback if any(c.name == f.output and c.vocabulary for c in decoder.outputs)]
         if len(words) != 1 or words[0].choose == "value":
             raise FeedbackError(
@@ -79,15 +80,15 @@ class Translator:
         for reading in sequence:
             self.encoder.step(reading)
         self.decoder.resume(self.encoder.state)
-        loop, x = Loop(self.decoder.model, choose, seed), self._first
+        rollout, x = Rollout(self.decoder.model, choose, seed), self._first
         words: list[str] = []
         outputs: list[Floats] = []
         while True:
             y = self.decoder.step(x)
             if y is None:
-                raise FeedbackError(f"the decoder {self.decoder.model.name!r} does not speak at every reading")
+                raise FeedbackError(f"the decoder {self.decoder.model.name!r} has no output with every reading")
             outputs.append(y.copy())
-            x = loop(y, x)
+            x = rollout(y, x)
             word = self._input.vocabulary[int(x.argmax())]
             if word == self._stop or len(words) == self.limit:
                 return Said(words, np.array(outputs), word == self._stop)

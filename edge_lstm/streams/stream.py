@@ -13,20 +13,20 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from itertools import chain
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import Any, NoReturn
 
 import numpy as np
 import numpy.typing as npt
 
-from edge_lstm.engines.native.kernels import abi
-from edge_lstm.engines.native.layout import aligned
-from edge_lstm.engines.native.session import memory_of
+from edge_lstm.core.feedback import Choose
+from edge_lstm.core.model import Model
+from edge_lstm.core.operation import Floats
+from edge_lstm.engines.choose import engine_for
+from edge_lstm.engines.protocol import Engine
+from edge_lstm.engines.status import BAD_READING, NOT_YET, OK
 from edge_lstm.errors import FeedbackError, ReadingError, StateError
-from edge_lstm.streams.rollout import Forecast, Loop, roll
-
-if TYPE_CHECKING:
-    from edge_lstm.core.model import Choose, Model
-    from edge_lstm.core.program import Floats
+from edge_lstm.streams.readings import as_readings
+from edge_lstm.streams.rollout import Forecast, Rollout, roll_out
 
 MOST_STREAMS = 1 << 16
 
@@ -34,20 +34,19 @@ MOST_STREAMS = 1 << 16
 class Stream:
     """Made by `Model.stream()`, in the reset state."""
 
-    def __init__(self, model: Model, lanes: int | None = None, digest: str | None = None) -> None:
-        """digest: of the model whose snapshots these are, where this one stands for it (`gates.py`)."""
+    def __init__(self, model: Model, engine: Engine | None = None, digest: str | None = None) -> None:
+        """engine: None, the one that suits the model. digest: of the model whose snapshots these are, where this one
+        stands for it (`gates.py`)."""
         self.model = model
-        self._lanes, self._digest = lanes, digest
-        self._memory = memory_of(model, model.window or 1, lanes, digest)
-        self._x: Floats = aligned(model.program.input_size)
-        self._y: Floats = aligned(model.program.output_size)
+        self._engine, self._digest = engine or engine_for(model), digest
+        self._session = self._engine.open(model, 1, digest)
+        self._x: Floats = self._session.x[0]
+        self._y: Floats = self._session.y[0]
         self._result: Floats = self._y.view()
         self._result.flags.writeable = False
         # Assigning to a memoryview is the quickest check there is: it refuses all but float32 of this length.
-        self._reading = memoryview(self._x)  # type: ignore[arg-type]  # Python < 3.12 has no Buffer type
-        self._advance = self._memory.advance
-        self._always_speaks = (model.window, model.ready, model.every) == (None, 1, 1)
-        self._memory.point_at(self._x, self._y, 1)
+        self._reading = memoryview(self._x)
+        self._advance = self._session.advance
         self._forget()
 
     def __repr__(self) -> str:
@@ -65,14 +64,14 @@ class Stream:
             self._reading[:] = x  # type: ignore[assignment]
         except (TypeError, ValueError):
             values = self.model.encode(x) if isinstance(x, Mapping) else x
-            self._x[:] = self._memory.readings(values, (self._x.size,))
+            self._x[:] = as_readings(self.model, values, (self._x.size,))
         status = self._advance()
         if status:
-            if status == abi.NOT_YET:
+            if status == NOT_YET:
                 return None
             refused = self._x.copy()
             self._x.fill(np.nan)  # it was not taken, so nothing may be held from it
-            self._memory.fail(status, refused, "the reading")
+            raise self._session.refusal(status, refused, "the reading")
         return self._result
 
     def run(self, xs: npt.ArrayLike) -> Floats:
@@ -81,26 +80,21 @@ class Stream:
         The same bits as T calls of `step`. Raises as `step` does, naming the row; then no reading of this call was
         taken.
         """
-        readings = self._memory.readings(xs, (-1, self._x.size))
+        readings = as_readings(self.model, xs, (-1, self._x.size))
         outputs = np.empty((len(readings), self._y.size), np.float32)
-        if not self._always_speaks:
+        if not self.model.timing.each:
             outputs.fill(np.nan)
-        before = self._memory.mark()
-        pointing = self._memory.pointing()
+        before = self._session.checkpoint()
         try:
-            self._memory.point_at(readings, outputs, len(readings))
-            status = self._memory.advance_many()
-            if status not in (abi.OK, abi.NOT_YET):
-                row = self._memory.done
-                self._memory.fail(status, readings[row], f"row {row}")
+            status, taken = self._session.advance_many(readings[None], outputs[None])
+            if status not in (OK, NOT_YET):
+                raise self._session.refusal(status, readings[taken], f"row {taken}")
+            if len(readings):
+                self._x[:], self._y[:] = readings[-1], outputs[-1]
+            return outputs
         except BaseException:  # also an interrupt: the outputs are lost, so nothing was taken
-            self._memory.back_to(before)
+            self._session.back_to(before)
             raise
-        finally:
-            self._memory.point_back(pointing)
-        if len(readings):
-            self._x[:], self._y[:] = readings[-1], outputs[-1]
-        return outputs
 
     def forecast(
         self, steps: int, *, x: npt.ArrayLike | None = None, choose: Choose | None = None, seed: int | None = None
@@ -113,15 +107,15 @@ class Stream:
         """
         if steps < 1:
             raise FeedbackError(f"a forecast of {steps} steps is none")
-        loop = Loop(self.model, choose, seed)
-        twin = Stream(self.model, self._lanes, self._digest)
-        twin.restore(self.snapshot())
+        rollout = Rollout(self.model, choose, seed)
+        ahead = Stream(self.model, self._engine, self._digest)
+        ahead.restore(self.snapshot())
         if x is not None:
             values = self.model.encode(x) if isinstance(x, Mapping) else x
-            return roll(twin, loop, steps, self._memory.readings(values, (self._x.size,)), None)
-        if np.isnan(self._y).all() or np.isnan(self._x[~loop.fed]).any():
+            return roll_out(ahead, rollout, steps, as_readings(self.model, values, (self._x.size,)), None)
+        if np.isnan(self._y).all() or np.isnan(self._x[~rollout.fed]).any():
             raise FeedbackError("there is no latest reading with its output to go on from; give the first reading as x")
-        return roll(twin, loop, steps, self._x, self._y)
+        return roll_out(ahead, rollout, steps, self._x, self._y)
 
     def _forget(self) -> None:
         """There is no latest reading or output."""
@@ -130,72 +124,67 @@ class Stream:
 
     def reset(self) -> None:
         """Back to the state in which the stream began."""
-        self._memory.reset()
+        self._session.reset()
         self._forget()
 
     def resume(self, state: Mapping[str, npt.ArrayLike]) -> None:
         """Go on from this memory: every state by name, as `state` gives it, also another model's of the same names and
         sizes (an encoder's). Raises StateError where they do not fit; the state is then unchanged."""
         states = self.model.program.states
-        if self.model.window is not None or set(state) != {s.name for s in states}:
+        if self.model.timing.mode == "window" or set(state) != {s.name for s in states}:
             wanted = ", ".join(f"{s.name} ({s.slot.size})" for s in states)
             raise StateError(f"model {self.model.name!r} remembers {wanted or 'nothing'}, not {', '.join(state)}")
         values = [np.asarray(state[s.name], np.float32) for s in states]
         for s, value in zip(states, values, strict=True):
             if value.shape != (s.slot.size,):
                 raise StateError(f"state {s.name!r} of {self.model.name!r} has {s.slot.size} values, not {value.shape}")
-        self._memory.resume(np.concatenate([*values, np.empty(0, np.float32)]))
+        self._session.resume(np.concatenate([*values, np.empty(0, np.float32)]))
         self._forget()
 
     @property
     def state(self) -> Mapping[str, Floats]:
         """Read-only copies of what is remembered, by name: "lstm.h" float32 (units,). In window meaning, of the window
         that speaks next."""
-        return self._memory.state(self._memory.speaks_next)
+        return self._session.state(0)
 
     def snapshot(self) -> bytes:
         """Everything that is remembered, for `restore` in any stream of the same model, also in another process."""
-        return self._memory.snapshot()
+        return self._session.snapshot()
 
     def restore(self, snapshot: bytes) -> None:
         """Take up what `snapshot` gave. Raises StateError where it is damaged or another model's; the state is then
         unchanged."""
-        self._memory.restore(snapshot)
+        self._session.restore(snapshot)
         self._forget()
 
 
 class Streams:
     """Made by `Model.streams(count)`, all in the reset state. For models in continuous meaning."""
 
-    def __init__(self, model: Model, count: int, lanes: int | None = None) -> None:
+    def __init__(self, model: Model, count: int, engine: Engine | None = None) -> None:
+        """engine: None, the one that suits the model."""
         if not isinstance(count, int) or not 1 <= count <= MOST_STREAMS:
             raise ReadingError(f"{count!r} streams cannot be made; 1 to {MOST_STREAMS} can")
-        if model.window is not None:
-            raise ReadingError(f"model {model.name!r} has a window of {model.window} readings; use a Stream for each")
-        if (model.ready, model.every) != (1, 1):
-            raise ReadingError(f"model {model.name!r} does not speak at every reading; use a Stream for each")
-        self.model, self.count, self._lanes = model, count, lanes
-        self._memory = memory_of(model, count, lanes)
-        inputs, outputs = model.program.input_size, model.program.output_size
-        self._x: Floats = aligned(count * inputs).reshape(count, inputs)
-        self._y: Floats = aligned(count * outputs).reshape(count, outputs)
+        timing = model.timing
+        if timing.mode == "window":
+            raise ReadingError(f"model {model.name!r} has a window of {timing.window} readings; use a Stream for each")
+        if (timing.first_output, timing.stride) != (1, 1):
+            raise ReadingError(f"model {model.name!r} has no output with every reading; use a Stream for each")
+        self.model, self.count, self._engine = model, count, engine or engine_for(model)
+        self._session = self._engine.open(model, count)
+        self._x, self._y = self._session.x, self._session.y
         self._result: Floats = self._y.view()
         self._result.flags.writeable = False
-        self._point_at_own()
 
     def __repr__(self) -> str:
         return f"<{self.count} Streams of {self.model!r}>"
 
-    def _point_at_own(self) -> None:
-        self._memory.use_first(self.count)
-        self._memory.point_at(self._x, self._y, 1, x_copy=self._x.shape[1], y_copy=self._y.shape[1])
-
     def step(self, xs: npt.ArrayLike) -> Floats:
         """Take one reading of each stream: xs (count, n_inputs) to float32 (count, n_outputs), a read-only view that
         the next step overwrites. Raises as `Stream.step` does, naming the stream; then none has taken its reading."""
-        self._x[:] = self._memory.readings(xs, self._x.shape)
-        if self._memory.advance():
-            self._blame(self._x[:, None], stepping=True)
+        self._x[:] = as_readings(self.model, xs, self._x.shape)
+        if self._session.advance():
+            self._refuse(self._x[:, None], stepping=True)
         return self._result
 
     def run(self, logs: Sequence[npt.ArrayLike], *, threads: int = 1) -> list[Floats]:
@@ -209,29 +198,33 @@ class Streams:
             raise ReadingError(f"{threads!r} threads cannot take a log; 1 or more can")
         if len(logs) != self.count:
             raise ReadingError(f"expected {self.count} logs, one for each stream, got {len(logs)}")
-        taken = [self._memory.readings(log, (-1, self._x.shape[1])) for log in logs]
+        taken = [as_readings(self.model, log, (-1, self._x.shape[1])) for log in logs]
         for number, log in enumerate(taken):
             if not (whole := np.isfinite(log).all(axis=1)).all():
                 row = int(np.argmin(whole))
-                self._memory.fail(abi.BAD_READING, log[row], f"row {row} of stream {number}")
-        if (crews := min(threads, -(-self.count // self._memory.group))) > 1:
-            results = self._run_in_threads(taken, crews)
+                raise self._session.refusal(BAD_READING, log[row], f"row {row} of stream {number}")
+        if (shards := min(threads, -(-self.count // self._session.group))) > 1:
+            results = self._run_in_threads(taken, shards)
         else:
             results = self._run_together(taken)
         if results is None:
-            self._blame(taken, stepping=False)
+            self._refuse(taken, stepping=False)
         return results
 
-    def _blame(self, logs: Sequence[Floats] | Floats, *, stepping: bool) -> NoReturn:
+    def _refuse(self, logs: Sequence[Floats] | Floats, *, stepping: bool) -> NoReturn:
         """Raise for the first stream that refuses a reading of its log also alone, as it does together with others."""
         for number, log in enumerate(logs):
-            alone = memory_of(self.model, 1, self._lanes)
-            alone.take_over(self._memory, [0], [number])
+            alone = self._engine.open(self.model)
+            alone.take_over(self._session, [0], [number])
+            if stepping:
+                alone.x[:] = log
+                if status := alone.advance():
+                    raise alone.refusal(status, log[0], f"the reading of stream {number}")
+                continue
             xs, ys = np.ascontiguousarray(log), np.empty((len(log), self._y.shape[1]), np.float32)
-            alone.point_at(xs, ys, len(xs))
-            if status := alone.advance() if stepping else alone.advance_many():
-                row = alone.done
-                alone.fail(status, xs[row], f"{'the reading' if stepping else f'row {row}'} of stream {number}")
+            status, taken = alone.advance_many(xs[None], ys[None])
+            if status:
+                raise alone.refusal(status, xs[taken], f"row {taken} of stream {number}")
         raise AssertionError("streams together refused a reading that each takes alone")
 
     def _run_together(self, taken: Sequence[Floats]) -> list[Floats] | None:
@@ -244,72 +237,68 @@ class Streams:
         order = sorted(range(self.count), key=lambda number: -len(taken[number]))
         for place, number in enumerate(order):
             xs[place, : len(taken[number])] = taken[number]
-        before, status = self._memory.mark(), abi.BAD_STATE
+        before = self._session.checkpoint()
         try:
-            self._memory.rearrange(order)
-            status = self._run_sorted(xs, ys, [len(taken[number]) for number in order])
-            self._memory.rearrange(np.argsort(order))
+            self._session.rearrange(order)
+            if self._run_sorted(xs, ys, [len(taken[number]) for number in order]):
+                self._session.back_to(before)
+                return None
+            self._session.rearrange(np.argsort(order).tolist())
+            results: list[Floats] = [self._y] * self.count
+            for place, number in enumerate(order):
+                results[number] = ys[place, : len(taken[number])]
+            return results
         except BaseException:  # as in `Stream.run`
-            self._memory.back_to(before)
+            self._session.back_to(before)
             raise
-        finally:
-            self._point_at_own()
-        if status:
-            self._memory.back_to(before)
-            return None
-        results: list[Floats] = [self._y] * self.count
-        for place, number in enumerate(order):
-            results[number] = ys[place, : len(taken[number])]
-        return results
 
     def _run_in_threads(self, logs: list[Floats], threads: int) -> list[Floats] | None:
         """As `_run_together`."""
         from concurrent.futures import ThreadPoolExecutor  # not at the top: every start would pay for it
 
-        order, group = sorted(range(self.count), key=lambda number: -len(logs[number])), self._memory.group
+        order, group = sorted(range(self.count), key=lambda number: -len(logs[number])), self._session.group
         groups = [order[k : k + group] for k in range(0, self.count, group)]
         parts = [list(chain(*groups[k::threads])) for k in range(threads)]
-        crews = [Streams(self.model, len(part), self._lanes) for part in parts]
-        for crew, part in zip(crews, parts, strict=True):
-            crew._memory.take_over(self._memory, slice(None), part)
+        shards = [Streams(self.model, len(part), self._engine) for part in parts]
+        for shard, part in zip(shards, parts, strict=True):
+            shard._session.take_over(self._session, slice(None), part)
         with ThreadPoolExecutor(threads) as pool:
-            tried = list(pool.map(lambda crew, part: crew._run_together([logs[n] for n in part]), crews, parts))
+            tried = list(pool.map(lambda shard, part: shard._run_together([logs[n] for n in part]), shards, parts))
         found = [outputs for outputs in tried if outputs is not None]
         if len(found) < threads:
             return None
-        results, before = dict(zip(chain(*parts), chain(*found), strict=True)), self._memory.mark()
+        results, before = dict(zip(chain(*parts), chain(*found), strict=True)), self._session.checkpoint()
         try:
-            for crew, part in zip(crews, parts, strict=True):
-                self._memory.take_over(crew._memory, part, slice(None))
+            for shard, part in zip(shards, parts, strict=True):
+                self._session.take_over(shard._session, part, slice(None))
+            return [results[number] for number in range(self.count)]
         except BaseException:  # as in `Stream.run`
-            self._memory.back_to(before)
+            self._session.back_to(before)
             raise
-        return [results[number] for number in range(self.count)]
 
     def _run_sorted(self, xs: Floats, ys: Floats, lengths: list[int]) -> int:
         start = 0
         for end in sorted(set(lengths) - {0}):
-            self._memory.use_first(sum(length >= end for length in lengths))
-            x, y = xs[:, start:], ys[:, start:]
-            self._memory.point_at(x, y, end - start, x_copy=xs[0].size, y_copy=ys[0].size)
-            if status := self._memory.advance_many():
+            count = sum(length >= end for length in lengths)
+            status, _ = self._session.advance_many(xs[:count, start:end], ys[:count, start:end])
+            if status:
                 return status
             start = end
-        return abi.OK
+        return OK
 
     def reset(self) -> None:
         """Every stream back to the state in which it began."""
-        self._memory.reset()
+        self._session.reset()
 
     @property
     def state(self) -> Mapping[str, Floats]:
         """Read-only copies of what is remembered, by name: "lstm.h" float32 (count, units)."""
-        return self._memory.state(slice(None))
+        return self._session.state(slice(None))
 
     def snapshot(self) -> bytes:
         """Everything that all streams remember, for `restore` in as many streams of the same model."""
-        return self._memory.snapshot()
+        return self._session.snapshot()
 
     def restore(self, snapshot: bytes) -> None:
         """Take up what `snapshot` gave. Raises StateError as `Stream.restore` does."""
-        self._memory.restore(snapshot)
+        self._session.restore(snapshot)

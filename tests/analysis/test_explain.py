@@ -11,8 +11,10 @@ import pytest
 
 import edge_lstm
 from edge_lstm.analysis.explain import explain, longest_first
-from edge_lstm.core.model import Channel, Feedback, Model, channels_for
-from edge_lstm.core.program import Builder
+from edge_lstm.core.builder import Builder
+from edge_lstm.core.channels import Channel, channels_for
+from edge_lstm.core.feedback import Feedback
+from edge_lstm.core.model import Model
 from edge_lstm.errors import LogError
 from edge_lstm.logs.series import Series, read_table
 from edge_lstm.streams.gates import in_words

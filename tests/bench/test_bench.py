@@ -20,8 +20,9 @@ from edge_lstm.bench.onnx import beside
 from edge_lstm.bench.timing import Plan, Times
 from edge_lstm.cli import main
 from edge_lstm.cli.bench import command, verdict
-from edge_lstm.core.model import Channel, Model, channels_for
-from edge_lstm.core.program import Builder
+from edge_lstm.core.builder import Builder
+from edge_lstm.core.channels import Channel, channels_for
+from edge_lstm.core.model import Model
 from edge_lstm.quantization import quantize
 from tests.engines.onnxruntime.test_whole_logs import log_model, two_layers
 from tests.support.graphs.fallback_graphs import lstm_step

@@ -12,8 +12,8 @@ import pytest
 
 from edge_lstm.cli import main
 from edge_lstm.cli.live import _laid_out
-from edge_lstm.core.channels import units_differ
-from edge_lstm.core.model import Channel
+from edge_lstm.core.channels import Channel, units_differ
+from edge_lstm.core.timing import Timing
 from edge_lstm.errors import LogError
 from edge_lstm.logs.csv_log import CsvLog
 from edge_lstm.logs.jitter import irregularities
@@ -234,7 +234,7 @@ def test_holes_steps_back_and_skipped_rows_are_noted(tmp_path: Path):
 
 def test_a_log_shorter_than_the_window_is_told_why_nothing_came(tmp_path: Path):
     """No output at all has its reason: so many readings, so many are needed."""
-    model = small_robot.model(inputs=(Channel("a"),), window=20)
+    model = small_robot.model(inputs=(Channel("a"),), timing=Timing.over_window(20))
     table = log(tmp_path, "t_s,a\n" + "".join(f"{k},1\n" for k in range(9)))
     summary, _ = replay_table(table, model, match(table, model)[0])
     assert "no output: the log has 9 readings, the window needs 20" in summary.notes

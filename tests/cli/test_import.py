@@ -39,11 +39,11 @@ def test_weights_become_a_model_with_the_names_given(weights: Path, tmp_path: Pa
     loaded = edge_lstm.load(model)
     assert [(c.name, c.unit) for c in loaded.inputs] == [("a", "A"), ("b", "rad/s"), ("c", "")]
     assert [c.name for c in loaded.outputs] == ["x", "y"]
-    assert (loaded.rate_hz, loaded.window, loaded.name) == (100.0, None, "tiny")
+    assert (loaded.rate_hz, loaded.timing.window, loaded.name) == (100.0, None, "tiny")
     assert found["digest"] == loaded.digest
     assert loaded.stream().step(np.zeros(3, np.float32)).shape == (2,)
     assert main(["import", str(weights), "-o", str(model), "--window", "5"]) == 0
-    assert edge_lstm.load(model).window == 5
+    assert edge_lstm.load(model).timing.window == 5
     assert "window" in capsys.readouterr().out
 
 

@@ -12,9 +12,9 @@ import pytest
 
 import edge_lstm
 from edge_lstm.cli import main
-from edge_lstm.core.channels import flat_names
-from edge_lstm.core.model import Model, channels_for
-from edge_lstm.core.program import Builder
+from edge_lstm.core.builder import Builder
+from edge_lstm.core.channels import channels_for, flat_names
+from edge_lstm.core.model import Model
 from edge_lstm.robot.config import parse_config
 from edge_lstm.robot.controller import Controller
 from edge_lstm.robot.loop import run
@@ -222,7 +222,7 @@ def test_a_window_model_is_quantized_from_a_log_too(place: Path, capsys: pytest.
     assert main([*shlex.split(command), "x[0],x[1]"]) == 0
     printed = json.loads(capsys.readouterr().out)
     assert printed["outputs"][0]["held_out"]["readings"] == 120 - 6
-    assert edge_lstm.load("q.npz").window == 7
+    assert edge_lstm.load("q.npz").timing.window == 7
 
 
 def test_readings_that_only_the_quantized_model_fails_at_are_reported(place: Path, capsys: pytest.CaptureFixture[str]):

@@ -8,7 +8,9 @@ import dataclasses
 import numpy as np
 import pytest
 
-from edge_lstm.core.program import Builder, Operation, Program, Slot
+from edge_lstm.core.builder import Builder
+from edge_lstm.core.operation import Operation, Slot
+from edge_lstm.core.program import Program
 from edge_lstm.errors import ProgramError
 from tests.support.models.nets import network
 from tests.support.models.quantized_nets import CELLS, quantized_network

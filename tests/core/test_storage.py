@@ -11,8 +11,11 @@ import numpy as np
 import pytest
 
 import edge_lstm
-from edge_lstm.core.model import Channel, Model, channels_for
-from edge_lstm.core.program import Builder
+from edge_lstm.core.builder import Builder
+from edge_lstm.core.channels import Channel, channels_for
+from edge_lstm.core.model import Model
+from edge_lstm.core.timing import Timing
+from edge_lstm.engines.native.session import layout_of
 from edge_lstm.errors import ModelFileError
 from tests.support.models.nets import CELLS, network, readings
 from tests.support.models.quantized_nets import SCHEMES, quantized_network
@@ -27,14 +30,14 @@ def test_a_loaded_model_is_the_saved_one(kind, tmp_path):
         tuple(Channel(f"in{k}", "m/s²", scale=0.1 * (k + 1), offset=-k) for k in range(8)),
         (Channel("état", vocabulary=("a", "b", "c")), Channel("y")),
         rate_hz=200.0,
-        window=5,
+        timing=Timing.over_window(5),
         provenance={"source": "x.onnx", "nodes": ["a", "b"]},
         name="gait",
     )
     saved_path = tmp_path / "gait.npz"
     edge_lstm.save(saved, saved_path)
     loaded = edge_lstm.load(saved_path)
-    for field in ("inputs", "outputs", "rate_hz", "window", "provenance", "name", "digest"):
+    for field in ("inputs", "outputs", "rate_hz", "timing", "provenance", "name", "digest"):
         assert getattr(loaded, field) == getattr(saved, field)
     xs = readings(20, 8)
     assert loaded.stream().run(xs).tobytes() == saved.stream().run(xs).tobytes()
@@ -79,11 +82,13 @@ def test_weights_that_operations_share_stand_once_in_file_and_memory(tmp_path):
         for _ in range(times):
             y = b.map("tanh", b.dense(y, W=w, b=bias))
         b.output("y", y)
-        model = Model(b.build(), channels_for(("x",), (64,)), channels_for(("y",), (64,)), ready=2)
+        model = Model(
+            b.build(), channels_for(("x",), (64,)), channels_for(("y",), (64,)), timing=Timing(first_output=2)
+        )
         edge_lstm.save(model, tmp_path / f"{times}.npz")
         loaded = edge_lstm.load(tmp_path / f"{times}.npz")
-        assert (loaded.digest, loaded.ready) == (model.digest, 2)
-        sizes[times] = (loaded.assembled(8).weights.size, (tmp_path / f"{times}.npz").stat().st_size)
+        assert (loaded.digest, loaded.timing.first_output) == (model.digest, 2)
+        sizes[times] = (layout_of(loaded, 8).weights.size, (tmp_path / f"{times}.npz").stat().st_size)
     assert sizes[8][0] < 1.2 * sizes[1][0]
     assert sizes[8][1] < 1.5 * sizes[1][1]
 
@@ -92,7 +97,7 @@ def test_the_digest_is_of_what_is_computed():
     """Another weight, channel scale or window changes the digest; another name or provenance does not."""
     base = network(seed=1)
     same = Model(base.program, base.inputs, base.outputs, provenance={"source": "elsewhere"}, name="other")
-    windowed = Model(base.program, base.inputs, base.outputs, window=3)
+    windowed = Model(base.program, base.inputs, base.outputs, timing=Timing.over_window(3))
     scaled = Model(base.program, (Channel("x[0]", scale=2.0), *base.inputs[1:]), base.outputs)
     assert base.digest == same.digest
     assert len({base.digest, windowed.digest, scaled.digest, network(seed=2).digest}) == 4
@@ -150,7 +155,7 @@ def test_files_of_other_kinds_are_refused_with_the_way_out(tmp_path, content):
     out = io.BytesIO()
     np.savez(out, weight=np.zeros(3))
     refused(tmp_path, out.getvalue(), "edge-lstm import")
-    refused(tmp_path, with_header(content, lambda h: h.update(format=2)), "newer edge-lstm.*upgrade")
+    refused(tmp_path, with_header(content, lambda h: h.update(format=3)), "newer edge-lstm.*upgrade")
     (tmp_path / "m.onnx").write_bytes(b"\x08\x08")
     with pytest.raises(ModelFileError, match="edge-lstm import"):
         edge_lstm.load(tmp_path / "m.onnx")
@@ -174,10 +179,10 @@ def test_arrays_that_are_missing_foreign_or_not_numbers_are_refused(tmp_path, co
         lambda h: h.pop("program"),
         lambda h: h.update(inputs=3),
         lambda h: h.update(rate_hz="fast"),
-        lambda h: h.update(window=-1),
-        lambda h: h.update(window=3.0),
-        lambda h: h.update(window=1 << 20),
-        lambda h: h.update(ready=2.5),
+        lambda h: h["timing"].update(window=-1),
+        lambda h: h["timing"].update(window=3.0),
+        lambda h: h["timing"].update(mode="window", window=1 << 20, first_output=1 << 20),
+        lambda h: h["timing"].update(first_output=2.5),
         lambda h: h.update(name="\x1b]0;"),
         lambda h: h["inputs"][0].update(scale=1e-50),
         lambda h: h["inputs"][0].update(offset=1e300),

@@ -50,7 +50,7 @@ def test_the_channels_are_the_robot_s(model: Model) -> None:
     assert [(c.name, c.unit) for c in model.inputs] == [(f.name, f.unit) for f in reading.fields]
     assert [c.name for c in model.outputs] == OUTPUTS
     assert model.rate_hz == reading.rate_hz
-    assert model.window is None
+    assert model.timing.window is None
 
 
 def test_the_configuration_fits_model_and_robot(model: Model) -> None:

@@ -77,14 +77,14 @@ def test_dinner_needs_yesterday_and_nothing_else(seed: int) -> None:
 
 def test_without_its_predictions_the_way_back_is_lost() -> None:
     """Skipping the two unknown weeks gives the wrong dinner: the closed loop is what keeps count."""
-    from edge_lstm.core.model import Policy
-    from edge_lstm.streams.missing import Filler
+    from edge_lstm.core.feedback import Policy
+    from edge_lstm.streams.missing import MissingReadings
 
     model = edge_lstm.load(FOLDER / "dinner_rnn.npz")
     dinner = days().dinner[LEARNT_DAYS:]
     right = {}
     for policy in ("skip", "predict"):
-        filler = Filler(model.stream(), Policy(policy))
+        filler = MissingReadings(model.stream(), Policy(policy))
         for k in range(10):
             filler.step({DINNER.name: DINNERS[dinner[k]]})
         y = filler.missing(14)

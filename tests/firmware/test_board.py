@@ -11,7 +11,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from edge_lstm.core.model import Channel, Model, channels_for
+from edge_lstm.core.channels import Channel, channels_for
+from edge_lstm.core.model import Model
 from edge_lstm.core.storage import save
 from edge_lstm.firmware.export import fingerprint, vector_outputs
 from firmware_bridge.dictionary import Dictionary

@@ -12,11 +12,15 @@ import numpy.typing as npt
 import pytest
 from click.testing import CliRunner
 
-from edge_lstm.core.model import Model, Policy, channels_for
-from edge_lstm.core.program import Builder, padded
+from edge_lstm.core.builder import Builder
+from edge_lstm.core.channels import channels_for
+from edge_lstm.core.feedback import Policy
+from edge_lstm.core.model import Model
+from edge_lstm.core.operation import padded
 from edge_lstm.core.storage import describe, save
 from edge_lstm.engines.native.kernels import abi
-from edge_lstm.engines.native.layout import assemble
+from edge_lstm.engines.native.layout import lay_out
+from edge_lstm.engines.native.session import Native
 from edge_lstm.errors import ProgramError, StateError
 from edge_lstm.firmware import export as firmware
 from edge_lstm.firmware.export import vector_readings
@@ -199,7 +203,7 @@ def test_an_exported_arena_holds_what_c_touches(scheme):
     program = model.program.arena_size
     assert firmware.firmware(model).arena_bytes == 4 * (program + scratch)
     assert firmware.firmware(scaled).arena_bytes == 4 * (program + 4 * padded(7) + scratch)
-    assert assemble(model, 1).weights.size == 1
+    assert lay_out(model, 1).weights.size == 1
 
 
 def test_c_and_python_refuse_the_same_steps(tmp_path):
@@ -218,7 +222,7 @@ def test_c_and_python_refuse_the_same_steps(tmp_path):
     ys, statuses = c_run(build(tmp_path, "gcc", "-O2"), 0, xs, outputs=1)
     assert statuses == [0, 0, 0]
     for lanes in (4, 8, 16):
-        assert bits(Stream(model, lanes).run(xs)) == bits(ys)
+        assert bits(Stream(model, Native(lanes)).run(xs)) == bits(ys)
 
 
 def test_feedback_and_policy_are_noted():

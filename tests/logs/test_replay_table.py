@@ -7,14 +7,15 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from edge_lstm.core.model import Channel, Feedback, Policy
+from edge_lstm.core.channels import Channel
+from edge_lstm.core.feedback import Feedback, Policy
 from edge_lstm.errors import LogError
 from edge_lstm.logs.csv_log import CsvLog
 from edge_lstm.logs.csv_out import CsvWriter
 from edge_lstm.logs.matching import match
 from edge_lstm.logs.replay_table import header, replay_table
-from edge_lstm.streams.missing import Filler
-from tests.support import small_robot
+from edge_lstm.streams.missing import MissingReadings
+from tests.support.robots import small_robot
 
 REAL = Path(__file__).parents[3] / "shared" / "real" / "logs" / "xio_imu_99hz.csv"
 FEEDBACK = (Feedback("slip_left", "wheel_speed_left"), Feedback("stall_right", "current_right"))
@@ -156,7 +157,7 @@ def test_progress_reaches_the_end_of_the_file(tmp_path: Path):
 def test_a_table_with_holes_is_the_filler_row_by_row(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, missing: str, pace: object
 ):
-    """NaN cells and holes in time, also from block to block: the outputs, and _not_real, of a Filler given the same."""
+    """NaN cells and holes in time, also from block to block: the outputs, and _not_real, of MissingReadings on the same."""
     monkeypatch.setattr("edge_lstm.logs.csv_log._BLOCK", 100)
     rows = rows_of(200)
     rows[[5, 17, 18, 120], [0, 1, 2, 3]] = np.nan
@@ -172,7 +173,7 @@ def test_a_table_with_holes_is_the_filler_row_by_row(
     columns, _ = match(log, model)
     with CsvWriter(tmp_path / "out.csv", header(log, model, columns)) as out:
         summary, _ = replay_table(log, model, columns, out, policy=policy, pace=pace)
-    filler, expected = Filler(model.stream(), policy), []
+    filler, expected = MissingReadings(model.stream(), policy), []
     for k, row in enumerate(rows):
         if k in kept:
             y = filler.step(row.astype(np.float32))

@@ -13,8 +13,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import edge_lstm
-from edge_lstm.core.model import Channel, Feedback, Model, Policy, channels_for
-from edge_lstm.core.program import Builder
+from edge_lstm.core.builder import Builder
+from edge_lstm.core.channels import Channel, channels_for
+from edge_lstm.core.feedback import Feedback, Policy
+from edge_lstm.core.model import Model
+from edge_lstm.core.timing import Timing
 from edge_lstm.errors import QuantizeError
 from edge_lstm.logs.series import Series
 from edge_lstm.plots.quantize import plot_quantize
@@ -63,7 +66,7 @@ def test_outputs_stay_near_in_every_scheme_cell_and_meaning(scheme: Any, kind: s
 
 
 def test_everything_but_weights_and_provenance_stays(tmp_path: Path):
-    """Channels, rate, feedback, policy, ready, every and name are the old model's; the digest is not; the file gives
+    """Channels, rate, timing, feedback, policy and name are the old model's; the digest is not; the file gives
     the same model back, and its provenance says from what it was made."""
     names = [Channel("a", "m", 2.0, 1.0), Channel("b", "m/s")]
     model = replace(
@@ -72,13 +75,12 @@ def test_everything_but_weights_and_provenance_stays(tmp_path: Path):
         feedback=(Feedback("next a", "a"),),
         policy=Policy("predict", 3),
         rate_hz=50.0,
-        ready=3,
-        every=2,
+        timing=Timing(first_output=3, stride=2),
         provenance={"source": "somewhere"},
     )
     xs = readings(300, 2, 3)
     quantized = quantize(model, xs, keep=["dense"])
-    for field in ("inputs", "outputs", "rate_hz", "window", "name", "feedback", "policy", "ready", "every"):
+    for field in ("inputs", "outputs", "rate_hz", "timing", "name", "feedback", "policy"):
         assert getattr(quantized, field) == getattr(model, field)
     assert quantized.program.states == model.program.states
     said = quantized.provenance["quantized"]

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from edge_lstm.core.model import Channel
+from edge_lstm.core.channels import Channel
 from edge_lstm.errors import ConfigError
 from edge_lstm.robot.binding import Binding, bind
 from edge_lstm.robot.config import parse_config

@@ -10,8 +10,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from edge_lstm.core.channels import Encoder, flat_names, units_differ
-from edge_lstm.core.model import Channel, Feedback, Policy
+from edge_lstm.core.channels import Channel, Encoder, flat_names, units_differ
+from edge_lstm.core.feedback import Feedback, Policy
+from edge_lstm.core.timing import Timing
 from edge_lstm.errors import ConfigError
 from edge_lstm.robot.config import parse_config
 from edge_lstm.robot.controller import Controller
@@ -101,7 +102,7 @@ def test_a_step_that_would_be_infinite_is_counted_and_not_taken():
 
 def test_a_window_gives_no_action_until_it_is_full():
     """A model with a window of 3 acts from the third reading on; the two before are steps without action."""
-    controller = make(window=3)
+    controller = make(timing=Timing.over_window(3))
     controller.handle(hello())
     assert [act(controller, reading(k)) is None for k in range(4)] == [True, True, False, False]
     assert (controller.counts.steps, controller.counts.actions) == (4, 2)

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from edge_lstm.core.model import Feedback
+from edge_lstm.core.feedback import Feedback
 from edge_lstm.robot.config import parse_config
 from edge_lstm.robot.controller import Controller
 from edge_lstm.robot.loop import run

@@ -15,8 +15,9 @@ from edge_lstm.cli import main
 from edge_lstm.cli.common import load_bytes, plain
 from edge_lstm.cli.live import LiveView
 from edge_lstm.cli.run import _recording_trouble
-from edge_lstm.core.model import Channel, Model
-from edge_lstm.core.program import Builder
+from edge_lstm.core.builder import Builder
+from edge_lstm.core.channels import Channel
+from edge_lstm.core.model import Model
 from edge_lstm.core.storage import save
 from edge_lstm.errors import ConfigError, ModelFileError
 from edge_lstm.robot.config import parse_config

@@ -5,7 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from edge_lstm.core.model import Channel, Feedback, Model
+from edge_lstm.core.channels import Channel
+from edge_lstm.core.feedback import Feedback
+from edge_lstm.core.model import Model
 from edge_lstm.errors import FeedbackError, ReadingError
 from tests.streams.test_rollout import diner
 from tests.support.models import nets
@@ -21,7 +23,7 @@ def follower(kind: str = "lstm", window: int | None = None, exogenous: int = 1) 
     model = nets.network(kind, 2 + exogenous, 12, 2, 2, window=window, channels=channels)
     outputs = (Channel("a+", "m", 2.0, 1.0), Channel("b+", "m", 0.5, -3.0))
     feedback = (Feedback("a+", "a"), Feedback("b+", "b"))
-    return Model(model.program, model.inputs, outputs, 100.0, window, name=model.name, feedback=feedback)
+    return Model(model.program, model.inputs, outputs, 100.0, model.timing, name=model.name, feedback=feedback)
 
 
 @pytest.mark.parametrize("kind", nets.CELLS)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from edge_lstm.engines.native.session import Native
 from edge_lstm.errors import StateError
 from edge_lstm.streams.gates import WORDS, GateStream
 from tests.streams.test_forecast import follower
@@ -111,7 +112,7 @@ def _after(model, xs):
 def test_gates_have_the_same_bits_at_every_vector_width(kind: str):
     """4, 8 or 16 lanes: one arithmetic, gates included."""
     model = nets.network(kind, layers=2, units=21)
-    found = [GateStream(model, lanes).run_gates(XS)[1] for lanes in (4, 8, 16)]
+    found = [GateStream(model, Native(lanes)).run_gates(XS)[1] for lanes in (4, 8, 16)]
     for name in found[0]:
         assert found[0][name].tobytes() == found[1][name].tobytes() == found[2][name].tobytes()
 

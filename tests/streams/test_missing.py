@@ -7,9 +7,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from edge_lstm.core.model import Feedback, Policy
+from edge_lstm.core.feedback import Feedback, Policy
 from edge_lstm.errors import FeedbackError, ModelFileError, ReadingError
-from edge_lstm.streams.missing import LAST, Filler
+from edge_lstm.streams.missing import LAST, MissingReadings
 from tests.streams.test_forecast import follower
 from tests.streams.test_rollout import diner
 from tests.support.models import nets
@@ -20,14 +20,14 @@ XS = nets.readings(40, 3, seed=8)
 NAN = float("nan")
 
 
-def filler(missing: str = "predict", longest_gap: int | None = None) -> Filler:
-    return Filler(MODEL.stream(), Policy(missing, longest_gap))  # type: ignore[arg-type]
+def filler(missing: str = "predict", longest_gap: int | None = None) -> MissingReadings:
+    return MissingReadings(MODEL.stream(), Policy(missing, longest_gap))  # type: ignore[arg-type]
 
 
 def test_predict_is_the_forecast():
     """n missing readings leave the stream where a forecast of n steps ends, and give its last output."""
     stream = MODEL.stream()
-    loop = Filler(stream, Policy("predict"))
+    loop = MissingReadings(stream, Policy("predict"))
     for x in XS[:9]:
         loop.step(x)
     forecast = stream.forecast(6)
@@ -167,14 +167,14 @@ def test_not_real_counts_the_latest_hundred():
 def test_a_window_is_filled_too():
     """In window meaning, too, hold gives what the held readings give; predict waits for the first output."""
     model = follower(window=4)
-    reference, held, predicted = model.stream(), Filler(model.stream(), Policy("hold")), None
+    reference, held, predicted = model.stream(), MissingReadings(model.stream(), Policy("hold")), None
     for x in XS[:6]:
         reference.step(x)
         held.step(x)
     reference.step(XS[5])
     y = reference.step(XS[5])
     assert held.missing(2).tobytes() == y.tobytes()
-    predicted = Filler(model.stream(), Policy("predict"))
+    predicted = MissingReadings(model.stream(), Policy("predict"))
     predicted.step(XS[0])
     assert predicted.missing(1) is None
     assert predicted.counts.skipped == 1
@@ -183,7 +183,7 @@ def test_a_window_is_filled_too():
 def test_what_cannot_be_is_said():
     """Predict without feedback, an unknown policy, a negative gap, a wrong length: named; the state is unchanged."""
     with pytest.raises(FeedbackError, match="'lstm-16' declares no feedback"):
-        Filler(nets.network().stream(), Policy("predict"))
+        MissingReadings(nets.network().stream(), Policy("predict"))
     with pytest.raises(ModelFileError, match="'guess'"):
         Policy("guess")  # type: ignore[arg-type]
     with pytest.raises(ModelFileError, match="-1"):
@@ -200,7 +200,7 @@ def test_what_cannot_be_is_said():
 
 def test_a_fill_that_explodes_is_skipped_and_counted():
     """Holding a reading that doubles the memory ends before infinity; the memory stays finite."""
-    filled = Filler(small_robot.unstable().stream(), Policy("hold"))
+    filled = MissingReadings(small_robot.unstable().stream(), Policy("hold"))
     filled.step([3e37])
     filled.missing(50)
     assert filled.counts.unstable > 0
@@ -211,7 +211,10 @@ def test_a_fill_that_explodes_is_skipped_and_counted():
 def test_words_that_were_drawn_for_late_readings_are_drawn_again():
     """With sampling, too, what was believed overdue changes nothing: the draws are counted with the memory."""
     model = diner(feedback=(Feedback("next", "dinner", "sample", 5),))
-    patient, hasty = Filler(model.stream(), Policy("predict")), Filler(model.stream(), Policy("predict"))
+    patient, hasty = (
+        MissingReadings(model.stream(), Policy("predict")),
+        MissingReadings(model.stream(), Policy("predict")),
+    )
     for k in range(60):
         x = {"dinner": k % 3, "day": k % 2, "late": None if k % 7 == 3 else 1.0}
         for _ in range(k % 5):
@@ -221,7 +224,7 @@ def test_words_that_were_drawn_for_late_readings_are_drawn_again():
             one.step(x)
         assert patient.snapshot().memory == hasty.snapshot().memory
     assert patient.counts == hasty.counts
-    words = [Filler(model.stream(), Policy("predict")) for _ in range(2)]
+    words = [MissingReadings(model.stream(), Policy("predict")) for _ in range(2)]
     for one in words:
         one.step({"dinner": 0, "day": 0, "late": 1})
         one.missing(30)

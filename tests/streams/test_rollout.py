@@ -11,11 +11,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import edge_lstm
-from edge_lstm.core.channels import Word
-from edge_lstm.core.model import Channel, Feedback, Model, Policy
-from edge_lstm.core.program import Builder
+from edge_lstm.core.builder import Builder
+from edge_lstm.core.channels import Channel
+from edge_lstm.core.feedback import Feedback, Policy
+from edge_lstm.core.model import Model
+from edge_lstm.core.outputs import Word
 from edge_lstm.errors import FeedbackError, ModelFileError, ReadingError
-from edge_lstm.streams.rollout import Loop, uniform
+from edge_lstm.streams.rollout import Rollout, uniform
 from tests.support.models import nets
 
 DINNERS = ("pizza", "sushi", "waffles")
@@ -92,7 +94,7 @@ def test_a_policy_to_predict_needs_feedback():
     with pytest.raises(ModelFileError, match="declares no feedback"):
         diner(feedback=(), policy=Policy("predict"))
     with pytest.raises(FeedbackError, match="declares no feedback"):
-        Loop(diner(feedback=()))
+        Rollout(diner(feedback=()))
 
 
 def test_a_reading_may_carry_word_index_or_vector():
@@ -156,7 +158,7 @@ def test_outputs_decode_to_words_with_probabilities(last: str):
 
 def test_the_loop_matches_words_by_name_and_keeps_the_rest():
     """The best word becomes one-hot at its own place in the input; a number goes over; the day stays."""
-    loop = Loop(diner())
+    loop = Rollout(diner())
     x = loop(np.array([0.7, 0.2, 0.1, 4.5], np.float32), np.array([1, 0, 0, 0, 1, 9.0], np.float32))
     assert x.tolist() == [0, 0, 1, 0, 1, 4.5]
     assert loop.fed.tolist() == [True, True, True, False, False, True]
@@ -167,7 +169,7 @@ def test_samples_follow_the_probabilities_and_the_seed():
     y, x = np.array([0.7, 0.2, 0.1, 0.0], np.float32), np.zeros(6, np.float32)
 
     def draws(seed: int, count: int) -> list[int]:
-        loop = Loop(diner(), "sample", seed)
+        loop = Rollout(diner(), "sample", seed)
         return [int(loop(y, x)[:3].argmax()) for _ in range(count)]
 
     found = draws(1, 10_000)
@@ -178,7 +180,7 @@ def test_samples_follow_the_probabilities_and_the_seed():
 def test_a_word_without_probability_is_never_drawn(monkeypatch: pytest.MonkeyPatch):
     """Not even by a draw that rounds up to one."""
     monkeypatch.setattr("edge_lstm.streams.rollout.uniform", lambda seed, draw: 1.0)
-    x = Loop(diner(), "sample")(np.array([0.7, 0.3, 0.0, 0.0], np.float32), np.zeros(6, np.float32))
+    x = Rollout(diner(), "sample")(np.array([0.7, 0.3, 0.0, 0.0], np.float32), np.zeros(6, np.float32))
     assert x[:3].tolist() == [1, 0, 0]  # pizza, the second word of the output
 
 

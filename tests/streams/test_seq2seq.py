@@ -7,8 +7,10 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from edge_lstm.core.model import Channel, Feedback, Model
-from edge_lstm.core.program import Builder
+from edge_lstm.core.builder import Builder
+from edge_lstm.core.channels import Channel
+from edge_lstm.core.feedback import Feedback
+from edge_lstm.core.model import Model
 from edge_lstm.errors import FeedbackError, ReadingError, StateError
 from edge_lstm.streams.seq2seq import Translator
 from tests.support.models import nets

@@ -10,10 +10,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from edge_lstm.core.model import Channel, Model, channels_for
-from edge_lstm.core.program import Builder
-from edge_lstm.engines.native import session as memory
-from edge_lstm.engines.native.session import Memory
+from edge_lstm.core.builder import Builder
+from edge_lstm.core.channels import Channel, channels_for
+from edge_lstm.core.model import Model
+from edge_lstm.core.timing import Timing
+from edge_lstm.engines.native import session
+from edge_lstm.engines.native.session import Native, NativeSession
 from edge_lstm.errors import ReadingError, StateError
 from edge_lstm.quantization import quantize
 from edge_lstm.streams.stream import Stream, Streams
@@ -71,7 +73,7 @@ def test_a_model_speaks_when_it_says():
     """With ready = 3 and every = 2, outputs come at the readings 3, 5, 7, ..., with the bits of a model that always
     speaks."""
     plain = network("gru")
-    model = dataclasses.replace(plain, ready=3, every=2)
+    model = dataclasses.replace(plain, timing=Timing(first_output=3, stride=2))
     xs = readings(9, 8)
     expected, stream = plain.stream().run(xs), model.stream()
     spoken = [stream.step(x) for x in xs[:4]]
@@ -333,7 +335,7 @@ def test_a_log_is_refused_at_the_row_at_which_a_step_is(row, lanes, rest):
     """Wherever in a log a reading is refused, `run` names its row and changes nothing, and the rows before it give what
     they give without it."""
     model, xs = network(units=19), readings(row + 1 + rest, 8)
-    stream, expected = Stream(model, lanes), Stream(model, lanes).run(xs[:row])
+    stream, expected = Stream(model, Native(lanes)), Stream(model, Native(lanes)).run(xs[:row])
     before, good = stream.snapshot(), xs[:row].copy()
     xs[row, 3] = np.inf
     with pytest.raises(ReadingError, match=rf"row {row} holds inf in channel 'x\[3\]'"):
@@ -403,12 +405,12 @@ def test_an_interrupted_log_was_not_taken(error, monkeypatch):
     before = stream.snapshot(), streams.snapshot()
     for one in (stream, streams):
         with monkeypatch.context() as patch:
-            patch.setattr(one._memory, "advance_many", interrupted(one._memory.advance_many, 1))
+            patch.setattr(one._session, "advance_many", interrupted(one._session.advance_many, 1))
             with pytest.raises(error):
                 one.run(logs[0] if one is stream else logs)
         assert (stream.snapshot(), streams.snapshot()) == before
-    with monkeypatch.context() as patch:  # crews take over twice, then the first gives back, and the second
-        patch.setattr(Memory, "take_over", interrupted(Memory.take_over, 4))
+    with monkeypatch.context() as patch:  # shards take over twice, then the first gives back, and the second
+        patch.setattr(NativeSession, "take_over", interrupted(NativeSession.take_over, 4))
         with pytest.raises(error):
             streams.run(logs, threads=2)
     assert streams.snapshot() == before[1]
@@ -423,39 +425,43 @@ def test_a_very_large_arena_is_not_made_nine_times_over(monkeypatch):
     model, xs = network(), readings(50, 8)
     going_ahead, one_by_one = model.stream(), model.stream()
     expected = going_ahead.run(xs)
-    assert going_ahead._memory._ahead.size <= memory._MOST_AHEAD_FLOATS
-    monkeypatch.setattr(memory, "_MOST_AHEAD_FLOATS", going_ahead._memory._ahead.size - 1)
+    assert isinstance(going_ahead._session, NativeSession)
+    assert isinstance(one_by_one._session, NativeSession)
+    ahead = going_ahead._session._ahead
+    assert ahead is not None
+    assert ahead.size <= session._MOST_AHEAD_FLOATS
+    monkeypatch.setattr(session, "_MOST_AHEAD_FLOATS", ahead.size - 1)
     assert one_by_one.run(xs).tobytes() == expected.tobytes()
-    assert one_by_one._memory._ahead is None
+    assert one_by_one._session._ahead is None
 
 
 @pytest.mark.parametrize(("lanes", "group"), [(4, 4), (8, 2), (16, 4)])
 def test_logs_that_share_a_pass_over_the_weights_stay_together(lanes, group, monkeypatch):
     """No more threads than groups, every group but the last is whole, and the bits are those of one thread; integers,
     which share nothing, go one by one."""
-    crews: list[int] = []
+    shards: list[int] = []
     made = Streams.__init__
 
-    def noting(self, model, count, lanes=None):
-        crews.append(count)
-        made(self, model, count, lanes)
+    def noting(self, model, count, engine=None):
+        shards.append(count)
+        made(self, model, count, engine)
 
     model, logs = network(units=19), [readings(9 + k, 8, k) for k in range(10)]
     for count, threads in ((10, 2), (9, 8), (group, 2), (1, 2)):
-        one, many = Streams(model, count, lanes), Streams(model, count, lanes)
+        one, many = Streams(model, count, Native(lanes)), Streams(model, count, Native(lanes))
         with monkeypatch.context() as patched:
             patched.setattr(Streams, "__init__", noting)
             got = many.run(logs[:count], threads=threads)
         groups = -(-count // group)
-        assert len(crews) == (min(threads, groups) if groups > 1 else 0)
-        assert sum(size % group > 0 for size in crews) == (count % group > 0 and groups > 1)
+        assert len(shards) == (min(threads, groups) if groups > 1 else 0)
+        assert sum(size % group > 0 for size in shards) == (count % group > 0 and groups > 1)
         assert [y.tobytes() for y in got] == [y.tobytes() for y in one.run(logs[:count])]
         assert many.snapshot() == one.snapshot()
-        crews.clear()
-    assert quantize(model, readings(200, 8)).streams(2)._memory.group == 1
+        shards.clear()
+    assert quantize(model, readings(200, 8)).streams(2)._session.group == 1
 
 
-def test_a_crew_that_fails_leaves_every_stream_as_it_was():
+def test_a_shard_that_fails_leaves_every_stream_as_it_was():
     """Whichever of the threads meets an infinite state, no stream of the others has moved either."""
     for bad in range(9):
         streams = growing().streams(9)

@@ -19,9 +19,9 @@ import numpy as np
 import numpy.typing as npt
 
 from edge_lstm.core.model import Model
+from edge_lstm.engines.memory import aligned
 from edge_lstm.engines.native.kernels import abi
-from edge_lstm.engines.native.layout import aligned
-from edge_lstm.engines.native.session import Memory
+from edge_lstm.engines.native.session import NativeSession
 from tools.arm import machine
 
 Floats = npt.NDArray[np.float32]
@@ -67,45 +67,42 @@ class Run:
 
     def __init__(self, model: Model, log: Floats, copies: int, lanes: int) -> None:
         program = model.program
-        self._memory = Memory(model, model.window or copies, lanes)
+        self._session = NativeSession(model, copies, lanes)
         shape = (copies, len(log))
         self._xs = aligned(shape[0] * shape[1] * program.input_size).reshape(*shape, -1)
         for copy, xs in enumerate(self._xs):  # other streams take other readings, the first the log itself
             xs[:] = np.roll(log, 11 * copy, axis=0)
         self._ys = aligned(shape[0] * shape[1] * program.output_size).reshape(*shape, -1)
         self._ys[:] = np.nan
-        # The copies of a window model all take the one stream's reading.
-        x_copy, y_copy = (self._xs[0].size, self._ys[0].size) if model.window is None else (0, 0)
-        self._memory.point_at(self._xs, self._ys, shape[1], x_copy=x_copy, y_copy=y_copy)
 
     def dump(self) -> bytes:
         """The frame and all it points to, as the driver reads it."""
-        memory = self._memory
-        held = memory._assembled
+        session = self._session
+        held = session._layout
         parts: list[npt.NDArray[Any]] = [
-            memory._frame,
+            session.frame_for(self._xs, self._ys),
             held.table,
             held.weights,
             held.arena,
-            memory._arenas,
+            session._arenas,
             self._xs,
             self._ys,
-            np.zeros(0) if memory._ahead is None else memory._ahead,
+            np.zeros(0) if session._ahead is None else session._ahead,
         ]
         return b"".join(part.nbytes.to_bytes(8, "little") + part.tobytes() for part in parts)
 
     def here(self) -> Result:
         """Executed by this machine."""
-        return self._result(self._memory.advance_many(), self._ys, self._memory._arenas)
+        return self._result(self._session.advance_many(self._xs, self._ys)[0], self._ys, self._session._arenas)
 
     def read(self, content: bytes) -> Result:
         """What the driver wrote."""
         values = np.frombuffer(content, np.float32, offset=8)
-        arenas, ys = values[: self._memory._arenas.size], values[self._memory._arenas.size :]
-        return self._result(int.from_bytes(content[:8], "little"), ys, arenas.reshape(self._memory._arenas.shape))
+        arenas, ys = values[: self._session._arenas.size], values[self._session._arenas.size :]
+        return self._result(int.from_bytes(content[:8], "little"), ys, arenas.reshape(self._session._arenas.shape))
 
     def _result(self, status: int, ys: Floats, arenas: Floats) -> Result:
-        return Result(status, ys.reshape(self._ys.shape), arenas[:, self._memory._elements])
+        return Result(status, ys.reshape(self._ys.shape), arenas[:, self._session._elements])
 
 
 class Emulated:

@@ -17,8 +17,9 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from edge_lstm.core.model import Model, channels_for
-from edge_lstm.core.program import Builder
+from edge_lstm.core.builder import Builder
+from edge_lstm.core.channels import channels_for
+from edge_lstm.core.model import Model
 
 Floats = npt.NDArray[np.float32]
 Doubles = npt.NDArray[np.float64]

@@ -14,8 +14,10 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from edge_lstm.core.model import Model, channels_for
-from edge_lstm.core.program import Builder
+from edge_lstm.core.builder import Builder
+from edge_lstm.core.channels import channels_for
+from edge_lstm.core.model import Model
+from edge_lstm.core.timing import Timing
 
 Floats = npt.NDArray[np.float32]
 INPUTS, OUTPUTS = 8, 4
@@ -88,7 +90,8 @@ class Network:
         build.next(c, memory)
         build.output("y", build.dense(y, W=self.V, b=self.v))
         inputs, outputs = channels_for(("x",), (INPUTS,)), channels_for(("y",), (OUTPUTS,))
-        return Model(build.build(), inputs, outputs, window=window)
+        timing = Timing() if window is None else Timing.over_window(window)
+        return Model(build.build(), inputs, outputs, timing=timing)
 
     def lstm_onnx(self, path: Path) -> Path:
         """An LSTM operator with dynamic time T and batch N, states in and out."""

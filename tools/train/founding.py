@@ -20,7 +20,9 @@ import torch
 from torch import nn
 
 import edge_lstm
-from edge_lstm.core.model import Channel, Feedback, Model, Policy
+from edge_lstm.core.channels import Channel
+from edge_lstm.core.feedback import Feedback, Policy
+from edge_lstm.core.model import Model
 from edge_lstm.examples.book import WORD
 from edge_lstm.examples.bursts import CHANNELS, RATE_HZ
 from edge_lstm.examples.calendar import DINNER, VOTERS

@@ -1,4 +1,4 @@
-"""A program laid out for the machine: a table of rows, packed weights, the arena after a reset.
+"""A program laid out for the interpreter: a table of instructions, packed weights, the arena after a reset.
 
 Its rule: what decides the result (which product is added when) is the same for every number of lanes; only where a
 weight stands differs. Weights are packed so that one step reads them once, from front to back: per block of `lanes`
@@ -7,34 +7,28 @@ units, first the biases, then for each input the weights of all gates of those u
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from edge_lstm.core.model import Channel, Model
-from edge_lstm.core.operations import SCHEMES, most
-from edge_lstm.core.program import GRAIN, KINDS, MAX_ARENA, RNN_ACTIVATIONS, Floats, Operation, Program, Slot, padded
+from edge_lstm.core.channels import scaling
+from edge_lstm.core.model import Model
+from edge_lstm.core.operation import GRAIN, Floats, Operation, Slot, padded
+from edge_lstm.core.operations import KINDS
+from edge_lstm.core.operations.functions import SCHEMES, most
+from edge_lstm.core.program import MAX_ARENA, Program
+from edge_lstm.engines.memory import aligned
 from edge_lstm.engines.native.kernels import abi
 from edge_lstm.engines.native.packing import elements, inverses, pack_integers
 from edge_lstm.errors import ProgramError
 
-_ALIGNMENT = 64  # bytes: a cache line, and an AVX-512 vector
-
-
-def aligned(size: int) -> Floats:
-    """Zeros (size,) that start at a cache line."""
-    raw = np.zeros(size + _ALIGNMENT // 4, np.float32)
-    start = -raw.ctypes.data % _ALIGNMENT // 4
-    array: Floats = raw[start : start + size]
-    return array
-
 
 @dataclass(frozen=True)
-class Assembled:
-    """What the machine executes; shared by all streams of a model. `arena` (arena_size,) is an arena after a reset."""
+class Layout:
+    """What the interpreter executes; shared by all streams of a model. arena (arena_size,): after a reset."""
 
     table: npt.NDArray[np.int64]  # (step_rows + commit_rows + output_rows, abi.ROW)
     step_rows: int
@@ -42,6 +36,7 @@ class Assembled:
     output_rows: int
     weights: Floats
     arena: Floats
+    sizes: Mapping[int, int]  # of the weights that a row of the table reads at W, without padding, by its number
     ahead: bool  # whether many readings may go through a row before the next row
 
 
@@ -76,16 +71,6 @@ def _pack_gru(op: Operation, lanes: int) -> Floats:
     return np.concatenate([first.reshape(blocks, -1), rest.reshape(blocks, -1)], axis=1).ravel()
 
 
-class _Scaling:
-    """Channels' scale and offset as two more operations: network = (physical - offset) / scale, and back."""
-
-    def __init__(self, channels: tuple[Channel, ...]) -> None:
-        widths = [c.width for c in channels]
-        self.scale = np.repeat(np.array([c.scale for c in channels], np.float32), widths)
-        self.offset = np.repeat(np.array([c.offset for c in channels], np.float32), widths)
-        self.needed = bool((self.scale != 1).any() or (self.offset != 0).any())
-
-
 class _Extension:
     """Room at the end of a program's arena, of which there are `copies`."""
 
@@ -104,164 +89,108 @@ class _Extension:
         return Slot(self.size - part.size, size)
 
 
-class _Assembler:
-    def __init__(self, lanes: int, arena: _Extension) -> None:
+class _Instructions:
+    """As `core.operations.record.Instructions`: the table under way, and the weights that it refers to."""
+
+    def __init__(self, lanes: int, arena: _Extension, states: set[Slot]) -> None:
         self.lanes, self.arena = lanes, arena
         self.rows: list[list[int]] = []
         self.packed: list[Floats] = []
         self.packed_size = 0
-        self.states: set[Slot] = set()  # values that states take
-        self.sums = 0  # where recurrent layers may keep the inputs' share of their sums, one layer at a time
+        self.sizes: dict[int, int] = {}  # of the weights that a row reads at W, without padding, by its number
+        self._packed_sizes: dict[int, int] = {}  # the same by place
+        self.states = states  # values that states take
+        self.scratch = 0  # where recurrent layers may keep the inputs' share of their sums, one layer at a time
         self._places: dict[tuple[object, ...], int] = {}
         self._integers: dict[tuple[str, int], Slot] = {}
 
-    def row(self, kind: int, **fields: int) -> None:
+    def put(self, code: str, **fields: int) -> None:
+        """One row of the table."""
         row = [0] * abi.ROW
-        row[abi.KIND] = kind
+        row[abi.KIND] = getattr(abi, code)
         for name, value in fields.items():
             row[getattr(abi, name)] = int(value)
+        if "W" in fields and fields["W"] in self._packed_sizes:
+            self.sizes[len(self.rows)] = self._packed_sizes[fields["W"]]
         self.rows.append(row)
 
-    def pack(self, values: npt.NDArray[Any]) -> int:
+    def own_values(self, values: npt.NDArray[Any]) -> int:
         """Append to the weights; the offset. Each operation's weights begin at a cache line."""
         offset = self.packed_size
         whole = np.zeros(padded(values.size), np.float32)
         whole[: values.size] = values.view(np.float32)
         self.packed.append(whole)
         self.packed_size += whole.size
+        self._packed_sizes[offset] = values.size
         return offset
 
-    def pack_of(self, op: Operation, make: Callable[[], npt.NDArray[Any]], part: str = "") -> int:
+    def _once(self, op: Operation, make: Callable[[], npt.NDArray[Any]], part: str = "") -> int:
         """The place of an operation's packed weights, made once for all that share them: the readings of a window."""
         key = (op.kind, op.attributes.get("scheme"), part, *sorted((name, id(w)) for name, w in op.weights.items()))
         if key not in self._places:
-            self._places[key] = self.pack(make())
+            self._places[key] = self.own_values(make())
         return self._places[key]
 
-    def kept(self, program: Program, arena: _Extension, value: Slot) -> Slot:
+    def sums(self, op: Operation, gates: int) -> int:
+        return self._once(op, lambda: _pack_sums(op, gates, self.lanes))
+
+    def gru_sums(self, op: Operation) -> int:
+        return self._once(op, lambda: _pack_gru(op, self.lanes))
+
+    def values(self, op: Operation, values: npt.NDArray[Any]) -> int:
+        return self._once(op, lambda: values)
+
+    def recurrent(self, op: Operation) -> dict[str, int]:
+        return {"N": op.inputs[0].size, "M": op.inputs[1].size, "SUMS": self.scratch, "KEPT": self.keeps(op)}
+
+    def keeps(self, op: Operation) -> bool:
+        """Whether all that an operation makes are next states, so that its kernel may check them."""
+        return self.states.issuperset(op.outputs)
+
+    def apart(self, program: Program, value: Slot) -> Slot:
         """A slot with this value that no commit changes: where it lies in a state, a copy of it."""
         if not any(
             value.offset < s.slot.offset + s.slot.size and s.slot.offset < value.offset + value.size
             for s in program.states
         ):
             return value
-        copied = arena.slot(value.size)
-        w, identity = self.pack(np.zeros(2, np.float32)), abi.MAP_CODES["identity"]
-        self.row(abi.MAP, W=w, A=value.offset, Y=copied.offset, N=value.size, F=identity)
+        copied = self.arena.slot(value.size)
+        w, identity = self.own_values(np.zeros(2, np.float32)), abi.MAP_CODES["identity"]
+        self.put("MAP", W=w, A=value.offset, Y=copied.offset, N=value.size, F=identity)
         return copied
 
     def operation(self, op: Operation) -> None:
-        _ASSEMBLE[op.kind](self, op, *(s.offset for s in (*op.inputs, *op.outputs)))
+        """The instructions of one operation."""
+        lower = KINDS[op.kind].lower
+        if lower is None:
+            raise ProgramError(f"operation {op.name!r} is an ONNX graph, which ONNX Runtime runs, not the interpreter")
+        lower(op, self, *(s.offset for s in (*op.inputs, *op.outputs)))
 
-    def onnx(self, op: Operation, *places: int) -> None:
-        raise ProgramError(
-            f"operation {op.name!r} is an ONNX graph: ONNX Runtime runs it, the machine has no such step"
-        )
-
-    def keeps(self, op: Operation) -> bool:
-        """Whether all that an operation makes are next states, so that its kernel may check them."""
-        return self.states.issuperset(op.outputs)
-
-    def _sizes(self, op: Operation) -> dict[str, int]:
-        return {"N": op.inputs[0].size, "M": op.inputs[1].size, "SUMS": self.sums, "KEPT": self.keeps(op)}
-
-    def lstm(self, op: Operation, x: int, h: int, c: int, h_next: int, c_next: int) -> None:
-        w = self.pack_of(op, lambda: _pack_sums(op, 4, self.lanes))
-        self.row(abi.LSTM, W=w, A=x, B=h, C=c, Y=h_next, Z=c_next, **self._sizes(op))
-
-    def gru(self, op: Operation, x: int, h: int, h_next: int) -> None:
-        w = self.pack_of(op, lambda: _pack_gru(op, self.lanes))
-        self.row(abi.GRU, W=w, A=x, B=h, Y=h_next, **self._sizes(op))
-
-    def rnn(self, op: Operation, x: int, h: int, h_next: int) -> None:
-        w = self.pack_of(op, lambda: _pack_sums(op, 1, self.lanes))
-        function = RNN_ACTIVATIONS.index(str(op.attributes["activation"]))
-        self.row(abi.RNN, W=w, A=x, B=h, Y=h_next, F=function, **self._sizes(op))
-
-    def dense(self, op: Operation, x: int, y: int) -> None:
-        w = self.pack_of(op, lambda: _pack_sums(op, 1, self.lanes))
-        outputs, inputs = op.weights["W"].shape
-        self.row(abi.DENSE, W=w, A=x, Y=y, N=inputs, M=outputs, F=int(op.attributes["rows"]))
-
-    def where(self, op: Operation, condition: int, a: int, b: int, y: int) -> None:
-        self.row(abi.WHERE, A=condition, B=a, C=b, Y=y, N=op.outputs[0].size)
-
-    def lookup(self, op: Operation, index: int, y: int) -> None:
-        rows, width = op.weights["table"].shape
-        w = self.pack_of(op, lambda: op.weights["table"].ravel())
-        self.row(abi.LOOKUP, W=w, A=index, Y=y, N=op.inputs[0].size, M=width, F=rows)
-
-    def map(self, op: Operation, x: int, y: int) -> None:
-        w = self.pack(np.array([op.attributes["alpha"], op.attributes["beta"]], np.float32))
-        function = abi.MAP_CODES[str(op.attributes["function"])]
-        self.row(abi.MAP, W=w, A=x, Y=y, N=op.outputs[0].size, F=function)
-
-    def binary(self, op: Operation, a: int, b: int, y: int) -> None:
-        n = op.outputs[0].size
-        single = sum(bit for bit, s in zip((1, 2), op.inputs, strict=True) if s.size == 1 < n)
-        self.row(abi.BINARY, A=a, B=b, Y=y, N=n, M=single, F=abi.BINARY_CODES[str(op.attributes["function"])])
-
-    def softmax(self, op: Operation, x: int, y: int) -> None:
-        rows = int(op.attributes["rows"])
-        self.row(abi.SOFTMAX, A=x, Y=y, N=op.inputs[0].size // rows, M=rows, F=int(op.attributes["log"]))
-
-    def reduce(self, op: Operation, x: int, y: int) -> None:
-        rows = int(op.attributes["rows"])
-        function = abi.REDUCE_CODES[str(op.attributes["function"])]
-        self.row(abi.REDUCE, A=x, Y=y, N=op.inputs[0].size // rows, M=rows, F=function)
-
-    def take(self, op: Operation, y: int) -> None:
-        self.row(abi.TAKE, W=self.pack_of(op, lambda: op.weights["indices"]), Y=y, N=op.outputs[0].size)
-
-    def quantized_lstm(self, op: Operation, x: int, h: int, c: int, h_next: int, c_next: int) -> None:
-        w, x, h = self._integer_weights(op, op.weights["b"], 4), self._quantize(op, "x", x), self._quantize(op, "h", h)
-        self._integer_row(abi.QUANTIZED_LSTM, op, W=w, A=x, B=h, C=c, Y=h_next, Z=c_next)
-
-    def quantized_gru(self, op: Operation, x: int, h: int, h_next: int) -> None:
-        w, x_, h_ = self._integer_weights(op, _gru_bias(op), 3), self._quantize(op, "x", x), self._quantize(op, "h", h)
-        self._integer_row(abi.QUANTIZED_GRU, op, W=w, A=x_, B=h_, C=h, Y=h_next)
-
-    def quantized_rnn(self, op: Operation, x: int, h: int, h_next: int) -> None:
-        w, x, h = self._integer_weights(op, op.weights["b"], 1), self._quantize(op, "x", x), self._quantize(op, "h", h)
-        function = RNN_ACTIVATIONS.index(str(op.attributes["activation"]))
-        self._integer_row(abi.QUANTIZED_RNN, op, W=w, A=x, B=h, Y=h_next, Z=function)
-
-    def quantized_dense(self, op: Operation, x: int, y: int) -> None:
-        w, rows = self._integer_weights(op, op.weights["b"], 1), int(op.attributes["rows"])
-        outputs, inputs = op.weights["W"].shape
-        x, stride = self._quantize(op, "x", x, rows), self._stride(op, inputs)
-        sizes = {"N": inputs, "M": outputs, "F": SCHEMES.index(_scheme(op))}
-        self.row(abi.QUANTIZED_DENSE, W=w, A=x, C=stride, Y=y, Z=rows, **sizes)
-
-    def _integer_row(self, kind: int, op: Operation, **fields: int) -> None:
-        sizes = {"N": op.inputs[0].size, "M": op.inputs[1].size, "F": SCHEMES.index(_scheme(op))}
-        self.row(kind, **fields, **sizes)
-
-    def _integer_weights(self, op: Operation, biases: Floats, gates: int) -> int:
+    def integer_sums(self, op: Operation, gates: int) -> int:
         if self.lanes == 1:
             return 0
+        biases = _gru_bias(op) if "b_W" in op.weights else op.weights["b"]
         matrices = [(op.weights[key], op.weights[f"{key}_scale"]) for key in "WR" if key in op.weights]
-        return self.pack_of(op, lambda: pack_integers(biases, matrices, _scheme(op), gates, self.lanes))
+        return self._once(op, lambda: pack_integers(biases, matrices, _scheme(op), gates, self.lanes))
 
-    def _stride(self, op: Operation, inputs: int) -> int:
-        """Arena elements from one row's values to the next one's."""
+    def stride(self, op: Operation, inputs: int) -> int:
         return inputs if _scheme(op) == "int8-weights" else elements(_scheme(op), inputs)
 
-    def _quantize(self, op: Operation, role: str, values: int, rows: int = 1) -> int:
-        """A row that makes integers of an operation's x or h; where they are. With int8-weights, and in C, values stay
-        as they are. Rows run one after the other, so operations share the place."""
+    def quantized(self, op: Operation, role: str, values: int, rows: int = 1) -> int:
+        """With int8-weights, and in C, values stay as they are. Rows run one after the other, so operations share the
+        place."""
         scheme, matrix = _scheme(op), {"x": "W", "h": "R"}[role]
         if scheme == "int8-weights" or self.lanes == 1:
             return values
         inputs = op.weights[matrix].shape[1]
-        stride = self._stride(op, inputs)
+        stride = self.stride(op, inputs)
         size = (rows - 1) * stride + padded(stride)  # whole vectors are stored, also behind the last row
         if (role, size) not in self._integers:
             self._integers[role, size] = self.arena.slot(size)
         place = self._integers[role, size].offset
-        w = self.pack_of(op, lambda: inverses(op.weights[f"{role}_scale"], inputs), role)
+        w = self._once(op, lambda: inverses(op.weights[f"{role}_scale"], inputs), role)
         sizes = {"N": inputs, "M": rows, "F": SCHEMES.index(scheme)}
-        self.row(abi.QUANTIZE, W=w, A=values, B=most(scheme, inputs), Y=place, C=stride, **sizes)
+        self.put("QUANTIZE", W=w, A=values, B=most(scheme, inputs), Y=place, C=stride, **sizes)
         return place
 
 
@@ -269,31 +198,32 @@ def _scheme(op: Operation) -> str:
     return str(op.attributes["scheme"])
 
 
-_ASSEMBLE: dict[str, Callable[..., None]] = {kind: getattr(_Assembler, kind) for kind in KINDS}
+# Channels' scale and offset are two more instructions: network = (physical - offset) / scale, and back.
 
 
-def _scale_row(out: _Assembler, arena: _Extension, function: str, x: Slot, operand: Floats, y: Slot) -> None:
-    constant = arena.slot(operand.size, operand)
+def _scale_row(out: _Instructions, function: str, x: Slot, operand: Floats, y: Slot) -> None:
+    constant = out.arena.slot(operand.size, operand)
     code = abi.BINARY_CODES[function]
-    out.row(abi.BINARY, A=x.offset, B=constant.offset, Y=y.offset, N=x.size, F=code)
+    out.put("BINARY", A=x.offset, B=constant.offset, Y=y.offset, N=x.size, F=code)
 
 
-def _assemble_inputs(model: Model, out: _Assembler, arena: _Extension) -> None:
-    scaling, start = _Scaling(model.inputs), 0
+def _inputs(model: Model, out: _Instructions) -> None:
+    (scale, offset), start = scaling(model.inputs), 0
+    needed = bool((scale != 1).any() or (offset != 0).any())
     for named in model.program.inputs:
         network, part = named.slot, slice(start, start + named.slot.size)
-        received = arena.slot(network.size) if scaling.needed else network
-        out.row(abi.INPUT, A=start, Y=received.offset, N=network.size)
-        if scaling.needed:
-            centred = arena.slot(network.size)
-            _scale_row(out, arena, "sub", received, scaling.offset[part], centred)
-            _scale_row(out, arena, "div", centred, scaling.scale[part], network)
+        received = out.arena.slot(network.size) if needed else network
+        out.put("INPUT", A=start, Y=received.offset, N=network.size)
+        if needed:
+            centred = out.arena.slot(network.size)
+            _scale_row(out, "sub", received, offset[part], centred)
+            _scale_row(out, "div", centred, scale[part], network)
         start += network.size
 
 
 def _states_of(op: Operation) -> tuple[Slot, ...]:
     """The slots from which a recurrent operation of float32 takes h (and c) of the reading before; () for others."""
-    return op.inputs[1:] if op.kind in ("lstm", "gru", "rnn") else ()
+    return op.inputs[1:] if KINDS[op.kind].states else ()
 
 
 def _may_go_ahead(program: Program) -> bool:
@@ -322,47 +252,47 @@ def _joined(moves: list[tuple[Slot, Slot]]) -> list[tuple[Slot, Slot]]:
     return joined
 
 
-def _assemble_outputs(model: Model, out: _Assembler, arena: _Extension) -> list[Slot]:
+def _outputs(model: Model, out: _Instructions) -> list[Slot]:
     """The slots that hold the outputs when the step is over."""
-    scaling, start, results = _Scaling(model.outputs), 0, []
+    (scale, offset), start, results = scaling(model.outputs), 0, []
+    needed = bool((scale != 1).any() or (offset != 0).any())
     for named in model.program.outputs:
-        value, part = out.kept(model.program, arena, named.slot), slice(start, start + named.slot.size)
-        if scaling.needed:
-            scaled, moved = arena.slot(value.size), arena.slot(value.size)
-            _scale_row(out, arena, "mul", value, scaling.scale[part], scaled)
-            _scale_row(out, arena, "add", scaled, scaling.offset[part], moved)
+        value, part = out.apart(model.program, named.slot), slice(start, start + named.slot.size)
+        if needed:
+            scaled, moved = out.arena.slot(value.size), out.arena.slot(value.size)
+            _scale_row(out, "mul", value, scale[part], scaled)
+            _scale_row(out, "add", scaled, offset[part], moved)
             value = moved
         results.append(value)
         start += value.size
     return results
 
 
-def assemble(model: Model, lanes: int) -> Assembled:
+def lay_out(model: Model, lanes: int) -> Layout:
     """Lay a model out for a machine of so many lanes; for C with one lane, where quantized layers keep weights and
     integers elsewhere. Raises ProgramError where the arenas would be larger than MAX_ARENA."""
     program = model.program
-    arena = _Extension(program, model.window or 1)
-    out = _Assembler(lanes, arena)
-    _assemble_inputs(model, out, arena)
+    arena = _Extension(program, model.timing.under_way)
+    out = _Instructions(lanes, arena, {state.next for state in program.states})
+    _inputs(model, out)
     layers = [op for op in program.operations if _states_of(op)]
     if layers and lanes > 1:
         sizes = [len(op.weights["W"]) // op.inputs[1].size * padded(op.inputs[1].size) for op in layers]
-        out.sums = arena.slot(max(sizes)).offset
-    out.states = {state.next for state in program.states}
+        out.scratch = out.arena.slot(max(sizes)).offset
     for op in program.operations:
         out.operation(op)
-    next_values = [out.kept(program, arena, state.next) for state in program.states]
-    results = _assemble_outputs(model, out, arena)
+    next_values = [out.apart(program, state.next) for state in program.states]
+    results = _outputs(model, out)
     moves = _joined([(value, state.slot) for value, state in zip(next_values, program.states, strict=True)])
     own = {slot for op in layers if out.keeps(op) for slot in op.outputs} if lanes > 1 else set()
     for value in (v for v in next_values if v not in own):  # recurrent kernels check what they make
-        out.row(abi.CHECK, A=value.offset, N=value.size)
+        out.put("CHECK", A=value.offset, N=value.size)
     step_rows = len(out.rows)
     for value, slot in moves:
-        out.row(abi.COMMIT, A=value.offset, Y=slot.offset, N=value.size)
+        out.put("COMMIT", A=value.offset, Y=slot.offset, N=value.size)
     place = 0
     for result in results:
-        out.row(abi.OUTPUT, A=result.offset, Y=place, N=result.size)
+        out.put("OUTPUT", A=result.offset, Y=place, N=result.size)
         place += result.size
     weights = aligned(max(out.packed_size, 1))
     if out.packed:
@@ -372,4 +302,4 @@ def assemble(model: Model, lanes: int) -> Assembled:
     whole = aligned(arena.size + slack)
     whole[: arena.size] = np.concatenate(arena.parts)
     table = np.array(out.rows, np.int64)
-    return Assembled(table, step_rows, len(moves), len(results), weights, whole, _may_go_ahead(program))
+    return Layout(table, step_rows, len(moves), len(results), weights, whole, out.sizes, _may_go_ahead(program))

@@ -43,8 +43,8 @@ _DIGEST = hashlib.sha256().digest_size
 _METH_NOARGS = 0x0004
 # Source that decides the object: the kernels, and the tables of functions they number.
 _KERNELS = Path(__file__).parent / "kernels"
-_OPERATIONS = Path(__file__).parents[2] / "core" / "operations.py"
-_SOURCES = (*sorted({*_KERNELS.glob("*.py")} - {_KERNELS / "plain.py"}), _OPERATIONS)
+_NUMBERS = (Path(__file__).parents[2] / "core/operations/functions.py", Path(__file__).parents[1] / "status.py")
+_SOURCES = (*sorted({*_KERNELS.glob("*.py")} - {_KERNELS / "plain.py"}), *_NUMBERS)
 
 Call = Callable[[], int]
 

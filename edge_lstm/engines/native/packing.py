@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from edge_lstm.core.program import Floats
+from edge_lstm.core.operation import Floats
 from edge_lstm.engines.native.kernels.abi import GROUPS, together
 
 Integers = npt.NDArray[np.int8]

@@ -1,16 +1,6 @@
-"""An ONNX graph run by ONNX Runtime in the meaning that its import gave it: readings in, outputs of readings out.
+"""An ONNX graph run by ONNX Runtime with axes that its import gave it: readings in, outputs of readings out.
 
-Its rule: what an axis means is not guessed here; it stands in the meaning, JSON values in the order of the values:
-
-    inputs     {name: {"time": axis or null, "batch": axis or null}}, states too
-    outputs    the same; an output without a time axis is the newest; "first" and "every": its row k comes with reading
-               number first + k * every (1 and 1 where they do not stand there)
-    states     {input: output}, what is carried from call to call
-    zero       inputs that are always zero
-    constants  {input: value}
-    streams    how many the batch axis holds, 1 where it is open; all of them get the same readings
-    window     0, or how many readings each call gets (in the meaning of a model's graph)
-    log        how many readings a log must have, where each call gets a whole one (the same)
+Its rule: what an axis is is not guessed here; it stands in `GraphAxes`. How many readings a call gets is the caller's.
 
 One thread, no spinning: nothing else on the robot is disturbed. A session reads no file but the one it is given: a
 graph in memory has no data outside of it.
@@ -26,6 +16,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from edge_lstm.core.axes import GraphAxes, InputAxes
 from edge_lstm.errors import EdgeLstmError, ImportModelError
 
 Array = npt.NDArray[Any]
@@ -105,17 +96,15 @@ class _Feed:
 
 
 class OnnxGraph:
-    """A session and what its inputs and outputs mean."""
+    """A session and what its inputs and outputs are. Raises ImportModelError where the graph has not such ones."""
 
-    def __init__(self, session: Any, meaning: Mapping[str, Any]) -> None:
-        self.session, self.meaning = session, meaning
-        self.axes: Mapping[str, Any] = meaning["inputs"]
-        self.states: Mapping[str, str] = meaning["states"]
-        self.outputs: Mapping[str, Any] = meaning["outputs"]
+    def __init__(self, session: Any, axes: GraphAxes) -> None:
+        self.session, self.axes = session, axes
+        self.states, self.outputs = axes.states, axes.outputs
         self.types = {v.name: TYPES[v.type] for v in session.get_inputs() if v.type in TYPES}
         self.shapes: dict[str, list[Any]] = {v.name: list(v.shape) for v in session.get_inputs()}
         declared = {v.name: list(v.shape) for v in session.get_outputs()}
-        needed = (*self.axes, *meaning["constants"], *meaning["zero"])
+        needed = (*axes.inputs, *axes.states, *axes.constants, *axes.zero)
         missing = [n for n in needed if n not in self.types]
         missing += [n for n in (*self.outputs, *self.states.values()) if n not in declared]
         if missing:
@@ -123,22 +112,22 @@ class OnnxGraph:
                 f"the graph has no input or output {missing[0]!r}; the model was made from another file"
             )
         # Exporters leave a fixed length in the outputs of graphs with an open one; ONNX Runtime then relies on it.
-        timed = [(self.shapes[n], a["time"]) for n, a in self.axes.items()]
-        timed += [(declared[n], a["time"]) for n, a in self.outputs.items()]
+        timed = [(self.shapes[n], a.time) for n, a in axes.inputs.items()]
+        timed += [(declared[n], a.time) for n, a in self.outputs.items()]
         lengths = [shape[time] for shape, time in timed if time is not None and time < len(shape)]
         self.length: int | None = min((d for d in lengths if isinstance(d, int)), default=None)
-        self.has_time = any(a["time"] is not None for a in self.axes.values())
+        self.has_time = any(a.time is not None for a in axes.inputs.values())
         self._wanted = [*self.outputs, *self.states.values()]
-        self._constants = {n: np.asarray(v, self.types[n]) for n, v in meaning["constants"].items()}
+        self._constants = {n: np.asarray(v, self.types[n]) for n, v in axes.constants.items()}
         self._feeds, start = {}, 0
-        for name in self.axes:
+        for name in axes.inputs:
             if name not in self.states:
                 self._feeds[name] = self._feed(name, start)
                 start = self._feeds[name].columns.stop
 
     def _feed(self, name: str, start: int) -> _Feed:
         dims = self._dims(name, 1)
-        time, batch = self.axes[name]["time"], self.axes[name]["batch"]
+        time, batch = self.axes.inputs[name].time, self.axes.inputs[name].batch
         own = [k for k in range(len(dims)) if k not in (time, batch)]
         inner = tuple(dims[k] for k in own)
         order = [*([time] if time is not None else []), *own, *([batch] if batch is not None else [])]
@@ -153,9 +142,9 @@ class OnnxGraph:
         )
 
     def _dims(self, name: str, length: int) -> list[int]:
-        axes = self.axes.get(name, {"time": None, "batch": None})
+        axes = self.axes.inputs.get(name, InputAxes())
         dims = [d if isinstance(d, int) and d > 0 else 1 for d in self.shapes[name]]
-        for axis, size in ((axes["time"], length), (axes["batch"], self.meaning["streams"])):
+        for axis, size in ((axes.time, length), (axes.batch, self.axes.streams)):
             if axis is not None:
                 dims[axis] = size
         return dims
@@ -175,7 +164,7 @@ class OnnxGraph:
 
     def first_states(self, length: int = 1) -> dict[str, Array]:
         """The states before the first reading: zero."""
-        names = [*self.states, *self.meaning["zero"]]
+        names = [*self.states, *self.axes.zero]
         return {n: np.zeros(self._dims(n, length), self.types[n]) for n in names}
 
     def feeds(self, rows: Array) -> dict[str, Array]:
@@ -192,7 +181,7 @@ class OnnxGraph:
             raise ImportModelError(f"ONNX Runtime does not run the graph on {len(rows)} readings: {text}") from None
         shown = []
         for (_, axes), value in zip(self.outputs.items(), results, strict=False):
-            time, batch = axes["time"], axes["batch"]
+            time, batch = axes.time, axes.batch
             y = np.asarray(value)
             if batch is not None:
                 y = np.take(y, [0], batch)
@@ -206,8 +195,8 @@ class OnnxGraph:
         placed = np.full((len(rows), sum(y.shape[1] for y in shown)), np.nan)
         start = 0
         for (name, axes), y in zip(self.outputs.items(), shown, strict=True):
-            timed = axes["time"] is not None
-            places = slice(axes.get("first", 1) - 1, None, axes.get("every", 1)) if timed else slice(-1, None)
+            timed = axes.time is not None
+            places = slice(axes.first - 1, None, axes.stride) if timed else slice(-1, None)
             part = placed[places, start : start + y.shape[1]]
             if len(part) != len(y):
                 raise ImportModelError(

@@ -23,9 +23,14 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from edge_lstm.core.model import BeforeWindow, Channel, Model, channels_for
-from edge_lstm.core.program import MAP_FUNCTIONS, Builder, Program, Slot
+from edge_lstm.core.builder import Builder
+from edge_lstm.core.channels import Channel, channels_for
+from edge_lstm.core.model import Model
+from edge_lstm.core.operation import Slot
+from edge_lstm.core.operations.functions import MAP_FUNCTIONS
+from edge_lstm.core.program import Program
 from edge_lstm.core.storage import DAMAGE
+from edge_lstm.core.timing import CONTINUOUS, BeforeWindow, Timing
 from edge_lstm.errors import ImportModelError
 from edge_lstm.importers.arrays.integers import Weight, normal
 from edge_lstm.importers.arrays.layers import Dense, Layer, Recurrent, find_layers
@@ -98,10 +103,9 @@ def from_arrays(
         tuple(inputs) if inputs is not None else channels_for(("x",), (program.input_size,)),
         tuple(outputs) if outputs is not None else channels_for(("y",), (program.output_size,)),
         rate_hz,
-        window,
+        CONTINUOUS if window is None else Timing.over_window(window, before_window),
         provenance,
         name or (Path(source).stem if isinstance(source, str | Path) else "model"),
-        before_window=before_window,
     )
 
 

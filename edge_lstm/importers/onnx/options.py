@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from edge_lstm.core.model import BeforeWindow
+from edge_lstm.core.timing import BeforeWindow
 from edge_lstm.errors import ImportModelError, UnsupportedError
 from edge_lstm.importers.onnx.graph import Graph, OnnxFile, used_names
 

@@ -8,14 +8,18 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from edge_lstm.core.model import BEFORE_WINDOW, BeforeWindow, Channel, Model, channels_for
+from edge_lstm.core.axes import GraphAxes, InputAxes, OutputAxes
+from edge_lstm.core.channels import Channel, channels_for
+from edge_lstm.core.model import Model
 from edge_lstm.core.program import Program
+from edge_lstm.core.timing import BEFORE_WINDOW, BeforeWindow, Timing
 from edge_lstm.errors import EdgeLstmError, ImportModelError, UnsupportedError
 from edge_lstm.importers.onnx.axes import LEAST, Axes, check_names, witness
 from edge_lstm.importers.onnx.draw import (
@@ -41,13 +45,13 @@ from edge_lstm.importers.onnx.options import (
 )
 from edge_lstm.importers.onnx.outputs import Output, newest, output_of
 from edge_lstm.importers.onnx.provenance import Misfit
-from edge_lstm.importers.onnx.rates import EVERY_READING, Rate
+from edge_lstm.importers.onnx.rates import Rate
 from edge_lstm.importers.onnx.read import read_onnx
 from edge_lstm.importers.onnx.states import Pairs
 
 Sizes = tuple[int, int]
 _Outputs = dict[str, Output]
-_Imported = tuple[Program, int | None, Rate, dict[str, Any]]  # window, when outputs come, provenance
+_Imported = tuple[Program, Timing, dict[str, Any]]  # with its provenance
 
 
 def import_onnx(
@@ -102,24 +106,21 @@ def import_onnx(
     try:
         file = file if linear_before_reset is None else with_reset(file, linear_before_reset)
         with np.errstate(all="ignore"):  # what is not finite is refused where it would enter the program
-            program, meaning, rate, provenance = _by_engine(path, file, options, engine)
-        if before_window != "wait" and provenance["mode"] != "window":
+            program, timing, provenance = _by_engine(path, file, options, engine)
+        if before_window != "wait" and not timing.windowed:
             raise ImportModelError(f"before_window = {before_window!r} has no meaning: {provenance['mode_reason']}")
         provenance["warnings"] = [warning] if warning else []
-        if linear_before_reset is not None:
-            provenance["graph"]["linear_before_reset"] = linear_before_reset
+        if linear_before_reset is not None and timing.axes is not None:
+            timing = replace(timing, axes=replace(timing.axes, linear_before_reset=linear_before_reset))
             provenance["notes"].append(f"linear_before_reset = {linear_before_reset} in every GRU, as asked")
         model = Model(
             program,
             tuple(inputs) if inputs is not None else channels_for(*_parts(program.inputs)),
             tuple(outputs) if outputs is not None else channels_for(*_parts(program.outputs)),
             rate_hz,
-            meaning,
+            timing,
             provenance,
             name or Path(path).stem,
-            ready=rate.first,
-            every=rate.stride,
-            before_window=before_window,
         )
     except EdgeLstmError as error:
         raise ImportModelError(f"{path}: {error}") from None
@@ -142,7 +143,7 @@ def _by_engine(path: str | Path, file: OnnxFile, options: ImportOptions, engine:
         return import_fallback(path, file, options, because)
     if engine == "onnxruntime":
         try:
-            return import_fallback(path, file, options, "asked for", _import(file, options)[3]["graph"])
+            return import_fallback(path, file, options, "asked for", _import(file, options)[1].axes)
         except UnsupportedError as error:
             return import_fallback(path, file, options, "asked for", receptive_field=error.receptive_field)
     try:
@@ -198,27 +199,27 @@ def _over_time(file: OnnxFile, source: Source, options: ImportOptions, dims: set
     rate = common_rate(found, drawing, others)
     program, results = _program(drawing, graph, pairs)
     alike = (f"{i} -> {o}" for i, x in drawing.inputs.items() for o, y in drawing.outputs.items() if x.shape == y.shape)
-    window, reason = _meaning(options.mode, options.window, axes, pairs, program, ", ".join(alike))
+    window, reason = _window(options.mode, options.window, axes, pairs, program, ", ".join(alike))
     delays = {
         name: max(output_of(name, other.outputs[name], other.low).delay for other in (drawing, *others))
         for name, one in results.items()
     }
     delays = {name: readings for name, readings in delays.items() if readings}
+    delay = max(delays.values(), default=0)
     if window is not None:
         _check_window(window, rate, delays)
-        rate = EVERY_READING
+        timing = Timing.over_window(window, options.before_window)
     elif axes.length and drawing.low.rates.period > 1 and None in (one.rate for one in results.values()):
         raise Misfit(
             "there are strides over time; when an output of the newest reading comes in a continuous stream can be"
             " proven only where the length is open. Export with a dynamic time axis, or use mode='window'"
         )
+    else:
+        timing = Timing("continuous", None, rate.first, rate.stride, delay)
     provenance = _provenance(file, (window, reason), axes, pairs, drawing, program)
-    provenance["graph"] = _meaning_of(source, options, axes, pairs, results)
     if delays:
-        provenance["late"] = max(delays.values())
-        more = "s" * (provenance["late"] > 1)
-        provenance["notes"].append(f"looks ahead: {', '.join(delays)} come {provenance['late']} reading{more} late")
-    return program, window, rate, provenance
+        provenance["notes"].append(f"looks ahead: {', '.join(delays)} come {delay} reading{'s' * (delay > 1)} late")
+    return program, replace(timing, axes=_graph_axes(source, options, axes, pairs, results)), provenance
 
 
 def _check_window(window: int, rate: Rate, delays: Mapping[str, int]) -> None:
@@ -240,27 +241,27 @@ def _whole_window(file: OnnxFile, source: Source, options: ImportOptions, sizes:
     program, results = _program(drawing, source.graph, {})
     reason = "asked for" if options.mode == "window" else f"the sequence length {window} is baked into the graph"
     provenance = _provenance(file, (window, reason), axes, {}, drawing, program)
-    provenance["graph"] = _meaning_of(source, options, axes, {}, results)
     provenance["cost"] = (
         f"the whole window of {window} readings is computed anew at each reading: {program.multiply_adds:,}"
         f" multiply-adds, because {why}"
     )
-    return program, None, Rate(1 if options.before_window == "zeros" else window), provenance
+    timing = Timing.over_window(window, options.before_window, whole=True)
+    return program, replace(timing, axes=_graph_axes(source, options, axes, {}, results)), provenance
 
 
-def _meaning_of(source: Source, options: ImportOptions, axes: Axes, pairs: Pairs, outputs: _Outputs) -> dict[str, Any]:
-    """What `edge_lstm.engines` needs to run the graph itself in the same meaning."""
-    return {
-        "inputs": {n: {"time": t, "batch": b} for n, (t, b) in axes.of.items() if n not in source.zero},
-        "outputs": {
-            n: {**o.axes, **({"first": o.rate.first} if o.rate not in (None, EVERY_READING) else {})}
+def _graph_axes(source: Source, options: ImportOptions, axes: Axes, pairs: Pairs, outputs: _Outputs) -> GraphAxes:
+    """What ONNX Runtime needs to run the graph itself with the same timing."""
+    return GraphAxes(
+        {n: InputAxes(t, b) for n, (t, b) in axes.of.items() if n not in source.zero},
+        {
+            n: OutputAxes(o.axes["time"], o.axes["batch"], *((o.rate.first, o.rate.stride) if o.rate else ()))
             for n, o in outputs.items()
         },
-        "states": {i: o for i, (o, _) in pairs.items()},
-        "zero": sorted(source.zero),
-        "streams": axes.batch or 1,
-        "constants": {n: np.asarray(v).tolist() for n, v in options.constants.items()},
-    }
+        {i: o for i, (o, _) in pairs.items()},
+        tuple(sorted(source.zero)),
+        {n: np.asarray(v).tolist() for n, v in options.constants.items()},
+        axes.batch or 1,
+    )
 
 
 def _program(drawing: Drawing, graph: Graph, pairs: Pairs) -> tuple[Program, _Outputs]:
@@ -283,10 +284,10 @@ def _parts(named: Sequence[Any]) -> tuple[tuple[str, ...], tuple[int, ...]]:
     return tuple(n.name for n in named), tuple(n.slot.size for n in named)
 
 
-# --- meaning in time and provenance -----------------------------------------------------------------------------------
+# --- timing and provenance -----------------------------------------------------------------------------------
 
 
-def _meaning(
+def _window(
     mode: str, window: int | None, axes: Axes, pairs: Pairs, program: Program, candidates: str
 ) -> tuple[int | None, str]:
     """The window (None: continuous) and the reason."""

@@ -17,7 +17,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from edge_lstm.core.program import Builder, Program, Slot
+from edge_lstm.core.builder import Builder
+from edge_lstm.core.operation import Slot
+from edge_lstm.core.program import Program
 from edge_lstm.errors import ImportModelError, TooLargeError
 
 Ids = npt.NDArray[np.int64]

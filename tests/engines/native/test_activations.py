@@ -8,8 +8,10 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
-from edge_lstm.core.model import Model, channels_for
-from edge_lstm.core.program import MAP_FUNCTIONS, Builder
+from edge_lstm.core.builder import Builder
+from edge_lstm.core.channels import channels_for
+from edge_lstm.core.model import Model
+from edge_lstm.core.operations.functions import MAP_FUNCTIONS
 from tests.support.models.nets import one_map
 
 SIZE = 4096

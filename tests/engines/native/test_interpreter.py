@@ -9,8 +9,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from edge_lstm.core.model import Model, channels_for
-from edge_lstm.core.program import Builder
+from edge_lstm.core.builder import Builder
+from edge_lstm.core.channels import channels_for
+from edge_lstm.core.model import Model
+from edge_lstm.engines.native.session import Native
 from edge_lstm.errors import ReadingError, StateError
 from edge_lstm.streams.stream import Stream
 from tests.support.models.nets import CELLS, Weights, network, readings
@@ -71,7 +73,7 @@ def test_lanes_do_not_change_a_bit(kind, inputs, units, outputs, layers, seed):
     xs = readings(20, inputs, seed, scale=3.0)
     results = []
     for lanes in (4, 8, 16):
-        stream = Stream(model, lanes)
+        stream = Stream(model, Native(lanes))
         results.append((stream.run(xs).tobytes(), stream.snapshot()))
     assert results[0] == results[1] == results[2]
 
@@ -156,7 +158,7 @@ def test_a_dense_layer_over_rows_is_the_layer_for_each_row(rows, inputs, outputs
     sizes = (rows * outputs, rows * outputs, 16)
     model = Model(b.build(), channels_for(("x",), (x.size,)), channels_for(("y", "alone", "behind"), sizes))
     for lanes in (4, 8, 16):
-        got = Stream(model, lanes).step(readings(1, x.size, seed)[0])
+        got = Stream(model, Native(lanes)).step(readings(1, x.size, seed)[0])
         together, one_by_one, rest = np.split(got, np.cumsum(sizes)[:-1])
         assert together.tobytes() == one_by_one.tobytes()
         assert (rest == 7).all()

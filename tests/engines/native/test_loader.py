@@ -229,9 +229,10 @@ import os
 import numba
 from edge_lstm.engines.native.kernels import compile
 from edge_lstm.engines.native import loader
+from edge_lstm.engines.native.session import layout_of
 from tests.support.models.nets import network
 # Everything is imported before: the interpreter may lie where nobody cannot read.
-network().assembled(4), loader._file_name(4), compile.target_machine(), numba.njit("i8(i8)")(lambda x: x + 1)
+layout_of(network(), 4), loader._file_name(4), compile.target_machine(), numba.njit("i8(i8)")(lambda x: x + 1)
 loader._SYSTEM = loader.Path("/dev/null/none")  # as where root has not filled it
 os.setgid(65534)
 os.setuid(65534)

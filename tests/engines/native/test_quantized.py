@@ -9,10 +9,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from edge_lstm.core.model import Model, channels_for
-from edge_lstm.core.operations import MOST_INPUTS, most
-from edge_lstm.core.program import MAX_ARENA, Builder
-from edge_lstm.engines.native.layout import assemble
+from edge_lstm.core.builder import Builder
+from edge_lstm.core.channels import channels_for
+from edge_lstm.core.model import Model
+from edge_lstm.core.operations.functions import MOST_INPUTS, most
+from edge_lstm.core.program import MAX_ARENA
+from edge_lstm.core.timing import Timing
+from edge_lstm.engines.native.layout import lay_out
+from edge_lstm.engines.native.session import Native
 from edge_lstm.errors import ProgramError, StateError
 from edge_lstm.streams.stream import Stream, Streams
 from tests.support.models.nets import readings
@@ -38,7 +42,7 @@ def test_the_machine_has_the_bits_of_the_exact_twin(kind, scheme, inputs, units,
     xs = readings(6, inputs, seed, scale=2.0)  # some beyond what the scales hold
     expected = Exact(model).run(xs)
     for lanes in (4, 8, 16):
-        assert Stream(model, lanes).run(xs).tobytes() == expected.tobytes()
+        assert Stream(model, Native(lanes)).run(xs).tobytes() == expected.tobytes()
 
 
 def test_other_instructions_give_the_same_bits():
@@ -61,7 +65,7 @@ def test_step_run_streams_and_windows_give_the_same_bits(kind, scheme):
     assert all(
         np.asarray(got).tobytes() == Exact(model).run(log).tobytes() for got, log in zip(together, logs, strict=True)
     )
-    windowed = dataclasses.replace(model, window=4).stream().run(xs)
+    windowed = dataclasses.replace(model, timing=Timing.over_window(4)).stream().run(xs)
     assert np.isnan(windowed[:3]).all()
     for t in range(3, 30):
         assert windowed[t].tobytes() == Exact(model).run(xs[t - 3 : t + 1])[-1].tobytes()
@@ -82,7 +86,7 @@ def test_a_quantized_dense_layer_over_rows_is_the_layer_for_each_row(scheme):
     value = readings(1, 50)[0]
     (expected,) = [Exact(model).step(value)[:105]]
     for lanes in (4, 8, 16):
-        got = Stream(model, lanes).step(value)
+        got = Stream(model, Native(lanes)).step(value)
         assert got[:105].tobytes() == expected.tobytes()
         assert (got[105:] == 7).all()
 
@@ -99,11 +103,11 @@ def test_rows_of_integers_take_little_room(scheme, rows):
     model = Model(b.build(), channels_for(("x",), (rows,)), channels_for(("y", "behind"), (rows, 16)))
     xs = readings(1, rows)
     for lanes in (4, 8, 16):
-        assert Stream(model, lanes).run(xs).tobytes() == Exact(model).run(xs).tobytes()
-        assert assemble(model, lanes).arena.size <= model.program.arena_size + 4 * rows + 64
+        assert Stream(model, Native(lanes)).run(xs).tobytes() == Exact(model).run(xs).tobytes()
+        assert lay_out(model, lanes).arena.size <= model.program.arena_size + 4 * rows + 64
     windows = MAX_ARENA // model.program.arena_size
     with pytest.raises(ProgramError, match=rf"arena would need \d+ values; {MAX_ARENA} is the most"):
-        assemble(dataclasses.replace(model, window=min(windows, 1 << 20)), 16)
+        lay_out(dataclasses.replace(model, timing=Timing.over_window(min(windows, 1 << 20))), 16)
 
 
 def one_sum(scheme: str, inputs: int, sign: int) -> Model:
@@ -126,7 +130,7 @@ def test_the_longest_sum_that_is_allowed_does_not_overflow(scheme, inputs, sign)
         exact = 127 * most(scheme, inputs) * inputs * sign * int(np.sign(way))
         assert abs(exact) < 2**31
         for lanes in (4, 8, 16):
-            assert Stream(model, lanes).step(np.full(inputs, way, np.float32))[0] == np.float32(exact)
+            assert Stream(model, Native(lanes)).step(np.full(inputs, way, np.float32))[0] == np.float32(exact)
         if integer_bits.runs_here("avx2"):
             assert integer_bits.run_with(model, np.full((1, inputs), way), 8, "avx2")[0, 0] == np.float32(exact)
     with pytest.raises(ProgramError, match="sums of integers take at most"):
@@ -150,7 +154,7 @@ def test_what_is_no_number_never_becomes_an_integer(scheme, units):
     b.output("behind", behind)
     model = Model(b.build(), channels_for(("x",), (units,)), channels_for(("y", "behind"), (units, 1)))
     for lanes in (4, 8, 16):
-        stream = Stream(model, lanes)
+        stream = Stream(model, Native(lanes))
         stream.step(np.ones(units))
         before = stream.snapshot()
         bad = np.zeros(units)

@@ -17,6 +17,8 @@ from edge_lstm.analysis.verify import verify
 from edge_lstm.core.model import Model
 from edge_lstm.core.program import Program
 from edge_lstm.core.storage import load, save
+from edge_lstm.core.timing import Timing
+from edge_lstm.engines.native.session import layout_of
 from edge_lstm.errors import ImportModelError, ModelFileError, ProgramError, StateError
 from edge_lstm.firmware.export import firmware
 from edge_lstm.importers import import_onnx
@@ -101,19 +103,19 @@ def test_experiments_find_the_meaning_that_is_proven() -> None:
     refusal; never another meaning."""
     found = 0
     for path in VECTORS:
-        proven = import_onnx(path, engine="native").provenance["graph"]
+        proven = import_onnx(path, engine="native").timing.axes
         options = ImportOptions("auto", None, None, {}, None, "wait", None)
         try:
-            meaning = import_fallback(path, read_onnx(path), options, "a test")[3]["graph"]
+            probed = import_fallback(path, read_onnx(path), options, "a test")[1].axes
         except ImportModelError:
             continue
         found += 1
-        assert meaning["states"] == proven["states"]
-        if not proven["states"]:  # of a step every open axis is one long, whatever it is called
-            for side in ("inputs", "outputs"):
-                assert {n: a["time"] for n, a in meaning[side].items()} == {
-                    n: a["time"] for n, a in proven[side].items()
-                }
+        assert proven is not None
+        assert probed is not None
+        assert probed.states == proven.states
+        if not proven.states:  # of a step every open axis is one long, whatever it is called
+            for ours, theirs in ((probed.inputs, proven.inputs), (probed.outputs, proven.outputs)):
+                assert {n: a.time for n, a in ours.items()} == {n: a.time for n, a in theirs.items()}
     assert found >= 25
 
 
@@ -317,12 +319,13 @@ def test_a_damaged_graph_in_a_model_file(tmp_path: Path) -> None:
         changed(model, graph=b"nonsense"),
         changed(model, graph=there.weights["graph"].tobytes()),
         changed(model, meaning={"states": {}}),
-        changed(model, meaning={"window": 3}),
-        changed(model, meaning={"inputs": 7}),
+        replace(model, timing=Timing.over_window(3, whole=True)),
         changed(model, meaning={"inputs": {}}),
     ):
         with pytest.raises(ModelFileError, match=r"model 'm': .*its graph is damaged, import it again"):
             strange.stream()
+    with pytest.raises(ProgramError, match=r"meaning must be JSON.*inputs must be a table, not 7"):
+        changed(model, meaning={"inputs": 7})
 
 
 def test_a_graph_in_a_model_reads_no_other_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -361,8 +364,8 @@ def test_what_only_the_machine_can_do_says_so(tmp_path: Path) -> None:
         model.stream(gates=True)
     with pytest.raises(ProgramError, match="cannot go on a microcontroller: ONNX Runtime runs it as a whole"):
         firmware(model)
-    with pytest.raises(ProgramError, match="ONNX Runtime runs it"):
-        model.assembled(4)
+    with pytest.raises(ProgramError, match="which ONNX Runtime runs"):
+        layout_of(model, 4)
     assert "117 weights" not in repr(model)
     assert f"{model.program.weight_count:,} weights" in repr(model)
     assert model.program.weight_count == 4 * 5 * (3 + 5)

@@ -10,7 +10,7 @@ import onnx
 import pytest
 
 from edge_lstm import import_onnx
-from edge_lstm.core.model import Channel
+from edge_lstm.core.channels import Channel
 from edge_lstm.errors import ImportModelError, ReadingError, StateError
 from tests.support.graphs.fallback_graphs import UNITS, in_steps, over_sequence, weights, zeros
 from tests.support.graphs.onnx_files import Array, difference, node, onnxruntime_run, save

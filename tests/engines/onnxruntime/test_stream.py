@@ -9,7 +9,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from edge_lstm.core.model import Channel, Model
+from edge_lstm.core.channels import Channel
+from edge_lstm.core.model import Model
 from edge_lstm.errors import ReadingError, StateError
 from edge_lstm.importers import import_onnx
 from tests.support.graphs.fallback_graphs import CASES, Case, readings
@@ -84,8 +85,8 @@ def test_several_streams_are_each_their_own(case: Case, tmp_path: Path) -> None:
     """Streams side by side have the bits of a Stream each, in steps and in logs of different lengths."""
     model, _ = model_of(case, tmp_path)
     logs = [readings(case, count, seed) for seed, count in enumerate((6, 9, 4))]
-    if model.ready > 1:
-        with pytest.raises(ReadingError, match="does not speak at every reading"):
+    if model.timing.first_output > 1:
+        with pytest.raises(ReadingError, match="has no output with every reading"):
             model.streams(3)
         return
     alone = [model.stream().run(log) for log in logs]

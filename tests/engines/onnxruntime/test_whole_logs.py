@@ -185,7 +185,7 @@ def test_rows_in_a_rhythm(name: str, recurrent: bool, tmp_path: Path, capsys: py
     axis = [] if recurrent else ["--time-axis", "1"]
     assert main(["import", str(path), "--mode", "log", *axis]) == 0, capsys.readouterr().err
     model = load(tmp_path / "m.npz")
-    assert (model.ready, model.every) == (first, every)
+    assert (model.timing.first_output, model.timing.stride) == (first, every)
     for length in (first, first + 1, first + every, 200, 1500):
         rows = generator().normal(0, 1, (length, 3)).astype(np.float32)
         y = model.stream().run(rows)

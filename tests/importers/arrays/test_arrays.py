@@ -10,10 +10,11 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
+from edge_lstm.core.operations.functions import sigmoid
 from edge_lstm.errors import ImportModelError
 from edge_lstm.importers import from_arrays
 from tests.support.drawing import generator
-from tests.support.oracles.reference import run_model, sigmoid
+from tests.support.oracles.reference import run_model
 
 Array = npt.NDArray[Any]
 XS = np.random.default_rng(7).normal(0, 1, (30, 3))
@@ -104,7 +105,7 @@ def test_what_weights_cannot_tell_stands_in_the_provenance() -> None:
     }
     stack = {k: v for k, v in weights.items() if k.startswith("rnn")}
     head = from_arrays(weights, nonlinearity="relu", activations=["softmax"], window=4, rate_hz=200.0)
-    assert (head.window, head.rate_hz) == (4, 200.0)
+    assert (head.timing.window, head.rate_hz) == (4, 200.0)
     logits = run_torch(stack, 1, XS[:4], layers=1, relu=True) @ weights["fc.weight"].T + weights["fc.bias"]
     expected = np.exp(logits[-1]) / np.exp(logits[-1]).sum()
     assert np.abs(run_model(head, XS)[3] - expected).max() < 1e-6

@@ -80,7 +80,7 @@ def test_the_last_readings_only(tmp_path: Path) -> None:
     head = [node("Slice", ["h", "s", "e", "one"], ["l"]), node("ReduceMean", ["l"], ["y"], axes=[1], keepdims=0)]
     path = head_file(tmp_path / "m.onnx", head, {"s": i64(-50), "e": i64(2**31 - 1), "one": i64(1)})
     model = import_onnx(path)
-    assert model.ready == 50
+    assert model.timing.first_output == 50
     assert verify(model, path).ok
 
 
@@ -190,7 +190,7 @@ def test_batch_first_was_forgotten(tmp_path: Path, name: str) -> None:
     nodes = [node("LSTM", ["x", "W", "R"], ["Y"], hidden_size=4), node("Squeeze", ["Y", "one"], ["y"])]
     path = save(tmp_path / "m.onnx", nodes, lstm(3), {"x": [name, 10, 3]}, {"y": None})
     refused(path, "batch_first=True forgotten.*time_axis=0")
-    assert import_onnx(path, time_axis=0).window is None
+    assert import_onnx(path, time_axis=0).timing.window is None
 
 
 def test_two_inputs_with_their_axes_in_different_order(tmp_path: Path) -> None:

@@ -85,7 +85,7 @@ def test_a_loop_written_out_that_no_stream_can_follow(tmp_path: Path, shape: tup
     with contextlib.suppress(UnclearHere):
         models.append(unless_asked(path))
     for model in models:
-        assert model.provenance["graph"]["inputs"]["x"]["time"] == 1
+        assert model.timing.axes.inputs["x"].time == 1
         assert np.allclose(model.stream().run(x)[-1], expected, atol=2e-6)
 
 
@@ -156,7 +156,7 @@ def test_a_log_too_short_to_be_compared(tmp_path: Path) -> None:
     """The native engine runs the same graph from its second reading on; a log of one is no log to compare."""
     path = neighbours(tmp_path / "m.onnx", "GRU", "Tanh")
     model = import_onnx(path)
-    assert model.ready == 2
+    assert model.timing.first_output == 2
     assert verify(model, path, log=draw(30, 3), short=True).ok
     with pytest.raises(ImportModelError, match="of 1 readings is too short"):
         verify(model, path, log=draw(1, 3), short=True)

@@ -12,7 +12,8 @@ import pytest
 import edge_lstm
 from edge_lstm.analysis.verify import verify
 from edge_lstm.cli import main
-from edge_lstm.core.model import Channel, Model
+from edge_lstm.core.channels import Channel
+from edge_lstm.core.model import Model
 from edge_lstm.errors import ImportModelError, ModelFileError
 from edge_lstm.importers import from_arrays, import_onnx
 from tests.support.drawing import generator
@@ -53,7 +54,7 @@ def test_zeros_stand_in_for_the_readings_before_the_first(tmp_path: Path, form: 
     bits of a waiting stream that was fed those zeros, in steps and in a run, after a reset, a snapshot and a file."""
     path = window_file(tmp_path / "m.onnx", form)
     wait, zeros = import_onnx(path), import_onnx(path, before_window="zeros")
-    assert (wait.first, zeros.first) == (T, 1)
+    assert (wait.timing.first_output, zeros.timing.first_output) == (T, 1)
     assert wait.digest != zeros.digest
     padded = np.concatenate([np.zeros((T - 1, 3), np.float32), XS])
     stream = zeros.stream()
@@ -74,7 +75,7 @@ def test_zeros_stand_in_for_the_readings_before_the_first(tmp_path: Path, form: 
         assert np.array_equal(y, ours[t])
     edge_lstm.save(zeros, tmp_path / "m.npz")
     loaded = edge_lstm.load(tmp_path / "m.npz")
-    assert (loaded.before_window, loaded.digest) == ("zeros", zeros.digest)
+    assert (loaded.timing.before_window, loaded.digest) == ("zeros", zeros.digest)
     assert np.array_equal(loaded.stream().run(XS), ours)
     assert verify(loaded, path, short=True).ok
 
@@ -125,4 +126,4 @@ def test_what_has_no_window_has_nothing_before_it(tmp_path: Path) -> None:
         import_onnx(tmp_path / "m.onnx", before_window="ones")  # type: ignore[arg-type]
     model: Model = from_arrays(lstm_arrays(), window=3)
     with pytest.raises(ModelFileError, match="must be one of"):
-        replace(model, before_window="ones")  # type: ignore[arg-type]
+        replace(model.timing, before_window="ones")  # type: ignore[arg-type]

@@ -31,7 +31,7 @@ def onnxruntime_steps(chunks: Array) -> Array:
 def test_a_thousand_chunks_equal_onnxruntime() -> None:
     """Each score of each of 1,000 chunks, with the memory that 1,000 chunks have left, within 1e-5 of its range."""
     model = import_onnx(PATH)
-    assert (model.program.input_size, model.window) == (SAMPLES, None)
+    assert (model.program.input_size, model.timing.window) == (SAMPLES, None)
     assert [s.slot.size for s in model.program.states] == [24, 24]
     chunks, _ = sirens(np.random.default_rng(5), CHUNKS)
     ours, theirs = model.stream().run(chunks), onnxruntime_steps(chunks)

@@ -134,7 +134,7 @@ def test_on_the_command_line(tmp_path: Path, capsys: pytest.CaptureFixture[str])
         assert main(["verify", str(out), "--against", str(path)]) == 0
         assert told.format(value) in capsys.readouterr().out
     assert main(["inspect", str(out), "--json"]) == 0
-    assert json.loads(capsys.readouterr().out)["provenance"]["graph"]["linear_before_reset"] == 1
+    assert json.loads(capsys.readouterr().out)["timing"]["axes"]["linear_before_reset"] == 1
     weights = tmp_path / "w.npz"
     np.savez(weights, a=np.zeros(2))
     assert main(["import", str(weights), "-o", str(out), "--linear-before-reset", "1"]) == 2

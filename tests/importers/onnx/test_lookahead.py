@@ -44,12 +44,12 @@ def test_outputs_come_late_and_equal(tmp_path: Path, name: str) -> None:
     make, late, every = AHEAD[name]
     path = make(Stack(1)).save(tmp_path / "m.onnx")
     model = import_onnx(path, engine="native")
-    assert (model.provenance["late"], model.every) == (late, every)
+    assert (model.timing.delay, model.timing.stride) == (late, every)
     assert agrees(model, path, XS, LENGTHS) > 40
     assert np.allclose(model.stream().run(XS), run_model(model, XS), atol=1e-5, equal_nan=True)
     assert verify(model, path, short=True).ok
     if every == 1 and name != "cropped_again":
-        assert model.ready == 1 + late
+        assert model.timing.first_output == 1 + late
         assert np.isnan(model.stream().run(XS)[:late]).all()
         assert np.allclose(model.stream().run(XS)[late:], runtime(path, XS)[: len(XS) - late], atol=3e-6)
 
@@ -60,7 +60,7 @@ def test_a_skip_connection_waits_for_the_convolution(tmp_path: Path) -> None:
     straight = stack.top
     path = stack.conv(5, (2, 2)).add("Add", straight).recurrent("GRU").save(tmp_path / "m.onnx")
     model = import_onnx(path, engine="native")
-    assert model.provenance["late"] == 2
+    assert model.timing.delay == 2
     assert agrees(model, path, XS, LENGTHS) > 40
 
 
@@ -123,7 +123,7 @@ def test_two_outputs_one_late(tmp_path: Path) -> None:
     nodes = [*stack.nodes, node("Identity", [soon], ["soon"]), node("Identity", [later], ["y"])]
     path = save(tmp_path / "m.onnx", nodes, stack.constants, {"x": [1, "T", 3]}, {"soon": None, "y": None})
     model = import_onnx(path, engine="native")
-    assert (model.ready, model.every, model.provenance["late"]) == (3, 1, 2)
+    assert (model.timing.first_output, model.timing.stride, model.timing.delay) == (3, 1, 2)
     assert verify(model, path, short=True).ok
 
 

@@ -26,7 +26,7 @@ def test_the_vectors_are_there() -> None:
 def test_an_export_computes_what_pytorch_computed(name: str) -> None:
     """Each export, whatever its form and exporter, gives PyTorch's outputs in its own meaning in time."""
     model, truth = import_onnx(FOLDER / f"{name}.onnx"), arrays(FOLDER / f"{name}.npz")
-    assert (model.window or 0) == truth["window"]
+    assert (model.timing.window or 0) == truth["window"]
     for x, y in zip(truth["x"], truth["y"], strict=True):
         assert difference(run_model(model, x), y) < TOLERANCE
 
@@ -97,11 +97,11 @@ def test_the_provenance_tells_where_a_model_came_from() -> None:
 def test_the_meaning_in_time_can_be_chosen() -> None:
     """auto takes a window where the length is baked in, and both other meanings can be asked for."""
     baked, open_ended = FOLDER / "lstm_window_legacy15.onnx", FOLDER / "lstm_seq_legacy11.onnx"
-    assert import_onnx(baked).window == 5
-    assert import_onnx(baked, mode="continuous").window is None
-    assert import_onnx(open_ended).window is None
-    assert import_onnx(open_ended, mode="window", window=7).window == 7
-    assert import_onnx(FOLDER / "gru_step_legacy14.onnx").window is None
+    assert import_onnx(baked).timing.window == 5
+    assert import_onnx(baked, mode="continuous").timing.window is None
+    assert import_onnx(open_ended).timing.window is None
+    assert import_onnx(open_ended, mode="window", window=7).timing.window == 7
+    assert import_onnx(FOLDER / "gru_step_legacy14.onnx").timing.window is None
 
 
 def test_importing_twice_gives_the_same_model() -> None:

@@ -11,7 +11,7 @@ import pytest
 from onnx import TensorProto
 
 from edge_lstm.analysis.verify import verify
-from edge_lstm.core.model import Channel
+from edge_lstm.core.channels import Channel
 from edge_lstm.importers import import_onnx
 from tests.importers.onnx.test_adversary import lstm, refused
 from tests.support.graphs.onnx_files import node, onnxruntime_run, save

@@ -16,6 +16,6 @@ def test_a_random_graph_equals_onnxruntime(tmp_path: Path, seed: int) -> None:
     """Layers, attributes, heads, axes, operator sets: within 1e-5 of the output's range."""
     graph = RandomGraph(tmp_path, seed)
     model = import_onnx(graph.path)
-    assert model.window == graph.window
+    assert model.timing.window == graph.window
     report = verify(model, graph.path, short=True)
     assert report.ok, (graph.story, report)

@@ -66,7 +66,7 @@ def test_a_graph_without_any_memory(tmp_path: Path) -> None:
     text = refusal(path)
     assert 'say states={"h_in": "h_out"} (x -> y)' in text
     model = import_onnx(path, mode="continuous")
-    assert (model.program.states, model.window) == ((), None)
+    assert (model.program.states, model.timing.window) == ((), None)
 
 
 @pytest.mark.parametrize(
@@ -152,7 +152,7 @@ def test_modes_that_contradict_the_graph(tmp_path: Path) -> None:
         {"x": [5, 1, 3]},
         {"y": [5, 1, 1, 4]},
     )
-    assert import_onnx(baked, window=5).window == 5
+    assert import_onnx(baked, window=5).timing.window == 5
     assert "made for 5 readings" in refusal(baked, window=4)
     with pytest.raises(ImportModelError, match="mode 'sometimes' is unknown"):
         import_onnx(path, mode="sometimes")
@@ -172,6 +172,6 @@ def test_a_loop_that_does_not_do_the_same_at_every_reading(tmp_path: Path) -> No
         return save(tmp_path / "m.onnx", nodes, constants, {"x": [len(gains), 1, 3]}, {"y": [1, 3]})
 
     model = import_onnx(loop(0.5, 0.5, 0.5, 0.5))
-    assert (model.window, len(model.program.states)) == (4, 1)
+    assert (model.timing.window, len(model.program.states)) == (4, 1)
     assert "say time_axis=0 or 2" in refusal(loop(0.5, 0.5, 0.7, 0.5))
     assert "its steps differ at reading" in refusal(loop(0.5, 0.5, 0.7, 0.5), mode="continuous")

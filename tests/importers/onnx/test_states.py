@@ -89,7 +89,7 @@ def test_a_chunk_with_states_hands_them_on(tmp_path: Path) -> None:
     shape = [1, "B", 4]
     ins, outs = {"x": ["T", "B", 3], "h": shape, "c": shape}, {"y": ["T", 1, "B", 4], "hn": shape, "cn": shape}
     model = import_onnx(save(tmp_path / "m.onnx", nodes, {"W": W, "R": R}, ins, outs))
-    assert (model.window, model.program.output_size, len(model.program.states)) == (None, 4, 2)
+    assert (model.timing.window, model.program.output_size, len(model.program.states)) == (None, 4, 2)
     assert model.provenance["mode_reason"] == "the graph hands its state on from input to output"
 
 

@@ -52,7 +52,7 @@ def test_an_output_every_n_readings(tmp_path: Path, name: str) -> None:
     make, first, every = STRIDES[name]
     path = make(Stack(1)).save(tmp_path / "m.onnx")
     model = import_onnx(path, engine="native")
-    assert (model.ready, model.every, model.window) == (first, every, None)
+    assert (model.timing.first_output, model.timing.stride, model.timing.window) == (first, every, None)
     assert agrees(model, path, XS, LENGTHS) > 20
     assert np.allclose(model.stream().run(XS), run_model(model, XS), atol=1e-5, equal_nan=True)
     assert verify(model, path, short=True).ok
@@ -63,7 +63,7 @@ def test_the_last_state_alone(tmp_path: Path, op: str) -> None:
     """A graph that shows only its last state: at each output, what the graph gives for all readings so far."""
     path = Stack(2).conv(3, (2, 0), stride=2).pool("MaxPool", 2, 2).recurrent(op, final=True).save(tmp_path / "m.onnx")
     model = import_onnx(path, engine="native")
-    assert (model.ready, model.every) == (3, 4)
+    assert (model.timing.first_output, model.timing.stride) == (3, 4)
     ours = model.stream().run(XS)
     for t in range(3, len(XS) + 1):
         expected = runtime(path, XS[:t])[0]
@@ -80,7 +80,7 @@ def test_an_accumulator_behind_a_stride(tmp_path: Path, op: str) -> None:
     stack = Stack(3).conv(2, stride=2).recurrent("LSTM").add(op, axes=[2], keepdims=0)
     path = stack.save(tmp_path / "m.onnx")
     model = import_onnx(path, engine="native")
-    assert (model.ready, model.every) == (2, 2)
+    assert (model.timing.first_output, model.timing.stride) == (2, 2)
     ours = model.stream().run(XS)
     for t in range(2, 61, 2):
         assert np.allclose(ours[t - 1], runtime(path, XS[:t])[0], atol=2e-6), t
@@ -104,9 +104,9 @@ def test_windows_whose_last_reading_a_stride_lets_through(tmp_path: Path) -> Non
     """mode="window": staggered copies, each with a phase of its own; where the stride ends before the window does, the
     whole window is computed anew."""
     path = Stack(4).conv(2, stride=2).recurrent("LSTM", final=True).save(tmp_path / "m.onnx")
-    for window, copies in ((6, 6), (7, None)):
+    for window, mode in ((6, "window"), (7, "whole window")):
         model = import_onnx(path, "window", window=window, engine="native")
-        assert model.window == copies
+        assert (model.timing.window, model.timing.mode) == (window, mode)
         ours = model.stream().run(XS)
         for t in range(window, 30):
             assert np.allclose(ours[t - 1], runtime(path, XS[t - window : t])[0], atol=2e-6), t
@@ -163,7 +163,7 @@ def test_random_stacks(tmp_path: Path, seed: int) -> None:
     stack, pace = random_stack(seed)
     path = stack.save(tmp_path / "m.onnx")
     model = import_onnx(path, engine="native")
-    assert model.every == pace
+    assert model.timing.stride == pace
     assert agrees(model, path, *random_lengths(seed, model)) > 0
 
 

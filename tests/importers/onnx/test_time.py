@@ -28,7 +28,7 @@ def holds(model: Model, path: Path, axis: int = 1, window: int | None = None, la
     """Each output is what ONNX Runtime gives for the readings so far, or for the last `window`; None before."""
     ours = model.stream().run(XS)
     assert np.allclose(ours, run_model(model, XS), atol=1e-5, equal_nan=True)
-    first = model.window or model.ready
+    first = model.timing.first_output
     assert np.isnan(ours[: first - 1]).all()
     for t in range(first - 1, len(XS)):
         rows = XS[: t + 1] if window is None else XS[t + 1 - window : t + 1]
@@ -54,7 +54,7 @@ def test_a_reduction_over_time_is_an_accumulator(tmp_path: Path, op: str) -> Non
     nodes = [node(op, ["h", "one"] if op == "ReduceSum" else ["h"], ["y"], **axes)]
     path = head_file(tmp_path / "m.onnx", nodes, {"one": i64(1)} if op == "ReduceSum" else {})
     model = import_onnx(path)
-    assert (model.window, model.ready) == (None, 1)
+    assert (model.timing.window, model.timing.first_output) == (None, 1)
     holds(model, path)
 
 
@@ -117,7 +117,7 @@ def test_a_history_beside_each_reading(tmp_path: Path, ahead: bool) -> None:
     path = conv_front(tmp_path / "m.onnx", *nodes, width=9, **constants)
     model = import_onnx(path, engine="native")
     late = int(ahead)
-    assert (model.ready, model.provenance.get("late", 0)) == (1 + late, late)
+    assert (model.timing.first_output, model.timing.delay) == (1 + late, late)
     expected = onnxruntime_run(path, {"x": XS[None]})[0][:, 0]
     assert np.allclose(model.stream().run(XS)[late:], expected[: len(XS) - late], atol=2e-6)
 
@@ -132,7 +132,7 @@ def test_the_last_readings_side_by_side_have_no_output_before_there_are_enough(t
         {"s": i64(-3), "e": i64(2**31 - 1), "a": i64(1), "shape": i64(-1, 12), "M": draw(12, 2)},
     )
     model = import_onnx(path)
-    assert model.ready == 3
+    assert model.timing.first_output == 3
     holds(model, path)
 
 
@@ -142,7 +142,7 @@ def test_a_symmetric_convolution_over_a_fixed_length(tmp_path: Path) -> None:
     nodes, constants = [node("Conv", ["xt", "K"], ["c"], pads=[1, 1])], {"K": draw(5, 3, 3)}
     path = conv_front(tmp_path / "n.onnx", *nodes, length=6, **constants)
     model = import_onnx(path)
-    assert (model.window, model.ready, model.provenance["window"]) == (None, 6, 6)
+    assert (model.timing.mode, model.timing.first_output, model.timing.window) == ("whole window", 6, 6)
     assert "computed anew at each reading" in model.provenance["cost"]
     holds(model, path, window=6)
 
@@ -255,8 +255,8 @@ def test_scan_over_time_becomes_a_step_with_a_state(tmp_path: Path, length: int 
     path = save(tmp_path / "m.onnx", nodes, constants, {"x": [length, 1, 3]}, {"y": None})
     model = import_onnx(path)
     assert len(model.program.states) == 1
-    assert model.window == (6 if length == 6 else None)
-    holds(model, path, axis=0, window=model.window, last=0)
+    assert model.timing.window == (6 if length == 6 else None)
+    holds(model, path, axis=0, window=model.timing.window, last=0)
 
 
 def test_loop_over_time_becomes_a_step_with_a_state(tmp_path: Path) -> None:
@@ -277,7 +277,7 @@ def test_loop_over_time_becomes_a_step_with_a_state(tmp_path: Path) -> None:
         tmp_path / "m.onnx", nodes, constants | {"U": draw(4, 4), "V": draw(3, 4)}, {"x": [6, 1, 3]}, {"y": None}
     )
     model = import_onnx(path)
-    assert (model.window, len(model.program.states)) == (6, 1)
+    assert (model.timing.window, len(model.program.states)) == (6, 1)
     holds(model, path, axis=0, window=6, last=0)
 
 

@@ -81,18 +81,18 @@ def agrees(model: Model, path: Path, xs: Array, lengths: list[int]) -> int:
     stream = model.stream()
     for t, x in enumerate(xs):
         y = stream.step(x)
-        speaks = t + 1 >= model.ready and (t + 1 - model.ready) % model.every == 0
+        speaks = t + 1 >= model.timing.first_output and (t + 1 - model.timing.first_output) % model.timing.stride == 0
         assert (y is not None) == speaks
         assert np.isnan(ours[t]).all() if y is None else np.array_equal(ours[t], y)
-    first = model.provenance["graph"]["outputs"]["y"].get("first", 1)
-    late = model.provenance.get("late", 0)
+    first = model.timing.axes.outputs["y"].first
+    late = model.timing.delay
     compared = 0
     for n in lengths:
         expected = runtime(path, xs[:n])
-        moments = first + model.every * np.arange(len(expected))
+        moments = first + model.timing.stride * np.arange(len(expected))
         assert moments[-1] <= n + late
-        there = moments[(moments <= n) & (moments >= model.ready)]
-        places = (there - first) // model.every
+        there = moments[(moments <= n) & (moments >= model.timing.first_output)]
+        places = (there - first) // model.timing.stride
         assert np.abs(ours[there - 1] - expected[places]).max(initial=0) <= 1e-5 * max(np.ptp(expected), 1e-3)
         compared += len(there)
     return compared
@@ -123,6 +123,6 @@ def random_stack(seed: int) -> tuple[Stack, int]:
 def random_lengths(seed: int, model: Model) -> tuple[Array, list[int]]:
     """Readings (T, 3), and lengths of logs that are long enough for some outputs."""
     rng = np.random.default_rng(seed)
-    least = model.ready + model.provenance.get("late", 0) + 8 * model.every
+    least = model.timing.first_output + model.timing.delay + 8 * model.timing.stride
     lengths = rng.integers(least, least + 30, 6)
     return rng.normal(0, 1, (int(lengths.max()), WIDTH)).astype(np.float32), sorted(lengths.tolist())

@@ -10,8 +10,10 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from edge_lstm.core.model import Channel, Model, channels_for
-from edge_lstm.core.program import BINARY_FUNCTIONS, MAP_FUNCTIONS, REDUCE_FUNCTIONS, Builder
+from edge_lstm.core.builder import Builder
+from edge_lstm.core.channels import Channel, channels_for
+from edge_lstm.core.model import Model
+from edge_lstm.core.operations.functions import BINARY_FUNCTIONS, MAP_FUNCTIONS, REDUCE_FUNCTIONS
 from tests.support.models.nets import Weights, cell, network
 from tests.support.models.quantized_nets import Integers, quantized_network
 

@@ -8,8 +8,10 @@ from dataclasses import replace
 
 import numpy as np
 
-from edge_lstm.core.model import Channel, Model, channels_for
-from edge_lstm.core.program import Builder
+from edge_lstm.core.builder import Builder
+from edge_lstm.core.channels import Channel, channels_for
+from edge_lstm.core.model import Model
+from edge_lstm.core.timing import Timing
 from edge_lstm.firmware.table import BINARIES, MAPS, REDUCTIONS
 from tests.support.models.cases import quantized
 from tests.support.models.nets import Weights, cell, network
@@ -27,7 +29,8 @@ ALPHA_BETA = {
 
 def _finished(b: Builder, inputs: int, outputs: dict[str, int], name: str, window: int | None = None) -> Model:
     channels = channels_for(tuple(outputs), tuple(outputs.values()))
-    return Model(b.build(), channels_for(("x",), (inputs,)), channels, window=window, name=name)
+    timing = Timing() if window is None else Timing.over_window(window)
+    return Model(b.build(), channels_for(("x",), (inputs,)), channels, timing=timing, name=name)
 
 
 def all_maps() -> Model:
@@ -130,6 +133,6 @@ def models() -> list[Model]:
         all_shapes(),
         mixed(),
         shift_register(),
-        replace(network("gru", 2, 4, 2, seed=8), ready=7, every=3, name="seldom"),
+        replace(network("gru", 2, 4, 2, seed=8), timing=Timing(first_output=7, stride=3), name="seldom"),
         *quantized_models(),
     ]

@@ -5,8 +5,11 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
-from edge_lstm.core.model import Channel, Model, channels_for
-from edge_lstm.core.program import Builder, Slot
+from edge_lstm.core.builder import Builder
+from edge_lstm.core.channels import Channel, channels_for
+from edge_lstm.core.model import Model
+from edge_lstm.core.operation import Slot
+from edge_lstm.core.timing import Timing
 
 CELLS = ("lstm", "gru", "rnn")
 
@@ -58,7 +61,7 @@ def network(
         b.build(),
         channels or channels_for(("x",), (inputs,)),
         channels_for(("y",), (outputs,)),
-        window=window,
+        timing=Timing() if window is None else Timing.over_window(window),
         name=f"{kind}-{units}",
     )
 

@@ -6,9 +6,12 @@ from typing import Any
 
 import numpy as np
 
-from edge_lstm.core.model import Model, channels_for
-from edge_lstm.core.operations import most
-from edge_lstm.core.program import Builder, Slot
+from edge_lstm.core.builder import Builder
+from edge_lstm.core.channels import channels_for
+from edge_lstm.core.model import Model
+from edge_lstm.core.operation import Slot
+from edge_lstm.core.operations.functions import most
+from edge_lstm.core.timing import Timing
 
 SCHEMES = ("int8", "int16", "int8-weights")
 CELLS = ("lstm", "gru", "rnn")
@@ -81,6 +84,6 @@ def quantized_network(
         b.build(),
         channels_for(("x",), (inputs,)),
         channels_for(("y",), (outputs,)),
-        window=window,
+        timing=Timing() if window is None else Timing.over_window(window),
         name=f"{scheme}-{kind}-{units}",
     )

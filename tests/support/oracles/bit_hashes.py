@@ -22,6 +22,8 @@ import numpy as np
 import numpy.typing as npt
 
 from edge_lstm.core.model import Model
+from edge_lstm.core.timing import Timing
+from edge_lstm.engines.native.session import Native
 from edge_lstm.streams.stream import Stream, Streams
 from tests.support.models.cases import Case, quantized, ten
 from tools.arm.bits import canonical
@@ -71,13 +73,13 @@ def _parts(log: Floats) -> Iterator[Floats]:
 
 def by_run(model: Model, log: Floats, lanes: int | None) -> Iterator[Floats]:
     """Log by log."""
-    stream = Stream(model, lanes)
+    stream = Stream(model, Native(lanes))
     return (stream.run(part) for part in _parts(log))
 
 
 def by_step(model: Model, log: Floats, lanes: int | None) -> Iterator[Floats]:
     """Reading by reading; NaN where there is no output."""
-    stream = Stream(model, lanes)
+    stream = Stream(model, Native(lanes))
     for part in _parts(log):
         ys = np.full((len(part), model.program.output_size), np.nan, np.float32)
         for x, row in zip(part, ys, strict=True):
@@ -88,7 +90,7 @@ def by_step(model: Model, log: Floats, lanes: int | None) -> Iterator[Floats]:
 
 def by_streams(model: Model, log: Floats, lanes: int | None) -> Iterator[Floats]:
     """As the second of six streams, in groups and alone, the others of other readings and lengths."""
-    streams = Streams(model, 6, lanes)
+    streams = Streams(model, 6, Native(lanes))
     for part in _parts(log):
         others = [part[::-1][: len(part) - 7 * k] for k in range(6)]
         others[1] = part
@@ -97,9 +99,9 @@ def by_streams(model: Model, log: Floats, lanes: int | None) -> Iterator[Floats]
 
 def by_windows(model: Model, log: Floats, lanes: int | None) -> Iterator[Floats]:
     """Each window from the reset state, as a stream of its own that ends with it."""
-    assert model.window is not None
-    width = model.window
-    streams = Streams(replace(model, window=None), _WINDOWS, lanes)
+    width = model.timing.window
+    assert width is not None
+    streams = Streams(replace(model, timing=Timing()), _WINDOWS, Native(lanes))
     windows = np.lib.stride_tricks.sliding_window_view(log, width, axis=0)  # (windows, inputs, width)
     yield np.full((width - 1, model.program.output_size), np.nan, np.float32)
     for start in range(0, len(windows), _WINDOWS):
@@ -117,7 +119,7 @@ Way = Callable[[Model, Floats, "int | None"], Iterator[Floats]]
 
 def ways(model: Model) -> Mapping[str, Way]:
     """How the steps of this model can be taken."""
-    last: dict[str, Way] = {"streams": by_streams} if model.window is None else {"windows": by_windows}
+    last: dict[str, Way] = {"streams": by_streams} if model.timing.window is None else {"windows": by_windows}
     return {"run": by_run, "step": by_step} | last
 
 

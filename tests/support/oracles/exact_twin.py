@@ -11,8 +11,8 @@ from typing import Any
 import numpy as np
 
 from edge_lstm.core.model import Model
-from edge_lstm.core.operations import most
-from edge_lstm.core.program import Operation
+from edge_lstm.core.operation import Operation
+from edge_lstm.core.operations.functions import most
 
 F = np.float32
 TANH_P = (

@@ -17,10 +17,11 @@ from edge_lstm.core.model import Model
 from edge_lstm.engines.native import loader
 from edge_lstm.engines.native.kernels import abi, quantized
 from edge_lstm.engines.native.kernels import compile as compiler
-from edge_lstm.engines.native.kernels.abi import OK, ROW
+from edge_lstm.engines.native.kernels.abi import ROW
 from edge_lstm.engines.native.kernels.elementwise import give_out, move, take_in
 from edge_lstm.engines.native.kernels.simd import arenas, floats, integers, kernel, read
-from edge_lstm.engines.native.session import Memory
+from edge_lstm.engines.native.session import NativeSession
+from edge_lstm.engines.status import OK
 from tests.support.models.nets import readings
 from tests.support.models.quantized_nets import CELLS, SCHEMES, quantized_network
 from tests.support.oracles.exact_twin import Exact
@@ -68,10 +69,9 @@ def _compiled(lanes: int, family: str) -> tuple[Any, Any]:
 
 def run_with(model: Model, xs: Any, lanes: int, family: str) -> Any:
     """The outputs of a log, float32 (T, n_outputs), by these instructions."""
-    memory, taken = Memory(model, 1, lanes), np.ascontiguousarray(xs, np.float32)
+    session, taken = NativeSession(model, 1, lanes), np.ascontiguousarray(xs, np.float32)
     ys = np.zeros((len(xs), model.program.output_size), np.float32)
-    memory.point_at(taken, ys, len(xs))
-    status = _compiled(lanes, family)[1](memory._frame.ctypes.data)
+    status = _compiled(lanes, family)[1](session.frame_for(taken[None], ys[None]).ctypes.data)
     assert status == OK, f"status {status}"
     return ys
 

@@ -24,9 +24,12 @@ from typing import Any
 
 import numpy as np
 
-from edge_lstm.core.model import Model, channels_for
-from edge_lstm.core.program import Builder
+from edge_lstm.core.builder import Builder
+from edge_lstm.core.channels import channels_for
+from edge_lstm.core.model import Model
+from edge_lstm.core.timing import Timing
 from edge_lstm.engines.native import kernels
+from edge_lstm.engines.native.session import Native
 from edge_lstm.errors import EdgeLstmError
 from edge_lstm.streams.stream import Stream, Streams
 from tests.support.models.cases import Case
@@ -61,7 +64,7 @@ def more() -> list[Case]:
     integers = Model(b.build(), channels_for(("x",), (16,)), channels_for(("y",), (3,)))
     refusing = (("row", table), ("memory", small_robot.unstable()), ("integers", integers))
     wide = [Case(f"{kind} of many inputs", network(kind, inputs=17, units=20)) for kind in CELLS]
-    seldom = replace(network("gru"), ready=3, every=2)
+    seldom = replace(network("gru"), timing=Timing(first_output=3, stride=2))
     b = Builder()
     h, two = b.state("h", 1), np.full((1, 1), 2.0)
     y = b.rnn(b.input("x", 1), h, W=two, R=two, b=np.zeros(1), activation="relu")
@@ -78,13 +81,13 @@ def results(readings: int) -> dict[str, str]:
     found = {}
     counts = [(case, readings) for case in all_cases()] + [(case, 2 * readings) for case in more()]
     for case, count in counts:
-        log, ys = log_of(case, count + (case.model.window or 0)), []
+        log, ys = log_of(case, count + (case.model.timing.window or 0)), []
         if case.streams > 1:
             logs = [log[k % 3 :] for k in range(case.streams)]  # of unequal length
             with contextlib.suppress(EdgeLstmError):
-                ys += Streams(case.model, case.streams, LANES).run(logs)
+                ys += Streams(case.model, case.streams, Native(LANES)).run(logs)
         else:
-            stream = Stream(case.model, LANES)
+            stream = Stream(case.model, Native(LANES))
             for x in (*log, np.full(log.shape[1], np.nan)):
                 try:
                     y = stream.step(x)
@@ -92,7 +95,7 @@ def results(readings: int) -> dict[str, str]:
                     y = None
                 ys.append(np.zeros(0, np.float32) if y is None else y.copy())
             with contextlib.suppress(EdgeLstmError):
-                ys.append(Stream(case.model, LANES).run(log))
+                ys.append(Stream(case.model, Native(LANES)).run(log))
         found[case.name] = b"|".join(map(canonical, ys)).hex()
     return found
 

@@ -6,7 +6,8 @@ from pathlib import Path
 
 import numpy as np
 
-from edge_lstm.core.model import Channel, Model, channels_for
+from edge_lstm.core.channels import Channel, channels_for
+from edge_lstm.core.model import Model
 from edge_lstm.core.program import Named
 from edge_lstm.errors import ImportModelError
 from edge_lstm.importers import import_onnx
@@ -21,19 +22,17 @@ def compared(path: Path, seed: int) -> str:
     """The word "equal", or "refused: …" (no experiment tells), "wider: …" (all of a window is shown) or "wrong: …"."""
     ours = import_onnx(path, engine="native")
     try:
-        program, window, clock, told = import_fallback(
+        program, timing, _ = import_fallback(
             path, read_onnx(path), ImportOptions("auto", None, None, {}, None, "wait", None), ""
         )
     except ImportModelError as error:
         return f"refused: {error}"
-    if told["window"] != ours.provenance["window"] or program.input_size != ours.program.input_size:
-        return (
-            f"wrong: a window of {told['window']} of {program.input_size} numbers, not of {ours.provenance['window']}"
-        )
+    if timing.window != ours.timing.window or program.input_size != ours.program.input_size:
+        return f"wrong: a window of {timing.window} of {program.input_size} numbers, not of {ours.timing.window}"
     if program.output_size != ours.program.output_size:
         return f"wider: {program.output_size} outputs for {ours.program.output_size}"
     channels = _channels(program.inputs), _channels(program.outputs)
-    theirs = Model(program, *channels, None, window, told, ready=clock.first)
+    theirs = Model(program, *channels, None, timing)
     rows = np.random.default_rng(seed).normal(0, 1, (40, program.input_size)).astype(np.float32)
     x, y = ours.stream().run(rows), theirs.stream().run(rows)
     if not np.array_equal(np.isnan(x), np.isnan(y)):

@@ -17,7 +17,7 @@ FACTOR = 3  # how much further than ONNX Runtime from float64 is a fault: roundi
 def from_exact(model: Model, path: Path) -> tuple[float, float]:
     """How far the machine and ONNX Runtime are from float64, relative to the range of the number that is furthest, over
     the runs of a short `verify`."""
-    graph = OnnxGraph(open_session(path), model.provenance["graph"])
+    graph = OnnxGraph(open_session(path), model.timing.axes)
     worst = []
     for _, drawn in runs(Readings(model, graph, np.random.default_rng(0)), short=True):
         rows = drawn.astype(np.float32)

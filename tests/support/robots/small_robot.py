@@ -6,8 +6,9 @@ from pathlib import Path
 
 import numpy as np
 
-from edge_lstm.core.model import Channel, Model
-from edge_lstm.core.program import Builder
+from edge_lstm.core.builder import Builder
+from edge_lstm.core.channels import Channel
+from edge_lstm.core.model import Model
 
 INPUTS = (
     Channel("wheel_speed_left", "rad/s", scale=5.0),

@@ -9,7 +9,7 @@ A **frame** is FRAME int64, the only argument of the compiled function (`interpr
 
 from __future__ import annotations
 
-from edge_lstm.core.program import BINARY_FUNCTIONS, MAP_FUNCTIONS, REDUCE_FUNCTIONS
+from edge_lstm.core.operations.functions import BINARY_FUNCTIONS, MAP_FUNCTIONS, REDUCE_FUNCTIONS
 
 # --- operations ---
 (
@@ -89,6 +89,3 @@ ROW = 12
     AHEAD_ARENAS,  # 0: every reading goes through all rows before the next one does
 ) = range(23)
 FRAME = 23
-
-# --- status of a call ---
-OK, NOT_YET, BAD_READING, BAD_STATE, BAD_INDEX = range(5)

@@ -19,7 +19,7 @@ from __future__ import annotations
 from numba import int64
 
 from edge_lstm.engines.native.kernels import abi, quantized
-from edge_lstm.engines.native.kernels.abi import BAD_INDEX, BAD_READING, BAD_STATE, NOT_YET, OK, ROW
+from edge_lstm.engines.native.kernels.abi import ROW
 from edge_lstm.engines.native.kernels.dense import dense
 from edge_lstm.engines.native.kernels.elementwise import (
     binary,
@@ -37,6 +37,7 @@ from edge_lstm.engines.native.kernels.lstm import lstm
 from edge_lstm.engines.native.kernels.rnn import rnn
 from edge_lstm.engines.native.kernels.rows import reduce, softmax
 from edge_lstm.engines.native.kernels.simd import arenas, floats, indices, integers, kernel, read, write
+from edge_lstm.engines.status import BAD_INDEX, BAD_READING, BAD_STATE, NOT_YET, OK
 
 
 @kernel

@@ -16,7 +16,6 @@ Packed [block of units][biases of all gates], then for x and for h [scales][star
 from __future__ import annotations
 
 from edge_lstm.engines.native.kernels import abi
-from edge_lstm.engines.native.kernels.abi import BAD_STATE, OK
 from edge_lstm.engines.native.kernels.gru import gru_cell
 from edge_lstm.engines.native.kernels.integers import (
     begin,
@@ -43,6 +42,7 @@ from edge_lstm.engines.native.kernels.simd import (
     to_nearest,
     weight,
 )
+from edge_lstm.engines.status import BAD_STATE, OK
 
 
 @kernel

@@ -17,7 +17,10 @@ from typing import Any
 
 import numpy as np
 
-from edge_lstm.core.program import Builder, Program
+from edge_lstm.core.axes import GraphAxes, InputAxes, OutputAxes
+from edge_lstm.core.builder import Builder
+from edge_lstm.core.program import Program
+from edge_lstm.core.timing import Timing
 from edge_lstm.engines.onnxruntime.graph import TYPES, Array, OnnxGraph, open_session, version
 from edge_lstm.engines.onnxruntime.session import PAST
 from edge_lstm.errors import ImportModelError
@@ -29,7 +32,6 @@ from edge_lstm.importers.onnx.fallback.probe import (
     LONG,
     LONGEST,
     OPEN,
-    Meaning,
     Probe,
     check_sane,
     chunk_difference,
@@ -50,7 +52,6 @@ from edge_lstm.importers.onnx.fallback.surgery import (
 from edge_lstm.importers.onnx.graph import Graph, OnnxFile
 from edge_lstm.importers.onnx.operators import foreign
 from edge_lstm.importers.onnx.options import READABLE, ImportOptions, check_options, checked, origin, with_constants
-from edge_lstm.importers.onnx.rates import Rate
 
 LOST = (
     "the state was lost when the model was exported: {} is one reading long, and no input carries its state. Export the"
@@ -73,14 +74,12 @@ MIXED = (
 
 @dataclass(frozen=True)
 class Fallback:
-    """A program of one operation. window: 0, or over how many readings each output is computed."""
+    """A program of one operation, and its timing, with the axes of the file itself, for `verify`."""
 
     program: Program
-    window: int
+    timing: Timing
     reason: str
-    axes: str
-    meaning: Meaning  # of the file itself, for `verify`
-    rate: Rate | None = None  # of a model of whole logs: the shortest, and the readings from row to row
+    axes: str  # for people
 
 
 def import_fallback(
@@ -88,36 +87,34 @@ def import_fallback(
     file: OnnxFile,
     options: ImportOptions,
     because: str,
-    proven: Mapping[str, Any] | None = None,
+    proven: GraphAxes | None = None,
     receptive_field: int = 0,
-) -> tuple[Program, int | None, Rate, dict[str, Any]]:
-    """As `import_onnx` brings a graph in, but for ONNX Runtime: program, window of the stream (none), the first reading
-    with an output, provenance.
+) -> tuple[Program, Timing, dict[str, Any]]:
+    """As the import for the native engine brings a graph in, but for ONNX Runtime: program, timing, provenance.
 
-    because: why it is not the native engine. proven: the graph's meaning, where the import for that came so far.
+    because: why it is not the native engine. proven: the graph's axes, where the import for that came so far.
     receptive_field: how far the graph looks along time, as far as that is known.
     """
     graph = checked(with_constants(file.graph, options.constants), (*READABLE, "float64", "float16"))
     check_options(graph, options)
     fallback = build_fallback(path, graph, options, proven, receptive_field)
+    timing, axes = fallback.timing, fallback.timing.axes
     provenance = origin(file) | {
-        "mode": "log" if options.mode == "log" else "window" if fallback.window else "continuous",
+        "mode": "window" if timing.windowed else timing.mode,
         "mode_reason": fallback.reason,
-        "window": fallback.window or None,
+        "window": timing.window,
         "axes": fallback.axes,
-        "states": {i: {"output": o, "reset": "zero"} for i, o in fallback.meaning["states"].items()},
+        "states": {i: {"output": o, "reset": "zero"} for i, o in axes.states.items()} if axes else {},
         "notes": [],
         "engine": f"ONNX Runtime {version()}",
         "engine_reason": because,
         "engine_forced_by": foreign(graph),
-        "graph": fallback.meaning,
     }
-    rate = fallback.rate or Rate(1 if options.before_window == "zeros" else max(fallback.window, 1))
-    return fallback.program, None, rate, provenance
+    return fallback.program, timing, provenance
 
 
 def build_fallback(
-    path: str | Path, graph: Graph, options: ImportOptions, proven: Mapping[str, Any] | None, receptive_field: int
+    path: str | Path, graph: Graph, options: ImportOptions, proven: GraphAxes | None, receptive_field: int
 ) -> Fallback:
     """The graph for ONNX Runtime; the rest as in `import_fallback`.
 
@@ -131,15 +128,15 @@ def build_fallback(
     zero = sorted(i for i, o in (options.states or {}).items() if o is None)
     readings = tuple(v for v in graph.inputs if v.name not in zero)
     _check_types(session)
-    pairs = proven["states"] if proven else named_pairs(options, readings, proto, found)
+    pairs = dict(proven.states) if proven else named_pairs(options, readings, proto, found)
     outputs = tuple(v.name for v in proto.graph.output if v.name not in pairs.values())
     if not outputs:
         raise ImportModelError("every output of the graph is a state; there is nothing to show")
     constants = {n: np.asarray(v).tolist() for n, v in options.constants.items()}
-    streams = proven["streams"] if proven else 1
-    sides = {**proven["inputs"], **proven["outputs"]} if proven and streams > 1 else {}
-    batch = {name: axes["batch"] for name, axes in sides.items()}
-    known: Meaning = {"zero": zero, "constants": constants, "states": pairs, "streams": streams}
+    streams = proven.streams if proven else 1
+    sides: dict[str, InputAxes | OutputAxes] = {**proven.inputs, **proven.outputs} if proven and streams > 1 else {}
+    batch = {name: axes.batch for name, axes in sides.items()}
+    known = GraphAxes({}, {}, pairs, tuple(zero), constants, streams)
     probe = Probe(session, readings, outputs, tuple(sequences), known, batch)
     author = _Author(proto, probe, found, proven, enough_readings(graph), receptive_field)
     if pairs or options.time_axis == "none":
@@ -154,14 +151,14 @@ def _check_types(session: Any) -> None:
 
 
 class _Author:
-    """Writes the program of a graph, once its meaning is known."""
+    """Writes the program of a graph, once its axes are known."""
 
     def __init__(
         self,
         proto: Any,
         probe: Probe,
         found: list[Layer],
-        proven: Mapping[str, Any] | None,
+        proven: GraphAxes | None,
         enough: int,
         receptive_field: int,
     ) -> None:
@@ -170,15 +167,15 @@ class _Author:
 
     def step(self, options: ImportOptions) -> Fallback:
         """One run of the graph is one reading."""
-        probe, states = self.probe, self.probe.known["states"]
+        probe, states = self.probe, self.probe.known.states
         if options.mode == "log":
             raise ImportModelError("the graph is one step, not for whole logs; its states carry a log as it is")
         if options.window is not None or options.mode == "window":
             raise ImportModelError("a window of a graph that is one step is not supported by ONNX Runtime's engine")
         if not states and options.mode != "continuous":
             raise ImportModelError('the graph has no memory; if that is meant, say mode="continuous"')
-        meaning = probe.meaning({})
-        graph = OnnxGraph(probe.session, meaning)
+        axes = probe.axes({})
+        graph = OnnxGraph(probe.session, axes)
         check_sane(probe, graph, 1)
         if not self.proven:
             check_batch(probe, graph, 1, self.layers)
@@ -188,7 +185,7 @@ class _Author:
         if reading := chunk_difference(probe):
             raise ImportModelError(MIXED.format(reading, ""))
         reason = "the graph hands its state on from input to output" if states else "asked for"
-        return self._fallback(with_outputs(self.proto, ()), meaning, {}, reason, meaning)
+        return self._fallback(with_outputs(self.proto, ()), axes, Timing(axes=axes), reason)
 
     def sequence(self, options: ImportOptions) -> Fallback:
         """The graph is over a sequence: a window, or continuous with its layers' states opened."""
@@ -212,25 +209,25 @@ class _Author:
             raise ImportModelError(f"the graph is made for {length} readings at once; mode='window' runs it so")
         if options.mode == "log":
             return self._log(axes)
-        shown = self.proven["outputs"] if self.proven else output_axes(probe, axes, length, window or OPEN)
-        whole = {**probe.meaning(axes), "outputs": shown}
+        shown = self.proven.outputs if self.proven else output_axes(probe, axes, length, window or OPEN)
+        whole = replace(probe.axes(axes), outputs=shown)
         self._check_sequences(whole, window or OPEN)
         words = _words(axes)
         if window:
             reason = "asked for" if not length else f"the sequence length {length} is baked into the graph"
-            return self._fallback(with_outputs(self.proto, ()), {**whole, "window": window}, {}, reason, whole, words)
+            timing = replace(Timing.over_window(window, options.before_window, whole=True), axes=whole)
+            return self._fallback(with_outputs(self.proto, ()), whole, timing, reason, words)
         return self._continuous(axes, whole, words, options.mode)
 
     def _log(self, axes: Mapping[str, int | None]) -> Fallback:
         """Whole logs of any length."""
         outputs, rate = log_outputs(self.probe, axes)
-        whole = {**self.probe.meaning(axes), "outputs": outputs}
+        whole = replace(self.probe.axes(axes), outputs=outputs)
         self._check_sequences(whole, LONG)
-        meaning = {**whole, "log": rate.first}
-        fallback = self._fallback(with_outputs(self.proto, ()), meaning, {}, "asked for", whole, _words(axes))
-        return replace(fallback, rate=rate)
+        timing = Timing("log", None, rate.first, rate.stride, axes=whole)
+        return self._fallback(with_outputs(self.proto, ()), whole, timing, "asked for", _words(axes))
 
-    def _check_sequences(self, whole: Meaning, count: int) -> None:
+    def _check_sequences(self, whole: GraphAxes, count: int) -> None:
         """Refuses what is no sequence, or has lost its state."""
         graph = OnnxGraph(self.probe.session, whole)
         check_sane(self.probe, graph, count)
@@ -240,7 +237,7 @@ class _Author:
             if steps == 1 and not self.proven and not all(layer.made_of):
                 raise ImportModelError(LOST.format(f"the sequence of layer {layer.name!r}"))
 
-    def _continuous(self, axes: Mapping[str, int | None], whole: Meaning, words: str, mode: str) -> Fallback:
+    def _continuous(self, axes: Mapping[str, int | None], whole: GraphAxes, words: str, mode: str) -> Fallback:
         probe = self.probe
         graph = OnnxGraph(probe.session, whole)
         short, longer = (dict(self._lengths(graph, n)) for n in (OPEN, OPEN + 1))
@@ -262,9 +259,10 @@ class _Author:
         kinds = {k: (values[0].shape[-1], _element_type(values[0])) for k, values in resets.items()}
         content, states = with_states(self.proto, over_time, kinds)
         first = dict(zip(states, (v for values in resets.values() for v in values), strict=True))
-        meaning = {**probe.meaning(axes), "states": states}
-        meaning["inputs"] |= {n: {"time": None, "batch": 1} for n in states}
-        step = OnnxGraph(open_session(content), meaning)
+        opened = probe.axes(axes)
+        carried = {n: InputAxes(None, 1) for n in states}
+        opened = replace(opened, states=states, inputs={**opened.inputs, **carried})
+        step = OnnxGraph(open_session(content), opened)
         if self.receptive_field >= LONGEST // 2:
             raise ImportModelError(
                 f"it looks {self.receptive_field:,} readings back, or asks whether there are so many; more than"
@@ -282,7 +280,7 @@ class _Author:
         if not self.proven:
             check_not_mixed(self.proto, probe, axes)
         reason = "the sequence length is open" if mode != "continuous" else "asked for"
-        return self._fallback(content, meaning, first, reason, whole, words)
+        return self._fallback(content, opened, Timing(axes=whole), reason, words, first)
 
     def _lengths(self, graph: OnnxGraph, count: int) -> Iterable[tuple[Layer, int]]:
         """The length of each layer's sequence where the graph gets so many readings."""
@@ -294,7 +292,7 @@ class _Author:
         """As `time_axes`, from what the import for the native engine has proven."""
         if self.proven is None:
             return None
-        axes = {n: a["time"] for n, a in self.proven["inputs"].items()}
+        axes = {n: a.time for n, a in self.proven.inputs.items()}
         dims = {v.name: v.dims for v in self.probe.readings}
         lengths = {dims[n][t] for n, t in axes.items() if t is not None}
         fixed = [d for d in lengths if isinstance(d, int)]
@@ -302,7 +300,7 @@ class _Author:
 
     def _lost(self) -> Iterable[Layer]:
         """Layers whose sequence is one long where one reading is given."""
-        graph = OnnxGraph(self.probe.session, self.probe.meaning({}))
+        graph = OnnxGraph(self.probe.session, self.probe.axes({}))
         return (layer for layer, length in self._lengths(graph, 1) if length == 1)
 
     def _resets(self, layer: Layer, graph: OnnxGraph) -> list[Array]:
@@ -315,7 +313,7 @@ class _Author:
             raise ImportModelError(f"layer {layer.name!r} begins from a state that is computed from the readings")
         values = dict(zip(given, one, strict=True))
         units = next((a.i for a in node.attribute if a.name == "hidden_size"), 0)
-        shape = (1, self.probe.known["streams"], max([units, *(v.shape[-1] for v in one)]))
+        shape = (1, self.probe.known.streams, max([units, *(v.shape[-1] for v in one)]))
         x = (self.probe.show(graph, rows[0], [layer.x]) or [np.zeros(0, np.float32)])[0]
         found = [values.get(n, np.zeros(shape, x.dtype)) for n in layer.initial]
         if strange := [v.shape for v in found if v.shape != shape or not v.size]:
@@ -323,12 +321,19 @@ class _Author:
         return found
 
     def _fallback(
-        self, content: bytes, meaning: Meaning, resets: Mapping[str, Array], reason: str, whole: Meaning, axes: str = ""
+        self,
+        content: bytes,
+        axes: GraphAxes,
+        timing: Timing,
+        reason: str,
+        words: str = "",
+        resets: Mapping[str, Array] | None = None,
     ) -> Fallback:
-        graph = OnnxGraph(open_session(content), meaning)
-        window, build = int(meaning["window"]), Builder()
-        rows = self.probe.random(graph, max(window, meaning.get("log", 1)))
-        states = graph.first_states(len(rows)) | dict(resets)
+        """axes: of this content; timing.axes: of the file that it is made of."""
+        graph = OnnxGraph(open_session(content), axes)
+        window, build = timing.window or 0, Builder()
+        rows = self.probe.random(graph, max(window, timing.first_output if timing.mode == "log" else 1))
+        states = graph.first_states(len(rows)) | dict(resets or {})
         shown, after = graph.run(rows, states)
         inputs = [
             build.input(v.name, _width(graph.columns(v.name)))
@@ -346,12 +351,13 @@ class _Author:
             build.state(n, int(np.prod(s)), np.asarray(states[n], np.float32).reshape(-1)) for n, s in shapes.items()
         ]
         sizes = [y.shape[1] for y in shown] + [p.size for p in places]
+        said = {"window": window} | ({"log": timing.first_output} if timing.mode == "log" else {})  # as format 1 has it
         name = Path(str(self.proto.graph.name or "graph")).name
         results = build.onnx(
             [*inputs, *places],
             sizes,
             graph=content,
-            meaning=json.dumps(meaning),
+            meaning=json.dumps(axes.as_dict() | said),
             weights=weight_count(self.proto),
             name=name if name.isprintable() else "graph",
         )
@@ -359,7 +365,7 @@ class _Author:
             build.output(output, slot)
         for place, slot in zip(places, results[len(graph.outputs) :], strict=True):
             build.next(place, slot)
-        return Fallback(build.build(), window, reason, axes or "one run of the graph is one reading", whole)
+        return Fallback(build.build(), timing, reason, words or "one run of the graph is one reading")
 
 
 def _words(axes: Mapping[str, int | None]) -> str:

@@ -8,21 +8,23 @@ the log belongs to its newest reading. Anything else is refused.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from functools import cache
 
 import numpy as np
 
+from edge_lstm.core.axes import OutputAxes
 from edge_lstm.engines.onnxruntime.graph import OnnxGraph
 from edge_lstm.errors import ImportModelError
-from edge_lstm.importers.onnx.fallback.probe import LONG, Meaning, Probe
+from edge_lstm.importers.onnx.fallback.probe import LONG, Probe
 from edge_lstm.importers.onnx.rates import Rate
 
 _FEW = 40  # lengths from the first with a row on, all of which are tried
 _Shapes = tuple[tuple[int, ...], ...]
 
 
-def log_outputs(probe: Probe, axes: Mapping[str, int | None]) -> tuple[Meaning, Rate]:
-    """The outputs' meaning ("time", "batch", and "first" and "every" of those with a time axis), and the model's rate:
+def log_outputs(probe: Probe, axes: Mapping[str, int | None]) -> tuple[dict[str, OutputAxes], Rate]:
+    """The outputs' axes, with first row and stride of those with a time axis, and the model's rate:
     how many readings a log must have, and the readings from row to row, where all outputs with a time axis agree.
 
     Raises ImportModelError where the graph does not run, or an output's rows belong to no reading.
@@ -41,11 +43,11 @@ def log_outputs(probe: Probe, axes: Mapping[str, int | None]) -> tuple[Meaning, 
         why = probe.troubles[-1] if probe.troubles else "an output is empty"
         raise ImportModelError(f"ONNX Runtime does not run the graph on {LONG:,} readings: {why}")
     least = _smallest(1, lambda length: shapes(length) is not None)
-    found: Meaning = {}
+    found: dict[str, OutputAxes] = {}
     for k, name in enumerate(probe.outputs):
         whole = longest[k]
         grown = [a for a in range(len(whole)) if any(_size(shapes(n), k, a) != whole[a] for n in (least, LONG - 1))]
-        found[name] = {"time": grown[0] if grown else None, "batch": probe.batch.get(name)}
+        found[name] = OutputAxes(grown[0] if grown else None, probe.batch.get(name))
         if not grown:
             continue
 
@@ -72,10 +74,10 @@ def log_outputs(probe: Probe, axes: Mapping[str, int | None]) -> tuple[Meaning, 
                 f"output {name!r} has its rows in the other direction: the first reading of a log moves the last of"
                 " them. Turn it round in the exported model"
             )
-        found[name] |= {"first": rate.first, "every": rate.stride}
-    strides = {a["every"] for a in found.values() if a["time"] is not None}
+        found[name] = replace(found[name], first=rate.first, stride=rate.stride)
+    strides = {a.stride for a in found.values() if a.time is not None}
     # Shorter than a kernel some operators still give a row, of what is there of it.
-    least = max(least, *(a.get("first", 1) for a in found.values()))
+    least = max(least, *(a.first for a in found.values()))
     return found, Rate(least, strides.pop() if len(strides) == 1 else 1)
 
 

@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 
+from edge_lstm.core.axes import InputAxes
 from edge_lstm.engines.onnxruntime.graph import OnnxGraph, open_session
 from edge_lstm.errors import ImportModelError
 from edge_lstm.importers.onnx.fallback.probe import OPEN, Probe
@@ -63,13 +64,13 @@ def check_not_mixed(proto: Any, probe: Probe, axes: Mapping[str, int | None]) ->
 
 def check_batch(probe: Probe, graph: OnnxGraph, count: int, found: Sequence[Layer]) -> None:
     """Refuses a fixed batch: is it several robots, or parts of one reading?"""
-    if probe.known["streams"] > 1:
+    if probe.known.streams > 1:
         return
     shown = probe.show(graph, probe.random(graph, count), [layer.x for layer in found]) or []
     for layer, x in zip(found, shown, strict=False):
         many = x.shape[1] if x.ndim > 1 else 1
         for v in probe.readings:
-            kept = [d for a, d in enumerate(v.dims) if a != graph.axes.get(v.name, {}).get("time")]
+            kept = [d for a, d in enumerate(v.dims) if a != graph.axes.inputs.get(v.name, InputAxes()).time]
             if many > 1 and many in kept:
                 raise ImportModelError(
                     f"the sequence of layer {layer.name!r} has a batch of {many}, and so has input {v}: whether it is"

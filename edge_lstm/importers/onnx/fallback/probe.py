@@ -9,13 +9,14 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from edge_lstm.analysis.verify import LAST_BIT, differences
+from edge_lstm.core.axes import GraphAxes, InputAxes, OutputAxes
 from edge_lstm.engines.onnxruntime.graph import Array, OnnxGraph, one_line
 from edge_lstm.errors import ImportModelError
 from edge_lstm.importers.onnx.axes import Axes, assignments, check_names
@@ -30,7 +31,6 @@ TOLERANCE = 1e-5  # of the range
 ROUNDINGS = 16  # last bits, of a number or of the readings, that two ways of computing it may be apart …
 MOST = 1e-3  # … but no more than this of the range
 SIZES = (1e-3, 1e-2, 30.0, 1e3, 1e4)  # of readings: a network may decide by their size
-Meaning = dict[str, Any]
 
 
 @dataclass(frozen=True)
@@ -41,19 +41,19 @@ class Probe:
     readings: tuple[Value, ...]
     outputs: tuple[str, ...]  # that are no states
     sequences: tuple[str, ...]  # the X of every recurrent layer [L, N, I]
-    known: Meaning  # "zero", "constants", "states", "streams"
+    known: GraphAxes  # zero, constants, states, streams
     batch: Mapping[str, int | None]  # the batch axis of inputs and outputs, where there are several streams
     troubles: list[str] = field(default_factory=list)  # what ONNX Runtime said when it could not run the graph
 
-    def meaning(self, axes: Mapping[str, int | None], window: int = 0) -> Meaning:
-        """The meaning of the graph where these are the time axes of its readings."""
-        inputs = {v.name: {"time": axes.get(v.name), "batch": self.batch.get(v.name)} for v in self.readings}
-        outputs = {n: {"time": None, "batch": self.batch.get(n)} for n in self.outputs}
-        return {**self.known, "inputs": inputs, "outputs": outputs, "window": window}
+    def axes(self, time: Mapping[str, int | None]) -> GraphAxes:
+        """The graph's axes where these are the time axes of its readings."""
+        inputs = {v.name: InputAxes(time.get(v.name), self.batch.get(v.name)) for v in self.readings}
+        outputs = {n: OutputAxes(None, self.batch.get(n)) for n in self.outputs}
+        return replace(self.known, inputs=inputs, outputs=outputs)
 
     def graph(self, axes: Mapping[str, int | None]) -> OnnxGraph:
-        """The graph in this meaning."""
-        return OnnxGraph(self.session, self.meaning(axes))
+        """The graph with these time axes."""
+        return OnnxGraph(self.session, self.axes(axes))
 
     def show(self, graph: OnnxGraph, rows: Array, names: Sequence[str]) -> list[Array] | None:
         """These values for readings (T, n) and zero states; None where the graph cannot be run on them."""
@@ -184,7 +184,7 @@ def _in_order(found: Sequence[set[int]]) -> bool:
     return all(found) and any(all(end(a) < end(b) for a, b in itertools.pairwise(found)) for end in (min, max))
 
 
-def output_axes(probe: Probe, axes: Mapping[str, int | None], length: int, window: int) -> Meaning:
+def output_axes(probe: Probe, axes: Mapping[str, int | None], length: int, window: int) -> dict[str, OutputAxes]:
     """Which axis of each output is time; none where it shows the newest, or everything at once.
 
     With an open length it is the axis that grows with the readings, else the one along which the newest reading changes
@@ -215,7 +215,7 @@ def output_axes(probe: Probe, axes: Mapping[str, int | None], length: int, windo
                 if y.shape[a] == window and last[a] == {window - 1} and min(after[a], default=-1) == middle
             ]  # fmt: skip
             found[name] = axes_fit[0] if len(axes_fit) == 1 else None
-    return {name: {"time": axis, "batch": probe.batch.get(name)} for name, axis in found.items()}
+    return {name: OutputAxes(axis, probe.batch.get(name)) for name, axis in found.items()}
 
 
 def _forward(probe: Probe, graph: OnnxGraph, window: int, k: int, axis: int) -> bool:
@@ -302,7 +302,7 @@ def size_difference(probe: Probe, whole: OnnxGraph, step: OnnxGraph, rows: Array
 def chunk_difference(probe: Probe) -> int | None:
     """As `first_difference`, for a step with states that takes several readings at once where an axis is open: whether
     its states are all that it remembers. None also where there is no such axis."""
-    states = probe.known["states"]
+    states = probe.known.states
     shared = {d for v in probe.readings if v.name in states for d in v.dims if isinstance(d, str)}
     open_axes = [[None, *(k for k, d in enumerate(v.dims) if isinstance(d, str) and d not in shared)]
                  if v.name not in states else [None] for v in probe.readings]  # fmt: skip
@@ -314,7 +314,7 @@ def chunk_difference(probe: Probe) -> int | None:
         after = probe.show(probe.graph(axes), rows, list(states.values())) or []
         if [v.shape for v in after] != [v.shape for v in one]:
             continue  # it is the batch
-        whole = {**probe.meaning(axes), "outputs": output_axes(probe, axes, 0, CHUNK)}
+        whole = replace(probe.axes(axes), outputs=output_axes(probe, axes, 0, CHUNK))
         if reading := first_difference(OnnxGraph(probe.session, whole), step, rows, {}):
             return reading
     return None

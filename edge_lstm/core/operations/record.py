@@ -1,0 +1,108 @@
+"""What there is to know about one kind of operation: one record, in which every engine and the C export look it up.
+
+Its rule: a check says everything that whoever runs the operation may rely on, for a program from a stranger's file too;
+what holds for all kinds alike (places in the arena, order) stands in `program.py`. The lowering names the instructions
+of the interpreter and their fields; numbers, packing and registers are the engine's (`engines/native/layout.py`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import numpy as np
+import numpy.typing as npt
+
+from edge_lstm.core.operation import Operation
+
+Array = npt.NDArray[Any]
+Need = Callable[[bool, str], None]  # condition, and the complaint where it does not hold
+# Inputs (of an operation that reads anywhere: the arena), weights and attributes → outputs, in the inputs' dtype.
+Reference = Callable[[Sequence[Array], Mapping[str, Array], Mapping[str, Any]], tuple[Array, ...]]
+
+
+class Instructions(Protocol):
+    """Where a lowering puts its instructions. Fields (A, B, C, Y, Z, N, M, F, W) as in `kernels/abi.py`."""
+
+    def put(self, code: str, **fields: int) -> None:
+        """One instruction of the interpreter."""
+
+    def sums(self, op: Operation, gates: int) -> int:
+        """Where W, R and b are packed, in blocks of units with so many gates."""
+
+    def gru_sums(self, op: Operation) -> int:
+        """Where the weights of a GRU are packed, whose candidate is two sums."""
+
+    def values(self, op: Operation, values: Array) -> int:
+        """Where these values lie as they are; once for all operations with the same weights."""
+
+    def own_values(self, values: Array) -> int:
+        """The same, for this operation alone."""
+
+    def recurrent(self, op: Operation) -> dict[str, int]:
+        """The fields N, M, SUMS and KEPT of a recurrent instruction."""
+
+    def integer_sums(self, op: Operation, gates: int) -> int:
+        """Where integer weights and their scales are packed."""
+
+    def quantized(self, op: Operation, role: str, values: int, rows: int = 1) -> int:
+        """An instruction that makes integers of an operation's x or h, and where they are."""
+
+    def stride(self, op: Operation, inputs: int) -> int:
+        """Arena elements from one row's values to the next one's."""
+
+
+@dataclass(frozen=True)
+class Kind:
+    """One kind of operation.
+
+    check: raises through `need` whatever an operation of this kind must not be. attributes: those that mean something
+    to it. reference: its formula in NumPy, in any float type; None where only one engine runs it. lower: its
+    instructions; `places` are the offsets of inputs and outputs. c: its number in C (`edge_lstm_kind` in
+    firmware_bridge/c/edge_lstm.h), None where C lacks it. states: of the inputs, those from the second on are states
+    that the operation itself makes anew (recurrent kinds). anywhere: it reads arena elements, not input slots.
+    """
+
+    name: str
+    check: Callable[[Operation, Need], None]
+    lower: Callable[..., None] | None
+    reference: Reference | None
+    c: int | None = None
+    attributes: frozenset[str] = frozenset()
+    states: bool = False
+    anywhere: bool = False
+
+
+def sizes(op: Operation, need: Need, inputs: int, outputs: int) -> list[int]:
+    """The sizes of all slots, where there are as many as there must be."""
+    need(len(op.inputs) == inputs and len(op.outputs) == outputs, f"needs {inputs} inputs and {outputs} outputs")
+    return [s.size for s in (*op.inputs, *op.outputs)]
+
+
+def weights(op: Operation, need: Need, **shapes: tuple[int, ...]) -> None:
+    """Exactly these weights, float32 and finite."""
+    need(set(op.weights) == set(shapes), f"has weights {sorted(op.weights)}, needs {sorted(shapes)}")
+    for key, shape in shapes.items():
+        floats(op, need, key, shape)
+
+
+def floats(op: Operation, need: Need, key: str, shape: tuple[int, ...]) -> None:
+    """One weight, float32 and finite, of this shape."""
+    w = op.weights[key]
+    need(w.dtype == np.float32 and w.shape == shape, f"weight {key} is {w.dtype} {w.shape}, needs float32 {shape}")
+    need(bool(np.isfinite(w).all()), f"weight {key} holds NaN or infinity")
+
+
+def rows(op: Operation, need: Need, size: int) -> int:
+    """Its attribute `rows`, which must divide `size`."""
+    found = op.attributes.get("rows")
+    if not isinstance(found, int) or found < 1 or size % found:
+        need(False, f"{size} values do not make {found!r} equal rows")
+        return 1
+    return found
+
+
+def function_of(op: Operation, need: Need, known: Sequence[str] | Mapping[str, Any]) -> None:
+    """Its attribute `function`, which must be known."""
+    need(op.attributes.get("function") in known, f"function {op.attributes.get('function')!r} is unknown")

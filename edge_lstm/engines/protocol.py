@@ -1,0 +1,79 @@
+"""What an engine is: whatever runs a model's program, one reading of each stream at a time.
+
+    engine.open(model, streams) → Session        so many streams' memories, in the reset state
+
+Its rule: an engine is a value, sessions are independent of each other, and a stream in front of one notices no
+difference (`tests/engines/test_promises.py` holds every engine to every promise). A call that refuses a reading has
+changed nothing. A session belongs to one thread at a time.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, Protocol
+
+from edge_lstm.core.model import Model
+from edge_lstm.core.operation import Floats
+from edge_lstm.errors import EdgeLstmError
+
+Checkpoint = Any  # what a session remembered at one moment; only the session that made it can read it
+
+
+class Session(Protocol):
+    """So many streams of a model. Nobody but the session may write to what its properties show, but to `x`."""
+
+    model: Model
+    group: int  # streams that one pass over the weights serves
+    x: Floats  # (streams, n_inputs): the readings that `advance` takes
+    y: Floats  # (streams, n_outputs): the outputs of the latest `advance` that gave OK
+
+    def advance(self) -> int:
+        """One reading of each stream, from `x` to `y`. How it ended (`status.py`): OK, NOT_YET (taken, no output) or
+        why it was not taken."""
+
+    def advance_many(self, xs: Floats, ys: Floats) -> tuple[int, int]:
+        """Readings (streams, T, n_inputs) of the first so many streams to outputs (streams, T, n_outputs), rows
+        C-contiguous. Returns the status of the last reading and how many were taken; where one is refused, those
+        before it are (`back_to` takes them back). Rows without an output stay as they are."""
+
+    def reset(self) -> None:
+        """Every stream as it began."""
+
+    def checkpoint(self) -> Checkpoint:
+        """What is remembered, for `back_to`."""
+
+    def back_to(self, checkpoint: Checkpoint) -> None:
+        """Remember again what was remembered then."""
+
+    def take_over(self, other: Any, streams: slice | Sequence[int], theirs: slice | Sequence[int]) -> None:
+        """These streams remember what those of another session of this model and engine do."""
+
+    def rearrange(self, order: Sequence[int]) -> None:
+        """Stream k becomes what stream order[k] was."""
+
+    def state(self, streams: int | slice) -> Mapping[str, Floats]:
+        """What one stream remembers, or several, by name: float32 (units,) or (streams, units), read-only copies. Of a
+        window, what the one remembers whose output comes next."""
+
+    def snapshot(self) -> bytes:
+        """Everything that is remembered, the same bytes from every engine that keeps the same states."""
+
+    def restore(self, snapshot: bytes) -> None:
+        """Take up what `snapshot` gave. Raises StateError where it is damaged or another model's, nothing changed."""
+
+    def resume(self, values: Floats) -> None:
+        """All states of each stream, one after the other. Raises StateError where a value is not finite."""
+
+    def refusal(self, status: int, x: Floats, what: str) -> EdgeLstmError:
+        """What a status means, as an error to raise. x: the reading that was refused; what: its name in a sentence."""
+
+
+class Engine(Protocol):
+    """Opens sessions of models that it can run."""
+
+    @property
+    def name(self) -> str:
+        """How people call it."""
+
+    def open(self, model: Model, streams: int = 1, digest: str | None = None) -> Session:
+        """digest: whose snapshots these are, where the model stands for another one of the same states."""
