@@ -157,7 +157,7 @@ def test_progress_reaches_the_end_of_the_file(tmp_path: Path):
 def test_a_table_with_holes_is_the_filler_row_by_row(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, missing: str, pace: object
 ):
-    """NaN cells and holes in time, also from block to block: the outputs, and _not_real, of MissingReadings on the same."""
+    """NaN cells and holes in time, also from block to block: the outputs and _not_real of MissingReadings on them."""
     monkeypatch.setattr("edge_lstm.logs.csv_log._BLOCK", 100)
     rows = rows_of(200)
     rows[[5, 17, 18, 120], [0, 1, 2, 3]] = np.nan
