@@ -7,7 +7,21 @@ from pathlib import Path
 
 import pytest
 
-from tools.architecture import EXCEPTIONS, PACKAGES, ROOT, Import, arrows, circles, files, imports, room_of, upward
+from tools.architecture import (
+    EXCEPTIONS,
+    PACKAGES,
+    PAGE,
+    ROOT,
+    Import,
+    arrows,
+    circles,
+    files,
+    imports,
+    in_page,
+    picture,
+    room_of,
+    upward,
+)
 
 KNOWN = files()
 # package -> where it may be imported
@@ -44,6 +58,12 @@ def test_imports_point_down() -> None:
 def test_no_files_import_each_other_in_a_circle() -> None:
     """Within a room too, whatever imports whatever, at its top, in a function or for type checkers."""
     assert not circles(arrows())
+
+
+def test_the_picture_on_the_page_is_of_this_tree() -> None:
+    """ARCHITECTURE.md shows the rooms and arrows as they are; `python -m tools.architecture --write` draws them."""
+    text = PAGE.read_text()
+    assert in_page(text, picture(arrows())) == text, "python -m tools.architecture --write"
 
 
 def test_an_arrow_up_and_a_circle_would_be_seen() -> None:
