@@ -41,7 +41,7 @@ HEAD = """# Models as users write them, through PyTorch's exporters
 {models} models, torch {torch}, both exporters, operator sets {old} (legacy) and {new} (dynamo), with an open and
 a fixed length. Of {tried} files {equal} are equal to ONNX Runtime within 1e-5 of the output's range, {refused} are
 refused by name, {wrong} are wrong; {exporter} more the exporter did not write. Made by `tools/train/export_table.py`.
-In brackets: the largest difference, and the meaning in time. The last three models are exported wrongly on purpose:
+In brackets: the largest difference, and the timing. The last three models are exported wrongly on purpose:
 a file that then holds another network is refused.
 
 | model | exports |
