@@ -163,7 +163,8 @@ class _Instructions:
         """The instructions of one operation."""
         lower = KINDS[op.kind].lower
         if lower is None:
-            raise ProgramError(f"operation {op.name!r} is an ONNX graph, which ONNX Runtime runs, not the interpreter")
+            other = "ONNX Runtime runs it" if op.kind == "onnx" else "the plain engine runs it"
+            raise ProgramError(f"operation {op.name!r} ({op.kind}) has no instructions for the interpreter; {other}")
         lower(op, self, *(s.offset for s in (*op.inputs, *op.outputs)))
 
     def integer_sums(self, op: Operation, gates: int) -> int:
