@@ -34,7 +34,7 @@ NOTES = {
         "as loud as it learnt made 26 mistakes in 10,000 sentences."
     ),
     "robot-dropout": (
-        "Seven channels that tell how the robot moves; bursts last 8 readings (40 ms) on average. Channels and\n"
+        "Seven channels that show how the robot moves; bursts last 8 readings (40 ms) on average. Channels and\n"
         "burst length were chosen, and one of two trainings, by looking at other drives than the scored ones.\n"
         "It is a narrow win, and it was looked for: with all eleven channels and bursts of 60 ms, predict\n"
         "lost slightly to hold (root mean square 0.558 against 0.553); the channels, the burst length and the\n"

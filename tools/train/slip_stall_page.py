@@ -10,8 +10,8 @@ from typing import Any
 
 INTRODUCTION = """
 `slip_stall.npz` reads the simulated robot's {rate_hz:.0f} Hz readings (wheel speeds, motor currents, duties, battery
-voltage, gyro, accelerometer) and tells for each wheel how likely it slips and how likely it stalls. `robot.toml` makes
-a torque limit of that: a wheel that slips or stalls gets less.
+voltage, gyro, accelerometer) and reports for each wheel how likely it slips and how likely it stalls. `robot.toml`
+makes a torque limit of that: a wheel that slips or stalls gets less.
 """
 
 MEANING = """
