@@ -263,7 +263,7 @@ def _renamed(model: Model, channels: tuple[Channel, ...], text: str | None, opti
     """The channels with names and units from "speed (rad/s),current (A)". Failure(2) where the number differs."""
     if text is None:
         return channels
-    from edge_lstm.logs.csv_log import column
+    from edge_lstm.logs.log import column
 
     named = [column(k, title) for k, title in enumerate(text.split(","))]
     if len(named) != len(channels):

@@ -105,14 +105,14 @@ for _option in _OPTIONS:
 def _table(log: Path, speed: float | None, as_json: bool, options: dict[str, Any]) -> None:
     from edge_lstm.cli.report import table_lines
     from edge_lstm.core.storage import load
-    from edge_lstm.logs.csv_log import CsvLog
+    from edge_lstm.logs import open_log
     from edge_lstm.logs.csv_out import CsvWriter
     from edge_lstm.logs.matching import match
     from edge_lstm.logs.replay_table import header, replay_table
 
     if options["model"] is None:
         raise Failure(2, f"{log}: a table has no model of its own; say which with --model MODEL.npz")
-    table = CsvLog(log, options["time_column"], options["time_unit"])
+    table = open_log(log, options["time_column"], options["time_unit"])
     model = load(options["model"])
     asked = [name.strip() for name in (options["channels"] or "").split(",") if name.strip()]
     columns, notes = match(table, model, asked)
@@ -265,17 +265,17 @@ def _pacer(speed: float) -> Callable[[float], None]:
 
 
 class _Progress:
-    """A bar on stderr, if that is a terminal. characters: of a table; span: first and last time of a recording in ns.
+    """A bar on stderr, if that is a terminal. size: of a table; span: first and last time of a recording in ns.
 
     A recording that was cut off has no span: its bar has no end and shows the seconds of the drive.
     """
 
-    def __init__(self, characters: int | None, span: tuple[int, int] | None = None) -> None:
+    def __init__(self, size: int | None, span: tuple[int, int] | None = None) -> None:
         from rich.console import Console
         from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeElapsedColumn
 
         console = Console(stderr=True)
-        total = characters if span is None else span[1] - span[0]
+        total = size if span is None else span[1] - span[0]
         share = TextColumn("{task.fields[seconds]:.1f} s of the drive") if total is None else TaskProgressColumn()
         columns = (TextColumn("replay"), BarColumn(), share, TimeElapsedColumn())
         self._bar = Progress(*columns, console=console, transient=True) if console.is_terminal else None
@@ -291,10 +291,10 @@ class _Progress:
         if self._bar:
             self._bar.stop()
 
-    def by(self, characters: int) -> None:
+    def by(self, size: int) -> None:
         """So much further."""
         if self._bar and self._task is not None:
-            self._bar.advance(self._task, characters)
+            self._bar.advance(self._task, size)
 
     def at(self, t_ns: int) -> None:
         """This far."""

@@ -65,10 +65,10 @@ def _rows(path: Path, model: Model, asked: list[str]) -> npt.NDArray[np.float32]
     import numpy as np
 
     from edge_lstm.core.channels import Encoder
-    from edge_lstm.logs.csv_log import CsvLog
+    from edge_lstm.logs import open_log
     from edge_lstm.logs.matching import match
 
-    log = CsvLog(path)
+    log = open_log(path)
     columns, _ = match(log, model, asked)
     words = {k: c.vocabulary for k, c in enumerate(model.inputs) if c.vocabulary}
     encoder = Encoder(model.inputs)

@@ -11,70 +11,24 @@ from __future__ import annotations
 import csv
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
 
 import numpy as np
-import numpy.typing as npt
 
 from edge_lstm.errors import LogError
+from edge_lstm.logs.log import SECONDS, TIME_NAMES, UNITS, Block, Column, Doubles, Log, column, normal
 from edge_lstm.logs.stamps import stamp_ns
 
-Doubles = npt.NDArray[np.float64]
-
 ISO = "ISO 8601"  # in the place of a unit, where the times are dates with a time of day
-SECONDS = {"s": 1.0, "ms": 1e-3, "us": 1e-6, "ns": 1e-9}
-_UNITS = {"sec": "s", "secs": "s", "second": "s", "seconds": "s", "msec": "ms", "milliseconds": "ms", "millis": "ms",
-          "usec": "us", "µs": "us", "μs": "us", "micros": "us", "microseconds": "us", "nsec": "ns", "nanoseconds": "ns",
-          **{u: u for u in SECONDS}}  # fmt: skip
-_TIME_NAMES = {"time", "t", "timestamp", "ts", "stamp", "elapsed", "elapsedtime", "unixtime", "epoch", "timesincestart"}
 _MISSING = {"", "nan", "+nan", "-nan", "na", "n/a", "null", "none"}
 _PROBE = 1000  # rows looked at when no column is called time
 _SAVE = "save it as UTF-8 (for example: iconv -f latin1 -t utf-8 LOG > NEW), if it is a CSV log at all"
 _BLOCK = 1 << 20  # characters per block
 
 
-@dataclass(frozen=True)
-class Column:
-    """One column: `title` as the header has it, `name` and `unit` taken apart ("Gyroscope X (deg/s)")."""
-
-    index: int
-    title: str
-    name: str
-    unit: str
-
-
-@dataclass(frozen=True)
-class Block:
-    """Some rows: their times as the log writes them, in seconds since the first row of the log, and values."""
-
-    lines: list[int]  # number of each row's line in the file
-    time_text: list[str]
-    t_s: Doubles  # (T,)
-    values: Doubles  # (T, columns asked for); NaN = missing
-    characters: int  # how much of the file this was, for progress
-
-
-def normal(name: str) -> str:
-    """A name as it is compared between a log and a model: without case, spaces, underscores, hyphens and dots."""
-    return re.sub(r"[\s_\-.]+", "", name).casefold()
-
-
-def column(index: int, title: str) -> Column:
-    """Take "name (unit)" and "name [unit]" apart; a time unit may also be a suffix ("t_ns", "time_ms")."""
-    title = title.strip()
-    found = re.fullmatch(r"(.*?)\s*[(\[]([^()\[\]]*)[)\]]", title)
-    if found and found[1] and not re.fullmatch(r"\d+", found[2]):  # x[3] is a place, not a unit
-        return Column(index, title, found[1].strip(), found[2].strip())
-    stem, _, suffix = title.rpartition("_")
-    if stem and suffix.lower() in _UNITS and normal(stem) in _TIME_NAMES:
-        return Column(index, title, stem, suffix)
-    return Column(index, title, title, "")
-
-
-class CsvLog:
-    """A CSV log, opened: `columns`, `time` (the column), `time_unit`, `notes` (what was concluded and how)."""
+class CsvLog(Log):
+    """A CSV log, opened."""
 
     def __init__(self, path: Path, time: str | None = None, time_unit: str | None = None) -> None:
         """time, time_unit: the time column and its unit where the header does not say. LogError: not readable."""
@@ -95,28 +49,19 @@ class CsvLog:
         self.time = self._time_column(time)
         self._zoned: bool | None = None  # whether the first ISO 8601 stamp says its zone
         unit = self._unit(time_unit)
-        if unit and unit != ISO and unit.lower() not in _UNITS:
+        if unit and unit != ISO and unit.lower() not in UNITS:
             raise LogError(f"{path}: time column {self.time.title!r}: unit {unit!r} is not one of {', '.join(SECONDS)}")
         if not unit:
             self.notes.append(
                 f"time column {self.time.title!r} has no unit: taken as seconds (--time-unit says otherwise)"
             )
-        self.time_unit = ISO if unit == ISO else _UNITS[unit.lower()] if unit else "s"
+        self.time_unit = ISO if unit == ISO else UNITS[unit.lower()] if unit else "s"
         self._check_time()
-
-    def find(self, name: str) -> Column | None:
-        """The column of this title, or else of this name (without case, spaces and units). LogError where two fit."""
-        exact = [c for c in self.columns if c.title == name]
-        fits = exact or [c for c in self.columns if normal(name) in (normal(c.name), normal(c.title))]
-        if len(fits) > 1:
-            places = " and ".join(f"column {c.index + 1} {c.title!r}" for c in fits)
-            raise LogError(f"{self.path}: {name!r} could be {places}; give them different names in the header")
-        return fits[0] if fits else None
 
     def blocks(
         self, columns: Sequence[Column], vocabularies: Mapping[int, Sequence[str]] | None = None
     ) -> Iterator[Block]:
-        """All rows in order. vocabularies: place in `columns` → words, whose index stands for the word."""
+        """As `Log.blocks`."""
         first: int | float | None = None
         for start, lines in self._lines():
             values = None if vocabularies else self._fast(lines, columns)
@@ -181,7 +126,7 @@ class CsvLog:
             if found is None:
                 raise LogError(f"{self.path}: has no column {asked!r}; its columns are {_listed(self.columns)}")
             return found
-        named = [c for c in self.columns if normal(c.name) in _TIME_NAMES]
+        named = [c for c in self.columns if normal(c.name) in TIME_NAMES]
         if len(named) == 1:
             return named[0]
         if not named:
@@ -301,7 +246,7 @@ class CsvLog:
                     f"{self.path}: time column {title!r} holds dates, which have no unit; remove --time-unit"
                 )
             return ISO
-        if asked and said.lower() in _UNITS and _UNITS[said.lower()] != asked:
+        if asked and said.lower() in UNITS and UNITS[said.lower()] != asked:
             raise LogError(
                 f"{self.path}: time column {title!r} is in {said} by its header, --time-unit says {asked}; "
                 "leave --time-unit out, or correct the header"

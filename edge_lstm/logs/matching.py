@@ -12,10 +12,10 @@ from collections.abc import Sequence
 from edge_lstm.core.channels import Channel, units_differ, unnamed
 from edge_lstm.core.model import Model
 from edge_lstm.errors import LogError, nearest
-from edge_lstm.logs.csv_log import Column, CsvLog
+from edge_lstm.logs.log import Column, Log
 
 
-def match(log: CsvLog, model: Model, asked: Sequence[str] = ()) -> tuple[list[Column], list[str]]:
+def match(log: Log, model: Model, asked: Sequence[str] = ()) -> tuple[list[Column], list[str]]:
     """The column for each input channel, and sentences about how it was found.
 
     asked: nothing (by name), titles in the model's order, or "channel=title" pairs. LogError where it fails.
@@ -58,7 +58,7 @@ def match(log: CsvLog, model: Model, asked: Sequence[str] = ()) -> tuple[list[Co
     return columns, notes
 
 
-def _column(log: CsvLog, channel: Channel, title: str, taken: Sequence[str]) -> Column:
+def _column(log: Log, channel: Channel, title: str, taken: Sequence[str]) -> Column:
     """taken: titles of columns that have their channel, or are the time; they are not what is meant."""
     found = log.find(title)
     if found is None:

@@ -1,4 +1,4 @@
-"""A table of readings (CSV) through a model: in blocks, with the bits of single steps.
+"""A table of readings through a model: in blocks, with the bits of single steps.
 
 Rule: a row is one reading, and one row of the log is one row of the result. A missing number, or a hole in time where
 the model says its rate, is met by the policy (`missing.py`): skipped, its outputs being empty cells, held or predicted,
@@ -20,9 +20,9 @@ import numpy.typing as npt
 from edge_lstm.core.channels import Encoder, flat_names, flat_units
 from edge_lstm.core.feedback import Policy
 from edge_lstm.core.model import Model
-from edge_lstm.logs.csv_log import Block, Column, CsvLog
 from edge_lstm.logs.csv_out import CsvWriter, texts
 from edge_lstm.logs.jitter import Jitter, irregularities, jitter
+from edge_lstm.logs.log import Block, Column, Log
 from edge_lstm.streams.missing import MissingReadings
 
 Floats = npt.NDArray[np.float32]
@@ -70,13 +70,13 @@ class Table:
 
 
 def replay_table(
-    log: CsvLog,
+    log: Log,
     model: Model,
     columns: Sequence[Column],
     out: CsvWriter | None = None,
     *,
     pace: Callable[[float], None] | None = None,
-    progress: Callable[[int], None] = lambda characters: None,
+    progress: Callable[[int], None] = lambda size: None,
     keep: bool = False,
     policy: Policy | None = None,
 ) -> tuple[TableSummary, Table | None]:
@@ -110,7 +110,7 @@ def replay_table(
                 refused += int(result.refused.sum())
                 skipped = np.flatnonzero(~(result.taken | result.refused))[: _FEW - len(unread)]
                 unread += [block.lines[part.start + k] for k in skipped.tolist()]
-                reached = block.characters * part.stop // len(xs)
+                reached = block.size * part.stop // len(xs)
                 progress(reached - reported)
                 reported = reached
             rows += len(xs)
@@ -162,7 +162,7 @@ def replay_table(
     return summary, Table(t_s, inputs, dict(zip(names, outputs.T, strict=True)), units)
 
 
-def header(log: CsvLog, model: Model, columns: Sequence[Column]) -> list[str]:
+def header(log: Log, model: Model, columns: Sequence[Column]) -> list[str]:
     """The titles of the result: the time as in the log, the channels' columns, the model's outputs."""
     return [log.time.title, *(c.title for c in columns), *flat_names(model.outputs), "_not_real"]
 
@@ -196,7 +196,7 @@ def _as_one(blocks: Iterator[Block]) -> Iterator[Block]:
             [text for b in found for text in b.time_text],
             np.concatenate([b.t_s for b in found]),
             np.concatenate([b.values for b in found]),
-            sum(b.characters for b in found),
+            sum(b.size for b in found),
         )
 
 

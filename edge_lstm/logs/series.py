@@ -18,7 +18,7 @@ import numpy.typing as npt
 
 from edge_lstm.core.channels import Encoder
 from edge_lstm.errors import LogError
-from edge_lstm.logs.csv_log import CsvLog
+from edge_lstm.logs import open_log
 from edge_lstm.logs.jitter import irregularities
 from edge_lstm.logs.matching import match
 
@@ -72,8 +72,8 @@ def read_table(
     time_column: str | None = None,
     time_unit: str | None = None,
 ) -> Series:
-    """A whole CSV log. channels, time_column, time_unit: as for `edge-lstm replay`. Raises LogError."""
-    log = CsvLog(path, time_column, time_unit)
+    """A whole table. channels, time_column, time_unit: as for `edge-lstm replay`. Raises LogError."""
+    log = open_log(path, time_column, time_unit)
     columns, _ = match(log, model, channels)
     words = {k: c.vocabulary for k, c in enumerate(model.inputs) if c.vocabulary}
     blocks = list(log.blocks(columns, words))

@@ -30,7 +30,7 @@ def read(
     time_column: str | None = None,
     time_unit: str | None = None,
 ) -> Series:
-    """The whole log. channels, time_column, time_unit: as for `edge-lstm replay` of a CSV log. Raises LogError."""
+    """The whole log. channels, time_column, time_unit: as for `edge-lstm replay` of a table. Raises LogError."""
     if kind_of(path) == "table":
         return read_table(path, model, channels=channels, time_column=time_column, time_unit=time_unit)
     return read_recording(path, model)

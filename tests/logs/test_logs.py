@@ -11,10 +11,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from edge_lstm.errors import LogError
-from edge_lstm.logs import kind_of
-from edge_lstm.logs.csv_log import CsvLog, column
+from edge_lstm.logs import READERS, kind_of, open_log
+from edge_lstm.logs.csv_log import CsvLog
 from edge_lstm.logs.csv_out import CsvWriter, texts
 from edge_lstm.logs.jitter import jitter
+from edge_lstm.logs.log import column
 
 REAL = Path(__file__).parents[3] / "shared" / "real" / "logs" / "xio_imu_99hz.csv"
 
@@ -116,6 +117,23 @@ def test_a_place_that_holds_no_log_is_named(tmp_path: Path):
     ):
         with pytest.raises(LogError, match=word):
             kind_of(path)
+
+
+def test_a_table_is_opened_by_the_reader_of_its_suffix(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    """Whatever case it is written in, with the options as given; a file of another suffix is tried as CSV."""
+    asked = []
+
+    class Own(CsvLog):
+        def __init__(self, path: Path, time: str | None = None, time_unit: str | None = None) -> None:
+            asked.append((path.name, time, time_unit))
+            super().__init__(path, time, time_unit)
+
+    monkeypatch.setitem(READERS, ".own", Own)
+    for name in ("a.OWN", "a.csv", "a.dat"):
+        log = open_log(write(tmp_path, "n,a\n0,1\n1,2\n", name), "n", "ms")
+        assert (type(log), log.time.title, log.time_unit) == (Own if name == "a.OWN" else CsvLog, "n", "ms")
+    assert asked == [("a.OWN", "n", "ms")]
+    assert kind_of(tmp_path / "a.OWN") == "table"
 
 
 def test_missing_cells_are_missing_readings(tmp_path: Path):

@@ -145,7 +145,7 @@ def test_a_real_imu_log_through_a_recurrent_network():
 
 
 def test_progress_reaches_the_end_of_the_file(tmp_path: Path):
-    """The characters reported add up to the log without its header."""
+    """The sizes reported add up to the log without its header."""
     log = table(tmp_path, rows_of(50), TITLES)
     reported: list[int] = []
     replay_table(log, small_robot.model(), match(log, small_robot.model())[0], progress=reported.append)

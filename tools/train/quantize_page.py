@@ -27,7 +27,7 @@ import numpy as np
 import edge_lstm
 from edge_lstm.core.channels import Encoder
 from edge_lstm.core.model import Model
-from edge_lstm.logs.csv_log import CsvLog
+from edge_lstm.logs import open_log
 from edge_lstm.quantization import Report, quantize, report, rounding
 from tools.train import slip_stall as task
 
@@ -159,7 +159,7 @@ def others(folder: Path) -> Iterator[tuple[str, Model, Logs, Logs]]:
         mean, deviation = file["in_input"].mean(), file["in_input"].std()
     normal = rng.normal(mean, deviation, (2, 5000, 34)).astype(np.float32)
     yield "pose_gru", edge_lstm.import_onnx(models / "pose_gru.onnx"), [normal[0]], [normal[1]]
-    log = CsvLog(folder / "logs/xio_imu_99hz.csv")
+    log = open_log(folder / "logs/xio_imu_99hz.csv")
     column = next(c for c in log.columns if c.name.lower().startswith("accel"))
     values = np.concatenate([block.values for block in log.blocks([column])])
     shaken = ((values - values.mean()) / values.std()).astype(np.float32)

@@ -1,0 +1,94 @@
+"""What every log of readings is, whatever its format: columns with a time among them, and rows in blocks.
+
+Rule: a log says what it holds (columns, units, time, and in `notes` what it had to assume) before a row is read, and
+gives its rows in order, in blocks, so that a long one is never whole in memory. Its numbers are what the file says:
+float64, NaN where a reading is missing; units and rates are the caller's business.
+
+Never: know a format. Each has a file of its own beside this one, and a line in `READERS` (`logs/__init__.py`).
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+import numpy as np
+import numpy.typing as npt
+
+from edge_lstm.errors import LogError
+
+Doubles = npt.NDArray[np.float64]
+
+SECONDS = {"s": 1.0, "ms": 1e-3, "us": 1e-6, "ns": 1e-9}  # what one unit of time is
+UNITS = {"sec": "s", "secs": "s", "second": "s", "seconds": "s", "msec": "ms", "milliseconds": "ms", "millis": "ms",
+         "usec": "us", "µs": "us", "μs": "us", "micros": "us", "microseconds": "us", "nsec": "ns", "nanoseconds": "ns",
+         **{u: u for u in SECONDS}}  # fmt: skip
+TIME_NAMES = {"time", "t", "timestamp", "ts", "stamp", "elapsed", "elapsedtime", "unixtime", "epoch", "timesincestart"}
+
+
+@dataclass(frozen=True)
+class Column:
+    """One column: `title` as the log has it, `name` and `unit` taken apart ("Gyroscope X (deg/s)")."""
+
+    index: int
+    title: str
+    name: str
+    unit: str
+
+
+@dataclass(frozen=True)
+class Block:
+    """Some rows: their times as the log writes them, in seconds since the first row of the log, and values."""
+
+    lines: list[int]  # where each row stands in the file: the number of its line, or of the row
+    time_text: list[str]
+    t_s: Doubles  # (T,)
+    values: Doubles  # (T, columns asked for); NaN = missing
+    size: int  # how much of the log's `size` this was, for progress
+
+
+class Log(Protocol):
+    """A log, opened. Whoever reads a format derives from this, and is made with the path and the options of
+    `open_log`; LogError, with file and place, for whatever cannot be read."""
+
+    path: Path
+    size: int  # of the whole, for progress: about the sum of the blocks' sizes
+    columns: tuple[Column, ...]
+    time: Column  # one of the columns
+    time_unit: str  # of `Block.time_text`, for people
+    notes: list[str]  # sentences: what was concluded about the log, and how
+
+    def find(self, name: str) -> Column | None:
+        """The column of this title, or else of this name (without case, spaces and units). LogError where two fit."""
+        exact = [c for c in self.columns if c.title == name]
+        fits = exact or [c for c in self.columns if normal(name) in (normal(c.name), normal(c.title))]
+        if len(fits) > 1:
+            places = " and ".join(f"column {c.index + 1} {c.title!r}" for c in fits)
+            raise LogError(f"{self.path}: {name!r} could be {places}; give them different names in the header")
+        return fits[0] if fits else None
+
+    def blocks(
+        self, columns: Sequence[Column], vocabularies: Mapping[int, Sequence[str]] | None = None
+    ) -> Iterator[Block]:
+        """All rows in order, at least one. vocabularies: place in `columns` → words, whose index stands for the
+        word."""
+
+
+def normal(name: str) -> str:
+    """A name as it is compared between a log and a model: without case, spaces, underscores, hyphens and dots."""
+    return re.sub(r"[\s_\-.]+", "", name).casefold()
+
+
+def column(index: int, title: str) -> Column:
+    """Take "name (unit)" and "name [unit]" apart; a time unit may also be a suffix ("t_ns", "time_ms")."""
+    title = title.strip()
+    found = re.fullmatch(r"(.*?)\s*[(\[]([^()\[\]]*)[)\]]", title)
+    if found and found[1] and not re.fullmatch(r"\d+", found[2]):  # x[3] is a place, not a unit
+        return Column(index, title, found[1].strip(), found[2].strip())
+    stem, _, suffix = title.rpartition("_")
+    if stem and suffix.lower() in UNITS and normal(stem) in TIME_NAMES:
+        return Column(index, title, stem, suffix)
+    return Column(index, title, title, "")
