@@ -289,15 +289,16 @@ def replay(
     port: RecordingPort,
     controller: Controller,
     *,
+    link: Link | None = None,
     rows: Callable[[Rows], None] | None = None,
     progress: Callable[[int], None] = lambda t_ns: None,
 ) -> tuple[Summary, Comparison, list[tuple[int, str]]]:
     """Run a recording again. Returns the summary, the comparison, and (t_ns, what happened) marks.
 
-    controller: a new one. rows: called with the readings and what came of them, in blocks; progress: with the time
-    now and then. Raises ConfigError as `run`.
+    controller: a new one. link: a new one, as the robot was recorded with; None: of our own protocol. rows: called with
+    the readings and what came of them, in blocks; progress: with the time now and then. Raises ConfigError as `run`.
     """
-    bridge, recording = Bridge(), port.recording
+    bridge, recording = Bridge() if link is None else link, port.recording
     comparing = ComparingPort(port, recording.writes(), bridge, progress)
     collector = None if rows is None else Collector(controller, rows)
     summary = run(comparing, bridge, controller, collector)
