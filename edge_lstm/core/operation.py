@@ -58,6 +58,10 @@ class Operation:
     name: str = ""
     source: tuple[str, ...] = ()
 
+    def called(self, number: int) -> str:
+        """As a sentence about a program names it, whose operation of this number it is: "operation 3 (dense head)"."""
+        return f"operation {number} ({self.kind} {self.name})".replace(" )", ")")
+
     @property
     def multiply_adds(self) -> int:
         """Multiplications of a weight with a value in one step."""

@@ -174,7 +174,7 @@ def _check(program: Program) -> None:
     for state in program.states:
         checker.values(state.slot, state.reset, f"state {state.name!r}")
     for number, op in enumerate(program.operations):
-        what = f"operation {number} ({op.kind} {op.name})".replace(" )", ")")
+        what = op.called(number)
 
         def need(condition: bool, complaint: str, what: str = what) -> None:
             if not condition:

@@ -42,12 +42,13 @@ class Formulas:
 
     def __init__(self, program: Program, dtype: npt.DTypeLike = np.float64) -> None:
         self.program, self.dtype = program, np.dtype(dtype)
-        self._operations = [(op, *self._prepared(op)) for op in program.operations]
+        self._operations = [(op, *self._prepared(k, op)) for k, op in enumerate(program.operations)]
 
-    def _prepared(self, op: Operation) -> tuple[Reference, dict[str, Array], bool]:
+    def _prepared(self, number: int, op: Operation) -> tuple[Reference, dict[str, Array], bool]:
         kind = KINDS[op.kind]
         if kind.reference is None:
-            raise ModelFileError(f"operation {op.name!r} ({op.kind}) has no formula: ONNX Runtime runs it")
+            runs = "ONNX Runtime" if kind.lower is None else "the native engine"
+            raise ModelFileError(f"{op.called(number)} has no formula: {runs} runs it")
         weights = {k: w if w.dtype.kind == "i" else w.astype(self.dtype) for k, w in op.weights.items()}
         return kind.reference, weights, kind.anywhere
 

@@ -107,7 +107,7 @@ def _check(model: Model) -> list[str]:
             if key not in known:
                 raise ProgramError(f"model {model.name!r} has {key}, which the C runtime does not know")
     for number, op in enumerate(model.program.operations):
-        what = f"operation {number} ({op.kind} {op.name})".replace(" )", ")")
+        what = op.called(number)
         if op.kind.upper() not in ROWS or op.kind.upper() in BORDERS:
             kinds = ", ".join(kind.lower() for kind in ROWS if kind not in BORDERS)
             raise ProgramError(f"{what} is not in the C runtime, which has {kinds}")

@@ -59,9 +59,10 @@ class Kind:
 
     check: raises through `need` whatever an operation of this kind must not be. attributes: those that mean something
     to it. reference: its formula in NumPy, in any float type; None where only one engine runs it. lower: its
-    instructions; `places` are the offsets of inputs and outputs. c: its number in C (`edge_lstm_kind` in
-    firmware_bridge/c/edge_lstm.h), None where C lacks it. states: of the inputs, those from the second on are states
-    that the operation itself makes anew (recurrent kinds). anywhere: it reads arena elements, not input slots.
+    instructions, None where the native engine has no kernel for it; `places` are the offsets of inputs and outputs. c:
+    its number in C (`edge_lstm_kind` in firmware_bridge/c/edge_lstm.h), None where C lacks it. states: of the inputs,
+    those from the second on are states that the operation itself makes anew (recurrent kinds). anywhere: it reads arena
+    elements, not input slots.
     """
 
     name: str

@@ -159,13 +159,15 @@ class _Instructions:
         self.put("MAP", W=w, A=value.offset, Y=copied.offset, N=value.size, F=identity)
         return copied
 
-    def operation(self, op: Operation) -> None:
+    def operation(self, number: int, op: Operation) -> None:
         """The instructions of one operation."""
-        lower = KINDS[op.kind].lower
-        if lower is None:
-            other = "ONNX Runtime runs it" if op.kind == "onnx" else "the plain engine runs it"
-            raise ProgramError(f"operation {op.name!r} ({op.kind}) has no instructions for the interpreter; {other}")
-        lower(op, self, *(s.offset for s in (*op.inputs, *op.outputs)))
+        kind = KINDS[op.kind]
+        if kind.lower is None:
+            why = "has no kernel in the native engine; the plain engine runs it"
+            if kind.reference is None:
+                why = "is an ONNX graph, which ONNX Runtime runs, not the interpreter"
+            raise ProgramError(f"{op.called(number)} {why}")
+        kind.lower(op, self, *(s.offset for s in (*op.inputs, *op.outputs)))
 
     def integer_sums(self, op: Operation, gates: int) -> int:
         if self.lanes == 1:
@@ -280,8 +282,8 @@ def lay_out(model: Model, lanes: int) -> Layout:
     if layers and lanes > 1:
         sizes = [len(op.weights["W"]) // op.inputs[1].size * padded(op.inputs[1].size) for op in layers]
         out.scratch = out.arena.slot(max(sizes)).offset
-    for op in program.operations:
-        out.operation(op)
+    for number, op in enumerate(program.operations):
+        out.operation(number, op)
     next_values = [out.apart(program, state.next) for state in program.states]
     results = _outputs(model, out)
     moves = _joined([(value, state.slot) for value, state in zip(next_values, program.states, strict=True)])
