@@ -33,6 +33,7 @@ if TYPE_CHECKING:
         ReadingError,
         RealtimeError,
         StateError,
+        ThreadError,
         TooLargeError,
         UnsupportedError,
     )
@@ -62,6 +63,7 @@ _HOMES = {
     "StateError": "edge_lstm.errors",
     "Stream": "edge_lstm.streams.stream",
     "Streams": "edge_lstm.streams.stream",
+    "ThreadError": "edge_lstm.errors",
     "Timing": "edge_lstm.core.timing",
     "TooLargeError": "edge_lstm.errors",
     "Translator": "edge_lstm.streams.seq2seq",
@@ -95,6 +97,7 @@ __all__ = [
     "StateError",
     "Stream",
     "Streams",
+    "ThreadError",
     "Timing",
     "TooLargeError",
     "Translator",

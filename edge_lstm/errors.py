@@ -9,6 +9,7 @@
     ├── ReadingError        a reading has the wrong length, type or layout, or holds NaN; the state is unchanged
     ├── FeedbackError       the model's own prediction is asked for, and it declares none, or none is there yet
     ├── StateError          a snapshot belongs to another model, or a step would have made the state infinite
+    ├── ThreadError         a stream is used by two threads at the same time; nothing was taken
     ├── ConfigError         robot.toml: file, table, key
     ├── LogError            a log cannot be read: file, line, column
     ├── RealtimeError       a priority, core or locked memory that cannot be had, and is required or cannot exist
@@ -67,6 +68,10 @@ class FeedbackError(EdgeLstmError):
 
 class StateError(EdgeLstmError):
     """A snapshot does not belong to this model, or a step would have put infinity into the state (it is unchanged)."""
+
+
+class ThreadError(EdgeLstmError):
+    """A stream is used by a thread while another one is using it. A stream belongs to one thread at a time."""
 
 
 class ConfigError(EdgeLstmError):

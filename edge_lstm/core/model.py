@@ -10,7 +10,7 @@ import hashlib
 import json
 import math
 from collections.abc import Callable, Hashable, Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, fields
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, Literal, overload
 
@@ -58,6 +58,16 @@ class Model:
         time += f", an output every {timing.stride} readings" if timing.stride > 1 else ""
         weights = f"{self.program.weight_count:,} weights"
         return f"<Model {self.name!r}: {len(self.inputs)} → {len(self.outputs)} channels, {weights}, {time}>"
+
+    def __copy__(self) -> Model:
+        return self  # nothing of it ever changes
+
+    def __deepcopy__(self, memo: object) -> Model:
+        return self
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Pickled without what engines have made of it, and checked anew when it is read."""
+        return Model, tuple(getattr(self, f.name) for f in fields(self) if f.init)
 
     def __post_init__(self) -> None:
         for what, channels, size in (

@@ -11,7 +11,7 @@ nothing of lanes, packing or machine code (`engines/`), and nothing of files (`s
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import Any
 
 import numpy as np
@@ -64,6 +64,16 @@ class Program:
     def __post_init__(self) -> None:
         _check(self)
 
+    def __copy__(self) -> Program:
+        return self  # nothing of it ever changes
+
+    def __deepcopy__(self, memo: object) -> Program:
+        return self
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Pickled by its parts, and checked anew when it is read."""
+        return _revived, tuple(getattr(self, f.name) for f in fields(self))
+
     def __repr__(self) -> str:
         return f"<Program of {len(self.operations)} operations, {self.weight_count:,} weights>"
 
@@ -107,6 +117,15 @@ class Program:
         for state in self.states:
             arena[state.slot.offset :][: state.slot.size] = state.reset
         return arena
+
+
+def _revived(*parts: Any) -> Program:
+    """A program from a pickle, whose arrays come back as ones that can be changed."""
+    _, _, _, states, constants, operations = parts
+    arrays = [w for op in operations for w in op.weights.values()]
+    for array in (*arrays, *(s.reset for s in states), *(c.values for c in constants)):
+        array.flags.writeable = False
+    return Program(*parts)
 
 
 class _Checker:

@@ -2,14 +2,20 @@
 
 Its rule: the state lives here and nowhere else, as float32 in the arena's places, whoever advances it. What the copies
 are, one for each stream or one for each window under way, is said by whoever makes them.
+
+Two threads: a call that lets other threads run (it releases the GIL) has the memory for itself until it is over, and
+any other use of it meanwhile is a ThreadError. Checking and claiming are neighbouring bytecodes without a call between
+them, so no other thread gets in between (CPython 3.10 to 3.14 look for other threads at calls and at jumps back).
 """
 
 from __future__ import annotations
 
 import math
 import zlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from threading import get_ident
 from types import MappingProxyType
+from typing import Any, NoReturn, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -17,11 +23,12 @@ import numpy.typing as npt
 from edge_lstm.core.model import Model
 from edge_lstm.core.operation import Floats
 from edge_lstm.engines.status import BAD_INDEX, BAD_STATE
-from edge_lstm.errors import EdgeLstmError, ReadingError, StateError
+from edge_lstm.errors import EdgeLstmError, ReadingError, StateError, ThreadError
 
 _ALIGNMENT = 64  # bytes: a cache line, and an AVX-512 vector
 # A snapshot: 32 bytes of the model's digest, 8 of how many readings it has seen, the values, 4 of CRC-32 of all that.
 _HEAD, _TAIL = 40, 4
+Result = TypeVar("Result")
 
 
 def aligned(size: int) -> Floats:
@@ -36,6 +43,7 @@ class Memory:
     """`copies` of an arena. initial: the arena after a reset, float32 (size,)."""
 
     group = 1
+    user = 0  # the thread that has this memory for itself; 0: none
 
     def __init__(self, model: Model, copies: int, initial: Floats, digest: str | None = None) -> None:
         """digest: whose snapshots these are, where the model stands for another one of the same states."""
@@ -49,6 +57,32 @@ class Memory:
         self._begun = 0  # readings that `_start` has seen
         self._seen = 0
 
+    def check_free(self) -> None:
+        """Raises ThreadError where another thread has this memory for itself."""
+        user = self.user
+        if user and user != get_ident():
+            raise ThreadError(
+                f"this stream of {self.model.name!r} is in use by another thread; a stream belongs to one thread at a"
+                " time (streams of one model may be used side by side)"
+            )
+
+    def exclusively(self, work: Callable[..., Result], *arguments: Any) -> Result:
+        """The result of a call that lets other threads run, with this memory for itself. Raises ThreadError."""
+        me, before, claimed = get_ident(), 0, False
+        try:
+            before = self.user
+            if before and before != me:
+                self.check_free()
+            claimed = True  # before it is, so that an interrupt between the two leaves nothing claimed
+            self.user = me
+            return work(*arguments)
+        finally:
+            if claimed:
+                self.user = before
+
+    def __reduce__(self) -> NoReturn:
+        raise TypeError("a session is neither copied nor pickled; copy or pickle its stream, or use a snapshot")
+
     @property
     def seen(self) -> int:
         """Readings since the reset."""
@@ -60,11 +94,13 @@ class Memory:
 
     def reset(self) -> None:
         """As `Session.reset`."""
+        self.check_free()
         self._arenas[:] = self._start
         self.seen = self._begun
 
     def checkpoint(self) -> tuple[Floats, int]:
         """As `Session.checkpoint`."""
+        self.check_free()
         return self._arenas.copy(), self.seen
 
     def back_to(self, checkpoint: tuple[Floats, int]) -> None:
@@ -73,6 +109,8 @@ class Memory:
 
     def take_over(self, other: Memory, copies: slice | Sequence[int], theirs: slice | Sequence[int]) -> None:
         """As `Session.take_over`. Of both, the one that has seen more readings says how many."""
+        self.check_free()
+        other.check_free()
         self._arenas[copies] = other._arenas[theirs]
         self.seen = max(self.seen, other.seen)
 
@@ -82,6 +120,7 @@ class Memory:
 
     def state(self, copies: int | slice) -> Mapping[str, Floats]:
         """As `Session.state`."""
+        self.check_free()
         found = {}
         if self.model.timing.mode == "window":
             copies = (self.seen + 1) % len(self._arenas)  # the oldest window
@@ -93,12 +132,14 @@ class Memory:
 
     def snapshot(self) -> bytes:
         """As `Session.snapshot`."""
+        self.check_free()
         content = self._digest + self.seen.to_bytes(8, "little")
         content += self._arenas[:, self._elements].astype("<f4").tobytes()
         return content + zlib.crc32(content).to_bytes(_TAIL, "little")
 
     def restore(self, snapshot: bytes) -> None:
         """As `Session.restore`."""
+        self.check_free()
         expected = _HEAD + 4 * len(self._arenas) * self._elements.size + _TAIL
         if not isinstance(snapshot, (bytes, bytearray, memoryview)):
             raise StateError(f"a snapshot is bytes, as `snapshot` gives them, not {type(snapshot).__name__}")
@@ -119,6 +160,7 @@ class Memory:
 
     def resume(self, values: Floats) -> None:
         """As `Session.resume`."""
+        self.check_free()
         if not np.isfinite(values).all():
             raise StateError("the memory to go on from holds NaN or infinity")
         self._arenas[:, self._elements] = values

@@ -100,10 +100,13 @@ class PlainSession(Memory):
 
     def advance(self) -> int:
         """As `Session.advance`."""
-        return self._take(self.x, self.y)
+        return self.exclusively(self._take, self.x, self.y)
 
     def advance_many(self, xs: Floats, ys: Floats) -> tuple[int, int]:
         """As `Session.advance_many`."""
+        return self.exclusively(self._advance_many, xs, ys)
+
+    def _advance_many(self, xs: Floats, ys: Floats) -> tuple[int, int]:
         status = OK
         for t in range(xs.shape[1]):
             status = self._take(xs[:, t], ys[:, t])

@@ -4,18 +4,20 @@
 
 Its rule: an engine is a value, sessions are independent of each other, and a stream in front of one notices no
 difference (`tests/engines/test_promises.py` holds every engine to every promise). A call that refuses a reading has
-changed nothing. A session belongs to one thread at a time.
+changed nothing. A session belongs to one thread at a time; use by another one while a call is under way is a
+ThreadError, or that call's own bits.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Any, Protocol
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Protocol, TypeVar
 
 from edge_lstm.core.model import Model
 from edge_lstm.core.operation import Floats
 from edge_lstm.errors import EdgeLstmError
 
+Result = TypeVar("Result")
 Checkpoint = Any  # what a session remembered at one moment; only the session that made it can read it
 
 
@@ -24,6 +26,7 @@ class Session(Protocol):
 
     model: Model
     group: int  # streams that one pass over the weights serves
+    user: int  # the thread that has the memory for itself while a call lets other threads run; 0: none
     x: Floats  # (streams, n_inputs): the readings that `advance` takes
     y: Floats  # (streams, n_outputs): the outputs of the latest `advance` that gave OK
 
@@ -35,6 +38,12 @@ class Session(Protocol):
         """Readings (streams, T, n_inputs) of the first so many streams to outputs (streams, T, n_outputs), rows
         C-contiguous. Returns the status of the last reading and how many were taken; where one is refused, those
         before it are (`back_to` takes them back). Rows without an output stay as they are."""
+
+    def check_free(self) -> None:
+        """Raises ThreadError where another thread has the memory for itself."""
+
+    def exclusively(self, work: Callable[..., Result], *arguments: Any) -> Result:
+        """work(*arguments) with the memory for itself. Raises ThreadError."""
 
     def reset(self) -> None:
         """Every stream as it began."""

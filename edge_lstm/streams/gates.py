@@ -26,6 +26,7 @@ times as long with gates (16 to 128 units), a whole log up to 2.9, and `gates` 2
 from __future__ import annotations
 
 from collections.abc import Mapping
+from copy import deepcopy
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -196,6 +197,9 @@ class GateStream:
         self._stream = Stream(extended, engine, model.digest)
         self._outputs = model.program.output_size
         self._all: Floats | None = None
+
+    def __copy__(self) -> GateStream:
+        return deepcopy(self)
 
     @property
     def gates(self) -> dict[str, Floats]:

@@ -14,6 +14,7 @@ Never: fill what nothing is known about (before the first reading, beyond the lo
 from __future__ import annotations
 
 from collections.abc import Mapping
+from copy import deepcopy
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -88,6 +89,9 @@ class MissingReadings:
         self._before: Moment | None = None  # what was remembered before readings became overdue
         self._unreal = 0  # a bit for each of the latest readings, the latest lowest
         self._in_a_row = 0  # missing readings since the latest real one
+
+    def __copy__(self) -> MissingReadings:
+        return deepcopy(self)
 
     @property
     def not_real(self) -> int:

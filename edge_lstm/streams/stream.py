@@ -5,8 +5,9 @@
                a weight that is read once serves them all
 
 Their rules: a call that raises has changed nothing; `step`, `run` and any mixture of them, alone or together with
-others, give the same bits. An object belongs to one thread at a time (any number of them may share a model); calls
-that take long enough to be worth it release the GIL.
+others, give the same bits. An object belongs to one thread at a time (any number of them may share a model): use by
+two at once is a ThreadError, or each step is taken whole, one after the other. Calls that take long enough to be worth
+it release the GIL. Copies (copy, deepcopy, pickle) are streams of their own that remember the same.
 """
 
 from __future__ import annotations
@@ -22,9 +23,9 @@ from edge_lstm.core.feedback import Choose
 from edge_lstm.core.model import Model
 from edge_lstm.core.operation import Floats
 from edge_lstm.engines.choose import engine_for
-from edge_lstm.engines.protocol import Engine
+from edge_lstm.engines.protocol import Checkpoint, Engine
 from edge_lstm.engines.status import BAD_READING, NOT_YET, OK
-from edge_lstm.errors import FeedbackError, ReadingError, StateError
+from edge_lstm.errors import FeedbackError, ReadingError, StateError, ThreadError
 from edge_lstm.streams.readings import as_readings
 from edge_lstm.streams.rollout import Forecast, Rollout, roll_out
 
@@ -52,6 +53,11 @@ class Stream:
     def __repr__(self) -> str:
         return f"<Stream of {self.model!r}>"
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Copies and pickles: another stream of this model that remembers the same."""
+        latest = self._x.copy(), self._y.copy()
+        return _revived, (self.model, self._engine, self._digest, self.snapshot(), *latest)
+
     def step(self, x: npt.ArrayLike | Mapping[str, Any]) -> Floats | None:
         """Take one reading: x (n_inputs,), float32 or anything that is numbers of that length, or values by channel
         name (`Model.encode`).
@@ -60,11 +66,13 @@ class Stream:
         window model has not yet seen its first window of readings. Raises ReadingError (wrong length or type, NaN,
         infinity) or StateError (the state would have become infinite), the state being unchanged.
         """
+        if self._session.user:
+            self._session.check_free()
         try:
             self._reading[:] = x  # type: ignore[assignment]
         except (TypeError, ValueError):
             values = self.model.encode(x) if isinstance(x, Mapping) else x
-            self._x[:] = as_readings(self.model, values, (self._x.size,))
+            self._reading[:] = as_readings(self.model, values, (self._x.size,))  # type: ignore[call-overload]
         status = self._advance()
         if status:
             if status == NOT_YET:
@@ -81,20 +89,26 @@ class Stream:
         taken.
         """
         readings = as_readings(self.model, xs, (-1, self._x.size))
+        before, latest = self._session.checkpoint(), (self._x.copy(), self._y.copy())
+        try:
+            return self._session.exclusively(self._run, readings)
+        except ThreadError:
+            raise
+        except BaseException:  # also an interrupt: the outputs are lost, so nothing was taken
+            self._session.back_to(before)
+            self._x[:], self._y[:] = latest
+            raise
+
+    def _run(self, readings: Floats) -> Floats:
         outputs = np.empty((len(readings), self._y.size), np.float32)
         if not self.model.timing.each:
             outputs.fill(np.nan)
-        before = self._session.checkpoint()
-        try:
-            status, taken = self._session.advance_many(readings[None], outputs[None])
-            if status not in (OK, NOT_YET):
-                raise self._session.refusal(status, readings[taken], f"row {taken}")
-            if len(readings):
-                self._x[:], self._y[:] = readings[-1], outputs[-1]
-            return outputs
-        except BaseException:  # also an interrupt: the outputs are lost, so nothing was taken
-            self._session.back_to(before)
-            raise
+        status, taken = self._session.advance_many(readings[None], outputs[None])
+        if status not in (OK, NOT_YET):
+            raise self._session.refusal(status, readings[taken], f"row {taken}")
+        if len(readings):
+            self._x[:], self._y[:] = readings[-1], outputs[-1]
+        return outputs
 
     def forecast(
         self, steps: int, *, x: npt.ArrayLike | None = None, choose: Choose | None = None, seed: int | None = None
@@ -158,6 +172,19 @@ class Stream:
         self._forget()
 
 
+def _revived(model: Model, engine: Engine, digest: str | None, snapshot: bytes, x: Floats, y: Floats) -> Stream:
+    stream = Stream(model, engine, digest)
+    stream.restore(snapshot)
+    stream._x[:], stream._y[:] = x, y
+    return stream
+
+
+def _revived_streams(model: Model, count: int, engine: Engine, snapshot: bytes) -> Streams:
+    streams = Streams(model, count, engine)
+    streams.restore(snapshot)
+    return streams
+
+
 class Streams:
     """Made by `Model.streams(count)`, all in the reset state. For models in continuous meaning."""
 
@@ -179,10 +206,17 @@ class Streams:
     def __repr__(self) -> str:
         return f"<{self.count} Streams of {self.model!r}>"
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Copies and pickles: as many other streams of this model that remember the same."""
+        return _revived_streams, (self.model, self.count, self._engine, self.snapshot())
+
     def step(self, xs: npt.ArrayLike) -> Floats:
         """Take one reading of each stream: xs (count, n_inputs) to float32 (count, n_outputs), a read-only view that
         the next step overwrites. Raises as `Stream.step` does, naming the stream; then none has taken its reading."""
-        self._x[:] = as_readings(self.model, xs, self._x.shape)
+        return self._session.exclusively(self._step, as_readings(self.model, xs, self._x.shape))
+
+    def _step(self, readings: Floats) -> Floats:
+        self._x[:] = readings
         if self._session.advance():
             self._refuse(self._x[:, None], stepping=True)
         return self._result
@@ -199,6 +233,16 @@ class Streams:
         if len(logs) != self.count:
             raise ReadingError(f"expected {self.count} logs, one for each stream, got {len(logs)}")
         taken = [as_readings(self.model, log, (-1, self._x.shape[1])) for log in logs]
+        before = self._session.checkpoint()
+        try:
+            return self._session.exclusively(self._run, taken, threads, before)
+        except ThreadError:
+            raise
+        except BaseException:  # as in `Stream.run`
+            self._session.back_to(before)
+            raise
+
+    def _run(self, taken: list[Floats], threads: int, before: Checkpoint) -> list[Floats]:
         for number, log in enumerate(taken):
             if not (whole := np.isfinite(log).all(axis=1)).all():
                 row = int(np.argmin(whole))
@@ -208,6 +252,7 @@ class Streams:
         else:
             results = self._run_together(taken)
         if results is None:
+            self._session.back_to(before)
             self._refuse(taken, stepping=False)
         return results
 
@@ -228,7 +273,7 @@ class Streams:
         raise AssertionError("streams together refused a reading that each takes alone")
 
     def _run_together(self, taken: Sequence[Floats]) -> list[Floats] | None:
-        """The outputs; None where a reading is refused, and then none was taken."""
+        """The outputs; None where a reading is refused: some were taken, `run` takes them back."""
         inputs, outputs = self._x.shape[1], self._y.shape[1]
         longest = max(map(len, taken))
         xs = np.zeros((self.count, longest, inputs), np.float32)
@@ -237,20 +282,14 @@ class Streams:
         order = sorted(range(self.count), key=lambda number: -len(taken[number]))
         for place, number in enumerate(order):
             xs[place, : len(taken[number])] = taken[number]
-        before = self._session.checkpoint()
-        try:
-            self._session.rearrange(order)
-            if self._run_sorted(xs, ys, [len(taken[number]) for number in order]):
-                self._session.back_to(before)
-                return None
-            self._session.rearrange(np.argsort(order).tolist())
-            results: list[Floats] = [self._y] * self.count
-            for place, number in enumerate(order):
-                results[number] = ys[place, : len(taken[number])]
-            return results
-        except BaseException:  # as in `Stream.run`
-            self._session.back_to(before)
-            raise
+        self._session.rearrange(order)
+        if self._run_sorted(xs, ys, [len(taken[number]) for number in order]):
+            return None
+        self._session.rearrange(np.argsort(order).tolist())
+        results: list[Floats] = [self._y] * self.count
+        for place, number in enumerate(order):
+            results[number] = ys[place, : len(taken[number])]
+        return results
 
     def _run_in_threads(self, logs: list[Floats], threads: int) -> list[Floats] | None:
         """As `_run_together`."""
@@ -267,14 +306,10 @@ class Streams:
         found = [outputs for outputs in tried if outputs is not None]
         if len(found) < threads:
             return None
-        results, before = dict(zip(chain(*parts), chain(*found), strict=True)), self._session.checkpoint()
-        try:
-            for shard, part in zip(shards, parts, strict=True):
-                self._session.take_over(shard._session, part, slice(None))
-            return [results[number] for number in range(self.count)]
-        except BaseException:  # as in `Stream.run`
-            self._session.back_to(before)
-            raise
+        results = dict(zip(chain(*parts), chain(*found), strict=True))
+        for shard, part in zip(shards, parts, strict=True):
+            self._session.take_over(shard._session, part, slice(None))
+        return [results[number] for number in range(self.count)]
 
     def _run_sorted(self, xs: Floats, ys: Floats, lengths: list[int]) -> int:
         start = 0

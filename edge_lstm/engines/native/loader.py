@@ -199,14 +199,18 @@ def _method(address: int, name: bytes) -> _MethodDef:
     return _MethodDef(name, address, _METH_NOARGS, None)
 
 
-_made = functools.cache(_Compiled)
-_making = threading.Lock()
+_loaded: dict[int, _Compiled] = {}
+_loading = threading.RLock()
 
 
 def _compiled(lanes: int) -> _Compiled:
-    """The compiled step, made by the first thread that asks; the others wait for it."""
-    with _making:
-        return _made(lanes)
+    """The compiled step, made or loaded by the first thread that asks; the others wait for it. Later calls take no
+    lock, which an interrupt could leave locked."""
+    if (found := _loaded.get(lanes)) is None:
+        with _loading:
+            if (found := _loaded.get(lanes)) is None:
+                found = _loaded[lanes] = _Compiled(lanes)
+    return found
 
 
 def _bind(method: _MethodDef, frame_address: int) -> Call:

@@ -7,6 +7,7 @@ caller's arrays is used within one call, which sets it first. So nothing dangles
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from functools import partial
 
 import numpy as np
 import numpy.typing as npt
@@ -86,7 +87,8 @@ class NativeSession(Memory):
         self._ahead: Floats | None = None  # made when the first log is taken
         # Two ways in: one that holds the GIL, and one that releases it.
         hold, release = loader.bind(self._frame.ctypes.data, lanes)
-        self.advance = release if model.program.multiply_adds * copies > _WORTH_RELEASING else hold
+        long = model.program.multiply_adds * copies > _WORTH_RELEASING
+        self.advance = partial(self.exclusively, release) if long else hold
         _, self._advance_long = loader.bind(self._long_frame.ctypes.data, lanes)
         # Where zeros stand in for the readings before the first, all windows are under way from the beginning.
         if windowed and model.timing.before_window == "zeros":
@@ -143,6 +145,9 @@ class NativeSession(Memory):
 
     def advance_many(self, xs: Floats, ys: Floats) -> tuple[int, int]:
         """As `Session.advance_many`."""
+        return self.exclusively(self._advance_many, xs, ys)
+
+    def _advance_many(self, xs: Floats, ys: Floats) -> tuple[int, int]:
         frame = self.frame_for(xs, ys)
         status = self._advance_long()
         self._frame[abi.SEEN] = frame[abi.SEEN]

@@ -93,10 +93,13 @@ class OnnxSession(Memory):
         self.reset()
 
     def _advance(self) -> int:
-        return self._take(self.x, self.y)
+        return self.exclusively(self._take, self.x, self.y)
 
     def advance_many(self, xs: Floats, ys: Floats) -> tuple[int, int]:
         """As `Session.advance_many`."""
+        return self.exclusively(self._advance_many, xs, ys)
+
+    def _advance_many(self, xs: Floats, ys: Floats) -> tuple[int, int]:
         if self.model.timing.mode == "log":
             return self._whole_log(xs[0], ys[0])
         status = OK
@@ -110,17 +113,19 @@ class OnnxSession(Memory):
         """One reading of each of the first so many streams, to the outputs."""
         shown = self.model.timing.comes_with(self.seen + 1)
         found = []
-        for x, arena in zip(xs, self._arenas, strict=False):
-            if not np.isfinite(x).all():
-                return BAD_READING
-            step = self._step((x - self._offset) / self._scale, arena, shown)
-            if isinstance(step, int):
-                return step
-            found.append(step)
+        with np.errstate(all="ignore"):
+            for x, arena in zip(xs, self._arenas, strict=False):
+                if not np.isfinite(x).all():
+                    return BAD_READING
+                step = self._step((x - self._offset) / self._scale, arena, shown)
+                if isinstance(step, int):
+                    return step
+                y, after = step
+                found.append((y * self._y_scale + self._y_offset if shown else y, after))
         for k, (y, after) in enumerate(found):
             self._arenas[k, self._elements] = after
             if shown:
-                ys[k] = y * self._y_scale + self._y_offset
+                ys[k] = y
         self.seen += 1
         return OK if shown else NOT_YET
 
@@ -141,11 +146,12 @@ class OnnxSession(Memory):
             self._why = f"the model takes logs of {least} readings or more, this one has {len(xs)}"
             return BAD_INDEX, 0
         try:
-            y = self._graph.whole((xs - self._offset) / self._scale, self._zero).astype(np.float32)
+            with np.errstate(all="ignore"):
+                y = self._graph.whole((xs - self._offset) / self._scale, self._zero).astype(np.float32)
+                ys[:] = y * self._y_scale + self._y_offset
         except ImportModelError as error:
             self._why = str(error)
             return BAD_INDEX, 0
-        ys[:] = y * self._y_scale + self._y_offset
         self.seen = len(xs)
         return OK, len(xs)
 
@@ -161,9 +167,8 @@ class OnnxSession(Memory):
         if self._shapes:
             states = {**states, **self._carried(arena)}
         try:
-            with np.errstate(all="ignore"):
-                y, after = self._graph.newest(rows, states)
-                carried = [np.asarray(after[name], np.float32).reshape(-1) for name in self._shapes]
+            y, after = self._graph.newest(rows, states)
+            carried = [np.asarray(after[name], np.float32).reshape(-1) for name in self._shapes]
         except ImportModelError as error:
             self._why = str(error)
             return BAD_INDEX
