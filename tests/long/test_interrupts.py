@@ -6,6 +6,7 @@ call gives the bits of a stream that nobody interrupted.
 
 from __future__ import annotations
 
+import dis
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -23,6 +24,7 @@ from edge_lstm.logs.matching import match
 from edge_lstm.logs.replay_table import replay_table
 from tests.support.models.nets import network, readings
 
+_RETURNS = {dis.opmap[name] for name in ("RETURN_VALUE", "RETURN_CONST") if name in dis.opmap}
 OURS = str(Path(edge_lstm.__file__).parent)
 
 
@@ -39,7 +41,8 @@ def interrupted_at(call: Callable[[], object], number: int) -> bool:
         if not frame.f_code.co_filename.startswith(OURS):
             return None
         frame.f_trace_opcodes, frame.f_trace_lines = True, False
-        if event == "opcode":
+        # CPython looks for signals at calls and at jumps back; what is left of a function that returns cannot undo it.
+        if event == "opcode" and frame.f_code.co_code[frame.f_lasti] not in _RETURNS:
             count += 1
             if count == number:
                 raise Stop
@@ -162,6 +165,7 @@ def test_forecast(most: int) -> None:
 
 
 @pytest.mark.long
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")  # a log that nobody closed
 def test_replay_and_quantize(most: int, tmp_path: Path) -> None:
     """A replayed table and a quantization, interrupted anywhere: the model runs on to the same bits, and a second try
     gives what an undisturbed one does."""
