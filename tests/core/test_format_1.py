@@ -1,0 +1,72 @@
+"""Model files of edge-lstm 0.1 (format 1): the same timing, digest, bits and snapshots, and saved again as format 2.
+
+`tests/vectors/models_0_1` was written by 0.1 itself: a model of each timing, of both engines, quantized, with feedback;
+beside each its outputs for a log, its digest and a snapshot after it.
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import edge_lstm
+from edge_lstm.core.storage import FORMAT
+
+FOLDER = Path(__file__).parents[1] / "vectors" / "models_0_1"
+NAMES = sorted(p.name.removesuffix(".npz") for p in FOLDER.glob("*.npz") if ".expected" not in p.name)
+
+
+def header(path: Path) -> dict[str, object]:
+    """The JSON in a model file."""
+    with np.load(path) as archive:
+        found: dict[str, object] = json.loads(archive["edge_lstm.json"].tobytes())
+    return found
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_model_of_0_1_runs_to_the_same_bits(name: str, tmp_path: Path) -> None:
+    """Loaded, it has the digest of then; its log gives the bytes of then, from the beginning and from a snapshot of
+    then (ONNX Runtime, another release of which may round otherwise, to 1e-6); saved, it is format 2 and the same."""
+    path = FOLDER / f"{name}.npz"
+    assert header(path)["format"] == 1
+    model = edge_lstm.load(path)
+    with np.load(FOLDER / f"{name}.expected.npz") as then:
+        xs, ys, snapshot, digest = then["xs"], then["ys"], then["snapshot"].tobytes(), str(then["digest"])
+        window, ready, every, before, first, whole_log, late = json.loads(str(then["meaning"]))
+    edge_lstm.save(model, tmp_path / "again.npz")
+    again = edge_lstm.load(tmp_path / "again.npz")
+    assert header(tmp_path / "again.npz")["format"] == FORMAT == 2
+    for each in (model, again):
+        timing = each.timing
+        assert each.digest == digest
+        assert (timing.first_output, timing.stride, timing.before_window, timing.delay) == (first, every, before, late)
+        assert (timing.mode == "log") == whole_log
+        assert (timing.window if timing.mode == "window" else None) == window
+        assert timing.mode == "window" or timing.first_output == ready
+        stream = each.stream()
+        got = stream.run(xs)
+        if each.program.onnx is None:
+            assert got.tobytes() == ys.tobytes()
+            assert stream.snapshot() == snapshot
+        else:
+            assert np.allclose(got, ys, atol=1e-6, equal_nan=True)
+        other = each.stream()
+        other.restore(snapshot)
+        if not whole_log:
+            assert other.run(xs[:5]).tobytes() == stream.run(xs[:5]).tobytes() or each.program.onnx is not None
+    assert again.timing == model.timing
+    assert (model.timing.axes is None) == (
+        name in ("continuous", "window", "window_zeros", "seldom", "int8", "feedback")
+    )
+
+
+def test_every_timing_is_among_them() -> None:
+    """Each mode, with stride, zeros, and both engines."""
+    models = [edge_lstm.load(FOLDER / f"{name}.npz") for name in NAMES]
+    assert {m.timing.mode for m in models} == {"continuous", "window", "whole window", "log"}
+    assert any(m.timing.stride > 1 for m in models)
+    assert {m.program.onnx is None for m in models} == {True, False}
+    assert any(m.timing.before_window == "zeros" for m in models)
