@@ -20,6 +20,8 @@ here and nowhere else in the arithmetic.
 from __future__ import annotations
 
 import ctypes
+import errno
+import fcntl
 import functools
 import hashlib
 import os
@@ -29,6 +31,7 @@ import tempfile
 import threading
 import warnings
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
@@ -90,34 +93,72 @@ def folders() -> Iterator[Path]:
     yield Path(tempfile.gettempdir()) / f"edge-lstm-{os.getuid()}"
 
 
-def _trusted(path: Path) -> bool:
+def _is_trusted(found: os.stat_result) -> bool:
     """Only this user or root could have written it: what is loaded from here is run."""
+    return found.st_uid in (0, os.geteuid()) and not found.st_mode & (stat.S_IWGRP | stat.S_IWOTH)
+
+
+def _trusted(path: Path) -> bool:
+    """The same of a path, as long as nobody moves it."""
     try:
-        found = path.lstat()
+        return _is_trusted(path.lstat())
     except OSError:
         return False
-    return found.st_uid in (0, os.geteuid()) and not found.st_mode & (stat.S_IWGRP | stat.S_IWOTH)
+
+
+@contextmanager
+def _opened(path: str | Path, flags: int, folder: int | None = None) -> Iterator[int]:
+    """A trusted file or folder by its descriptor: what was checked is what is read, whatever a path then leads to.
+    Raises OSError."""
+    descriptor = os.open(path, flags | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=folder)
+    try:
+        if not _is_trusted(os.fstat(descriptor)):
+            raise PermissionError(errno.EPERM, "others may write to it", str(path))
+        yield descriptor
+    finally:
+        os.close(descriptor)
 
 
 def _find(name: str) -> tuple[Path, bytes] | None:
     for folder in folders():
-        path = folder / name
-        if not (_trusted(folder) and _trusted(path)):
-            continue
         try:
-            content = path.read_bytes()
+            with (
+                _opened(folder, os.O_RDONLY | os.O_DIRECTORY) as inside,
+                _opened(name, os.O_RDONLY, inside) as descriptor,
+                open(descriptor, "rb", closefd=False) as file,
+            ):
+                content = file.read()
         except OSError:
             continue
         if hashlib.sha256(content[_DIGEST:]).digest() == content[:_DIGEST]:
-            return path, content[_DIGEST:]
+            return folder / name, content[_DIGEST:]
     return None
+
+
+def _made(folder: Path) -> bool:
+    """Whether a folder is there, made where it was not, and trusted. Raises OSError."""
+    folder.mkdir(mode=0o755 if folder == _SYSTEM else 0o700, parents=True, exist_ok=True)
+    return _trusted(folder)
+
+
+@contextmanager
+def _one_at_a_time(name: str) -> Iterator[None]:
+    """One process compiles; others that start meanwhile wait for it, and then find what it has made. Where no folder
+    can be written to, or its file system has no locks, each works for itself."""
+    with ExitStack() as stack:
+        for folder in folders():
+            with suppress(OSError):
+                if _made(folder):
+                    file = stack.enter_context((folder / f"{name}.lock").open("wb"))
+                    fcntl.flock(file, fcntl.LOCK_EX)
+                    break
+        yield
 
 
 def _keep(name: str, code: bytes) -> Path | None:
     for folder in folders():
         try:
-            folder.mkdir(mode=0o755 if folder == _SYSTEM else 0o700, parents=True, exist_ok=True)
-            if not _trusted(folder):
+            if not _made(folder):
                 continue
             with tempfile.NamedTemporaryFile(dir=folder, delete=False) as file:
                 try:
@@ -156,27 +197,31 @@ def load(code: bytes) -> Any:
     return engine
 
 
+def _found_or_made(lanes: int) -> tuple[Warmed, bytes]:
+    """The object file, from the cache, or made and put there."""
+    name = _file_name(lanes)
+    if (found := _find(name)) is None:
+        with _one_at_a_time(name):
+            if (found := _find(name)) is None:
+                from edge_lstm.engines.native.kernels.compile import compile_object
+
+                code = compile_object(lanes)
+                return Warmed(_keep(name, code), True, lanes), code
+    return Warmed(found[0], False, lanes), found[1]
+
+
 class _Compiled:
     """The compiled step, loaded into this process for good."""
 
     def __init__(self, lanes: int) -> None:
-        name = _file_name(lanes)
-        found = _find(name)
-        if found is None:
-            from edge_lstm.engines.native.kernels.compile import compile_object
-
-            code = compile_object(lanes)
-            self.warmed = Warmed(_keep(name, code), True, lanes)
-            if self.warmed.path is None:
-                warnings.warn(
-                    "the compiled step can be kept nowhere, so every start compiles it again; set EDGE_LSTM_CACHE_DIR "
-                    f"to a folder that only you can write to (tried {', '.join(map(str, folders()))})",
-                    RuntimeWarning,
-                    stacklevel=2,
-                )
-        else:
-            path, code = found
-            self.warmed = Warmed(path, False, lanes)
+        self.warmed, code = _found_or_made(lanes)
+        if self.warmed.path is None:
+            warnings.warn(
+                "the compiled step can be kept nowhere, so every start compiles it again; set EDGE_LSTM_CACHE_DIR "
+                f"to a folder that only you can write to (tried {', '.join(map(str, folders()))})",
+                RuntimeWarning,
+                stacklevel=2,
+            )
         self._engine = load(code)
         self.step = _method(self._engine.get_function_address("edge_lstm_step"), b"step")
         self.log = _method(self._engine.get_function_address("edge_lstm_log"), b"log")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import stat
 import subprocess
 import sys
 import tempfile
@@ -185,6 +186,59 @@ def test_threads_that_start_with_a_cold_cache_compile_once_and_leave_numba_whole
     assert done.stdout.split("\n")[0] == "1 [4, 4] True True 2"
 
 
+APART = """
+import os, sys, time
+import numba
+from edge_lstm.engines.native import loader
+from edge_lstm.engines.native.kernels import compile
+
+def take_none(kinds, frame):
+    return 0
+
+real = compile.compile_object
+
+def slowly(lanes):
+    with open(sys.argv[1], "a") as made:
+        made.write(f"{os.getpid()}\\n")
+    time.sleep(1.5)
+    return real(lanes, run=numba.njit(take_none))
+
+compile.compile_object = slowly
+print(loader.warm(4).compiled)
+"""
+
+
+def test_processes_that_start_with_a_cold_cache_compile_once(tmp_path):
+    """Four starts in the same moment: one makes the step, the others wait for it and load what it has kept."""
+    environment = {**os.environ, "EDGE_LSTM_CACHE_DIR": str(tmp_path / "cache")}
+    command = [sys.executable, "-c", APART, str(tmp_path / "made")]
+    started = [
+        subprocess.Popen(command, env=environment, cwd=ROOT, stdout=subprocess.PIPE, text=True) for _ in range(4)
+    ]
+    said = [process.communicate(timeout=120)[0].strip() for process in started]
+    assert sorted(said) == ["False", "False", "False", "True"]
+    assert len((tmp_path / "made").read_text().splitlines()) == 1
+
+
+def test_a_folder_that_is_exchanged_while_it_is_read_is_not_believed(cache, tmp_path, monkeypatch):
+    """What was checked is what is read: the file itself, by its descriptor, not whatever its path leads to later."""
+    loader._keep("step.o", b"code")
+    foreign = tmp_path / "foreign"
+    foreign.mkdir()
+    (foreign / "step.o").write_bytes(hashlib.sha256(b"evil").digest() + b"evil")
+    real = os.fstat
+
+    def exchanged(descriptor):
+        found = real(descriptor)
+        if cache.exists() and stat.S_ISDIR(found.st_mode):  # just after the folder was found trusted
+            cache.rename(tmp_path / "away")
+            foreign.rename(cache)
+        return found
+
+    monkeypatch.setattr(os, "fstat", exchanged)
+    assert loader._find("step.o") == (cache / "step.o", b"code")
+
+
 SWITCH = """
 import sys
 from edge_lstm.errors import CacheError
@@ -226,6 +280,7 @@ def test_numbas_switch_is_read_as_numba_reads_it(value, expected):
 
 BECOME_NOBODY = """
 import os
+import stat
 import numba
 from edge_lstm.engines.native.kernels import compile
 from edge_lstm.engines.native import loader
