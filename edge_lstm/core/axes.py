@@ -39,7 +39,7 @@ class GraphAxes:
     """inputs, outputs: by name, in the order of the model's, states among the inputs where they have axes of their own.
     states: {input: output}, what is carried from call to call. zero: inputs that are always zero. constants: {input:
     value}. streams: how many the batch axis holds, 1 where it is open; all of them get the same readings.
-    linear_before_reset: of every GRU, where the file's own is not to be believed."""
+    linear_before_reset: of every GRU, where the file's own attribute is wrong."""
 
     inputs: Mapping[str, InputAxes]
     outputs: Mapping[str, OutputAxes]
@@ -50,7 +50,7 @@ class GraphAxes:
     linear_before_reset: int | None = None
 
     def as_dict(self) -> dict[str, Any]:
-        """As JSON values; what is as usual is left out."""
+        """As JSON values; defaults are left out."""
         found: dict[str, Any] = {
             "zero": list(self.zero),
             "constants": dict(self.constants),
@@ -74,7 +74,7 @@ class GraphAxes:
         try:
             found = json.loads(text)
         except (ValueError, RecursionError):
-            raise ModelFileError("it is no JSON") from None
+            raise ModelFileError("it is not JSON") from None
         return GraphAxes.from_dict(found)
 
     @staticmethod
@@ -113,7 +113,7 @@ def _axes(name: str, found: Any) -> tuple[int | None, int | None]:
     for key in ("time", "batch"):
         axis = found.get(key)
         if axis is not None and (type(axis) is not int or not 0 <= axis < 64):
-            raise ModelFileError(f"{key} of {name!r} is no axis: {axis!r}"[:200])
+            raise ModelFileError(f"{key} of {name!r} must be an axis from 0 to 63, not {axis!r}"[:200])
     return found.get("time"), found.get("batch")
 
 

@@ -40,7 +40,7 @@ class Builder:
         self._next: dict[Slot, Slot] = {}
         self._copies: dict[tuple[int, str], tuple[npt.ArrayLike, npt.NDArray[Any]]] = {}
 
-    def _kept(self, values: npt.ArrayLike, dtype: Any = np.float32) -> npt.NDArray[Any]:
+    def _copy(self, values: npt.ArrayLike, dtype: Any = np.float32) -> npt.NDArray[Any]:
         """A frozen copy, the same one for the same array."""
         key = (id(values), np.dtype(dtype).str)
         if key not in self._copies:
@@ -64,7 +64,8 @@ class Builder:
         name: str = "",
         source: Iterable[str] = (),
     ) -> tuple[Slot, ...]:
-        """Any kind of operation by its name; outputs of these sizes. `weights` are kept as they are: read-only."""
+        """Any kind of operation by its name; outputs of these sizes. `weights` are not copied, so they must be
+        read-only."""
         outputs = tuple(self._slot(size) for size in sizes)
         self._operations.append(
             Operation(kind, tuple(inputs), outputs, weights or {}, attributes or {}, name, tuple(source))
@@ -77,14 +78,14 @@ class Builder:
         return self._inputs[-1].slot
 
     def state(self, name: str, size: int, reset: npt.ArrayLike | None = None) -> Slot:
-        """A value kept between readings; read-only during a step. People read it by this name: "lstm.h", "lstm.c"."""
+        """A value remembered between readings; read-only during a step. `Stream.state` has it by name: "lstm.h"."""
         slot = self._slot(size)
         self._states.append(State(name, slot, slot, _frozen(np.zeros(size) if reset is None else reset)))
         return slot
 
     def constant(self, values: npt.ArrayLike) -> Slot:
         """Values (n,) that never change."""
-        array = self._kept(values)
+        array = self._copy(values)
         self._constants.append(Constant(self._slot(array.size), array))
         return self._constants[-1].slot
 
@@ -101,7 +102,7 @@ class Builder:
         source: Iterable[str] = (),
     ) -> tuple[Slot, Slot]:
         """Next (h, c) of an LSTM (Hochreiter & Schmidhuber 1997, with forget gates): W (4H, I), R (4H, H), b (4H,)."""
-        weights = {"W": self._kept(W), "R": self._kept(R), "b": self._kept(b)}
+        weights = {"W": self._copy(W), "R": self._copy(R), "b": self._copy(b)}
         h_next, c_next = self.add("lstm", (x, h, c), (h.size, c.size), weights=weights, name=name, source=source)
         return h_next, c_next
 
@@ -118,7 +119,7 @@ class Builder:
         source: Iterable[str] = (),
     ) -> Slot:
         """Next h of a GRU with the reset gate after the product (linear_before_reset = 1): W (3H, I), R (3H, H)."""
-        weights = {"W": self._kept(W), "R": self._kept(R), "b_W": self._kept(b_W), "b_R": self._kept(b_R)}
+        weights = {"W": self._copy(W), "R": self._copy(R), "b_W": self._copy(b_W), "b_R": self._copy(b_R)}
         return self.add("gru", (x, h), (h.size,), weights=weights, name=name, source=source)[0]
 
     def rnn(
@@ -134,7 +135,7 @@ class Builder:
         source: Iterable[str] = (),
     ) -> Slot:
         """Next h of a plain recurrent layer, activation(W x + R h + b): W (H, I), R (H, H), b (H,)."""
-        weights = {"W": self._kept(W), "R": self._kept(R), "b": self._kept(b)}
+        weights = {"W": self._copy(W), "R": self._copy(R), "b": self._copy(b)}
         attributes = {"activation": activation}
         return self.add("rnn", (x, h), (h.size,), weights=weights, attributes=attributes, name=name, source=source)[0]
 
@@ -150,9 +151,9 @@ class Builder:
         source: Iterable[str] = (),
     ) -> Slot:
         """activation(W x + b) for each of `rows` equal rows of x: W (O, I), b (O,) or None for zero; size rows * O."""
-        weights = {"W": self._kept(W)}
+        weights = {"W": self._copy(W)}
         outputs = len(weights["W"])
-        weights["b"] = _frozen(np.zeros(outputs)) if b is None else self._kept(b)
+        weights["b"] = _frozen(np.zeros(outputs)) if b is None else self._copy(b)
         sizes = (rows * outputs,)
         y = self.add("dense", (x,), sizes, weights=weights, attributes={"rows": rows}, name=name, source=source)[0]
         return y if activation == "identity" else self.map(activation, y, source=source)
@@ -170,9 +171,9 @@ class Builder:
     ) -> tuple[Slot, Slot]:
         """As `lstm`, of integers: scheme one of SCHEMES; weights W int8 (4H, I), R int8 (4H, H), float32 W_scale (4H,),
         R_scale (4H,), b (4H,), and but for int8-weights x_scale (I,), h_scale (1,)."""
-        whole, attributes = self._integers(weights), {"scheme": scheme}
+        arrays, attributes = self._integers(weights), {"scheme": scheme}
         sizes = (h.size, c.size)
-        h_next, c_next = self.add("quantized_lstm", (x, h, c), sizes, whole, attributes, name, source)
+        h_next, c_next = self.add("quantized_lstm", (x, h, c), sizes, arrays, attributes, name, source)
         return h_next, c_next
 
     def quantized_gru(
@@ -186,8 +187,8 @@ class Builder:
         source: Iterable[str] = (),
     ) -> Slot:
         """As `gru`, of integers: weights as for `quantized_lstm` with 3H rows, b_W (3H,) and b_R (3H,) for b."""
-        whole, attributes = self._integers(weights), {"scheme": scheme}
-        return self.add("quantized_gru", (x, h), (h.size,), whole, attributes, name, source)[0]
+        arrays, attributes = self._integers(weights), {"scheme": scheme}
+        return self.add("quantized_gru", (x, h), (h.size,), arrays, attributes, name, source)[0]
 
     def quantized_rnn(
         self,
@@ -201,8 +202,8 @@ class Builder:
         source: Iterable[str] = (),
     ) -> Slot:
         """As `rnn`, of integers: weights as for `quantized_lstm` with H rows."""
-        whole, attributes = self._integers(weights), {"scheme": scheme, "activation": activation}
-        return self.add("quantized_rnn", (x, h), (h.size,), whole, attributes, name, source)[0]
+        arrays, attributes = self._integers(weights), {"scheme": scheme, "activation": activation}
+        return self.add("quantized_rnn", (x, h), (h.size,), arrays, attributes, name, source)[0]
 
     def quantized_dense(
         self,
@@ -216,14 +217,14 @@ class Builder:
     ) -> Slot:
         """As `dense`, of integers: weights W int8 (O, I), float32 W_scale (O,), b (O,), and but for int8-weights
         x_scale (I,), the same for every row."""
-        whole = self._integers(weights)
+        arrays = self._integers(weights)
         attributes: dict[str, Attribute] = {"scheme": scheme, "rows": rows}
-        sizes = (rows * len(whole["W"]),)
-        return self.add("quantized_dense", (x,), sizes, whole, attributes, name, source)[0]
+        sizes = (rows * len(arrays["W"]),)
+        return self.add("quantized_dense", (x,), sizes, arrays, attributes, name, source)[0]
 
     def _integers(self, weights: Mapping[str, npt.ArrayLike]) -> dict[str, npt.NDArray[Any]]:
-        """Frozen copies; matrices keep their type, so that what is not int8 is refused, not cut off."""
-        return {k: self._kept(w, np.asarray(w).dtype if k in ("W", "R") else np.float32) for k, w in weights.items()}
+        """Frozen copies; matrices keep their type, so that other types than int8 are refused, not truncated."""
+        return {k: self._copy(w, np.asarray(w).dtype if k in ("W", "R") else np.float32) for k, w in weights.items()}
 
     def onnx(
         self,
@@ -236,9 +237,9 @@ class Builder:
         name: str = "",
         source: Iterable[str] = (),
     ) -> tuple[Slot, ...]:
-        """A whole graph for ONNX Runtime (its meaning: `engines/onnxruntime/graph.py`); `weights`: how many numbers it
-        holds. `sizes`: of the outputs and of the next states."""
-        content = {"graph": self._kept(np.frombuffer(graph, np.uint8), np.uint8)}
+        """A graph for ONNX Runtime. meaning: its axes and states, `GraphAxes.as_dict` as JSON; weights: how many
+        numbers it holds; sizes: of the outputs and of the next states."""
+        content = {"graph": self._copy(np.frombuffer(graph, np.uint8), np.uint8)}
         attributes: dict[str, Attribute] = {"meaning": meaning, "weights": weights}
         return self.add("onnx", inputs, sizes, content, attributes, name, source)
 
@@ -267,12 +268,12 @@ class Builder:
     def lookup(self, index: Slot, table: npt.ArrayLike, *, source: Iterable[str] = ()) -> Slot:
         """For each index the row of table (V, D) with that number, one after the other. An index is truncated as
         a cast to an integer does; a step whose index is no number of a row is refused."""
-        rows = self._kept(table)
+        rows = self._copy(table)
         return self.add("lookup", (index,), (index.size * rows.shape[1],), weights={"table": rows}, source=source)[0]
 
     def take(self, indices: npt.ArrayLike, *, source: Iterable[str] = ()) -> Slot:
         """Any data movement: element i of the result is arena element indices[i]."""
-        array = self._kept(indices, np.int32)
+        array = self._copy(indices, np.int32)
         return self.add("take", (), (array.size,), weights={"indices": array}, source=source)[0]
 
     def next(self, state: Slot, value: Slot) -> None:

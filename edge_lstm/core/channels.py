@@ -1,6 +1,6 @@
 """Channels: names, units, words, and the way from physical values by name to the vector that a stream takes.
 
-Rule: a stream takes and gives physical quantities (scale and offset are part of its program); what is left to do is
+Its rule: a stream takes and gives physical quantities (scale and offset are part of its program); what is left to do is
 order, the rounding to float32, and vocabularies, which become one-hot. One reading and a block of readings come to the
 same bits, so a live reading, a recording and a CSV row cannot differ here.
 
@@ -53,7 +53,7 @@ class Channel:
                 raise ModelFileError(f"channel {self.name!r}: {key} {value!r} is not a number") from None
         if not (abs(self.offset) < _LARGEST and 1 / _LARGEST < abs(self.scale) < _LARGEST):
             raise ModelFileError(
-                f"channel {self.name!r}: scale {self.scale} and offset {self.offset} do not fit float32 (scale: nor 0)"
+                f"channel {self.name!r}: scale {self.scale} or offset {self.offset} is no float32, or the scale is 0"
             )
         if not self.name.isprintable() or not self.unit.isprintable():
             raise ModelFileError(f"channel {self.name!r}: name and unit {self.unit!r} must be printable")
@@ -107,7 +107,7 @@ def unnamed(channels: Sequence[Channel]) -> bool:
 
 
 def units_differ(one: str, other: str) -> bool:
-    """True where both say a unit and they are not the same text (Nm is N m; m/s² is m/s2; µ is u; ° is deg)."""
+    """True where both have a unit and they are not the same text (Nm is N m; m/s² is m/s2; µ is u; ° is deg)."""
 
     def plain(unit: str) -> str:
         plain_powers = re.sub(r"[\s·*⋅^]+", "", unit).replace("²", "2").replace("³", "3")
@@ -129,7 +129,7 @@ class Encoder:
         self._to = np.array([starts[k] for k in scalars], np.intp)
 
     def one(self, values: Sequence[float]) -> Floats:
-        """values: one float per channel. Returns the kept float32 (width,) buffer, valid until the next call."""
+        """values: one float per channel. Returns a float32 (width,) buffer, which the next call overwrites."""
         if self._vocabularies:
             self._x[:] = self.rows(np.array([values], np.float64))[0]
         else:
@@ -162,7 +162,7 @@ def encode(channels: Sequence[Channel], values: Mapping[str, Any]) -> Floats:
     parts = []
     for channel in channels:
         if channel.name not in values:
-            raise ReadingError(f"channel {channel.name!r} is left out; say None where it has no value")
+            raise ReadingError(f"channel {channel.name!r} is left out; give None where it has no value")
         value = values[channel.name]
         number = _one_hot(channel, value, channels) if channel.vocabulary else _number(channel, value)
         parts.append(np.atleast_1d(np.asarray(number, np.float32)))

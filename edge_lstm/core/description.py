@@ -1,4 +1,4 @@
-"""A program as JSON and arrays, and back: what stands in a model file, and what a model's digest is taken over.
+"""A program as JSON and arrays, and back: what a model file holds, and what a model's digest is taken over.
 
 Its rule: the JSON refers to an array by its number, each array once. What comes back is checked: numbers of arrays
 here, everything else by `Program` itself.
@@ -59,7 +59,7 @@ def describe_program(program: Program) -> tuple[dict[str, Any], Arrays]:
 def _slot(pair: Any) -> Slot:
     offset, size = pair
     if type(offset) is not int or type(size) is not int:
-        raise ValueError(f"{pair!r} is no place in the arena")
+        raise ValueError(f"{pair!r} is not a place in the arena")
     return Slot(offset, size)
 
 
@@ -93,5 +93,5 @@ def program_of(header: Any, arrays: Arrays) -> Program:
         ),
     )
     if len(used) != len(arrays):
-        raise ModelFileError(f"array {min(set(range(len(arrays))) - used)} belongs to nothing")
+        raise ModelFileError(f"array {min(set(range(len(arrays))) - used)} is used by nothing in the program")
     return program

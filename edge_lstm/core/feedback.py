@@ -34,16 +34,16 @@ class Feedback:
         if self.choose not in (None, *CHOICES):
             raise ModelFileError(f"feedback {self.output!r}: choose must be one of {CHOICES}, not {self.choose!r}")
         if type(self.seed) is not int or not 0 <= self.seed < 1 << 64:
-            raise ModelFileError(f"feedback {self.output!r}: seed {self.seed!r} is no whole number below 2^64")
+            raise ModelFileError(f"feedback {self.output!r}: seed {self.seed!r} is not a whole number below 2^64")
 
 
 @dataclass(frozen=True)
 class Policy:
     """What stands in for a reading, or for the channels of one, that did not come.
 
-    missing: "skip" nothing, the memory waits; "hold" the last value; "predict" the model's own prediction (`Feedback`),
-    and the last value in channels without one. longest_gap: after more missing readings than this in a row the memory
-    is reset; None means never.
+    missing: "skip" nothing, the memory waits; "hold" the last value; "predict" the model's own prediction
+    (`Feedback`), and the last value in channels without one. longest_gap: after more missing readings than this in a
+    row the memory is reset; None means never.
     """
 
     missing: Missing = "skip"
@@ -56,4 +56,4 @@ class Policy:
             raise ModelFileError(f"policy: longest_gap must be a number of readings, not {self.longest_gap!r}")
 
 
-AS_IT_COMES = Policy()  # nothing stands in, and no gap is too long
+AS_IT_COMES = Policy()  # nothing stands in for a missing reading, and no gap is too long

@@ -35,10 +35,10 @@ class Model:
     """A trained network, ready to run one reading at a time.
 
     rate_hz: readings per second it was trained for, or None where that is not known.
-    timing: when outputs come, and of which readings they are made.
+    timing: when outputs come, and from which readings they are computed.
     provenance: where it came from, for people; nothing that a program does depends on it.
-    feedback: which outputs predict which inputs of the next reading. policy: what stands in for missing readings, where
-    nobody says otherwise.
+    feedback: which outputs predict which inputs of the next reading. policy: what stands in for missing readings,
+    unless the caller chooses another.
     """
 
     program: Program
@@ -89,9 +89,12 @@ class Model:
             raise ModelFileError(f"the model's name {self.name!r} must be printable")
         if self.timing.under_way * self.program.arena_size > MAX_ARENA:
             windows = self.timing.under_way
-            raise ModelFileError(f"model {self.name!r}: {windows} windows of it at a time need too much memory")
+            raise ModelFileError(
+                f"model {self.name!r}: its {windows} windows under way need {windows * self.program.arena_size} values;"
+                f" {MAX_ARENA} are the most"
+            )
         if self.timing.mode == "log" and self.program.onnx is None:
-            raise ModelFileError(f"model {self.name!r}: whole logs are for ONNX Runtime, and it holds no graph")
+            raise ModelFileError(f"model {self.name!r}: whole logs need ONNX Runtime, and the model holds no graph")
         self._check_feedback()
 
     def _check_feedback(self) -> None:
@@ -123,14 +126,14 @@ class Model:
                     raise ModelFileError(f"{what}: the input's vocabulary has no word {strange[0]!r}")
             elif output.width != input.width or (output.vocabulary or input.vocabulary) != input.vocabulary:
                 raise ModelFileError(
-                    f"{what}: the output is {output.width} wide, the input {input.width}, or their words differ"
+                    f"{what}: the output is {output.width} wide, the input {input.width}, or their vocabularies differ"
                 )
         if self.policy.missing == "predict" and not self.feedback:
             raise ModelFileError(f"model {self.name!r}: its policy is to predict, but it declares no feedback")
 
     @cached_property
     def digest(self) -> str:
-        """SHA-256 (hex) over everything that decides what it computes, as format 1 of the model file says it; not over
+        """SHA-256 (hex) over everything that decides what it computes, as format 1 of the model file has it; not over
         name, provenance and the axes of the graph it came from."""
         header, arrays = describe_program(self.program)
         decides = {
@@ -149,7 +152,7 @@ class Model:
         return digest.hexdigest()
 
     def declared(self) -> dict[str, Any]:
-        """Feedback and policy as JSON values, where there is something to say."""
+        """Feedback and policy as JSON values; defaults are left out."""
         found: dict[str, Any] = {"feedback": [asdict(f) for f in self.feedback]} if self.feedback else {}
         return found | ({"policy": asdict(self.policy)} if self.policy != AS_IT_COMES else {})
 
@@ -168,7 +171,7 @@ class Model:
     def stream(self, gates: bool = False) -> Stream | GateStream:
         """A new stream in the reset state. Streams of one model share its weights.
 
-        gates: a stream that also tells every gate of every recurrent layer; its outputs have the same bits.
+        gates: a stream that also shows every gate of every recurrent layer; its outputs have the same bits.
         """
         if gates:
             from edge_lstm.streams.gates import GateStream
@@ -179,7 +182,7 @@ class Model:
         return Stream(self)
 
     def streams(self, count: int) -> Streams:
-        """So many new streams that step together, with one pass over the weights for several of them."""
+        """`count` new streams that step together, with one pass over the weights for several of them."""
         from edge_lstm.streams.stream import Streams
 
         return Streams(self, count)

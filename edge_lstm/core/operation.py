@@ -1,6 +1,6 @@
 """One operation of a program: where it reads and writes in the arena, its weights and attributes.
 
-Its rule: plain data. What each kind of operation means stands in its record (`operations/`).
+Its rule: plain data. What each kind of operation computes is in its record (`operations/`).
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""What outputs say: numbers by channel name, the most probable word of a vocabulary, and all probabilities."""
+"""Outputs by channel name: numbers, or the most probable word of a vocabulary with all probabilities."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ Scale = Literal["share", "log", "score"]
 
 @dataclass(frozen=True)
 class Word:
-    """What an output with a vocabulary says: its most probable word, that word's probability, and all of them."""
+    """An output with a vocabulary: its most probable word, that word's probability, and all of them."""
 
     word: str
     probability: float
@@ -65,10 +65,10 @@ def decode(name: str, channels: Sequence[Channel], program: Program, y: npt.Arra
     if values.shape != (program.output_size,):
         raise ReadingError(f"an output of {name!r} has {program.output_size} numbers, not {values.shape}")
     starts = np.cumsum([0, *(c.width for c in channels)]).tolist()
-    return {c.name: _said(c, program, start, values) for c, start in zip(channels, starts, strict=False)}
+    return {c.name: _decoded(c, program, start, values) for c, start in zip(channels, starts, strict=False)}
 
 
-def _said(channel: Channel, program: Program, start: int, values: npt.NDArray[np.float32]) -> float | Word:
+def _decoded(channel: Channel, program: Program, start: int, values: npt.NDArray[np.float32]) -> float | Word:
     part = values[start : start + channel.width]
     if not channel.vocabulary:
         return float(part[0])

@@ -34,7 +34,7 @@ class Named:
 
 @dataclass(frozen=True)
 class State:
-    """What is kept between readings. `reset` float32 (size,) is its value after a reset, `next` the value it takes."""
+    """A value remembered between readings. reset: float32 (size,), after a reset; next: the value that it takes."""
 
     name: str
     slot: Slot
@@ -89,7 +89,7 @@ class Program:
 
     @property
     def state_size(self) -> int:
-        """Floats kept between readings."""
+        """Floats remembered between readings."""
         return sum(s.slot.size for s in self.states)
 
     @property
@@ -100,13 +100,14 @@ class Program:
     @property
     def weight_count(self) -> int:
         """Weights and biases read in one step; not the scales of quantized ones."""
-        left_out = ("_scale", "graph")  # a graph says itself how many it holds
+        left_out = ("_scale", "graph")  # of a graph, `attributes` has how many it holds
         weights = (w for op in self.operations for key, w in op.weights.items() if not key.endswith(left_out))
         return sum(w.size for w in weights) + sum(int(op.attributes.get("weights", 0)) for op in self.operations)
 
     @property
     def onnx(self) -> Operation | None:
-        """The only operation of a program that is an ONNX graph, for ONNX Runtime; None where the machine runs it."""
+        """The only operation of a program that is an ONNX graph, for ONNX Runtime; None where the native engine
+        can run it."""
         return self.operations[0] if self.operations and self.operations[0].kind == "onnx" else None
 
     def initial_arena(self) -> Floats:
@@ -201,10 +202,10 @@ def _check(program: Program) -> None:
 
         kind = KINDS.get(op.kind)
         if kind is None:
-            raise ProgramError(f"{what}: unknown kind; known are {', '.join(KINDS)}")
-        need(op.kind != "onnx" or len(program.operations) == 1, "a graph for ONNX Runtime is a whole program")
+            raise ProgramError(f"{what}: unknown kind of operation; known are {', '.join(KINDS)}")
+        need(op.kind != "onnx" or len(program.operations) == 1, "an ONNX graph must be the only operation")
         foreign = set(op.attributes) - kind.attributes
-        need(not foreign, f"has attributes that mean nothing to it: {', '.join(sorted(foreign))}")
+        need(not foreign, f"has attributes that this kind does not know: {', '.join(sorted(foreign))}")
         for slot in op.inputs:
             checker.read(slot, what)
         kind.check(op, need)
@@ -221,5 +222,5 @@ def _check(program: Program) -> None:
     for named in program.outputs:
         checker.read(named.slot, f"output {named.name!r}")
     if not checker.taken.all():
-        raise ProgramError(f"the arena of {program.arena_size} is larger than what is in it")
+        raise ProgramError(f"the arena of {program.arena_size} is larger than the values in it")
     _freeze(program)

@@ -3,7 +3,7 @@
     edge_lstm.json    uint8: JSON, the program, channels, rate, timing, name, provenance, digest; arrays by number
     0, 1, 2, …        the arrays: weights (float32), index tables (int32), reset values, constants
 
-Its rule: a file is either exactly what was saved, or ModelFileError says what is wrong with it and what to do.
+Its rule: a file is either exactly what was saved, or ModelFileError names what is wrong with it and what to do.
 Everything read is checked before it is believed: sizes before memory is taken, program and timing by themselves, all
 that decides what is computed by the digest. Format 1, of edge-lstm 0.1, is read as well (`FILE.md`).
 """
@@ -145,12 +145,13 @@ def _read(path: Path) -> tuple[dict[str, Any], Arrays]:
             if f"{_HEADER}.npy" not in entries:
                 raise ModelFileError(
                     "a NumPy archive, but not a model file of edge-lstm; "
-                    "weights saved from PyTorch or Keras are brought in by: edge-lstm import"
+                    "weights saved from PyTorch or Keras are imported by: edge-lstm import"
                 )
             size = sum(info.file_size for info in entries.values())
             if size > MAX_BYTES or len(entries) > _MAX_ARRAYS:
                 raise ModelFileError(
-                    f"it claims {len(entries)} arrays of {size} bytes in all; {MAX_BYTES} bytes are the most"
+                    f"it declares {len(entries)} arrays of {size} bytes in all;"
+                    f" at most {_MAX_ARRAYS} arrays of {MAX_BYTES} bytes are read"
                 )
             header = json.loads(_array(archive, f"{_HEADER}.npy").tobytes())
             if not isinstance(header, dict) or not isinstance(header.get("format"), int):
@@ -162,7 +163,7 @@ def _read(path: Path) -> tuple[dict[str, Any], Arrays]:
                 )
             count = len(entries) - 1
             if set(entries) != {f"{_HEADER}.npy", *(f"{k}.npy" for k in range(count))}:
-                raise ModelFileError("an array is missing or foreign")
+                raise ModelFileError("an array is missing, or one does not belong to the file")
             return header, [_array(archive, f"{k}.npy") for k in range(count)]
 
 

@@ -1,7 +1,7 @@
-"""When a model's outputs come, and of which readings they are made.
+"""When a model's outputs come, and from which readings they are computed.
 
-Its rule: whoever needs to know reads it here and nowhere else: engines, verify, inspect, bench, firmware. It is a part
-of the model file.
+Its rule: engines, verify, inspect, bench and firmware read a model's timing here and nowhere else. It is a part of the
+model file.
 
     continuous     the state goes on for ever; an output at each reading, or from `first_output` on at each `stride`-th
     window         an output belongs to the last T readings from the reset state, as the network was trained; T windows
@@ -28,7 +28,7 @@ LONGEST = 1 << 20  # readings: of a window, of a stride, before the first output
 
 @dataclass(frozen=True)
 class Timing:
-    """window: T, how many readings an output belongs to; None where there is no end to them.
+    """window: T, how many readings an output belongs to; None where it belongs to all since the reset.
 
     first_output: the number of the reading, counted from 1 after a reset, with which the first output comes (mode log:
     the shortest log). stride: from one output to the next, readings. delay: how many readings an output comes late,
@@ -126,7 +126,7 @@ class Timing:
         before: BeforeWindow = header.get("before_window", "wait")
         if window is not None:
             if (first, header.get("every", 1)) != (1, 1):
-                raise ModelFileError("has a window, so ready and every are the window's")
+                raise ModelFileError("has a window, which decides when outputs come; leave out ready and every")
             mode: Mode = "window"
             first = 1 if before == "zeros" else window
         elif takes_logs:
@@ -138,7 +138,7 @@ class Timing:
         return Timing(mode, window, first, header.get("every", 1), provenance.get("late", 0), before, axes)
 
     def in_format_1(self) -> dict[str, Any]:
-        """What format 1 says of it beside the provenance: what a model's digest is taken over."""
+        """What format 1 has of it beside the provenance: what a model's digest is taken over."""
         found: dict[str, Any] = {"window": self.window if self.mode == "window" else None}
         if self.mode != "window" and (self.first_output, self.stride) != (1, 1):
             found["ready"], found["every"] = self.first_output, self.stride

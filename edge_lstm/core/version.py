@@ -1,4 +1,4 @@
-"""Which edge-lstm this is. The number itself stands in pyproject.toml alone, and is read from what was installed.
+"""Which edge-lstm this is. The number itself is in pyproject.toml alone, and is read from what was installed.
 
 Never: imported before somebody asks; importlib.metadata takes longer than the rest of `import edge_lstm`.
 """

@@ -147,10 +147,10 @@ def test_what_was_checked_cannot_be_changed_afterwards():
 
 
 def test_attributes_and_room_that_mean_nothing_are_refused():
-    """An attribute of another kind, and an arena larger than what is in it, raise ProgramError."""
-    with pytest.raises(ProgramError, match="mean nothing to it: rows"):
+    """An attribute of another kind, and an arena larger than the values in it, raise ProgramError."""
+    with pytest.raises(ProgramError, match="does not know: rows"):
         replaced(PROGRAM, 0, attributes={"rows": 2})
-    with pytest.raises(ProgramError, match="larger than what is in it"):
+    with pytest.raises(ProgramError, match="larger than the values in it"):
         dataclasses.replace(PROGRAM, arena_size=END + 16)
 
 

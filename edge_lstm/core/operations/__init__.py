@@ -1,4 +1,4 @@
-"""The kinds of operations: one record each (`record.py`), by the name that stands in a program.
+"""The kinds of operations: one record each (`record.py`), by the name that a program has for it.
 
 To add one: its record in one of these files, its kernel (`engines/native/kernels`), its C (`firmware_bridge/c`), tests.
 """

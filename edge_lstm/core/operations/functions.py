@@ -1,7 +1,7 @@
 """The functions that operations apply: element by element, between two values, over a row; and schemes of integers.
 
-Its rule: compiled code numbers each table in its order (`kernels/abi.py`), so what is new goes to the end. The meaning
-is ONNX's, operator set 20, unless said. Formulas are in NumPy for any float type, as a reference.
+Its rule: compiled code numbers each table in its order (`kernels/abi.py`), so what is new goes to the end. All are
+ONNX's, operator set 20, unless a comment says otherwise. Formulas are in NumPy for any float type, as a reference.
 """
 
 from __future__ import annotations
@@ -76,7 +76,7 @@ BINARIES: Mapping[str, Callable[[Array, Array], Array]] = {
     "or": np.logical_or,
 }
 BINARY_FUNCTIONS = tuple(BINARIES)
-REDUCTIONS: Mapping[str, Callable[..., Array]] = {  # argmax, argmin: of equals, the first is meant
+REDUCTIONS: Mapping[str, Callable[..., Array]] = {  # argmax, argmin: of equals, the first
     "sum": np.sum,
     "mean": np.mean,
     "max": np.max,
@@ -87,7 +87,7 @@ REDUCTIONS: Mapping[str, Callable[..., Array]] = {  # argmax, argmin: of equals,
 }
 REDUCE_FUNCTIONS = tuple(REDUCTIONS)
 RNN_ACTIVATIONS = ("tanh", "relu")
-SCHEMES = ("int8", "int16", "int8-weights")  # of quantized kinds: what activations become
+SCHEMES = ("int8", "int16", "int8-weights")  # of quantized layers: what activations become
 # More inputs than this could overflow an int32 sum of int8 products, and would leave int16 no more than int8 has.
 MOST_INPUTS = 133_000
 

@@ -1,4 +1,4 @@
-"""A whole ONNX graph as one operation, which ONNX Runtime runs (`engines/onnxruntime/`).
+"""An ONNX graph as one operation, which ONNX Runtime runs (`engines/onnxruntime/`).
 
 Inputs are the readings and the states, outputs the outputs and the next states, in the order of its axes.
 """
@@ -17,13 +17,13 @@ from edge_lstm.errors import ModelFileError
 
 def _check(op: Operation, need: Need) -> None:
     graph = op.weights.get("graph")
-    whole = graph is not None and graph.dtype == np.uint8 and graph.ndim == 1 and graph.size > 0
-    need(set(op.weights) == {"graph"} and whole, "needs exactly the array `graph`, the bytes of an ONNX file")
+    there = graph is not None and graph.dtype == np.uint8 and graph.ndim == 1 and graph.size > 0
+    need(set(op.weights) == {"graph"} and there, "needs exactly the array `graph`, the bytes of an ONNX file")
     try:
         GraphAxes.from_json(str(op.attributes.get("meaning")))
     except ModelFileError as error:
-        need(False, f"meaning must be JSON, what the graph's axes and states are: {error}")
-    need(type(op.attributes.get("weights")) is int, "weights must say how many numbers the graph holds")
+        need(False, f"meaning must be JSON with the graph's axes and states: {error}")
+    need(type(op.attributes.get("weights")) is int, "weights must be a whole number, how many numbers the graph holds")
 
 
 ONNX = Kind("onnx", _check, None, None, attributes=frozenset({"meaning", "weights"}))
@@ -35,5 +35,5 @@ def axes_of(op: Operation) -> GraphAxes:
 
 
 def takes_logs(op: Operation | None) -> bool:
-    """Whether an operation of model file format 1 takes whole logs, which stands in its graph's meaning there."""
+    """Whether an operation of model file format 1 takes whole logs, which its attribute `meaning` has there."""
     return op is not None and "log" in json.loads(str(op.attributes["meaning"]))

@@ -31,7 +31,7 @@ def _check_lookup(op: Operation, need: Need) -> None:
     n, y = sizes(op, need, 1, 1)
     table = op.weights.get("table")
     count = 0 if table is None or table.ndim != 2 else len(table)
-    need(count > 0 and y % n == 0, "needs a table of rows, one of which each index takes")
+    need(count > 0 and y % n == 0, "needs a table of rows, from which each index takes one")
     weights(op, need, table=(count, y // n))
 
 
@@ -44,7 +44,7 @@ def _lower_lookup(op: Operation, out: Instructions, index: int, y: int) -> None:
 def _lookup(inputs: Sequence[Array], w: Mapping[str, Array], a: Mapping[str, Any]) -> tuple[Array, ...]:
     numbers = np.trunc(inputs[0])
     if not ((numbers >= 0) & (numbers < len(w["table"]))).all():
-        raise IndexError("there is no such row")
+        raise IndexError("the table has no such row")
     return (w["table"][numbers.astype(np.int64)].reshape(-1),)
 
 

@@ -2,7 +2,7 @@
 worth.
 
 In the schemes int8 and int16 values become integers too, clamp(rint(x / x_scale), -most, most), and the sum is one of
-integers; in int8-weights they stay float32. `kernels/README.md` says to the last bit what is computed.
+integers; in int8-weights they stay float32. `kernels/README.md` defines to the last bit what is computed.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ def _check(op: Operation, need: Need, inputs: Mapping[str, int], rows: int, **bi
     for key, columns in inputs.items():
         w, shape = op.weights[key], (rows, columns)
         need(w.dtype == np.int8 and w.shape == shape, f"weight {key} is {w.dtype} {w.shape}, needs int8 {shape}")
-        need(bool((w != -128).all()), f"weight {key} holds -128, whose opposite is no int8: use -127 ... 127")
+        need(bool((w != -128).all()), f"weight {key} holds -128; int8 weights lie between -127 and 127")
         few = scheme == "int8-weights" or columns <= MOST_INPUTS
         need(few, f"weight {key} has {columns} columns; sums of integers take at most {MOST_INPUTS}")
     for key, shape_ in (scales | biases).items():

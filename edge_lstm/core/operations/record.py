@@ -1,7 +1,7 @@
 """What there is to know about one kind of operation: one record, in which every engine and the C export look it up.
 
-Its rule: a check says everything that whoever runs the operation may rely on, for a program from a stranger's file too;
-what holds for all kinds alike (places in the arena, order) stands in `program.py`. The lowering names the instructions
+Its rule: a check covers everything that an engine may rely on, for a program from a stranger's file too;
+what holds for all kinds alike (places in the arena, order) is in `program.py`. The lowering names the instructions
 of the interpreter and their fields; numbers, packing and registers are the engine's (`engines/native/layout.py`).
 """
 
@@ -29,7 +29,7 @@ class Instructions(Protocol):
         """One instruction of the interpreter."""
 
     def sums(self, op: Operation, gates: int) -> int:
-        """Where W, R and b are packed, in blocks of units with so many gates."""
+        """Where W, R and b are packed, in blocks of units with `gates` gates each."""
 
     def gru_sums(self, op: Operation) -> int:
         """Where the weights of a GRU are packed, whose candidate is two sums."""
@@ -57,8 +57,8 @@ class Instructions(Protocol):
 class Kind:
     """One kind of operation.
 
-    check: raises through `need` whatever an operation of this kind must not be. attributes: those that mean something
-    to it. reference: its formula in NumPy, in any float type; None where only one engine runs it. lower: its
+    check: raises through `need` whatever an operation of this kind must not be. attributes: those that it may have.
+    reference: its formula in NumPy, in any float type; None where only one engine runs it. lower: its
     instructions, None where the native engine has no kernel for it; `places` are the offsets of inputs and outputs. c:
     its number in C (`edge_lstm_kind` in firmware_bridge/c/edge_lstm.h), None where C lacks it. states: of the inputs,
     those from the second on are states that the operation itself makes anew (recurrent kinds). anywhere: it reads arena
