@@ -1,4 +1,4 @@
-"""Other ways to run a model than the machine: ONNX Runtime.
+"""What runs a model: the native engine, ONNX Runtime and plain Python behind one protocol (`protocol.py`).
 
-Its rule: onnxruntime is imported here and nowhere else, and only when it is asked for.
+Its rule: what one engine needs (llvmlite, onnxruntime) is imported in its own folder, and only when it is chosen.
 """

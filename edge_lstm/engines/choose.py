@@ -1,4 +1,4 @@
-"""Which engine runs a model where nobody says it: ONNX Runtime what holds a graph, the native one everything else."""
+"""Which engine runs a model where the caller names none: ONNX Runtime for a graph, else the native engine."""
 
 from __future__ import annotations
 

@@ -2,7 +2,7 @@
 
 Its rule: no cleverness, so that its numbers can be trusted and a new operation can be tried before it has a kernel. It
 computes in float64 within a step, and remembers float32; so its bits are its own, near the native engine's, the same
-on every call, and a thousand times slower. What the records call a formula it runs, nothing else.
+on every call, and a thousand times slower. It runs the records' formulas and nothing else.
 """
 
 from __future__ import annotations
@@ -115,7 +115,7 @@ class PlainSession(Memory):
         return status, xs.shape[1]
 
     def _take(self, xs: Floats, ys: Floats) -> int:
-        """One reading of each of the first so many streams, to the outputs. All copies change, or none."""
+        """One reading of each of the first streams, to the outputs. All copies change, or none."""
         if not np.isfinite(xs).all():
             return BAD_READING
         seen, count = self.seen + 1, len(self._arenas)

@@ -1,6 +1,6 @@
 """What an engine is: whatever runs a model's program, one reading of each stream at a time.
 
-    engine.open(model, streams) → Session        so many streams' memories, in the reset state
+    engine.open(model, streams) → Session        the memories of that many streams, in the reset state
 
 Its rule: an engine is a value, sessions are independent of each other, and a stream in front of one notices no
 difference (`tests/engines/test_promises.py` holds every engine to every promise). A call that refuses a reading has
@@ -22,7 +22,7 @@ Checkpoint = Any  # what a session remembered at one moment; only the session th
 
 
 class Session(Protocol):
-    """So many streams of a model. Nobody but the session may write to what its properties show, but to `x`."""
+    """Streams of one model. A caller may write to `x`; everything else is only read."""
 
     model: Model
     group: int  # streams that one pass over the weights serves
@@ -35,7 +35,7 @@ class Session(Protocol):
         why it was not taken."""
 
     def advance_many(self, xs: Floats, ys: Floats) -> tuple[int, int]:
-        """Readings (streams, T, n_inputs) of the first so many streams to outputs (streams, T, n_outputs), rows
+        """Readings (streams, T, n_inputs) of the first streams, all or some, to outputs (streams, T, n_outputs), rows
         C-contiguous. Returns the status of the last reading and how many were taken; where one is refused, those
         before it are (`back_to` takes them back). Rows without an output stay as they are."""
 
@@ -74,7 +74,7 @@ class Session(Protocol):
         """All states of each stream, one after the other. Raises StateError where a value is not finite."""
 
     def refusal(self, status: int, x: Floats, what: str) -> EdgeLstmError:
-        """What a status means, as an error to raise. x: the reading that was refused; what: its name in a sentence."""
+        """What a status means, as an error to raise. x: the reading that was refused; what: its name."""
 
 
 class Engine(Protocol):
@@ -82,7 +82,7 @@ class Engine(Protocol):
 
     @property
     def name(self) -> str:
-        """How people call it."""
+        """Its name in commands and reports."""
 
     def open(self, model: Model, streams: int = 1, digest: str | None = None) -> Session:
         """digest: whose snapshots these are, where the model stands for another one of the same states."""

@@ -1,1 +1,1 @@
-"""Tests of edge_lstm/engines: graphs that ONNX Runtime runs behind the same Stream."""
+"""Tests of edge_lstm/engines: every engine's promises, the native engine, ONNX Runtime."""

@@ -49,7 +49,7 @@ ENGINES: dict[str, Engine] = {"kernels in Python": Native(4)} if IN_PYTHON else 
 SCALED = tuple(Channel(f"a{k}", "m/s²", 2.0, 0.5) for k in range(INPUTS))
 
 
-def _kept(timing: Timing) -> Model:
+def _onnx_model(timing: Timing) -> Model:
     """A small LSTM that ONNX Runtime runs, one step with states, or a window of 5."""
     name = "lstm_window_legacy15.onnx" if timing.windowed else "lstm_step_legacy11.onnx"
     model = import_onnx(VECTORS / name, engine="onnxruntime")
@@ -74,15 +74,15 @@ MODELS: dict[str, Callable[[], Model]] = {
     "window, zeros before": lambda: _network(Timing.over_window(6, "zeros")),
     "int8": lambda: quantized_network("lstm", "int8", INPUTS, 9, 3, 1, 0),
 }
-KEPT: dict[str, Callable[[], Model]] = {
-    "continuous": lambda: _kept(Timing()),
-    "every third from the fifth on": lambda: _kept(Timing(first_output=5, stride=3)),
-    "whole window": lambda: _kept(Timing.over_window(5, whole=True)),
+ONNX_MODELS: dict[str, Callable[[], Model]] = {
+    "continuous": lambda: _onnx_model(Timing()),
+    "every third from the fifth on": lambda: _onnx_model(Timing(first_output=5, stride=3)),
+    "whole window": lambda: _onnx_model(Timing.over_window(5, whole=True)),
 }
 CASES = [
     pytest.param(engine, make, id=f"{name}: {model}")
     for name, engine in ENGINES.items()
-    for model, make in (KEPT if engine.name == "onnxruntime" else MODELS).items()
+    for model, make in (ONNX_MODELS if engine.name == "onnxruntime" else MODELS).items()
 ]
 
 
@@ -152,10 +152,10 @@ class TestPromises:
         assert other.run(xs[13:]).tobytes() == expected.tobytes()
         damaged = bytearray(snapshot)
         damaged[45] ^= 1
-        held = other.snapshot()
+        before = other.snapshot()
         with pytest.raises(StateError, match="damaged"):
             other.restore(bytes(damaged))
-        assert other.snapshot() == held
+        assert other.snapshot() == before
 
     def test_reset_is_the_beginning(self, engine: Engine, make: Callable[[], Model]) -> None:
         """After a reset a stream gives what a new one does."""
@@ -236,13 +236,13 @@ class TestPromises:
         assert session.y.shape == (1, model.program.output_size)
         session.x[0] = xs[0]
         assert session.advance() == (OK if model.timing.comes_with(1) else NOT_YET)
-        at, held = session.checkpoint(), session.snapshot()
+        at, before = session.checkpoint(), session.snapshot()
         ys = np.full((1, 9, model.program.output_size), np.nan, np.float32)
         status, taken = session.advance_many(xs[None, 1:10], ys)
         assert (status, taken) == (OK if model.timing.comes_with(10) else NOT_YET, 9)
         after = session.snapshot()
         session.back_to(at)
-        assert session.snapshot() == held
+        assert session.snapshot() == before
         bad = xs[None, 1:10].copy()
         bad[0, 5, 0] = np.nan
         assert session.advance_many(bad, ys) == (BAD_READING, 5)
@@ -267,7 +267,7 @@ class TestPromises:
 
 @pytest.mark.parametrize("name", [n for n, e in ENGINES.items() if e.name != "onnxruntime"])
 def test_a_number_that_names_no_row_is_refused(name: str) -> None:
-    """A lookup beyond its table: BAD_INDEX, an error, nothing changed."""
+    """A lookup outside its table: BAD_INDEX, an error, nothing changed."""
     build = Builder()
     x = build.input("x", 1)
     h = build.state("h", 2)
@@ -312,10 +312,10 @@ def test_the_kernels_in_python_keep_every_promise() -> None:
 @pytest.mark.skipif(IN_PYTHON, reason="one look is enough")
 def test_each_model_gets_the_engine_that_runs_it() -> None:
     """ONNX Runtime for what holds a graph, the native engine for everything else; and a graph is refused elsewhere."""
-    kept = _kept(Timing())
-    assert (engine_for(kept).name, engine_for(_network(Timing())).name) == ("onnxruntime", "native")
+    graph = _onnx_model(Timing())
+    assert (engine_for(graph).name, engine_for(_network(Timing())).name) == ("onnxruntime", "native")
     for engine in (Native(), Plain()):
         with pytest.raises(EdgeLstmError, match="ONNX Runtime"):
-            engine.open(kept)
+            engine.open(graph)
     with pytest.raises(EdgeLstmError, match="holds no ONNX graph"):
         OnnxRuntime().open(_network(Timing()))

@@ -1,1 +1,1 @@
-"""The engine of our own: a program laid out for compiled kernels, and the loader of those."""
+"""The native engine: a program laid out for the compiled interpreter, and the loader of that."""

@@ -36,8 +36,8 @@ class Layout:
     output_rows: int
     weights: Floats
     arena: Floats
-    sizes: Mapping[int, int]  # of the weights that a row of the table reads at W, without padding, by its number
-    ahead: bool  # whether many readings may go through a row before the next row
+    sizes: Mapping[int, int]  # of the weights that an instruction reads at W, without padding, by its number
+    ahead: bool  # whether many readings may go through an instruction before the next one does
 
 
 def _blocks(columns: Floats, gates: int, lanes: int) -> Floats:
@@ -97,15 +97,15 @@ class _Instructions:
         self.rows: list[list[int]] = []
         self.packed: list[Floats] = []
         self.packed_size = 0
-        self.sizes: dict[int, int] = {}  # of the weights that a row reads at W, without padding, by its number
+        self.sizes: dict[int, int] = {}  # as Layout.sizes
         self._packed_sizes: dict[int, int] = {}  # the same by place
         self.states = states  # values that states take
-        self.scratch = 0  # where recurrent layers may keep the inputs' share of their sums, one layer at a time
+        self.scratch = 0  # where recurrent layers may leave the inputs' share of their sums, one layer at a time
         self._places: dict[tuple[object, ...], int] = {}
         self._integers: dict[tuple[str, int], Slot] = {}
 
     def put(self, code: str, **fields: int) -> None:
-        """One row of the table."""
+        """One instruction."""
         row = [0] * abi.ROW
         row[abi.KIND] = getattr(abi, code)
         for name, value in fields.items():
@@ -141,10 +141,10 @@ class _Instructions:
         return self._once(op, lambda: values)
 
     def recurrent(self, op: Operation) -> dict[str, int]:
-        return {"N": op.inputs[0].size, "M": op.inputs[1].size, "SUMS": self.scratch, "KEPT": self.keeps(op)}
+        return {"N": op.inputs[0].size, "M": op.inputs[1].size, "SUMS": self.scratch, "KEPT": self.makes_states(op)}
 
-    def keeps(self, op: Operation) -> bool:
-        """Whether all that an operation makes are next states, so that its kernel may check them."""
+    def makes_states(self, op: Operation) -> bool:
+        """Whether an operation makes next states and nothing else, so that its kernel may check them."""
         return self.states.issuperset(op.outputs)
 
     def apart(self, program: Program, value: Slot) -> Slot:
@@ -180,8 +180,8 @@ class _Instructions:
         return inputs if _scheme(op) == "int8-weights" else elements(_scheme(op), inputs)
 
     def quantized(self, op: Operation, role: str, values: int, rows: int = 1) -> int:
-        """With int8-weights, and in C, values stay as they are. Rows run one after the other, so operations share the
-        place."""
+        """With int8-weights, and in C, values stay as they are. Operations run one after the other, so they share
+        the place."""
         scheme, matrix = _scheme(op), {"x": "W", "h": "R"}[role]
         if scheme == "int8-weights" or self.lanes == 1:
             return values
@@ -204,7 +204,7 @@ def _scheme(op: Operation) -> str:
 # Channels' scale and offset are two more instructions: network = (physical - offset) / scale, and back.
 
 
-def _scale_row(out: _Instructions, function: str, x: Slot, operand: Floats, y: Slot) -> None:
+def _scale(out: _Instructions, function: str, x: Slot, operand: Floats, y: Slot) -> None:
     constant = out.arena.slot(operand.size, operand)
     code = abi.BINARY_CODES[function]
     out.put("BINARY", A=x.offset, B=constant.offset, Y=y.offset, N=x.size, F=code)
@@ -219,8 +219,8 @@ def _inputs(model: Model, out: _Instructions) -> None:
         out.put("INPUT", A=start, Y=received.offset, N=network.size)
         if needed:
             centred = out.arena.slot(network.size)
-            _scale_row(out, "sub", received, offset[part], centred)
-            _scale_row(out, "div", centred, scale[part], network)
+            _scale(out, "sub", received, offset[part], centred)
+            _scale(out, "div", centred, scale[part], network)
         start += network.size
 
 
@@ -263,8 +263,8 @@ def _outputs(model: Model, out: _Instructions) -> list[Slot]:
         value, part = out.apart(model.program, named.slot), slice(start, start + named.slot.size)
         if needed:
             scaled, moved = out.arena.slot(value.size), out.arena.slot(value.size)
-            _scale_row(out, "mul", value, scale[part], scaled)
-            _scale_row(out, "add", scaled, offset[part], moved)
+            _scale(out, "mul", value, scale[part], scaled)
+            _scale(out, "add", scaled, offset[part], moved)
             value = moved
         results.append(value)
         start += value.size
@@ -272,7 +272,7 @@ def _outputs(model: Model, out: _Instructions) -> list[Slot]:
 
 
 def lay_out(model: Model, lanes: int) -> Layout:
-    """Lay a model out for a machine of so many lanes; for C with one lane, where quantized layers keep weights and
+    """Lay a model out for vectors of so many lanes; with one lane for C, where quantized layers have weights and
     integers elsewhere. Raises ProgramError where the arenas would be larger than MAX_ARENA."""
     program = model.program
     arena = _Extension(program, model.timing.under_way)
@@ -287,7 +287,7 @@ def lay_out(model: Model, lanes: int) -> Layout:
     next_values = [out.apart(program, state.next) for state in program.states]
     results = _outputs(model, out)
     moves = _joined([(value, state.slot) for value, state in zip(next_values, program.states, strict=True)])
-    own = {slot for op in layers if out.keeps(op) for slot in op.outputs} if lanes > 1 else set()
+    own = {slot for op in layers if out.makes_states(op) for slot in op.outputs} if lanes > 1 else set()
     for value in (v for v in next_values if v not in own):  # recurrent kernels check what they make
         out.put("CHECK", A=value.offset, N=value.size)
     step_rows = len(out.rows)

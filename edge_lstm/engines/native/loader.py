@@ -1,15 +1,15 @@
 """How Python gets into compiled code: an object file, loaded by llvmlite alone, called with the address of a frame.
 
 Numba makes the object (`compile.py`) once per CPU and version; afterwards it is found in a cache and numba is never
-imported, which is most of a cold start. Its rules: an object is loaded only from a folder that nobody but this user
-or root can write to; a damaged one is made again; where none can be kept the program says so and runs all the same.
+imported, which is most of a cold start. Its rule: an object is loaded only from a folder that nobody but this user
+or root can write to; a damaged one is made again; where none can be stored a warning says so, and everything runs.
 
-The cache is looked for in, and kept in the first writable of
+The cache is looked for in all of these folders, and stored in the first of them that can be written to:
 
     $EDGE_LSTM_CACHE_DIR              where it is set, nowhere else
     $CACHE_DIRECTORY                  what systemd gives a service
     $XDG_CACHE_HOME or ~/.cache       + /edge-lstm
-    /var/cache/edge-lstm              for all users; for root before ~/.cache, so `edge-lstm warm` as root fills it
+    /var/cache/edge-lstm              for all users; for root before ~/.cache, so `edge-lstm compile` as root fills it
     the temporary folder              + /edge-lstm-UID, for a user without a home
 
 $EDGE_LSTM_LANES (4, 8, 16) overrides the number of lanes; the results are the same bits. $NUMBA_DISABLE_JIT=1 runs the
@@ -44,7 +44,7 @@ from edge_lstm.errors import CacheError
 _SYSTEM = Path("/var/cache/edge-lstm")
 _DIGEST = hashlib.sha256().digest_size
 _METH_NOARGS = 0x0004
-# Source that decides the object: the kernels, and the tables of functions they number.
+# Source that decides the object: the kernels, and the tables whose numbers they use.
 _KERNELS = Path(__file__).parent / "kernels"
 _NUMBERS = (Path(__file__).parents[2] / "core/operations/functions.py", Path(__file__).parents[1] / "status.py")
 _SOURCES = (*sorted({*_KERNELS.glob("*.py")} - {_KERNELS / "plain.py"}), *_NUMBERS)
@@ -155,7 +155,7 @@ def _one_at_a_time(name: str) -> Iterator[None]:
         yield
 
 
-def _keep(name: str, code: bytes) -> Path | None:
+def _store(name: str, code: bytes) -> Path | None:
     for folder in folders():
         try:
             if not _made(folder):
@@ -176,8 +176,7 @@ def _keep(name: str, code: bytes) -> Path | None:
 
 @dataclass(frozen=True)
 class Warmed:
-    """What `warm` did: where the compiled step is kept (None: nowhere could be written), and whether it had to be
-    made."""
+    """What `warm` did: where the compiled step is stored (None: in no folder), and whether it had to be made."""
 
     path: Path | None
     compiled: bool
@@ -206,7 +205,7 @@ def _found_or_made(lanes: int) -> tuple[Warmed, bytes]:
                 from edge_lstm.engines.native.kernels.compile import compile_object
 
                 code = compile_object(lanes)
-                return Warmed(_keep(name, code), True, lanes), code
+                return Warmed(_store(name, code), True, lanes), code
     return Warmed(found[0], False, lanes), found[1]
 
 
@@ -217,7 +216,7 @@ class _Compiled:
         self.warmed, code = _found_or_made(lanes)
         if self.warmed.path is None:
             warnings.warn(
-                "the compiled step can be kept nowhere, so every start compiles it again; set EDGE_LSTM_CACHE_DIR "
+                "the compiled step cannot be stored, so every start compiles it again; set EDGE_LSTM_CACHE_DIR "
                 f"to a folder that only you can write to (tried {', '.join(map(str, folders()))})",
                 RuntimeWarning,
                 stacklevel=2,
@@ -279,7 +278,7 @@ def _in_python() -> bool:
 
 
 def bind(frame_address: int, lanes: int) -> tuple[Call, Call]:
-    """Two ways into the machine with this frame, each returning a status: holding the GIL, and with the GIL released.
+    """Two ways into the interpreter with this frame, each returning a status: the GIL held, and the GIL released.
 
     The frame and all it points to must outlive them. Loads, or makes, the compiled step on first use.
     """

@@ -1,4 +1,4 @@
-"""Integers as the machine reads them: the weights of quantized layers, from front to back once per step.
+"""Integers as the interpreter reads them: the weights of quantized layers, from front to back once per step.
 
 Per block of `lanes` units: the biases, then for each matrix the scales, what a sum starts from (int8 only), and the
 weights in groups of inputs that fill 32 bits: [group][gate][lane][input of the group] (`kernels/quantized.py`).

@@ -1,1 +1,1 @@
-"""The engine for whole graphs: ONNX Runtime behind the same session."""
+"""The engine for ONNX graphs: ONNX Runtime behind the same session."""

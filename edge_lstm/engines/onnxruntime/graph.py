@@ -1,9 +1,9 @@
 """An ONNX graph run by ONNX Runtime with axes that its import gave it: readings in, outputs of readings out.
 
-Its rule: what an axis is is not guessed here; it stands in `GraphAxes`. How many readings a call gets is the caller's.
+Its rule: nothing is guessed here. `GraphAxes` has what each axis is, and the caller how many readings a call gets.
 
 One thread, no spinning: nothing else on the robot is disturbed. A session reads no file but the one it is given: a
-graph in memory has no data outside of it.
+graph in memory has no data outside it.
 """
 
 from __future__ import annotations
@@ -58,7 +58,7 @@ def version() -> str:
 
 
 def one_line(error: Exception) -> str:
-    """What ONNX Runtime says, without its address in the source and its line breaks."""
+    """ONNX Runtime's message on one line, at most 300 characters."""
     text = " ".join(str(error).split())
     return text if len(text) < 300 else text[:300] + " …"
 

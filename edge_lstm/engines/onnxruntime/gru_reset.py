@@ -1,4 +1,4 @@
-"""An ONNX file whose GRUs reset where the caller says, for ONNX Runtime to run.
+"""An ONNX file whose GRUs have the `linear_before_reset` that the caller gives, for ONNX Runtime to run.
 
 Its rule: nothing else in the file is touched, and the file on disk never. Which exporters wrote the attribute wrongly,
 and the same change in a graph that is imported: `importers/onnx/gru_reset.py`.

@@ -20,7 +20,7 @@ SIZE = 4096
 def apply(
     function: str, values: npt.NDArray[np.float32], alpha: float = 0.0, beta: float = 0.0
 ) -> npt.NDArray[np.float32]:
-    """The function over any number of values, through the machine."""
+    """The function over any number of values, through the interpreter."""
     rows = np.resize(values, (-(-values.size // SIZE), SIZE))
     return one_map(function, SIZE, alpha, beta).stream().run(rows).ravel()[: values.size]
 
@@ -43,7 +43,7 @@ def floats() -> npt.NDArray[np.float32]:
     ],
 )
 def test_bounded_functions_stay_within_the_documented_error(function, exact, bound, floats):
-    """tanh, sigmoid, erf and softsign differ from float64 by less than activations.py says, over the whole range."""
+    """tanh, sigmoid, erf and softsign differ from float64 by less than activations.py allows, over the whole range."""
     with np.errstate(over="ignore"):
         expected = exact(floats.astype(np.float64))
     assert np.abs(apply(function, floats) - expected).max() < bound

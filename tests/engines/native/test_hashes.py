@@ -1,5 +1,5 @@
 """The bits themselves: outputs of many readings against hashes kept in the repository, which an emulated Arm CPU
-(`tests/long/test_arm.py`) and an emulated arm64 Python (`tools/arm/python`) are held to as well.
+(`tests/long/test_arm.py`) and an emulated arm64 Python (`tools/arm/python`) are compared with as well.
 `tests/long/test_hashes.py` takes ten times as many."""
 
 from __future__ import annotations

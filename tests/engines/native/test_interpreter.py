@@ -94,8 +94,8 @@ def test_a_forgotten_memory_becomes_zero_and_never_denormal():
     memory = model.stream().run(np.zeros((40, 1)))[:, 0]
     assert memory[0] > 0.04
     assert memory[-1] == 0
-    kept = memory[memory != 0]
-    assert kept.min() >= 2.0**-64
+    remembered = memory[memory != 0]
+    assert remembered.min() >= 2.0**-64
 
 
 def test_the_tanh_of_what_is_forgotten_is_forgotten():

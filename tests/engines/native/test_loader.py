@@ -1,4 +1,4 @@
-"""The compiled step's cache: who may fill it, where it is found, what happens when it is damaged or cannot be kept."""
+"""The compiled step's cache: who may fill it, where it is found, what happens where it is damaged or not stored."""
 
 from __future__ import annotations
 
@@ -56,8 +56,8 @@ def test_where_nothing_can_be_kept_the_program_says_so_and_runs():
 
 
 def test_what_is_kept_is_found(cache):
-    """An object kept is found again, whole, readable by all and writable by its owner only."""
-    path = loader._keep("step.o", b"code")
+    """An object stored is found again, unchanged, readable by all and writable by its owner only."""
+    path = loader._store("step.o", b"code")
     assert path == cache / "step.o"
     assert loader._find("step.o") == (path, b"code")
     assert path.stat().st_mode & 0o777 == 0o644
@@ -66,7 +66,7 @@ def test_what_is_kept_is_found(cache):
 
 def test_a_damaged_object_is_not_loaded(cache):
     """A cut or changed object, or one without its digest, is not found, so it is made again."""
-    path = loader._keep("step.o", b"code")
+    path = loader._store("step.o", b"code")
     good = path.read_bytes()
     for bad in (good[:-1], good[:20], b"", good[:-1] + b"X", b"code"):
         path.write_bytes(bad)
@@ -75,7 +75,7 @@ def test_a_damaged_object_is_not_loaded(cache):
 
 def test_an_object_that_others_could_have_written_is_not_loaded(cache):
     """An object, or a folder, that group or others may write to is passed over: what is loaded is run."""
-    path = loader._keep("step.o", b"code")
+    path = loader._store("step.o", b"code")
     for target, mode in ((path, 0o646), (path, 0o664), (cache, 0o777), (cache, 0o770)):
         before = target.stat().st_mode
         target.chmod(mode)
@@ -96,7 +96,7 @@ def test_an_object_behind_a_link_is_not_loaded(cache):
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can give a file to another user")
 def test_an_object_of_another_user_is_not_loaded(cache):
     """An object that belongs to neither this user nor root is passed over."""
-    path = loader._keep("step.o", b"code")
+    path = loader._store("step.o", b"code")
     os.chown(path, 65534, 65534)
     assert loader._find("step.o") is None
 
@@ -120,7 +120,7 @@ def test_the_folders_are_tried_from_the_most_to_the_least_particular(monkeypatch
 
 
 def test_a_user_without_a_home_keeps_it_in_a_private_temporary_folder(monkeypatch, tmp_path):
-    """Where home and system folder cannot be written, the object is kept in a folder that only this user can enter."""
+    """Where home and system folder cannot be written, the object goes to a folder that only this user can enter."""
     for name in ("EDGE_LSTM_CACHE_DIR", "CACHE_DIRECTORY", "XDG_CACHE_HOME"):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("HOME", "/dev/null/none")
@@ -128,14 +128,14 @@ def test_a_user_without_a_home_keeps_it_in_a_private_temporary_folder(monkeypatc
     monkeypatch.setattr(
         loader, "folders", lambda: iter([Path("/dev/null/a"), Path("/dev/null/b"), tmp_path / real.name])
     )
-    path = loader._keep("step.o", b"code")
+    path = loader._store("step.o", b"code")
     assert path == tmp_path / real.name / "step.o"
     assert path.parent.stat().st_mode & 0o777 == 0o700
     assert loader._find("step.o") == (path, b"code")
 
 
 def test_a_wrong_number_of_lanes_is_named(monkeypatch):
-    """EDGE_LSTM_LANES other than 4, 8 or 16 is an error that says so."""
+    """EDGE_LSTM_LANES other than 4, 8 or 16 is an error that names it."""
     monkeypatch.setenv("EDGE_LSTM_LANES", "5")
     with pytest.raises(CacheError, match="EDGE_LSTM_LANES is '5'; it can be 4, 8 or 16"):
         loader.default_lanes.__wrapped__()
@@ -152,7 +152,7 @@ def take_none(kinds, frame):
     return 0
 
 real, untouched, made = compile.compile_object, JITCodeLibrary._finalize_specific, []
-# Instead of the whole machine something that is soon compiled.
+# Instead of the interpreter something that is soon compiled.
 compile.compile_object = lambda lanes: made.append(lanes) or real(lanes, run=numba.njit(take_none))
 model, streams, results, own = network(), [], [], []
 done = threading.Event()
@@ -179,7 +179,7 @@ print(len(made), results, all(own), JITCodeLibrary._finalize_specific is untouch
 
 def test_threads_that_start_with_a_cold_cache_compile_once_and_leave_numba_whole(cache):
     """Two threads make their first stream with nothing in the cache while a third compiles functions of its own: the
-    machine is compiled once, all functions are right, and Numba compiles as before."""
+    interpreter is compiled once, all functions are right, and Numba compiles as before."""
     command = [sys.executable, "-X", "faulthandler", "-c", TOGETHER]
     environment = {"EDGE_LSTM_CACHE_DIR": str(cache)}
     done = subprocess.run(command, env=environment, cwd=ROOT, capture_output=True, text=True, check=True, timeout=120)
@@ -222,7 +222,7 @@ def test_processes_that_start_with_a_cold_cache_compile_once(tmp_path):
 
 def test_a_folder_that_is_exchanged_while_it_is_read_is_not_believed(cache, tmp_path, monkeypatch):
     """What was checked is what is read: the file itself, by its descriptor, not whatever its path leads to later."""
-    loader._keep("step.o", b"code")
+    loader._store("step.o", b"code")
     foreign = tmp_path / "foreign"
     foreign.mkdir()
     (foreign / "step.o").write_bytes(hashlib.sha256(b"evil").digest() + b"evil")
@@ -265,7 +265,7 @@ print(bool(numba.config.DISABLE_JIT), loader._in_python())
 )
 def test_numbas_switch_is_read_as_numba_reads_it(value, expected):
     """NUMBA_DISABLE_JIT means what it means to Numba, before Numba is imported and afterwards; what Numba cannot read
-    is an error that says so."""
+    is an error that names it."""
     done = subprocess.run(
         [sys.executable, "-W", "ignore", "-c", SWITCH],
         env={"NUMBA_DISABLE_JIT": value},
@@ -297,7 +297,7 @@ print(network().stream().step([1.0] * 8).tobytes().hex(), loader.warm().path)
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can become another user")
 def test_a_service_user_without_a_home_runs_and_keeps_the_step():
-    """User nobody, without a home, gets the same bits and keeps the compiled step in a folder of its own."""
+    """User nobody, without a home, gets the same bits and stores the compiled step in a folder of its own."""
     with tempfile.TemporaryDirectory() as temporary:  # not tmp_path: no other user may enter pytest's folder
         Path(temporary).chmod(0o1777)
         environment = {"HOME": "/nonexistent", "TMPDIR": temporary}

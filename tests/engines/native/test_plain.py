@@ -1,4 +1,4 @@
-"""The kernels as ordinary Python (NUMBA_DISABLE_JIT=1): the compiled machine's bits, and every line of them."""
+"""The kernels as ordinary Python (NUMBA_DISABLE_JIT=1): the compiled interpreter's bits, and every line of them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Quantized layers: the machine against the exact twin, bit by bit."""
+"""Quantized layers: the native engine against an exact reference, bit by bit."""
 
 from __future__ import annotations
 
@@ -37,9 +37,9 @@ from tests.support.oracles.exact_twin import Exact, fma
     activation=st.sampled_from(("tanh", "relu")),
 )
 def test_the_machine_has_the_bits_of_the_exact_twin(kind, scheme, inputs, units, outputs, layers, seed, activation):
-    """Each quantized cell in each scheme, of any size and stacked, with 4, 8 and 16 lanes, gives the twin's bits."""
+    """Each quantized cell in each scheme, of any size and stacked, with 4, 8 and 16 lanes, has the reference's bits."""
     model = quantized_network(kind, scheme, inputs, units, outputs, layers, seed, activation=activation)
-    xs = readings(6, inputs, seed, scale=2.0)  # some beyond what the scales hold
+    xs = readings(6, inputs, seed, scale=2.0)  # some outside what the scales hold
     expected = Exact(model).run(xs)
     for lanes in (4, 8, 16):
         assert Stream(model, Native(lanes)).run(xs).tobytes() == expected.tobytes()
@@ -54,7 +54,7 @@ def test_other_instructions_give_the_same_bits():
 @pytest.mark.parametrize("scheme", SCHEMES)
 @pytest.mark.parametrize("kind", CELLS)
 def test_step_run_streams_and_windows_give_the_same_bits(kind, scheme):
-    """One by one, as a log, among other streams and in window meaning, a quantized model gives the same bits."""
+    """One by one, as a log, among other streams and in window mode, a quantized model gives the same bits."""
     model = quantized_network(kind, scheme, 7, 21, 3)
     xs = readings(30, 7, 1)
     expected = Exact(model).run(xs)
@@ -93,8 +93,8 @@ def test_a_quantized_dense_layer_over_rows_is_the_layer_for_each_row(scheme):
 
 @pytest.mark.parametrize(("scheme", "rows"), [("int8", 4), ("int16", 4), ("int16", 1000)])
 def test_rows_of_integers_take_little_room(scheme, rows):
-    """Many rows of one input lie close together in the arena and have the bits of the exact twin; where all that a
-    model needs would be too much, a sentence says how much."""
+    """Many rows of one input lie close together in the arena and have the bits of the exact reference; where all that a
+    model needs would be too much, the error has how much."""
     b, w = Builder(), Integers(scheme, 0, 1)
     x = b.input("x", rows)
     b.output("y", b.quantized_dense(x, scheme=scheme, weights=w(1, 1, None, "b"), rows=rows))
@@ -165,7 +165,7 @@ def test_what_is_no_number_never_becomes_an_integer(scheme, units):
 
 
 def test_the_twin_rounds_once():
-    """The twin's FMA is that of exact fractions, also where float64 would round the sum to a tie first."""
+    """The reference's FMA is that of exact fractions, also where float64 would round the sum to a tie first."""
     from fractions import Fraction
 
     random = np.random.default_rng(0)

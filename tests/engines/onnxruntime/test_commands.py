@@ -41,26 +41,26 @@ def readings_of(count: int) -> np.ndarray:
 
 
 def test_every_command_of_the_page_runs(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """The commands that stand in engines/README.md, in their order."""
+    """The commands of engines/README.md, in their order."""
     commands = re.findall(r"^    edge-lstm (.*?)(?:\s+#.*)?$", PAGE.read_text(), re.MULTILINE)
     assert [c.split()[0] for c in commands] == ["import", "inspect", "verify", "replay"]
     for command in commands:
         assert main(shlex.split(command)) == 0, command
-    said = capsys.readouterr().out
-    assert "because node 'n_z' (Sin): the operator Sin is not supported" in said
+    printed = capsys.readouterr().out
+    assert "because node 'n_z' (Sin): the operator Sin is not supported" in printed
     assert len((folder / "out.csv").read_text().splitlines()) == 31
     y = np.loadtxt(folder / "out.csv", delimiter=",", skiprows=1, usecols=range(4, 9), dtype=np.float32)
     assert np.array_equal(y, load("net.npz").stream().run(readings_of(30)))
 
 
 def test_the_price_is_shown(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """`import` and `inspect` say which engine, which node forced it, and what a reading costs."""
+    """`import` and `inspect` show which engine, which node forced it, and what a reading costs."""
     for command in (["import", "net.onnx"], ["inspect", "net.npz"]):
         assert main(command) == 0
-        said = " ".join(capsys.readouterr().out.split())
-        assert "ONNX Runtime" in said
-        assert "node 'n_z' (Sin)" in said
-        assert re.search(r"about [\d,]+ µs per reading", said)
+        printed = " ".join(capsys.readouterr().out.split())
+        assert "ONNX Runtime" in printed
+        assert "node 'n_z' (Sin)" in printed
+        assert re.search(r"about [\d,]+ µs per reading", printed)
     assert main(["inspect", "net.npz", "--json"]) == 0
     found = json.loads(capsys.readouterr().out)
     assert (found["engine"], found["operations"], found["weights"]) == ("onnxruntime", [], 160)
@@ -75,7 +75,7 @@ def test_a_window_says_that_it_is_computed_anew(folder: Path, capsys: pytest.Cap
 
 
 def test_the_machine_may_be_insisted_on(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """--engine machine refuses by node with exit code 2, and writes nothing; for weights the option has no meaning."""
+    """--engine machine (native's old name) refuses by node with exit code 2, and writes nothing; weights take none."""
     assert main(["import", "net.onnx", "--engine", "machine"]) == 2
     assert "(Sin): the operator Sin is not supported" in capsys.readouterr().err
     assert not (folder / "net.npz").exists()
@@ -85,7 +85,7 @@ def test_the_machine_may_be_insisted_on(folder: Path, capsys: pytest.CaptureFixt
 
 
 def test_what_needs_the_machine_is_refused_by_name(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """`explain` and `firmware` say why, with exit code 2."""
+    """`explain` and `firmware` refuse with the reason and exit code 2."""
     pytest.importorskip("matplotlib")
     assert main(["import", "net.onnx"]) == 0
     assert main(["explain", "log.csv", "--model", "net.npz", "-o", "gates"]) == 2
@@ -99,10 +99,10 @@ def test_a_forecast_rolls_it_on(folder: Path, capsys: pytest.CaptureFixture[str]
     words = ["--feedback", "y[0]=x[0]", "--feedback", "y[1]=x[1]", "--feedback", "y[2]=x[2]"]
     assert main(["import", "net.onnx", *words]) == 0
     assert main(["forecast", "log.csv", "--model", "net.npz", "--at", "0.2", "--steps", "3", "--json"]) == 0
-    stream, twin = (load("net.npz").stream() for _ in range(2))
+    stream, other = (load("net.npz").stream() for _ in range(2))
     y = stream.run(readings_of(21))[-1]
-    twin.run(readings_of(21))
-    forecast = twin.forecast(3)
+    other.run(readings_of(21))
+    forecast = other.forecast(3)
     for k in range(3):
         stepped = stream.step(y[:3])
         assert stepped is not None

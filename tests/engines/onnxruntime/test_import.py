@@ -1,4 +1,4 @@
-"""What becomes a model for ONNX Runtime, what stays refused, and what is told of it."""
+"""What becomes a model for ONNX Runtime, what stays refused, and what is reported of it."""
 
 from __future__ import annotations
 
@@ -54,9 +54,9 @@ def test_the_machine_refuses_and_what_forced_it_is_told(case: Case, tmp_path: Pa
     """engine="native" refuses each of these graphs by node; auto warns with the same words and keeps them."""
     path = case.make(tmp_path / "m.onnx")
     assert case.forced_by in refusal(path, engine="native", **case.options)
-    with pytest.warns(UserWarning, match="runs with ONNX Runtime, because") as told:
+    with pytest.warns(UserWarning, match="runs with ONNX Runtime, because") as warned:
         model = import_onnx(path, **case.options)
-    assert case.forced_by in str(told[0].message)
+    assert case.forced_by in str(warned[0].message)
     assert case.forced_by in model.provenance["engine_reason"]
     assert model.provenance["engine"].startswith("ONNX Runtime ")
     assert model.program.onnx is not None
@@ -64,7 +64,7 @@ def test_the_machine_refuses_and_what_forced_it_is_told(case: Case, tmp_path: Pa
 
 @EACH
 def test_verify_compares_it_like_any_model(case: Case, tmp_path: Path) -> None:
-    """`verify` runs the file itself in the meaning that the import gave it, and finds no difference."""
+    """`verify` runs the file itself with the timing that the import found, and finds no difference."""
     path = case.make(tmp_path / "m.onnx")
     report = verify(quietly(path, **case.options), path, short=True)
     assert report.ok
@@ -86,21 +86,21 @@ def test_a_saved_model_is_the_same_model(case: Case, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("path", VECTORS, ids=lambda p: p.stem)
 def test_what_the_machine_can_hold_runs_with_either(path: Path) -> None:
-    """engine="onnxruntime" on exports of PyTorch: the same readings, the same meaning, outputs within 1e-5."""
-    machine, other = import_onnx(path, engine="native"), import_onnx(path, engine="onnxruntime")
-    assert (machine.program.onnx, other.provenance["engine_reason"]) == (None, "asked for")
-    assert [c.name for c in other.inputs] == [c.name for c in machine.inputs]
-    assert [c.name for c in other.outputs] == [c.name for c in machine.outputs]
-    assert other.provenance["window"] == machine.provenance["window"]
-    rows = np.random.default_rng(0).normal(0, 1, (60, len(machine.inputs))).astype(np.float32)
-    ours, theirs = machine.stream().run(rows), other.stream().run(rows)
+    """engine="onnxruntime" on exports of PyTorch: the same readings, the same timing, outputs within 1e-5."""
+    native, other = import_onnx(path, engine="native"), import_onnx(path, engine="onnxruntime")
+    assert (native.program.onnx, other.provenance["engine_reason"]) == (None, "asked for")
+    assert [c.name for c in other.inputs] == [c.name for c in native.inputs]
+    assert [c.name for c in other.outputs] == [c.name for c in native.outputs]
+    assert other.provenance["window"] == native.provenance["window"]
+    rows = np.random.default_rng(0).normal(0, 1, (60, len(native.inputs))).astype(np.float32)
+    ours, theirs = native.stream().run(rows), other.stream().run(rows)
     assert np.array_equal(np.isnan(ours), np.isnan(theirs))
     assert np.nanmax(np.abs(ours - theirs)) <= 1e-5 * (np.nanmax(theirs) - np.nanmin(theirs))
 
 
 def test_experiments_find_the_meaning_that_is_proven() -> None:
-    """For every export of PyTorch that runs: by experiment the same axes and states as the machine's proof, or a
-    refusal; never another meaning."""
+    """For every export of PyTorch that runs: by experiment the same axes and states as the importer derives for
+    the native engine, or a refusal; never others."""
     found = 0
     for path in VECTORS:
         proven = import_onnx(path, engine="native").timing.axes
@@ -120,7 +120,7 @@ def test_experiments_find_the_meaning_that_is_proven() -> None:
 
 
 def test_a_network_that_is_too_large(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """More operations than the machine has room for: the size is named, and ONNX Runtime runs it."""
+    """More operations than the native engine takes: the size is named, and ONNX Runtime runs it."""
     path, rows = VECTORS_BY_NAME["lstm_seq_legacy17_time_first"], np.ones((9, 3), np.float32)
     expected = import_onnx(path, engine="onnxruntime").stream().run(rows)
     monkeypatch.setattr("edge_lstm.importers.onnx.plan.MAX_STEPS", 1)
@@ -132,7 +132,7 @@ def test_a_network_that_is_too_large(tmp_path: Path, monkeypatch: pytest.MonkeyP
 
 
 def test_experiments_agree_with_proofs_on_random_graphs(tmp_path: Path) -> None:
-    """The first 12 of `tests/long/test_meanings.py`: the same meaning and the same outputs, or no meaning at all."""
+    """The first 12 of `tests/long/test_meanings.py`: the same timing and the same outputs, or a refusal."""
     found = [compared(RandomGraph(tmp_path, seed).path, seed) for seed in range(12)]
     assert not [what for what in found if what.startswith("wrong")]
     assert found.count("equal") >= 10
@@ -258,7 +258,7 @@ UNCLEAR = {
 
 @pytest.mark.parametrize("name", UNCLEAR)
 def test_what_is_not_clear_stays_refused(name: str, tmp_path: Path) -> None:
-    """ONNX Runtime stands in for the machine, not for a meaning: each refusal names what is unclear and the way out."""
+    """ONNX Runtime runs what the native engine cannot, but nothing unclear: each refusal names it and the way out."""
     nodes, inputs, outputs, options, pattern = UNCLEAR[name]
     used = {n for item in nodes for n in item.input}
     constants = {
@@ -275,7 +275,7 @@ def test_what_is_not_clear_stays_refused(name: str, tmp_path: Path) -> None:
 
 
 def test_a_left_over_weight_is_no_matter_of_the_engine(tmp_path: Path) -> None:
-    """A damaged file is refused, whoever would run it."""
+    """A damaged file is refused for every engine."""
     path = head_file(tmp_path / "m.onnx", [node("Sin", ["h"], ["y"])], {"lonely": np.ones((3, 3), np.float32)})
     for engine in ("auto", "onnxruntime"):
         assert "the weight 'lonely' [3, 3] is used by no node" in refusal(path, engine=engine)
@@ -294,17 +294,17 @@ def test_data_in_other_files_comes_along(tmp_path: Path) -> None:
 
 
 def changed(model: Model, *, graph: bytes | None = None, meaning: dict[str, Any] | None = None) -> Model:
-    """The model with another graph or meaning in its operation."""
+    """The model with another graph or attribute `meaning` in its operation."""
     op = model.program.onnx
     assert op is not None
-    said = json.dumps(json.loads(str(op.attributes["meaning"])) | (meaning or {}))
+    text = json.dumps(json.loads(str(op.attributes["meaning"])) | (meaning or {}))
     content = op.weights["graph"] if graph is None else np.frombuffer(graph, np.uint8)
-    operation = replace(op, weights={"graph": content}, attributes={**op.attributes, "meaning": said})
+    operation = replace(op, weights={"graph": content}, attributes={**op.attributes, "meaning": text})
     return replace(model, program=replace(model.program, operations=(operation,)))
 
 
 def test_a_damaged_graph_in_a_model_file(tmp_path: Path) -> None:
-    """Flipped bytes are caught by the digest; a graph that is not what the model says, when a stream is made."""
+    """Flipped bytes are caught by the digest; a graph that differs from the model, when a stream is made."""
     model = quietly(CASES["LSTM and Sin"].make(tmp_path / "m.onnx"))
     save(model, tmp_path / "m.npz")
     content = bytearray((tmp_path / "m.npz").read_bytes())
@@ -339,7 +339,7 @@ def test_a_graph_in_a_model_reads_no_other_file(tmp_path: Path, monkeypatch: pyt
 
 
 def test_a_program_checks_its_graph(tmp_path: Path) -> None:
-    """A graph is a whole program, and says what it is."""
+    """A graph is the only operation of its program, and its attributes are complete."""
     program = quietly(CASES["LSTM and Sin"].make(tmp_path / "m.onnx")).program
     op = program.onnx
     assert op is not None
@@ -351,9 +351,9 @@ def test_a_program_checks_its_graph(tmp_path: Path) -> None:
         build(replace(op, weights={"graph": op.weights["graph"].astype(np.float32)}))
     with pytest.raises(ProgramError, match="meaning must be JSON"):
         build(replace(op, attributes={"weights": 3}))
-    with pytest.raises(ProgramError, match="weights must say"):
+    with pytest.raises(ProgramError, match="weights must be a whole number"):
         build(replace(op, attributes={"meaning": "{}"}))
-    with pytest.raises(ProgramError, match="a whole program"):
+    with pytest.raises(ProgramError, match="must be the only operation"):
         build(op, op)
 
 

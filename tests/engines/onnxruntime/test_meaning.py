@@ -1,4 +1,4 @@
-"""Where a meaning found for ONNX Runtime could be wrong without a word: each is ONNX Runtime's, or refused."""
+"""Where the timing or the states found for a graph could be wrong unnoticed: each is right, or refused."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ def normal(count: int) -> Array:
 
 
 def test_names_do_not_overrule_the_dataflow(tmp_path: Path) -> None:
-    """Names that would hand an LSTM its h as c and its c as h are refused; the right pairs, said, run."""
+    """Names that would hand an LSTM its h as c and its c as h are refused; the right pairs, given by hand, run."""
     nodes = [
         node("LSTM", ["x", "W", "R", "", "", "s0_in", "s1_in"], ["Y", "s1_out", "s0_out"], hidden_size=UNITS),
         node("Sin", ["Y"], ["y"]),

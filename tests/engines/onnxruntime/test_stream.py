@@ -60,12 +60,12 @@ def test_single_readings_and_logs_give_the_same_bits(case: Case, tmp_path: Path)
 
 @EACH
 def test_a_refused_reading_changes_nothing(case: Case, tmp_path: Path) -> None:
-    """NaN, a wrong length, a number beyond a table: an error, alone or within a log, and the memory is as before."""
+    """NaN, a wrong length, an index outside a table: an error, alone or within a log, and the memory is as before."""
     model, _ = model_of(case, tmp_path)
     rows = readings(case, 30)
-    stream, twin = model.stream(), model.stream()
+    stream, other = model.stream(), model.stream()
     stream.run(rows[:15])
-    twin.run(rows[:15])
+    other.run(rows[:15])
     before = stream.snapshot()
     bad = [np.full(rows.shape[1], np.nan, np.float32), np.zeros(rows.shape[1] + 1, np.float32)]
     bad += [np.full(1, 6, np.float32)] if case.whole_numbers else []
@@ -77,7 +77,7 @@ def test_a_refused_reading_changes_nothing(case: Case, tmp_path: Path) -> None:
         with pytest.raises(ReadingError, match="row 3"):
             stream.run(np.concatenate([rows[15:18], x[None], rows[18:]]))
         assert stream.snapshot() == before
-    assert np.array_equal(stream.run(rows[15:]), twin.run(rows[15:]))
+    assert np.array_equal(stream.run(rows[15:]), other.run(rows[15:]))
 
 
 @EACH

@@ -95,7 +95,7 @@ def test_single_readings_and_parts_of_logs_are_refused(tmp_path: Path) -> None:
 
 
 def test_it_is_verified_like_any_model(tmp_path: Path) -> None:
-    """`verify` in the model's own meaning."""
+    """`verify` with the model's own timing."""
     path = two_layers(tmp_path / "m.onnx")
     assert verify(log_model(path), path, short=True).ok
     newest = both_directions(tmp_path / "n.onnx")
@@ -111,7 +111,7 @@ def test_it_is_verified_like_any_model(tmp_path: Path) -> None:
     ],
 )
 def test_where_it_has_no_meaning(make: Any, options: dict[str, Any], pattern: str, tmp_path: Path) -> None:
-    """The machine, a window, a length baked in: refused by name."""
+    """The native engine, a window, a length baked in: refused by name."""
     with pytest.raises(ImportModelError, match=pattern):
         log_model(make(tmp_path / "m.onnx"), **options)
 
@@ -216,7 +216,7 @@ def test_rows_of_no_reading_are_refused_at_import(
 
 
 def test_a_time_axis_that_no_layer_follows(tmp_path: Path) -> None:
-    """What is said when a recurrent layer follows no axis is not to say what was said already."""
+    """The refusal of a recurrent layer that follows no axis does not advise what was given already."""
     constants = {**weights(1), "shape": np.array([1, 1, 3])}
     nodes = [
         node("ReduceMean", ["x"], ["m"], axes=[1], keepdims=1),
@@ -229,16 +229,16 @@ def test_a_time_axis_that_no_layer_follows(tmp_path: Path) -> None:
 
 
 def test_a_model_says_that_it_takes_logs(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """repr names whole logs, windows (of ONNX Runtime too) and strides; `inspect` of a log model speaks of logs."""
+    """repr names whole logs, windows (of ONNX Runtime too) and strides; `inspect` of a log model names logs."""
     path = behind(LAYERS["pooling"][0], tmp_path / "m.onnx")
     model = log_model(path)
     assert repr(model).endswith("whole logs, an output every 3 readings>")
     assert repr(import_onnx(window_of_12(tmp_path / "w.onnx"), engine="onnxruntime")).endswith("window of 12>")
     save(model, tmp_path / "m.npz")
     assert main(["inspect", str(tmp_path / "m.npz")]) == 0
-    said = " ".join(capsys.readouterr().out.split())
-    assert "whole logs of 3 readings or more at once" in said
-    assert "none: it takes whole logs" in said
+    text = " ".join(capsys.readouterr().out.split())
+    assert "whole logs of 3 readings or more at once" in text
+    assert "none: it takes whole logs" in text
 
 
 def test_rows_in_the_other_direction_are_refused(tmp_path: Path) -> None:

@@ -1,9 +1,9 @@
-"""What compiled code and Python agree on: numbers of operations, fields of a table row, fields of the frame.
+"""What compiled code and Python agree on: numbers of instructions, their fields, fields of the frame.
 
-Its rule: hardly more than constants, so that Python can lay out a program without importing numba, and C can be given
-the same numbers.
+Its rule: hardly more than constants, so that Python can lay out a program without importing numba.
 
-A **row** is ROW int64. Offsets count float32: A, B, C, Y, Z in the arena, W in the packed weights (`../layout.py`).
+An **instruction** is ROW int64, a row of the table. Offsets count float32: A, B, C, Y, Z in the arena, W in the packed
+weights (`../layout.py`).
 A **frame** is FRAME int64, the only argument of the compiled function (`interpreter.py`).
 """
 
@@ -26,7 +26,7 @@ from edge_lstm.core.operations.functions import BINARY_FUNCTIONS, MAP_FUNCTIONS,
     COMMIT,  # arena[Y : Y + N] = arena[A : A + N]: a state takes its next value
     OUTPUT,  # y[Y : Y + N] = arena[A : A + N]
     WHERE,  # Y = B where A is not zero, else C; N values
-    # From here on a row is executed for one copy of the arena after the other:
+    # From here on an instruction is executed for one copy of the arena after the other:
     TAKE,  # Y[n] = arena[index n at W]; N values
     SOFTMAX,  # over M rows of N values; F = 1: its logarithm
     REDUCE,  # Y[m] = F over row m; M rows of N values
@@ -38,15 +38,15 @@ from edge_lstm.core.operations.functions import BINARY_FUNCTIONS, MAP_FUNCTIONS,
     QUANTIZED_RNN,  # as RNN, A, B = integers of x, h; Z = 0 tanh, 1 relu
     QUANTIZED_DENSE,  # as DENSE, A = integers; Z rows, C from A to the next
 ) = range(20)
-RECURRENT, ALONE = INPUT, TAKE  # kinds below the one, kinds from the other on
+RECURRENT, ALONE = INPUT, TAKE  # instructions below the one, and from the other on
 
 MAP_CODES = {name: code for code, name in enumerate(MAP_FUNCTIONS)}
 BINARY_CODES = {name: code for code, name in enumerate(BINARY_FUNCTIONS)}
 REDUCE_CODES = {name: code for code, name in enumerate(REDUCE_FUNCTIONS)}
 
-INT8, INT16, INT8_WEIGHTS = range(3)  # places in kinds.SCHEMES
-# Of float32 rows, by lanes: arenas that one pass over the weights serves, as many as their sums (four gates each) have
-# vector registers, 32 with AVX-512 and NEON, 16 with AVX2.
+INT8, INT16, INT8_WEIGHTS = range(3)  # places in functions.SCHEMES
+# Of float32 instructions, by lanes: arenas that one pass over the weights serves, as many as their sums (four gates
+# each) have vector registers, 32 with AVX-512 and NEON, 16 with AVX2.
 ARENAS_AT_ONCE = {4: 4, 8: 2, 16: 4}
 GROUPS = {"int8": 4, "int16": 2, "int8-weights": 1}  # values in the place of one float32
 
@@ -57,22 +57,22 @@ def together(scheme: str, sums: int) -> int:
     return 1 if scheme == "int8-weights" else 4 if sums == 1 else 2
 
 
-# --- fields of a row ---
-# Of recurrent kinds: SUMS, where in the arena they may leave sums; KEPT, 1 where a step fails unless h', c' are finite.
+# --- fields of an instruction ---
+# Of recurrent ones: SUMS, where in the arena they may leave sums; KEPT, 1 where a step fails unless h', c' are finite.
 KIND, W, A, B, C, Y, Z, N, M, F, SUMS, KEPT = range(12)
 ROW = 12
 
 # --- fields of the frame ---
 (
     TABLE,  # address of int64 (STEP_ROWS + COMMIT_ROWS + OUTPUT_ROWS, ROW)
-    STEP_ROWS,  # rows that compute; they change nothing that outlives the step
-    COMMIT_ROWS,  # then rows that change the states
-    OUTPUT_ROWS,  # then rows that write y
+    STEP_ROWS,  # instructions that compute; they change nothing that outlives the step
+    COMMIT_ROWS,  # then instructions that change the states
+    OUTPUT_ROWS,  # then instructions that write y
     WEIGHTS,  # address of float32, packed
     ARENA,  # address of float32 (COPIES, ARENA_SIZE)
     ARENA_SIZE,  # slack included
     INITIAL,  # address of float32 (ARENA_SIZE,): an arena after reset
-    COPIES,  # streams that advance together; in window meaning the T windows of one stream
+    COPIES,  # streams that advance together; in window mode the T windows of one stream
     WINDOW,  # 0 continuous, 1 window
     X,  # address of the first reading
     X_STEP,  # float32 from one reading to the next
@@ -83,9 +83,9 @@ ROW = 12
     STEPS,  # readings to take
     DONE,  # readings taken by this call (written)
     SEEN,  # readings since the reset (read and written)
-    READY,  # in continuous meaning: the first output comes with this reading ...
+    READY,  # in continuous mode: the first output comes with this reading ...
     EVERY,  # ... and then with each of so many
     AHEAD,  # address of float32 (AHEAD_ARENAS, ARENA_SIZE): arenas for many readings at once
-    AHEAD_ARENAS,  # 0: every reading goes through all rows before the next one does
+    AHEAD_ARENAS,  # 0: every reading goes through all instructions before the next one does
 ) = range(23)
 FRAME = 23

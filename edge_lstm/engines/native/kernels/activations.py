@@ -1,6 +1,6 @@
 """The one tanh, sigmoid, exp and log, made of FMAs, division, comparison and the bits of the exponent, so that they
 give the same bits on every CPU and at every width. `tools/bench/accuracy.py` tries all 2^32 float32 inputs;
-`tests/engines/native/test_activations.py` holds the largest errors to what is said here.
+`tests/engines/native/test_activations.py` checks the largest errors against those here.
 
     tanh      rational, odd degree 13 over even degree 6, x clamped to ±7.90531, and ±1 beyond ±8.3178; the minimax
               coefficients published in Eigen (generic_fast_tanh_float); absolute error below 3e-7
@@ -167,13 +167,13 @@ def erf(V, x):
 
 @kernel
 def forget_denormal(V, x):
-    """Zero where |x| < 2^-64; applied to every value that is kept between readings by a recurrent layer."""
+    """Zero where |x| < 2^-64; applied to every value that a recurrent layer remembers."""
     return select(less(absolute(x), fill(V, _FORGOTTEN)), fill(V, 0.0), x)
 
 
 @kernel
 def apply(V, function, x, alpha, beta):
-    """The function of program.MAP_FUNCTIONS with this code."""
+    """The function of functions.MAP_FUNCTIONS with this code."""
     zero, one = fill(V, 0.0), fill(V, 1.0)
     if function == _IDENTITY:
         return x

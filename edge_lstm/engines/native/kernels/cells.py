@@ -1,7 +1,7 @@
 """The way of a recurrent layer through its blocks of units, and through readings one after the other.
 
-Its rule: `lstm.py`, `gru.py` and `rnn.py` say what one block of units computes (`block`) and how its sums begin
-(`begin`); here stands in which order blocks are taken, which changes no bit of them.
+Its rule: `lstm.py`, `gru.py` and `rnn.py` define what one block of units computes (`block`) and how its sums
+begin (`begin`); here is the order in which blocks are taken, which changes no bit of them.
 
 - Two blocks are taken at once where there are two: a multiply-add has to wait for the one before it, and the sums of a
   second block fill that time.
@@ -39,9 +39,9 @@ def _begin_all(begin, V, G, weights, w, size, span, x, sums, between, n_x):
 def through(begin, block, kinds, weights, w, size, span, places, sizes, function):
     """One layer for the readings of a span; whether all that it makes is finite.
 
-    kinds: species for one block of units, for two, for a group of arenas; size: of a block's weights; span: the first
-    reading's arena, floats to the next one's, how many, the first one's number; places: of x, h, c, h', c' and the
-    inputs' share in the arena; sizes: numbers of inputs and units; function: of the row."""
+    kinds: the species for one block of units, for two, for a group of arenas; size: of a block's weights; span: the
+    first reading's arena, floats to the next one's, how many, the first one's number; places: of x, h, c, h', c' and
+    the inputs' share in the arena; sizes: numbers of inputs and units; function: of the instruction."""
     V, P, G = kinds
     arena, step, readings, number = span
     x, h, c, y, z, sums = places

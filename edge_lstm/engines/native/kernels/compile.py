@@ -76,7 +76,7 @@ _MORE = (
 
 @contextlib.contextmanager
 def _code_alone() -> Iterator[None]:
-    """Numba makes LLVM code and no more, in half of the time: LLVM optimizes the machine as a whole.
+    """Numba makes LLVM code and no more, in half of the time: LLVM optimizes the interpreter in one piece.
 
     Meanwhile no other thread compiles. A Numba that is built otherwise does all its work, which takes longer."""
     with global_compiler_lock:
@@ -102,7 +102,7 @@ def _species(lanes: int, family: str) -> tuple[Species, Species, Species, Specie
 
 
 def machine_in_python(lanes: int) -> Callable[[int], int]:
-    """The machine as it is where NUMBA_DISABLE_JIT=1: frame's address to status, not compiled (`plain.py`)."""
+    """The interpreter where NUMBA_DISABLE_JIT=1: frame's address to status, not compiled (`plain.py`)."""
     species = _species(lanes, "plain")
 
     def run(frame: int) -> int:
@@ -114,9 +114,9 @@ def machine_in_python(lanes: int) -> Callable[[int], int]:
 
 
 def machine_code(lanes: int, family: str | None = None, run: Any = interpreter.run) -> str:
-    """Numba's LLVM code of the machine for this CPU, not yet optimized, with the three functions around it.
+    """Numba's LLVM code of the interpreter for this CPU, not yet optimized, with the three functions around it.
 
-    family: one of integers.FAMILIES, for another CPU, or another way to the same bits. run: a part of the machine.
+    family: one of integers.FAMILIES, for another CPU, or another way to the same bits. run: a part of the interpreter.
     """
     one, pair, one_lane, group, integers = _species(lanes, family or host_family())
     with _code_alone():
@@ -139,7 +139,7 @@ def machine_code(lanes: int, family: str | None = None, run: Any = interpreter.r
 
 
 # Each of these stays a function of its own, and all else becomes part of what calls it. Left to itself, LLVM would
-# enter inner functions for every row.
+# enter inner functions for every instruction.
 APART = {
     *("lstm", "gru", "rnn", "dense", "map_values", "binary", "softmax", "reduce", "take", "where", "lookup", "run"),
     *("execute", "_quantize", "_lstm", "_gru", "_rnn", "_dense"),  # quantized.py
@@ -147,7 +147,7 @@ APART = {
 
 
 def inline(module: Any) -> None:
-    """Say which kernels are inlined."""
+    """Mark which kernels are inlined."""
     for function in module.functions:
         if not function.is_declaration and (found := _KERNEL.match(function.name)):
             function.add_function_attribute("noinline" if found[1] in APART else "alwaysinline")
@@ -168,8 +168,8 @@ def target_machine() -> Any:
 
 
 def compile_object(lanes: int, family: str | None = None, run: Any = interpreter.run) -> bytes:
-    """The object file of the machine for this CPU. Raises CacheError where Numba left something that the object would
-    need from it (an exception, a reference count): the kernels must not contain such a thing."""
+    """The object file of the interpreter for this CPU. Raises CacheError where Numba left something that the object
+    would need from it (an exception, a reference count): the kernels must not contain such a thing."""
     described = target_machine()
     module = llvm.parse_assembly(machine_code(lanes, family, run))
     inline(module)

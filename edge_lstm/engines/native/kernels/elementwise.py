@@ -1,4 +1,4 @@
-"""Operations element by element, and data movement: map, binary, take, and the copies at a step's borders."""
+"""Operations element by element, and data movement: map, binary, take, and what a step copies in and out."""
 
 from __future__ import annotations
 

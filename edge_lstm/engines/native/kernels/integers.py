@@ -10,7 +10,7 @@ side (the gates of a block of units), and those once more for each partial sum t
 Its rule: which instructions do it depends on the CPU; what is computed does not. Sums of integers are exact, so partial
 sums may be taken in any order; sums of float32 have no partial sums, and their order is the inputs'.
 
-    vnni512, vnni256   vpdpbusd wants one factor unsigned: values are kept with 128 added, and a sum starts from -128
+    vnni512, vnni256   vpdpbusd wants one factor unsigned: values are stored with 128 added, and a sum starts from -128
                        times the sum of its weights (`packing.py`), so 32-bit arithmetic ends at the same integer
     avx2               vpmaddubsw of |value| and the weight with the value's sign: 2 * 127 * 127 fits into int16
     dotprod            sdot, on Arm
@@ -62,7 +62,7 @@ def family_for(features: dict[str, bool], architecture: str) -> str:
 
 @dataclass(frozen=True)
 class Scheme:
-    """What values are in a sum (kinds.SCHEMES), by which instructions."""
+    """What values are in a sum (functions.SCHEMES), by which instructions."""
 
     name: str
     family: str

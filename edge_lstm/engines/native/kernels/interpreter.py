@@ -1,17 +1,17 @@
-"""The machine: one compiled function that takes readings through a program, whatever the program is.
+"""The interpreter: one compiled function that takes readings through a program, whatever the program is.
 
 `run` gets the address of a frame (`abi.py`), takes STEPS readings and returns a status. It raises nothing, allocates
-nothing, and asks no clock. A step has three parts: rows that compute, rows that commit the states, rows that write the
-output; a step that fails leaves after the first part, so it has changed nothing that outlives it.
+nothing, and asks no clock. A step has three parts: instructions that compute, that commit the states, and that write
+the output; a step that fails leaves after the first part, so it has changed nothing that outlives it.
 
-The frame may hold several copies of the arena, which advance together: each row is executed for all of them, in
+The frame may hold several copies of the arena, which advance together: each instruction is executed for all of them, in
 groups, so a weight is read once for a whole group. They are different streams, each with its own readings, or they are
-one stream in window meaning: an output belongs to the last T readings from the reset state, so T copies are under
-way, each begun one reading after the other, and at every reading one of them is T readings old and speaks.
+one stream in window mode: an output belongs to the last T readings from the reset state, so T copies are under way,
+each begun one reading after the other, and at every reading one of them is T readings old and gives the output.
 
-A log goes through the rows many readings at a time, each reading in an arena of its own: a row is executed for all of
-them before the next row is. Only recurrent rows have to take one reading after the other; they find h and c in the
-arena of the reading before. Nothing else may read a state then (`../layout.py` sees to it).
+A log goes through the instructions many readings at a time, each reading in an arena of its own: an instruction is
+executed for all of them before the next one is. Only recurrent instructions have to take one reading after the other;
+they find h and c in the arena of the reading before. Nothing else may read a state then (`../layout.py` checks it).
 """
 
 from __future__ import annotations
@@ -42,8 +42,8 @@ from edge_lstm.engines.status import BAD_INDEX, BAD_READING, BAD_STATE, NOT_YET,
 
 @kernel
 def _execute(kinds, code, row, arena, x, y, readings, step, turn):
-    """One row of the table; the status. A recurrent one for `readings` arenas, `step` floats apart; where step is 0 it
-    takes the state of before from its own arena. turn: the number of the reading."""
+    """One instruction; the status. A recurrent one for `readings` arenas, `step` floats apart; where step is 0 it takes
+    the state of before from its own arena. turn: the number of the reading."""
     V, _, _ = kinds
     table, weights, _ = code
     kind, function = read(table, row + abi.KIND), read(table, row + abi.F)
@@ -81,7 +81,7 @@ def _execute(kinds, code, row, arena, x, y, readings, step, turn):
 
 @kernel
 def _execute_alone(V, V1, Q, code, row, kind, arena, turn):
-    """One row of those that are executed for one copy after the other; the status."""
+    """One of the instructions that are executed for one copy after the other; the status."""
     table, weights, index = code
     if kind >= abi.QUANTIZE:
         return quantized.execute(V, V1, Q, table, row, kind, weights, arena, turn)
@@ -107,12 +107,12 @@ def _from(copy, a):
 
 @kernel
 def _execute_rows(kinds, code, first, last, copies, arena, ahead, x, step, y, y_step):
-    """Each row for `copies` streams and some readings of each, G.copies arenas at a time and the rest one by one; some
-    kinds of rows all one by one.
+    """Each instruction for `copies` streams and some readings of each, G.copies arenas at a time and the rest one by
+    one; some instructions all one by one.
 
     arena, x, y: of the streams, at the first of the readings; step, y_step: floats from one reading to the next one;
     ahead: number of the first reading, how many, floats from one reading's arenas to the next one's. That is 0 where
-    there is one reading; otherwise no row commits."""
+    there is one reading; otherwise nothing is committed."""
     V, P, V1, G, Q = kinds
     table = code[0]
     turn, readings, apart = ahead
@@ -149,7 +149,7 @@ def _execute_rows(kinds, code, first, last, copies, arena, ahead, x, step, y, y_
 
 @kernel
 def _carry(V, table, first, last, copies, source, of, target, to):
-    """Copy what the rows first ... last commit: from its place (field `of` of the row) in arenas to another (`to`)."""
+    """Copy what the instructions first ... last commit: from its place (field `of`) in arenas to another (`to`)."""
     for number in range(first, last):
         row = number * ROW
         a, b, n = read(table, row + of), read(table, row + to), read(table, row + abi.N)
@@ -159,7 +159,7 @@ def _carry(V, table, first, last, copies, source, of, target, to):
 
 @kernel
 def _give_outputs(V, table, first, last, arena, y):
-    """The rows that write the output, for one stream."""
+    """The instructions that write the output, for one stream."""
     for number in range(first, last):
         row = number * ROW
         give_out(V, arena, read(table, row + abi.A), y, read(table, row + abi.Y), read(table, row + abi.N))
@@ -239,13 +239,13 @@ def run(kinds, frame_address):
         write(frame, abi.SEEN, seen)
         status = OK if _speaks(frame, seen - 1) else NOT_YET
     write(frame, abi.DONE, taken)
-    # One reading after the other: a single one, or a program that needs it so, or those that failed above.
+    # One reading after the other: a single one, or a program that needs it so, or those that were refused above.
     while taken < steps:
         xs, ys = _later(taken, x, step), _later(taken, y, y_step)
         begun = min(seen + 1, copies) if windowed else copies
         speaks = not windowed and _speaks(frame, seen)
         last = written if speaks else committed
-        # Only rows that compute can fail, and they come first: whatever fails has changed nothing that is kept.
+        # Only instructions that compute can fail, and they come first: whatever fails has changed no state.
         alone = (seen, int64(1), int64(0))
         status = _execute_rows(kinds, code, 0, last, begun, arena, alone, xs, step, ys, y_step)
         if status != OK:

@@ -159,7 +159,7 @@ def _execute(V, V1, S, table, row, kind, weights, arena, turn):
 
 @kernel
 def execute(V, V1, Q, table, row, kind, weights, arena, turn):
-    """A row of one of the quantized kinds; the status. turn: 0 and 1 by turns."""
+    """An instruction of a quantized layer; the status. turn: 0 and 1 by turns."""
     scheme = read(table, row + abi.F)
     if scheme == abi.INT8:
         return _execute(V, V1, Q.int8, table, row, kind, weights, arena, turn)

@@ -38,7 +38,7 @@ _I32 = ir.IntType(32)
 _F32 = ir.FloatType()
 
 # Kernels never raise: division by zero gives infinity, indices are not checked (the program was, when it was made). And
-# Python never calls them: without the wrappers for that the machine is compiled in two thirds of the time.
+# Python never calls them: without the wrappers for that the interpreter is compiled in two thirds of the time.
 OPTIONS = {"error_model": "numpy", "boundscheck": False, "no_cpython_wrapper": True, "no_cfunc_wrapper": True}
 kernel = numba.njit(**OPTIONS)
 
@@ -321,7 +321,7 @@ def _first(builder, count, lanes: int, copies: int = 1):
 
 @intrinsic
 def load_first(typingctx, species, array, index, count):
-    """array[index : index + count] of each copy, and zero in the lanes beyond; nothing beyond `count` is touched."""
+    """array[index : index + count] of each copy, and zero in the lanes behind; nothing beyond `count` is touched."""
     lanes = species.lanes
 
     def codegen(context, builder, signature, args):
