@@ -4,20 +4,20 @@
     y = stream.step(x)             # the same bits as without
     stream.gates["lstm.f"]         # float32 (units,): how much of each unit's memory was kept
 
-Rule: the network runs as it is, and beside each recurrent layer stand the same weights once more, in operations whose
+Its rule: the network runs as it is, and beside each recurrent layer are the same weights once more, in operations whose
 results are the gates. They read what the layer reads and nothing reads them, so not a bit of the output can change.
 
 What they cost: an LSTM's weights are read twice, the second time a gate at a time; measured, a step takes 2.0 to 2.5
 times as long with gates (16 to 128 units), a whole log up to 2.9, and `gates` 2 µs more. Without gates nothing changes.
 
-| in the equations | in words      | what it says, per unit                                          |
+| in the equations | in words      | per unit                                                        |
 |------------------|---------------|-----------------------------------------------------------------|
 | i (LSTM)         | ignoring      | 0: this possibility is kept away from the memory, 1: let in     |
 | f (LSTM)         | forgetting    | 0: the old memory is forgotten, 1: kept                         |
 | g (LSTM)         | possibilities | what could be remembered, -1 … 1                                |
 | o (LSTM)         | selection     | 0: nothing of the memory comes out, 1: all of it                |
 | c (LSTM)         | memory        | what is remembered after the reading                            |
-| h (all)          | prediction    | what the layer says                                             |
+| h (all)          | prediction    | the layer's output                                              |
 | r (GRU)          | ignoring      | 0: the possibilities are made without the memory, 1: with it    |
 | z (GRU)          | forgetting    | 0: the memory becomes the possibility, 1: it is kept            |
 | n (GRU)          | possibilities | what could be remembered, -1 … 1                                |
@@ -74,10 +74,10 @@ class _Beside:
     ) -> Slot:
         slot = Slot(self.size, size)
         self.size += padded(size)
-        kept = {key: np.array(w) for key, w in weights.items()}
-        for w in kept.values():
+        copies = {key: np.array(w) for key, w in weights.items()}
+        for w in copies.values():
             w.flags.writeable = False
-        self.operations.append(Operation(kind, inputs, (slot,), kept, attributes))
+        self.operations.append(Operation(kind, inputs, (slot,), copies, attributes))
         return slot
 
     def tanh_of_sum(self, op: Operation, gate: int, b: Floats, share: float = 1.0) -> Slot:
@@ -188,7 +188,7 @@ def with_gates(model: Model) -> tuple[Model, dict[str, slice]]:
 
 
 class GateStream:
-    """Made by `Model.stream(gates=True)`: a `Stream` that also tells the gates of the latest step."""
+    """Made by `Model.stream(gates=True)`: a `Stream` that also shows the gates of the latest step."""
 
     def __init__(self, model: Model, engine: Engine | None = None) -> None:
         """engine: as for `Stream`. StateError: the model has no recurrent layer whose gates could be read."""
@@ -203,15 +203,15 @@ class GateStream:
 
     @property
     def gates(self) -> dict[str, Floats]:
-        """Copies, by name, "lstm.f" float32 (units,): of the latest step, in window meaning of the window that spoke.
-        Empty before the first output, after a reset or a restore."""
+        """Copies, by name, "lstm.f" float32 (units,): of the latest step, in window mode of the window that had its
+        output. Empty before the first output, after a reset or a restore."""
         if self._all is None:
             return {}
         return {name: self._all[place].copy() for name, place in self._places.items()}
 
     @property
     def gates_in_words(self) -> dict[str, Floats]:
-        """The same by the other vocabulary: "lstm.forgetting"."""
+        """The same by the gates' names in words: "lstm.forgetting"."""
         gates = self.gates.items()
         return {f"{name.rpartition('.')[0]}.{in_words(self.model, name)}": values for name, values in gates}
 

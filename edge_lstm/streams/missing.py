@@ -5,8 +5,8 @@
     y = filler.missing(3)     # three readings will never come
     y = filler.overdue()      # one is late; what stands in for it is taken back when it comes after all
 
-Rule: the memory after a reading depends on the readings and on how many are missing between them, never on when that
-became known. So a wire that stutters, a replay and a Python loop come to the same bits.
+Its rule: the memory after a reading depends on the readings and on how many are missing between them, never on when
+that became known. So a wire that stutters, a replay and a Python loop come to the same bits.
 
 Never: fill what nothing is known about (before the first reading, beyond the longest gap), or hide that it filled.
 """
@@ -40,8 +40,8 @@ class Filled:
 
     real: int = 0
     patched: int = 0  # some channels filled
-    filled: int = 0  # wholly filled
-    skipped: int = 0  # missing, wholly or in part, and not filled
+    filled: int = 0  # all channels filled
+    skipped: int = 0  # some or all channels missing, and not filled
     unstable: int = 0  # of the skipped: with what stands in, the memory would have become infinite
     resets: int = 0  # a gap was longer than the longest
 
@@ -70,9 +70,10 @@ class Moment(NamedTuple):
 
 
 class MissingReadings:
-    """A stream whose readings may be missing. FeedbackError: the policy is to predict, and the model cannot.
+    """A stream whose readings may be missing. FeedbackError: the policy is to predict, and the model
+    declares no feedback.
 
-    `taken` says whether the latest reading was a step, `counts` what became of all of them.
+    `taken`: whether the latest reading was a step; `counts`: what became of all of them.
     """
 
     def __init__(self, stream: Stream | GateStream, policy: Policy | None = None) -> None:
@@ -95,12 +96,12 @@ class MissingReadings:
 
     @property
     def not_real(self) -> int:
-        """How many of the latest 100 readings were missing, wholly or in part, since the latest reset."""
+        """How many of the latest 100 readings had missing channels, some or all, since the latest reset."""
         return self._unreal.bit_count()
 
     @property
     def is_real(self) -> bool:
-        """Whether the latest reading was there as a whole."""
+        """Whether the latest reading was complete."""
         return not self._unreal & 1
 
     def step(self, x: npt.ArrayLike | Mapping[str, Any]) -> Floats | None:
@@ -144,7 +145,8 @@ class MissingReadings:
         return y
 
     def overdue(self) -> Floats | None:
-        """One more reading should be here by now. Returns what stands in for it, until `step` or `missing` tells."""
+        """One more reading should be here by now. Returns the output for what stands in for it, until `step` or
+        `missing` settles whether it came."""
         if not self._fills:
             return None
         if self._before is None:
@@ -161,14 +163,14 @@ class MissingReadings:
         count = len(readings)
         outputs = np.full((count, self.stream.model.program.output_size), np.nan, np.float32)
         result = Result(outputs, np.zeros(count, np.bool_), np.zeros(count, np.bool_), np.zeros(count, np.int64))
-        whole: npt.NDArray[np.bool_] = np.asarray(np.isfinite(readings).all(axis=1))
-        edges = np.flatnonzero(np.diff(whole)) + 1
+        complete: npt.NDArray[np.bool_] = np.asarray(np.isfinite(readings).all(axis=1))
+        edges = np.flatnonzero(np.diff(complete)) + 1
         for start, end in zip([0, *edges.tolist()], [*edges.tolist(), count], strict=True):
-            if end > start and not (whole[start] and self._run_whole(readings[start:end], start, result)):
+            if end > start and not (complete[start] and self._run_complete(readings[start:end], start, result)):
                 self._one_by_one(readings[start:end], start, result)
         return result
 
-    def _run_whole(self, xs: Floats, start: int, result: Result) -> bool:
+    def _run_complete(self, xs: Floats, start: int, result: Result) -> bool:
         """Readings without holes, all at once; False, and nothing done, where one of them must be refused."""
         if self._before is not None:
             self._take_back()
@@ -212,7 +214,7 @@ class MissingReadings:
         self._before = None
 
     def snapshot(self) -> Moment:
-        """Everything, for `restore`."""
+        """Everything that is remembered, for `restore`."""
         y = None if self._y is None else self._y.copy()
         draw = self._rollout.draw if self._rollout else 0
         x, counts = self._x.copy(), replace(self.counts)
@@ -252,7 +254,7 @@ class MissingReadings:
         self._unreal = (self._unreal << min(count, LAST) | (1 << min(count, LAST)) - 1) & _MASK
 
     def _fill(self, values: Floats, holes: npt.NDArray[np.bool_] | None) -> Floats | None:
-        """One reading with holes (None: all of it is one). None, and `taken` False, where nothing can stand in."""
+        """One reading with holes (None: all channels are missing). None, and `taken` False: nothing stands in."""
         if self._in_a_row == self.policy.longest_gap:
             self.stream.reset()
             self._known, self._y = False, None

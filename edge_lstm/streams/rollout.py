@@ -3,8 +3,8 @@
     Rollout      (output, last reading) → the reading that the model expects next
     roll_out     so many steps of that, from a given memory
 
-Rule: what is drawn is drawn from a counter and the declared seed, so the same rollout gives the same again, anywhere.
-The channels do the scaling: both ends are physical. Inputs without feedback keep their last value.
+Its rule: what is drawn is drawn from a counter and the declared seed, so the same rollout gives the same again,
+anywhere. The channels do the scaling: both ends are physical. Inputs without feedback keep their last value.
 
 Never: touch the stream that is forecast; a memory of its own is rolled ahead.
 """
@@ -64,7 +64,7 @@ class _Words:
         else:
             reached = probabilities(self.scale, values).cumsum()
             word = int(np.searchsorted(reached, uniform(self.seed, draw) * reached[-1], side="right"))
-            word = min(word, int(np.searchsorted(reached, reached[-1])))  # where the product rounds up to the whole
+            word = min(word, int(np.searchsorted(reached, reached[-1])))  # where the product rounds up to the total
         x[self.target] = 0.0
         x[self.places[word]] = 1.0
 
@@ -73,13 +73,13 @@ class Rollout:
     """A model's closed loop. FeedbackError where the model declares no feedback.
 
     choose, seed: instead of what the model declares (only for channels with vocabularies). `draw` counts the readings
-    made; `fed` bool (n_inputs,) says which numbers of a reading come from an output.
+    made; `fed` bool (n_inputs,): which numbers of a reading come from an output.
     """
 
     def __init__(self, model: Model, choose: Choose | None = None, seed: int | None = None) -> None:
         if not model.feedback:
             raise FeedbackError(
-                f"model {model.name!r} declares no feedback: nothing says which output predicts which input "
+                f"model {model.name!r} declares no feedback, so no output predicts an input "
                 "(edge-lstm import --feedback OUTPUT=INPUT, or Model(feedback=…))"
             )
         self.draw = 0
@@ -104,7 +104,7 @@ class Rollout:
         self._x: Floats = np.zeros(model.program.input_size, np.float32)
 
     def __call__(self, y: Floats, x: Floats) -> Floats:
-        """The reading expected after output y and reading x; a kept buffer, valid until the next call."""
+        """The reading expected after output y and reading x; a buffer that the next call overwrites."""
         self._x[:] = x
         if self._source.size:
             self._x[self._target] = y[self._source]
@@ -123,7 +123,7 @@ class Steps(Protocol):
 
 
 def roll_out(stream: Steps, rollout: Rollout, steps: int, x: Floats, y: Floats | None) -> Forecast:
-    """`steps` steps of the closed loop on a stream that nobody else uses, after reading x and output y; without y, x
+    """`steps` steps of the closed loop on a stream of its own, after reading x and output y; without y, x
     is the first reading of the forecast. FeedbackError where the model has no output yet to go on from."""
     readings = np.empty((steps, x.size), np.float32)
     outputs = np.empty((steps, stream.model.program.output_size), np.float32)

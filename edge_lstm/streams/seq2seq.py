@@ -4,9 +4,9 @@
     translator = Translator(encoder, decoder, start="<start>", stop="<stop>")
     translator.translate([{"word": "hello"}, {"word": "world"}]).words      # ["bonjour", "monde"]
 
-Rule: two models, two files, joined by the names of what they remember. The encoder reads the sequence; its memory
-becomes the decoder's; the decoder begins with the start word and feeds back its own words, until it says the stop word
-or the limit is reached, which is told.
+Its rule: two models, two files, joined by the names of their states. The encoder reads the sequence; its memory
+becomes the decoder's; the decoder begins with the start word and feeds back its own words, until it gives the stop word
+or the limit is reached (`stopped` has which).
 
 Never: keep anything from one sequence to the next.
 """
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from edge_lstm.core.operation import Floats
 
 
-class Said(NamedTuple):
+class Translation(NamedTuple):
     """words: without the stop word. outputs float32 (n, n_outputs): the decoder's, that of the stop word included.
     stopped: False where the limit ended it."""
 
@@ -56,7 +56,7 @@ class Translator:
             raise ReadingError(f"the stop word {stop!r} is none of the words of output {self._output.name!r}")
         if len(decoder.inputs) != 1:
             others = ", ".join(c.name for c in decoder.inputs if c is not self._input)
-            raise ReadingError(f"the decoder {decoder.name!r} also wants {others}, which nothing says")
+            raise ReadingError(f"the decoder {decoder.name!r} has more inputs than its own word: {others}")
         self._first, self._stop = decoder.encode({self._input.name: start}), stop
         sizes = [{s.name: s.slot.size for s in m.program.states} for m in (encoder, decoder)]
         if sizes[0] != sizes[1]:
@@ -71,10 +71,10 @@ class Translator:
         *,
         choose: Choose | None = None,
         seed: int | None = None,
-    ) -> Said:
+    ) -> Translation:
         """The decoder's answer to a sequence of readings (vectors, or values by channel name).
 
-        choose, seed: as in `Stream.forecast`. ReadingError: a reading that is none.
+        choose, seed: as in `Stream.forecast`. ReadingError: a reading that the encoder refuses.
         """
         self.encoder.reset()
         for reading in sequence:
@@ -91,5 +91,5 @@ class Translator:
             x = rollout(y, x)
             word = self._input.vocabulary[int(x.argmax())]
             if word == self._stop or len(words) == self.limit:
-                return Said(words, np.array(outputs), word == self._stop)
+                return Translation(words, np.array(outputs), word == self._stop)
             words.append(word)

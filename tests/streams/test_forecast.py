@@ -29,21 +29,20 @@ def follower(kind: str = "lstm", window: int | None = None, exogenous: int = 1) 
 @pytest.mark.parametrize("kind", nets.CELLS)
 @pytest.mark.parametrize("window", [None, 5])
 def test_a_forecast_is_the_closed_loop_by_hand_and_leaves_the_stream_alone(kind: str, window: int | None):
-    """Every reading is the output before, in physical units, the rest held; same bits as stepping that by hand; the
-    snapshot, the latest output and what comes next are bit-identical to never having asked."""
+    """Every reading is the output before, in physical units, the rest as last read; same bits as stepping that by hand;
+    the snapshot, the latest output and what comes next are bit-identical to never having asked."""
     model = follower(kind, window)
-    stream, twin = model.stream(), model.stream()
+    stream, other = model.stream(), model.stream()
     for x in nets.readings(9, 3, seed=4):
         y = stream.step(x)
-        twin.step(x)
-    kept, before = y.copy(), stream.snapshot()
+        other.step(x)
+    last, before = y.copy(), stream.snapshot()
     readings, outputs = stream.forecast(20)
     assert stream.snapshot() == before
-    assert y.tobytes() == kept.tobytes()
-    last = kept
+    assert y.tobytes() == last.tobytes()
     for reading, output in zip(readings, outputs, strict=True):
         assert reading.tobytes() == np.array([*last, x[2]], np.float32).tobytes()
-        last = twin.step(reading).copy()
+        last = other.step(reading).copy()
         assert last.tobytes() == output.tobytes()
     again = stream.forecast(20)
     assert again.outputs.tobytes() == outputs.tobytes()
@@ -72,7 +71,7 @@ def test_words_are_forecast_as_words():
 
 
 def test_a_forecast_without_a_present_says_so_and_takes_a_first_reading():
-    """At the beginning, after reset and restore there is no latest output; x begins; a refused reading is not held."""
+    """At the beginning, after reset and restore there is no latest output; x begins; a refused reading is not one."""
     model = follower()
     stream = model.stream()
     first = np.array([0.1, 0.2, 0.3], np.float32)

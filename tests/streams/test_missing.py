@@ -52,7 +52,7 @@ def test_hold_repeats_the_last_reading_and_skip_waits():
 
 @pytest.mark.parametrize("missing", ["hold", "predict"])
 def test_only_the_missing_channels_are_filled(missing: str):
-    """NaN in one channel: that one is held or predicted (held where nothing predicts it), the others are as read."""
+    """NaN in one channel: that one is predicted, or keeps its last value; the others are as read."""
     reference, filled = MODEL.stream(), filler(missing)
     for x in XS[:5]:
         y = reference.step(x).copy()
@@ -165,7 +165,7 @@ def test_not_real_counts_the_latest_hundred():
 
 
 def test_a_window_is_filled_too():
-    """In window meaning, too, hold gives what the held readings give; predict waits for the first output."""
+    """In window mode, too, hold gives what the repeated readings give; predict waits for the first output."""
     model = follower(window=4)
     reference, held, predicted = model.stream(), MissingReadings(model.stream(), Policy("hold")), None
     for x in XS[:6]:
@@ -180,7 +180,7 @@ def test_a_window_is_filled_too():
     assert predicted.counts.skipped == 1
 
 
-def test_what_cannot_be_is_said():
+def test_what_cannot_be_is_an_error():
     """Predict without feedback, an unknown policy, a negative gap, a wrong length: named; the state is unchanged."""
     with pytest.raises(FeedbackError, match="'lstm-16' declares no feedback"):
         MissingReadings(nets.network().stream(), Policy("predict"))

@@ -55,11 +55,11 @@ def diner(last: str = "softmax", **more: object) -> Model:
         (Feedback("next", "day"), ["no word 'waffles'"]),
         (Feedback("next", "late"), ["3 wide", "1"]),
         (Feedback("mood", "late", "best"), ["needs a vocabulary in both"]),
-        (Feedback("next", "dinner", "value"), ["words differ"]),
+        (Feedback("next", "dinner", "value"), ["vocabularies differ"]),
     ],
 )
 def test_feedback_that_does_not_fit_is_refused_by_name(feedback: Feedback, words: list[str]):
-    """A missing channel, another vocabulary, another width: ModelFileError says which and what there is."""
+    """A missing channel, another vocabulary, another width: ModelFileError names it and what there is."""
     with pytest.raises(ModelFileError) as caught:
         diner(feedback=(feedback,))
     for word in words:

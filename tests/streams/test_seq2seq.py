@@ -1,4 +1,4 @@
-"""Encoder and decoder: the memory is handed over, and the decoder listens to itself."""
+"""Encoder and decoder: the memory is handed over, and the decoder reads its own words."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def test_the_answer_is_the_decoder_by_hand():
     """The encoder's memory, the start word, then each word as the next reading, until the stop word or the limit."""
     translator_ = translator(limit=7)
     for sentence in (["one"], ["two", "three"], ["three", "one", "two", "one"], []):
-        said = translator_.translate([{"word": word} for word in sentence])
+        answer = translator_.translate([{"word": word} for word in sentence])
         encoder, decoder = part(1, "e").stream(), part(2, "d").stream()
         for word in sentence:
             encoder.step({"word": word})
@@ -44,13 +44,13 @@ def test_the_answer_is_the_decoder_by_hand():
         word, words = "<start>", []
         for _ in range(8):
             y = decoder.step({"word": word})
-            assert y.tobytes() == said.outputs[len(words)].tobytes()
+            assert y.tobytes() == answer.outputs[len(words)].tobytes()
             word = WORDS[int(np.argmax(y))]
             if word == "<stop>" or len(words) == 7:
                 break
             words.append(word)
-        assert said.words == words
-        assert said.stopped is (word == "<stop>")
+        assert answer.words == words
+        assert answer.stopped is (word == "<stop>")
         assert translator_.translate([{"word": word} for word in sentence]).words == words
 
 

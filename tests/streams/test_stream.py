@@ -53,7 +53,7 @@ def test_any_mixture_of_step_and_run_gives_the_same_bits(kind, cuts, window, see
 @settings(max_examples=20, deadline=None)
 @given(kind=st.sampled_from(CELLS), window=st.integers(1, 9), seed=st.integers(0, 1000))
 def test_a_window_gives_exactly_what_the_last_readings_give_alone(kind, window, seed):
-    """In window meaning each output has the bits of a fresh stream that takes just the last T readings."""
+    """In window mode each output has the bits of a fresh stream that takes just the last T readings."""
     model = network(kind, units=9, seed=seed, window=window)
     alone = Model(model.program, model.inputs, model.outputs)
     xs = readings(25, 8, seed)
@@ -148,7 +148,7 @@ def test_readings_of_other_kinds_are_converted_not_misread():
 
 
 def test_an_exploding_network_is_stopped_before_its_memory_is_infinite():
-    """Where a step would make the state infinite it raises StateError, and the finite state before it is kept."""
+    """Where a step would make the state infinite it raises StateError, and the finite state before it stays."""
     b = Builder()
     x, h = b.input("x", 1), b.state("rnn.h", 1)
     y = b.rnn(x, h, W=[[1.0]], R=[[1e20]], b=[0.0], activation="relu")
@@ -214,14 +214,14 @@ def test_the_memory_is_readable_by_layer_name():
 
 
 def test_the_output_is_a_view_that_cannot_be_written():
-    """step returns its one output buffer, read-only: kept by a caller it shows the next output."""
+    """step returns its one output buffer, read-only: a caller who holds on to it sees the next output."""
     stream, xs = network().stream(), readings(2, 8)
     first = stream.step(xs[0])
-    kept = first.copy()
+    copied = first.copy()
     with pytest.raises(ValueError, match="read-only"):
         first[0] = 0
     assert stream.step(xs[1]) is first
-    assert not np.array_equal(first, kept)
+    assert not np.array_equal(first, copied)
 
 
 def test_channels_scale_readings_and_outputs():
@@ -383,7 +383,7 @@ def test_the_stream_that_refuses_is_the_one_that_is_named():
 
 @pytest.mark.parametrize("error", [KeyboardInterrupt, MemoryError])
 def test_an_interrupted_log_was_not_taken(error, monkeypatch):
-    """An interrupt or a lack of memory behind the machine's call, when outputs are lost, leaves the memory as it was
+    """An interrupt or a lack of memory behind the compiled call, when outputs are lost, leaves the memory as it was
     before: of a stream, of streams side by side, and in threads, also where their memories are taken over."""
 
     def interrupted(function, call):
