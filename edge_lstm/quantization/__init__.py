@@ -1,14 +1,14 @@
 """Quantization: a float32 model and a log of its readings → the same model with int8 weights, and what that costs.
 
     quantized = edge_lstm.quantize(model, log)                    # log: float32 (T, n_inputs), physical units
-    print(report(model, quantized, held_out).outputs)             # how far apart they are, where, and because of what
+    print(report(model, quantized, held_out).outputs)             # how far apart they are, where, and why
 
-Rule: the new model differs from the old one in its quantized layers and in its provenance, and in nothing else:
-channels, outputs, meaning in time, feedback and policy stay. Every error that is told was measured, on readings.
+Its rule: the new model differs from the old one in its quantized layers and in its provenance, and in nothing else:
+channels, outputs, timing, feedback and policy stay. Every error that is reported was measured, on readings.
 
-Never: clip, leave out or keep anything in silence.
+Never: clip, leave out or keep float32 without reporting it.
 
-    layers.py     which layers there are, and which are kept as they are
+    layers.py     which layers there are, and which stay float32
     observe.py    the logs, and what each layer reads of them
     rounding.py   scales and integers of one layer
     convert.py    Model → Model

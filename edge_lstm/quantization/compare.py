@@ -1,11 +1,11 @@
-"""A model and its quantized twin side by side: errors, where they are largest, drift, sizes, and each layer's part.
+"""A float32 model and the quantized one, side by side: errors, the worst readings, drift, sizes, and each layer's part.
 
 Its rule: both run over the same readings, and every figure is a difference of their outputs. A layer's part is what
-remains when only that layer is quantized. Errors are told in the output's unit and as parts of its range over the log.
+remains when only that layer is quantized. Errors are in the output's unit and as parts of its range over the log.
 
-Never: judge without saying by what. Tolerable is an error of 2 % of an output's range, or of half of how far it moves
-from one reading to the next, whichever is larger: the second nobody could tell from its own noise. A layer that costs
-more suffers.
+Never: judge without a stated limit. Tolerable is an error of 2 % of an output's range, or of half of how far it moves
+from one reading to the next, whichever is larger: the second cannot be told from the output's own noise. A layer that
+costs more suffers.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ _TURNS, _STEPS, _IN_A_LOG = 25, 500, 2000  # turns of both models, short enough 
 @dataclass(frozen=True)
 class Error:
     """Over one log or several: root mean square and largest error in the output's unit, and as parts of its range, all
-    infinite where only the quantized model says NaN or infinity, or refuses to go on: at `failed` of its readings."""
+    infinite where only the quantized model's output is NaN or infinite, or missing: at `failed` of them."""
 
     readings: int
     rms: float
@@ -68,7 +68,8 @@ class Output:
 
 @dataclass(frozen=True)
 class Worst:
-    """A reading at which an output is far off: its log, row (from 0) and time (s), what float32 and integers say."""
+    """A reading at which an output is far off: its log, row (from 0) and time (s), and the outputs of the
+    float32 and the quantized model."""
 
     log: str
     row: int
@@ -81,8 +82,8 @@ class Worst:
 @dataclass(frozen=True)
 class Part:
     """One layer. error: of the worst output over the held-out log, as a part of its range, when only this layer is
-    quantized, and as a part of what is tolerable; clipped: part of the held-out readings in which a value lay beyond
-    what its integers can tell; failed: readings at which NaN comes of it (the error is infinite then)."""
+    quantized, and as a part of what is tolerable; clipped: part of the held-out readings in which a value lay outside
+    what its integers can hold; failed: readings at which it causes NaN (the error is infinite then)."""
 
     name: str
     kind: str
@@ -113,8 +114,8 @@ class Speed:
 @dataclass(frozen=True)
 class Report:
     """What quantization came to. weight_bytes, file_bytes: float32, quantized. step, log: the time of one reading, by
-    itself from Python or in a log; None where nobody gave a clock. beyond: the channels that left their calibrated
-    range in the held-out readings; doubts: why the figures may tell less than they seem to, sentences about the logs.
+    itself from Python or in a log; None where no clock was given. beyond: the channels that left their calibrated range
+    in the held-out readings; doubts: why the figures may prove less than they seem to, sentences about the logs.
     """
 
     model: str
@@ -143,11 +144,11 @@ class Report:
 
     @property
     def failed(self) -> int:
-        """Held-out readings at which only the quantized model says NaN or infinity."""
+        """Held-out readings at which only the quantized model's output is NaN or infinite."""
         return max(output.held_out.failed for output in self.outputs)
 
     def as_dict(self) -> dict[str, Any]:
-        """As JSON values; None stands for infinite errors, and for NaN or infinity that a model says."""
+        """As JSON values; None stands for infinite errors, and for outputs that are NaN or infinite."""
         found: dict[str, Any] = _finite(asdict(self) | {"error": self.error, "failed": self.failed})
         for part, layer in zip(found["layers"], self.layers, strict=True):
             part["suffers"] = layer.suffers
@@ -163,9 +164,9 @@ def report(
 ) -> Report:
     """Both models over both logs (as `quantize` takes them; the held-out one is what the figures are judged by).
 
-    model, quantized: or the paths of their files. clock: seconds, for the speed of both on this machine
-    (time.perf_counter); None leaves it out. Raises QuantizeError where the one was not made from the other, or a log is
-    none.
+    model, quantized: or the paths of their files. clock: seconds, for the speed of both on this computer
+    (time.perf_counter); None leaves it out. Raises QuantizeError where the one was not made from the other, or a log
+    is not one.
     """
     model, quantized = model_of(model), model_of(quantized)
     found = _pairs(model, quantized)
@@ -175,13 +176,13 @@ def report(
     parts = _layers(quantized, found, judge)
     suffering = [layer for (layer, _), part in zip(found, parts, strict=True) if part.suffers]
     relieved = mixed(model, quantized, [layer for layer in chosen if layer not in suffering])
-    said = quantized.provenance.get("quantized")
+    source = quantized.provenance.get("quantized")
     scheme = next(str(quantized.program.operations[layer.numbers[0]].attributes["scheme"]) for layer in chosen)
     longest = max(held, key=lambda log: len(log.xs)).xs
     left = () if scheme == WEIGHTS_ONLY else beyond(model, logs, held)
     return Report(
         model=model.name,
-        scheme=said["scheme"] if isinstance(said, dict) else scheme,
+        scheme=source["scheme"] if isinstance(source, dict) else scheme,
         source_digest=model.digest,
         digest=quantized.digest,
         calibration=tuple(log.name for log in logs),
@@ -222,7 +223,7 @@ def _finite(value: Any) -> Any:
 
 
 class _Judge:
-    """What the float32 model says over some logs, and how far another one is from it."""
+    """The float32 model's outputs over some logs, and how far another model is from them."""
 
     def __init__(self, model: Model, logs: Sequence[Log]) -> None:
         self.model, self.logs = model, logs
@@ -239,7 +240,7 @@ class _Judge:
         figures = np.stack([rms(error), np.abs(error).max(axis=0)])
         failed = np.isinf(error).sum(axis=0).tolist()
         rows = zip(*figures.tolist(), *(figures / self.spans).tolist(), failed, strict=True)
-        return [Error(len(error), *told) for told in rows]
+        return [Error(len(error), *row) for row in rows]
 
     def relative(self, other: Model) -> list[float]:
         """Of each output the root mean square, as a part of its range."""
@@ -251,7 +252,7 @@ def _outputs(quantized: Model, calibrated: _Judge, judge: _Judge) -> tuple[Outpu
     sizes = np.stack([np.ptp(judge.answered, axis=0), judge.change, judge.tolerable], axis=1).tolist()
     names, units = flat_names(judge.model.outputs), flat_units(judge.model.outputs)
     rows = zip(names, units, sizes, seen, measured, drift, strict=True)
-    return tuple(Output(name, unit, *size, *told) for name, unit, size, *told in rows)
+    return tuple(Output(name, unit, *size, *errors) for name, unit, size, *errors in rows)
 
 
 def _drift(quantized: Model, judge: _Judge) -> list[tuple[float, ...]]:
@@ -260,8 +261,8 @@ def _drift(quantized: Model, judge: _Judge) -> list[tuple[float, ...]]:
     passes = -(-(LONG + judge.model.timing.first_output - 1) // len(readings))
     xs = np.tile(readings, (passes, 1))
     error = difference(judge.model.stream().run(xs), outputs(quantized, xs)).reshape(passes, len(readings), -1)
-    told = [one[~np.isnan(one).any(axis=1)] for one in error]
-    figures = np.stack([rms(one) for one in told if len(one)])
+    passed = [one[~np.isnan(one).any(axis=1)] for one in error]
+    figures = np.stack([rms(one) for one in passed if len(one)])
     return [tuple(column.tolist()) for column in figures.T]
 
 
@@ -277,8 +278,8 @@ def _worst(quantized: Model, judge: _Judge) -> tuple[Worst, ...]:
         for _ in range(min(_WORST, len(size))):
             row, k = divmod(int(size.argmax()), len(names))
             if size[row, k] > 0:
-                says = float(expected[row, k]), float(got[row, k])
-                place = Worst(log.name, int(log.rows[row]), float(log.t_s[row]), names[k], *says)
+                values = float(expected[row, k]), float(got[row, k])
+                place = Worst(log.name, int(log.rows[row]), float(log.t_s[row]), names[k], *values)
                 found.append((float(size[row, k]), place))
             size[max(0, row - near) : row + near + 1] = 0
     return tuple(worst for _, worst in sorted(found, key=lambda pair: -pair[0])[:_WORST])
@@ -301,14 +302,14 @@ def _layers(quantized: Model, found: Sequence[tuple[Layer, bool]], judge: _Judge
         seen = sum(len(log.xs) for log in judge.logs) * len(layer.numbers) * layer.rows
         sizes = [weight_bytes([m.program.operations[layer.numbers[0]]]) for m in (model, quantized)]
         worst = int(share.argmax())
-        told = errors[worst], float(share[worst]), names[worst], beyond[layer.name] / seen
+        figures = errors[worst], float(share[worst]), names[worst], beyond[layer.name] / seen
         failed = max((error.failed for error in each), default=0)
-        parts.append(Part(layer.name, layer.kind, done, *told, failed, *sizes))
+        parts.append(Part(layer.name, layer.kind, done, *figures, failed, *sizes))
     return tuple(parts)
 
 
 def _timed(model: Model, quantized: Model, xs: Floats, clock: Callable[[], float], *, alone: bool) -> Speed | None:
-    """One model after the other in each turn; alone: each reading is a call. None where one refuses to go on."""
+    """One model after the other in each turn; alone: each reading is a call. None where one refuses a reading."""
     streams = model.stream(), quantized.stream()
     taken = np.zeros((_TURNS + 1, 2))
     if np.isnan(outputs(quantized, xs)).all():

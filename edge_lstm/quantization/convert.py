@@ -2,7 +2,7 @@
 
 Its rule: the scalings of a scheme (`rounding.SCALINGS`) are tried on the calibration logs, end to end, and the one
 whose worst output comes nearest to the float32 model is taken; which, and how much it clips, stands in the provenance.
-One that says NaN or infinity at a reading at which the float32 model has numbers is infinitely far off.
+One whose output is NaN or infinite at a reading at which the float32 model's is not is infinitely far off.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ import numpy as np
 from edge_lstm.core.model import Model
 from edge_lstm.core.operation import Floats
 from edge_lstm.errors import QuantizeError, StateError
-from edge_lstm.quantization.layers import QUANTIZED, Layer, kept, layers, mixed
+from edge_lstm.quantization.layers import QUANTIZED, Layer, layers, mixed, named
 from edge_lstm.quantization.observe import Log, Seen, Some, check_channels, logs_of, observe
 from edge_lstm.quantization.rounding import SCALINGS, WEIGHTS_ONLY, Doubles, Scaling, operation, quantized
 
@@ -42,14 +42,14 @@ def quantize(
     """The model with int8 weights, one scale for each row.
 
     model: or the path of its file. calibration: float32 (T, n_inputs) in physical units, or a `Series`, or a list of
-    them, each from the reset state on: readings as the robot makes them, whole range. scheme: "int8", activations of 8
-    bits; "int16", of 15 (fewer in sums of more than 516 inputs); "int8-weights", activations stay float32. keep: layers
-    that stay float32, by name ("lstm_0"), or by kind ("dense"); one, or several.
+    them, each from the reset state on: readings as the robot makes them, over their full range. scheme: "int8",
+    activations of 8 bits; "int16", of 15 (fewer in sums of more than 516 inputs); "int8-weights", activations stay
+    float32. keep: layers that stay float32, by name ("lstm_0"), or by kind ("dense"); one, or several.
 
-    The result has the same channels, outputs, meaning in time, feedback and policy, and another digest; its
-    provenance says from what it was made. Raises QuantizeError: unknown scheme or layer, nothing to quantize, a log
+    The result has the same channels, outputs, timing, feedback and policy, and another digest; its provenance
+    names what it was made from. Raises QuantizeError: unknown scheme or layer, nothing to quantize, a log
     that is too short, of another width, holds NaN, in which a channel is always 0 or a layer reads infinity, or on
-    which every scaling makes NaN of a number.
+    which every scaling makes an output NaN or infinite.
     """
     model, keep = model_of(model), (keep,) if isinstance(keep, str) else keep
     if scheme not in SCALINGS:
@@ -62,10 +62,10 @@ def quantize(
         if model.program.onnx:
             why = "ONNX Runtime runs it as a whole (quantize its graph with tools for ONNX)"
         raise QuantizeError(f"model {model.name!r}: there is nothing to quantize, {why}")
-    left = kept(found, keep)
+    left = named(found, keep)
     chosen = [layer for layer in found if layer not in left]
     if not chosen:
-        raise QuantizeError(f"model {model.name!r}: every layer is kept, so nothing is left to quantize")
+        raise QuantizeError(f"model {model.name!r}: every layer stays float32 (keep), so nothing is left to quantize")
     logs = logs_of(model, calibration)
     if scheme != WEIGHTS_ONLY:
         check_channels(model, logs)
@@ -77,7 +77,7 @@ def quantize(
     scaling, best = made[int(np.argmin(errors))]
     if not np.isfinite(min(errors)):
         raise _failing(model, best, chosen, logs, expected, scheme)
-    said = {
+    source = {
         "scheme": scheme,
         "source_model": model.name,
         "source_digest": model.digest,
@@ -88,7 +88,7 @@ def quantize(
         "layers": [layer.name for layer in chosen],
         "kept": [layer.name for layer in left],
     }
-    return replace(best, provenance={**model.provenance, "quantized": said})
+    return replace(best, provenance={**model.provenance, "quantized": source})
 
 
 def _apply(model: Model, chosen: Sequence[Layer], seen: dict[str, Seen], scheme: str, scaling: Scaling) -> Model:
@@ -109,20 +109,20 @@ def _error(made: Model, logs: Sequence[Log], expected: Sequence[Floats], extent:
 def _failing(
     model: Model, made: Model, chosen: Sequence[Layer], logs: Sequence[Log], expected: Sequence[Floats], scheme: str
 ) -> QuantizeError:
-    """What is said of a model that makes NaN of numbers, and of which layers alone do."""
+    """The error for a model whose outputs become NaN or infinite; it names the layers that cause it by themselves."""
     beyond = [np.isinf(error).any(axis=1) for error in differences(made, logs, expected)]
     log, rows = next((log, rows) for log, rows in zip(logs, beyond, strict=True) if rows.any())
     each = {layer.name: differences(mixed(model, made, [layer]), logs, expected) for layer in chosen}
     alone = [name for name, errors in each.items() if np.isinf(np.concatenate(errors)).any()]
     return QuantizeError(
-        f"model {model.name!r}: in {scheme} it says NaN or infinity at {np.concatenate(beyond).sum()} readings at which"
-        f" float32 has numbers, the first in {log.name}, row {log.rows[int(rows.argmax())]}, because of"
+        f"model {model.name!r}: in {scheme} its output is NaN or infinite at {np.concatenate(beyond).sum()} readings at"
+        f" which float32 has numbers, the first in {log.name}, row {log.rows[int(rows.argmax())]}, because of"
         f" {', '.join(alone) or 'several layers together'}: keep such layers float32 (keep), or take another scheme"
     )
 
 
 def outputs(model: Model, xs: Floats) -> Floats:
-    """(T, n_outputs) of readings from the reset state on. NaN throughout where the model takes one of them not at all,
+    """(T, n_outputs) of readings from the reset state on. NaN throughout where the model refuses one of them,
     which is what a quantized layer does with NaN and infinity."""
     try:
         return model.stream().run(xs)
@@ -132,7 +132,7 @@ def outputs(model: Model, xs: Floats) -> Floats:
 
 def difference(expected: Floats, got: Floats) -> Doubles:
     """(T, n_outputs): got less expected; infinite where only `got` is NaN or infinite, NaN in rows in which `expected`
-    is, whatever `got` says there."""
+    is, whatever `got` is there."""
     error = np.full(expected.shape, np.nan)
     there = np.isfinite(expected).all(axis=1)
     error[there] = got[there].astype(np.float64) - expected[there]
@@ -141,7 +141,7 @@ def difference(expected: Floats, got: Floats) -> Doubles:
 
 
 def differences(made: Model, logs: Sequence[Log], expected: Sequence[Floats]) -> list[Doubles]:
-    """Of each log, as far as there is something expected."""
+    """Of each log, over the readings with an expected output."""
     return [difference(own, outputs(made, log.xs[: len(own)])) for log, own in zip(logs, expected, strict=True)]
 
 

@@ -1,7 +1,7 @@
 """The layers of a program that can be quantized, by name.
 
 Its rule: operations that share their weights are one layer (a program over a whole window has the same weights for
-each reading), and stay so.
+each reading), and stay one.
 """
 
 from __future__ import annotations
@@ -14,8 +14,8 @@ from edge_lstm.core.operation import Operation
 from edge_lstm.core.program import Program
 from edge_lstm.errors import QuantizeError
 
-KINDS = ("lstm", "gru", "rnn", "dense")
-QUANTIZED = "quantized_"  # and the kind
+QUANTIZABLE = ("lstm", "gru", "rnn", "dense")  # kinds of operations
+QUANTIZED = "quantized_"  # and the kind: that of a quantized operation
 
 
 @dataclass(frozen=True)
@@ -42,7 +42,7 @@ def layers(program: Program) -> tuple[Layer, ...]:
     """Every float32 layer that could be quantized, in order. A name that several have gets a number."""
     shared: dict[tuple[object, ...], list[int]] = {}
     for number, op in enumerate(program.operations):
-        if op.kind in KINDS:
+        if op.kind in QUANTIZABLE:
             matrices = [id(w) for w in op.weights.values() if w.ndim == 2]
             biases = [w.tobytes() for w in op.weights.values() if w.ndim == 1]
             same = (op.kind, *sorted(op.attributes.items()), *matrices, *biases)
@@ -55,8 +55,8 @@ def layers(program: Program) -> tuple[Layer, ...]:
     )
 
 
-def kept(found: Iterable[Layer], keep: Iterable[str]) -> tuple[Layer, ...]:
-    """The layers that `keep` names: by name, by the name they share with others, or by kind. QuantizeError: none."""
+def named(found: Iterable[Layer], keep: Iterable[str]) -> tuple[Layer, ...]:
+    """The layers of `keep`: by name, by the name they share with others, or by kind. QuantizeError: there is none."""
     found, chosen = tuple(found), []
     for asked in keep:
         fits = [layer for layer in found if asked in (layer.name, layer.kind, layer.operation.name)]

@@ -1,7 +1,7 @@
 """Logs as quantization reads them, and what each layer reads when the model runs over them.
 
 Its rule: a layer's input is a value like any other, so the observing model is the model with those values as its
-outputs; nothing is computed here. Every reading of every log is seen, in window meaning from the reset state on.
+outputs; nothing is computed here. Every reading of every log is taken, in window mode from the reset state on.
 """
 
 from __future__ import annotations
@@ -25,19 +25,19 @@ from edge_lstm.errors import QuantizeError
 from edge_lstm.logs.series import Series
 from edge_lstm.quantization.layers import Layer
 
-FEWEST = 100  # readings; what fewer show is no range
+FEWEST = 100  # readings; fewer show no range
 _CHUNK = 1 << 22  # values observed at a time
-_SAMPLE = 8192  # readings of which the values are kept
-_SAMPLED = 1 << 24  # values kept at most
-_TOP = 0.0005  # of all readings: the largest so many are kept of every input
+_SAMPLE = 8192  # readings whose values are sampled
+_SAMPLED = 1 << 24  # values sampled at most
+_TOP = 0.0005  # of all readings: that many of the largest values of every input are stored
 
 Pair = tuple[Floats, Floats | None]  # of a layer: x (n, inputs) and h (n, units); None: it has no memory
 
 
 @dataclass(frozen=True)
 class Log:
-    """Whole readings xs (T, n_inputs), their row numbers (from 0) and times in the log; rows `left_out` had a missing
-    number."""
+    """Complete readings xs (T, n_inputs), their row numbers (from 0) and times in the log; rows that had a missing
+    number are left out, and counted in left_out."""
 
     name: str
     rows: npt.NDArray[np.int64]
@@ -73,7 +73,7 @@ def logs_of(model: Model, given: Some, what: str = "calibration", fewest: int = 
         needed = f"{fewest + before} are the least" + (" of a single log" if before and len(logs) > 1 else "")
         why = f", as the first {before} of each log have no output" if before else ""
         names += f" and {len(logs) - 3} more" if len(logs) > 3 else ""
-        raise QuantizeError(f"{names}: {count} whole readings are too few for {what}; {needed}{why}")
+        raise QuantizeError(f"{names}: {count} complete readings are too few for {what}; {needed}{why}")
     return logs
 
 
@@ -87,8 +87,8 @@ def log_of(model: Model, given: Any, what: str = "calibration") -> Log:
             raise QuantizeError(
                 f"{given.name}: channel {_owner(model, int(known.argmin()))!r} has no number in any row"
             )
-        whole = np.flatnonzero(finite.all(axis=1))
-        return Log(given.name, whole, given.t_s[whole], given.xs[whole], len(given.xs) - len(whole))
+        rows = np.flatnonzero(finite.all(axis=1))
+        return Log(given.name, rows, given.t_s[rows], given.xs[rows], len(given.xs) - len(rows))
     width = model.program.input_size
     try:
         xs = np.asarray(given, np.float32)
@@ -110,7 +110,7 @@ def _owner(model: Model, column: int) -> str:
 
 
 def check_channels(model: Model, logs: Sequence[Log]) -> None:
-    """QuantizeError for an input channel that is 0 in every reading: nothing tells what it will be."""
+    """QuantizeError for an input channel that is 0 in every reading: nothing shows its range."""
     for column, channel in measured(model):
         if not any(log.xs[:, column].any() for log in logs):
             raise QuantizeError(
@@ -129,7 +129,7 @@ def measured(model: Model) -> list[tuple[int, Channel]]:
 
 
 class Observer:
-    """A model that tells what its layers read."""
+    """A model whose outputs are what its layers read."""
 
     def __init__(self, model: Model, layers: Sequence[Layer]) -> None:
         self._layers = layers
@@ -190,14 +190,14 @@ class Seen:
     h: Floats | None
 
     def reach(self, clip: float) -> Floats:
-        """(inputs,): the magnitude that at most the part `clip` of what was seen exceeds; 0: the largest."""
+        """(inputs,): the magnitude that at most the part `clip` of the values exceeds; 0: the largest."""
         beyond = int(clip * self.count)
         largest: Floats = -np.partition(-self.top, beyond, axis=0)[beyond]
         return largest
 
 
 def observe(model: Model, layers: Sequence[Layer], logs: Sequence[Log]) -> dict[str, Seen]:
-    """Run the model over the logs and keep what its layers read. QuantizeError where that is NaN or infinity."""
+    """Run the model over the logs and collect what its layers read. QuantizeError where that is NaN or infinity."""
     observer, count = Observer(model, layers), sum(len(log.xs) for log in logs)
     size = min(count, _SAMPLE, max(1, _SAMPLED // observer.width))
     chosen = np.zeros(count, np.bool_)
@@ -226,9 +226,9 @@ def _check_finite(
     logs: Sequence[Log], numbers: npt.NDArray[np.int64], layer: Layer, x: Floats, h: Floats | None
 ) -> None:
     for values, rows in ((x, layer.rows), (h, 1)):
-        if values is None or (whole := np.isfinite(values).all(axis=1)).all():
+        if values is None or (finite := np.isfinite(values).all(axis=1)).all():
             continue
-        at = int(np.argmin(whole))
+        at = int(np.argmin(finite))
         number, bad = int(numbers[at // rows % len(numbers)]), values[at][~np.isfinite(values[at])][0]
         for log in logs:
             if number < len(log.xs):

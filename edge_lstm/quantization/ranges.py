@@ -1,4 +1,4 @@
-"""What the logs show of each channel, and what they do not: reasons to doubt a report that reads well.
+"""What the logs show of each channel, and what they do not: reasons to doubt a report that looks good.
 
 Its rule: sentences and figures about readings in physical units, each naming its channel; nothing is refused here.
 """
@@ -45,11 +45,11 @@ def beyond(model: Model, calibration: Sequence[Log], held_out: Sequence[Log]) ->
     """The channels that left their calibrated range, the one that went farthest (as a part of it) first."""
     found: list[tuple[float, Beyond]] = []
     for column, channel in measured(model):
-        seen, held = _values(calibration, column), _values(held_out, column)
+        seen, later = _values(calibration, column), _values(held_out, column)
         lowest, highest = float(seen.min()), float(seen.max())
-        excess = np.maximum(lowest - held, held - highest)
+        excess = np.maximum(lowest - later, later - highest)
         if excess.max() > 0:
-            farthest, part = float(held[excess.argmax()]), float((excess > 0).mean())
+            farthest, part = float(later[excess.argmax()]), float((excess > 0).mean())
             share = float(excess.max()) / max(highest - lowest, np.finfo(np.float32).tiny)
             found.append((share, Beyond(channel.name, channel.unit, lowest, highest, farthest, part)))
     return tuple(one for _, one in sorted(found, key=lambda pair: -pair[0]))
@@ -58,8 +58,8 @@ def beyond(model: Model, calibration: Sequence[Log], held_out: Sequence[Log]) ->
 def doubts(
     model: Model, logs: tuple[Sequence[Log], Sequence[Log]], outputs: tuple[Floats, Floats], *, integers: bool
 ) -> tuple[str, ...]:
-    """Sentences. logs: calibration and held out; outputs: float32 (n, n_outputs) over them; integers: whether what the
-    layers read becomes integers."""
+    """Sentences. logs: calibration and held out; outputs: float32 (n, n_outputs) over them; integers: whether the
+    layers' inputs become integers."""
     return (*(_calibration(model, logs[0]) if integers else ()), *_held_out(model, logs, outputs))
 
 
@@ -70,7 +70,7 @@ def _calibration(model: Model, logs: Sequence[Log]) -> Iterator[str]:
         if values.min() == values.max():
             yield (
                 f"channel {channel.name!r} is {values[0]:.4g} in all {len(values):,} calibration readings, so nothing"
-                " shows its range: what lies beyond is clipped; calibrate with a log in which it moves"
+                " shows its range, and any larger value is clipped; calibrate with a log in which it moves"
             )
             continue
         size = np.abs(values)
@@ -86,8 +86,8 @@ def _calibration(model: Model, logs: Sequence[Log]) -> Iterator[str]:
 
 def _held_out(model: Model, logs: tuple[Sequence[Log], Sequence[Log]], outputs: tuple[Floats, Floats]) -> Iterator[str]:
     """What hardly moves over the held-out readings, compared with the calibration's."""
-    seen, held = logs
-    inputs = [(c.name, np.ptp(_values(seen, column)), np.ptp(_values(held, column))) for column, c in measured(model)]
+    seen, later = logs
+    inputs = [(c.name, np.ptp(_values(seen, column)), np.ptp(_values(later, column))) for column, c in measured(model)]
     answers = zip(flat_names(model.outputs), *(np.ptp(each, axis=0) for each in outputs), strict=True)
     for what, ranges in (("input", inputs), ("output", list(answers))):
         still = [repr(name) for name, before, now in ranges if now < _HARDLY * before]
@@ -95,7 +95,7 @@ def _held_out(model: Model, logs: tuple[Sequence[Log], Sequence[Log]], outputs: 
             more = f" and {len(still) - _NAMED} more" if len(still) > _NAMED else ""
             yield (
                 f"{what} {', '.join(still[:_NAMED])}{more}: the held-out readings move over less than {_HARDLY:.0%} of"
-                " the calibration's range, so the errors over them tell little; hold out a log in which it moves"
+                " the calibration's range, so the errors over them prove little; hold out a log in which it moves"
             )
 
 

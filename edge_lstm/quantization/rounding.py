@@ -4,7 +4,7 @@ Its rule: weights are rounded one column after the other, and what a rounding do
 as the readings allow, by the columns that are not rounded yet (Frantar et al. 2022, GPTQ; Hassibi & Stork 1993). What
 is left on average goes into the bias, which stays float32.
 
-Measured on the shipped example and three networks made by others (QUANTIZE.md): against rounding each weight to the
+Measured on the shipped example and three networks made by others (README.md): against rounding each weight to the
 nearest, the errors of int16 and int8-weights fall by up to six sevenths; those of int8, where the activations decide,
 hardly change.
 """
@@ -33,7 +33,7 @@ _SMALLEST, _LARGEST = 2.0**-100, 2.0**100  # of a scale: far inside what the pro
 
 @dataclass(frozen=True)
 class Scaling:
-    """How far the integers reach. clip: at most this part of an input's values lies beyond; 0: none. spread: 0, each
+    """How far the integers reach. clip: at most this part of an input's values is clipped; 0: none. spread: 0, each
     input has its own scale; 1, all have the largest, which leaves the weights their own proportions; in between, the
     geometric mean. memory: "whole", what a memory behind tanh can ever be, -1 ... 1; "seen", as large as it was."""
 
@@ -52,7 +52,7 @@ SCALINGS = {
 
 
 def quantized(layer: Layer, seen: Seen, scheme: str, scaling: Scaling) -> dict[str, Array]:
-    """The weights of the quantized kind. QuantizeError: too many inputs for a sum of integers."""
+    """The weights of the quantized operation. QuantizeError: too many inputs for a sum of integers."""
     w = {key: array.astype(np.float64) for key, array in layer.operation.weights.items()}
     inputs = w["W"].shape[1]
     if scheme != WEIGHTS_ONLY and max(inputs, w["R"].shape[1] if "R" in w else 0) > MOST_INPUTS:
@@ -77,7 +77,8 @@ def operation(op: Operation, scheme: str, weights: dict[str, Array]) -> dict[str
 
 
 def clipped(op: Operation, x: Array, h: Array | None) -> npt.NDArray[np.bool_]:
-    """(n,): whether any value of x (n, inputs) or h (n, units) lies beyond what a quantized operation can tell."""
+    """(n,): whether any value of x (n, inputs) or h (n, units) lies outside what the integers of a quantized
+    operation can hold."""
     if op.attributes["scheme"] == WEIGHTS_ONLY:
         return np.zeros(len(x), np.bool_)
     beyond = np.zeros(len(x), np.bool_)
@@ -146,7 +147,7 @@ def compensated(target: Doubles, step: Doubles, values: Doubles) -> Doubles:
     power = np.cov(values, rowvar=False, bias=True).reshape(count, count)
     own = np.diag(power).copy()
     power[np.diag_indices(count)] = np.where(own > 0, own * (1 + _DAMPING), 1.0)
-    # Row k of the factor says how the columns after k make an error of column k good.
+    # Row k of the factor has how the columns after k make an error of column k good.
     factor = np.linalg.cholesky(np.linalg.inv(power)).T
     rest, integers = target.copy(), np.zeros_like(target)
     for k in range(count):

@@ -177,7 +177,7 @@ def test_a_log_that_shows_no_range_is_refused(place: Path, capsys: pytest.Captur
     ("arguments", "code", "words"),
     [
         ("model.npz --calibrate log.csv -o q.npz --keep nothing", 2, "there is no such layer; there are"),
-        ("model.npz --calibrate log.csv -o q.npz --keep lstm --keep dense", 2, "every layer is kept"),
+        ("model.npz --calibrate log.csv -o q.npz --keep lstm --keep dense", 2, "every layer stays float32"),
         ("model.npz --calibrate log.csv -o model.npz", 2, "would be overwritten"),
         ("model.npz --calibrate log.csv -o q.npz --scheme int4", 2, "int4"),
         ("model.npz --calibrate nowhere.csv -o q.npz", 2, "nowhere.csv: there is no such file"),

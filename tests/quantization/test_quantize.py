@@ -1,4 +1,4 @@
-"""Quantization: what the new model keeps of the old one, what the integers are, and what the report says of them."""
+"""Quantization: what the new model keeps of the old one, what the integers are, and what the report shows of them."""
 
 from __future__ import annotations
 
@@ -67,7 +67,7 @@ def test_outputs_stay_near_in_every_scheme_cell_and_meaning(scheme: Any, kind: s
 
 def test_everything_but_weights_and_provenance_stays(tmp_path: Path):
     """Channels, rate, timing, feedback, policy and name are the old model's; the digest is not; the file gives
-    the same model back, and its provenance says from what it was made."""
+    the same model back, and its provenance names what it was made from."""
     names = [Channel("a", "m", 2.0, 1.0), Channel("b", "m/s")]
     model = replace(
         network("lstm", inputs=2, units=8, outputs=2, channels=tuple(names)),
@@ -83,10 +83,10 @@ def test_everything_but_weights_and_provenance_stays(tmp_path: Path):
     for field in ("inputs", "outputs", "rate_hz", "timing", "name", "feedback", "policy"):
         assert getattr(quantized, field) == getattr(model, field)
     assert quantized.program.states == model.program.states
-    said = quantized.provenance["quantized"]
+    source = quantized.provenance["quantized"]
     assert quantized.provenance["source"] == "somewhere"
-    assert (said["scheme"], said["source_digest"], said["readings"]) == ("int8", model.digest, 300)
-    assert (said["layers"], said["kept"]) == (["lstm0"], ["head"])
+    assert (source["scheme"], source["source_digest"], source["readings"]) == ("int8", model.digest, 300)
+    assert (source["layers"], source["kept"]) == (["lstm0"], ["head"])
     assert quantized.digest != model.digest
     edge_lstm.save(quantized, tmp_path / "q.npz")
     again = edge_lstm.load(tmp_path / "q.npz")
@@ -103,9 +103,9 @@ def test_the_same_readings_give_the_same_model_from_an_array_and_a_log():
     log = Series("drive.csv", np.arange(201) / 100, holed)
     one, two = quantize(model, xs), quantize(model, log)
     assert one.digest == two.digest == quantize(model, xs).digest
-    said = two.provenance["quantized"]
-    assert (said["calibration"], said["readings"]) == (["drive.csv"], 200)
-    assert said["calibration_sha256"] == one.provenance["quantized"]["calibration_sha256"]
+    source = two.provenance["quantized"]
+    assert (source["calibration"], source["readings"]) == (["drive.csv"], 200)
+    assert source["calibration_sha256"] == one.provenance["quantized"]["calibration_sha256"]
 
 
 def test_kept_layers_keep_their_bits():
@@ -169,19 +169,19 @@ def test_shared_weights_stay_shared():
 
 @pytest.mark.parametrize("window", [None, 4])
 def test_the_observer_sees_what_every_layer_reads(window: int | None):
-    """Each layer's x and h are those of the naive twin, step by step; in window meaning from the reset state on."""
+    """Each layer's x and h are those of the naive reference, step by step; in window mode from the reset state on."""
     model = network("lstm", inputs=3, units=5, layers=2, window=window)
     found, xs = layers(model.program), readings(21, 3)
     log = Log("log", np.arange(21), np.arange(21.0), xs)
     seen = [values for _, values in Observer(model, found)([log])]
-    twin, expected = Reference(model.program), {layer.name: ([], []) for layer in found}
+    reference, expected = Reference(model.program), {layer.name: ([], []) for layer in found}
     for t, x in enumerate(xs):
         if window and t % window == 0:
-            twin.reset()
-        memory = [twin.read(slot) for layer in found for slot in layer.operation.inputs[1:2]]
-        twin.step(x)
+            reference.reset()
+        memory = [reference.read(slot) for layer in found for slot in layer.operation.inputs[1:2]]
+        reference.step(x)
         for k, layer in enumerate(found):
-            expected[layer.name][0].append(twin.read(layer.operation.inputs[0]))
+            expected[layer.name][0].append(reference.read(layer.operation.inputs[0]))
             if layer.recurrent:
                 expected[layer.name][1].append(memory[k])
     for layer in found:
@@ -192,8 +192,8 @@ def test_the_observer_sees_what_every_layer_reads(window: int | None):
 
 
 @given(st.integers(100, 3000), st.sampled_from([0.0, 0.0001, 0.0005]), st.integers(0, 5))
-def test_no_more_is_clipped_than_is_said(count: int, clip: float, seed: int):
-    """Of every input at most the part `clip` of all its values lies beyond the reach, and with 0 none."""
+def test_no_more_is_clipped_than_clip_allows(count: int, clip: float, seed: int):
+    """Of every input at most the part `clip` of all its values lies outside the reach, and with 0 none."""
     model = network("rnn", inputs=2, units=4)
     xs = np.random.default_rng(seed).standard_cauchy((count, 2)).astype(np.float32)
     seen = observe(model, layers(model.program), logs_of(model, xs))["rnn0"]
@@ -258,7 +258,7 @@ def test_the_program_takes_what_quantization_makes_of_extreme_readings():
 
 @pytest.mark.parametrize("scheme", SCHEMES)
 def test_the_scaling_that_is_nearest_on_the_log_is_taken(scheme: Any, monkeypatch: pytest.MonkeyPatch):
-    """Of those that are tried, end to end; a log with rare outliers is one where int8 clips, and says so."""
+    """Of those that are tried, end to end; a log with rare outliers is one where int8 clips, and reports it."""
     model, xs = network("lstm", inputs=4, units=12), readings(4000, 4)
     xs[::1500] *= 60
     chosen, tried = quantize(model, xs, scheme), SCALINGS[scheme]
@@ -279,8 +279,8 @@ def test_the_scaling_that_is_nearest_on_the_log_is_taken(scheme: Any, monkeypatc
     [
         ({"scheme": "int4"}, "scheme 'int4' is unknown; known are int8, int16, int8-weights"),
         ({"keep": ["lsmt0"]}, "keep 'lsmt0': there is no such layer; there are lstm0 (lstm), head (dense)"),
-        ({"keep": ["lstm", "dense"]}, "every layer is kept"),
-        ({"calibration": readings(99, 3)}, "99 whole readings are too few for calibration; 100 are the least"),
+        ({"keep": ["lstm", "dense"]}, "every layer stays float32"),
+        ({"calibration": readings(99, 3)}, "99 complete readings are too few for calibration; 100 are the least"),
         ({"calibration": readings(200, 4)}, "must have the shape (readings, 3: x[0], x[1], x[2]), not (200, 4)"),
         ({"calibration": "log.csv"}, "a log must be numbers"),
         ({"calibration": []}, "a log must have the shape"),
@@ -381,7 +381,7 @@ def _apart(least: float, most: float, count: int = 1000) -> np.ndarray:
 def test_a_scheme_that_makes_nan_of_numbers_is_refused_by_layer_and_reading():
     """int8 leaves log() a negative value on the calibration log itself; int8-weights does not, and is taken."""
     model, xs = _logarithm(), _apart(0, 0.01)
-    with pytest.raises(QuantizeError, match=r"in int8 it says NaN .* in calibration, row \d+, because of dense: keep"):
+    with pytest.raises(QuantizeError, match=r"its output is NaN .* in calibration, row \d+, because of dense: keep"):
         quantize(model, xs)
     got = quantize(model, xs, "int8-weights").stream().run(xs)
     assert np.isfinite(got).all()
@@ -428,7 +428,7 @@ def test_readings_before_the_first_output_do_not_count():
     """Of a window of 30 readings: logs of 25 give no output, however many they are; logs of 79 give 50 each."""
     model = network(inputs=2, window=30)
     for scheme in SCHEMES:
-        with pytest.raises(QuantizeError, match=r"200 whole readings are too few .* the first 29 of each log have no"):
+        with pytest.raises(QuantizeError, match=r"200 complete readings are too .* the first 29 of each log have no"):
             quantize(model, [readings(25, 2, seed) for seed in range(8)], scheme)  # type: ignore[arg-type]
     logs = [readings(79, 2, 1), readings(79, 2, 2), readings(25, 2, 3)]
     told = report(model, quantize(model, logs), logs, logs)
@@ -474,7 +474,7 @@ def test_what_only_the_quantized_model_cannot_say_is_the_worst_reading(deeper: b
 
 
 def test_what_the_float32_model_cannot_say_is_no_error():
-    """Readings at which it says NaN are left out, whatever the quantized one says there."""
+    """Readings at which its output is NaN are left out, whatever the quantized one gives there."""
     model, xs = _logarithm(), _apart(0.05, 0.3)
     held = np.concatenate([_apart(0.05, 0.3, 400), _apart(-0.3, -0.05, 100)])
     told = report(model, quantize(model, xs), xs, held)
@@ -511,7 +511,7 @@ def test_the_report_tells_what_can_be_counted():
 
 
 def test_a_layer_s_part_is_that_of_it_alone():
-    """Its error is that of the model in which only it is quantized; a kept layer has none."""
+    """Its error is that of the model in which only it is quantized; a layer that stays float32 has none."""
     model, xs = network("gru", inputs=3, units=8, layers=2), readings(400, 3)
     quantized = quantize(model, xs, keep=["gru0"])
     found = layers(model.program)
