@@ -1,1 +1,1 @@
-"""What can be said of a model beside its outputs: equality with its ONNX graph, and what its gates do on a log."""
+"""Checks of a model: against the ONNX graph it came from, and what its gates do on a log."""

@@ -1,9 +1,9 @@
-"""What a network's gates say about a log: how long each unit remembers, and which input moves which gate.
+"""What a network's gates show of a log: how long each unit remembers, and which input moves which gate.
 
-Rule: every number is measured on this log, not read off the weights. A unit's time constant follows from how much of
-its memory it keeps from reading to reading, on average: tau = -1 / mean(ln f) readings, after which a memory that
+Its rule: every number is measured on this log, not read off the weights. A unit's time constant follows from how much
+of its memory it keeps from reading to reading, on average: tau = -1 / mean(ln f) readings, after which a memory that
 nothing adds to has fallen to 37 %. An input's influence on a gate is the mean change of the gate when that input is
-held at its mean over the log and everything else is as it was.
+set to its mean over the log and everything else is as it was.
 
 Never: fill a reading. Rows with a missing number are left out, and counted.
 """
@@ -24,14 +24,14 @@ if TYPE_CHECKING:
     from edge_lstm.core.operation import Floats
     from edge_lstm.logs.series import Series
 
-_KEEPS = {"lstm": "f", "gru": "z"}  # the gate that says how much of the memory is kept
+_KEEPS = {"lstm": "f", "gru": "z"}  # the gate that decides how much of the memory is kept
 _MOST = 50_000  # readings over which influences are measured
 _GATES = {"lstm": "ifgo", "gru": "rzn", "rnn": "h"}
 
 
 @dataclass(frozen=True)
 class Unit:
-    """One unit of a layer; readings: its time constant, None where the layer has no gate to tell."""
+    """One unit of a layer; readings: its time constant, None where the layer has no such gate."""
 
     layer: str
     number: int
@@ -58,8 +58,8 @@ def explain(model: Model, series: Series, begin_s: float = -np.inf, end_s: float
 
     StateError: the model has no gates. LogError: no output between the times.
     """
-    whole = np.asarray(np.isfinite(series.xs).all(axis=1))
-    xs, t_s = series.xs[whole], series.t_s[whole]
+    complete = np.asarray(np.isfinite(series.xs).all(axis=1))
+    xs, t_s = series.xs[complete], series.t_s[complete]
     stream = model.stream(gates=True)
     first, last = int(np.searchsorted(t_s, begin_s, "left")), int(np.searchsorted(t_s, end_s, "right"))
     if first:
@@ -76,7 +76,7 @@ def explain(model: Model, series: Series, begin_s: float = -np.inf, end_s: float
         seen,
         _units(model, seen),
         _influence(model, xs[:_MOST]),
-        int((~whole).sum()),
+        int((~complete).sum()),
     )
 
 
@@ -96,16 +96,16 @@ def _units(model: Model, gates: dict[str, Floats]) -> list[Unit]:
 
 
 def _influence(model: Model, xs: Floats) -> dict[tuple[str, str], float]:
-    """Each channel in turn held at its mean."""
+    """Each channel in turn set to its mean."""
     names = [f"{layer}.{gate}" for layer, op in layers(model).items() for gate in _GATES[cell(op)]]
     _, before = model.stream(gates=True).run_gates(xs)
     found: dict[tuple[str, str], float] = {}
     start = 0
     for channel in model.inputs:
-        held = xs.copy()
-        held[:, start : start + channel.width] = xs[:, start : start + channel.width].mean(axis=0)
+        changed = xs.copy()
+        changed[:, start : start + channel.width] = xs[:, start : start + channel.width].mean(axis=0)
         start += channel.width
-        _, after = model.stream(gates=True).run_gates(held)
+        _, after = model.stream(gates=True).run_gates(changed)
         for name in names:
             found[name, channel.name] = float(np.nanmean(np.abs(after[name] - before[name])))
     return found

@@ -1,11 +1,11 @@
 """A model against the ONNX file it came from: the same readings through both, and how far they are apart.
 
-Its rule: the oracle is ONNX Runtime, run in the model's meaning in time (continuous, window, step with states). An
+Its rule: the oracle is ONNX Runtime, run with the model's timing (continuous, window, step with states). An
 error is relative to the range of each number of the expected output by itself, so that a large one hides no small one.
-Where that range is so small that float32 cannot hold it to the tolerance, the verdict (never the error that is told)
+Where that range is so small that float32 cannot hold it to the tolerance, the verdict (never the reported error)
 allows what rounding does to this network: how far the number moves when every weight is moved by its last bit
 (`jittered`). A quantized model is allowed nothing: there, a last bit can move an integer. What cannot be compared is
-said, never passed over.
+reported, never passed over.
 """
 
 from __future__ import annotations
@@ -39,9 +39,9 @@ MAX_WINDOWS = 256  # of one run that are compared, spread over it
 @dataclass(frozen=True)
 class Run:
     """One comparison of the output `output`. `error` is the largest difference, relative to the range of the number
-    that differs; `first_step` the first reading (from 0) beyond the tolerance and beyond what rounding may do, -1 where
-    there is none; `rounding` how far rounding alone moves any number, relative to its range (0 where nobody had to
-    ask): near 1 the network is chaotic, and nothing can be told from a comparison."""
+    that differs; `first_step` the first reading (from 0) with a difference beyond the tolerance and beyond what
+    rounding may do, -1 where there is none; `rounding` how far rounding alone moves any number, relative to its range
+    (0 where that was not needed): near 1 the network is chaotic, and a comparison shows nothing."""
 
     name: str
     output: str
@@ -54,7 +54,7 @@ class Run:
 
     @property
     def ok(self) -> bool:
-        """Whether no reading is beyond."""
+        """Whether no reading is beyond the tolerance, or what rounding may do."""
         return self.first_step < 0
 
 
@@ -95,7 +95,7 @@ def verify(
     log (T, n_inputs) in physical units where one is given. tolerance: of the output's range, above 0 to 1. seed: of the
     random readings, 0 or more. short: two quick runs only.
 
-    Raises ImportModelError where the graph has not the model's inputs and outputs, ReadingError where the log is none.
+    Raises ImportModelError where the graph has other inputs or outputs than the model, ReadingError for a bad log.
     """
     from edge_lstm.core.storage import load
 
@@ -117,7 +117,7 @@ def verify(
 
 
 def graph_of(model: Model, path: str | Path) -> OnnxGraph:
-    """The graph that the model is compared with: the file, with the resets of its GRUs as the import was asked for."""
+    """The graph that the model is compared with: the file, with `linear_before_reset` of its GRUs as at import."""
     axes = model.timing.axes
     if axes is None:
         raise ImportModelError(
@@ -134,7 +134,7 @@ def is_quantized(model: Model) -> bool:
 
 def _notes(model: Model, path: Path) -> Iterator[str]:
     if is_quantized(model):
-        yield "the model is quantized: errors are expected, and none is put down to rounding"
+        yield "the model is quantized: errors are expected, and none is explained by rounding"
     axes = model.timing.axes
     if axes is not None and (reset := axes.linear_before_reset) is not None:
         yield f"compared with linear_before_reset = {reset} in every GRU, as asked at import, in the graph too"
@@ -149,9 +149,9 @@ def _log(model: Model, log: npt.ArrayLike) -> Array:
     try:
         rows = np.asarray(log, np.float32)
     except (TypeError, ValueError):
-        raise ReadingError(f"the log must be numbers, as many as (readings, {width})") from None
+        raise ReadingError(f"the log must be numbers of shape (readings, {width})") from None
     if rows.ndim != 2 or rows.shape[1] != width or not len(rows):
-        raise ReadingError(f"the log must be (readings, {width}), one reading at least, and is {rows.shape}")
+        raise ReadingError(f"the log must be (readings, {width}), one reading at least, not {rows.shape}")
     return rows
 
 
@@ -168,29 +168,29 @@ def runs(draw: Readings, *, short: bool) -> Iterator[tuple[str, Array]]:
 
 
 class Readings:
-    """Readings in the network's units: whole numbers where the graph wants them."""
+    """Readings in the network's units: whole numbers where the graph's inputs are integers."""
 
     def __init__(self, model: Model, graph: OnnxGraph, rng: np.random.Generator) -> None:
         self.model, self.rng = model, rng
         self.scale, self.offset = scaling(model.inputs, np.float64)
         sizes = [(n.name, n.slot.size) for n in model.program.inputs]
-        self.kinds = np.repeat([np.dtype(graph.types[n]).kind for n, _ in sizes], [s for _, s in sizes])
+        self.types = np.repeat([np.dtype(graph.types[n]).kind for n, _ in sizes], [s for _, s in sizes])
         tables = [len(op.weights["table"]) for op in model.program.operations if op.kind == "lookup"]
         self.words = min(tables, default=4)
 
     def random(self, count: int, size: float) -> Array:
         """Normally distributed readings of this size."""
-        return self._as_told(self.rng.normal(0, size, (count, len(self.kinds))))
+        return self._as_typed(self.rng.normal(0, size, (count, len(self.types))))
 
     def steps(self, count: int) -> Array:
         """Readings that stay, and then jump far."""
-        levels = self.rng.normal(0, 5, (-(-count // 20), len(self.kinds)))
-        return self._as_told(np.repeat(levels, 20, axis=0)[:count])
+        levels = self.rng.normal(0, 5, (-(-count // 20), len(self.types)))
+        return self._as_typed(np.repeat(levels, 20, axis=0)[:count])
 
-    def _as_told(self, rows: Array) -> Array:
-        whole = np.isin(self.kinds, ("i", "u"))
-        rows[:, whole] = self.rng.integers(0, self.words, (len(rows), int(whole.sum())))
-        rows[:, self.kinds == "b"] = rows[:, self.kinds == "b"] > 0
+    def _as_typed(self, rows: Array) -> Array:
+        integers = np.isin(self.types, ("i", "u"))
+        rows[:, integers] = self.rng.integers(0, self.words, (len(rows), int(integers.sum())))
+        rows[:, self.types == "b"] = rows[:, self.types == "b"] > 0
         return rows
 
 
@@ -322,7 +322,7 @@ def oracle(model: Model, graph: OnnxGraph, rows: Array) -> tuple[npt.NDArray[np.
     firsts = [None if a.time is None else a.first for a in graph.outputs.values()]
 
     def taken(shown: list[Array], ends: npt.NDArray[np.int64]) -> Array:
-        """What has come last after so many readings."""
+        """The latest output after each of these numbers of readings."""
         places = [[-1] * len(ends) if f is None else (ends - f) // timing.stride for f in firsts]
         return np.concatenate([y[at] for y, at in zip(shown, places, strict=True)], axis=1).astype(np.float64)
 

@@ -22,12 +22,12 @@ from tests.streams.test_rollout import DINNERS
 from tests.support.models import nets
 
 
-def clock(*kept: float) -> Model:
+def clock(*shares: float) -> Model:
     """An LSTM whose units keep known shares of their memory, and whose possibilities see input a only."""
-    units, b = len(kept), Builder()
+    units, b = len(shares), Builder()
     x = b.input("x", 2)
     W, bias = np.zeros((4 * units, 2)), np.zeros(4 * units)
-    bias[units : 2 * units] = [np.log(f / (1 - f)) for f in kept]
+    bias[units : 2 * units] = [np.log(f / (1 - f)) for f in shares]
     W[2 * units : 3 * units, 0] = 1.0
     h, c = b.state("h", units), b.state("c", units)
     h_next, c_next = b.lstm(x, h, c, W=W, R=np.zeros((4 * units, units)), b=bias, name="clock")
@@ -78,7 +78,7 @@ def run(*arguments: object) -> int:
 
 
 def dinners(folder: Path, missing: int | None = None) -> tuple[Path, Path]:
-    """A log of dinners round and round, and a model that says tomorrow's."""
+    """A log of dinners round and round, and a model that predicts tomorrow's."""
     b = Builder()
     x, h = b.input("x", 3), b.state("h", 3)
     y = b.rnn(x, h, W=5 * np.roll(np.eye(3), 1, axis=0), R=np.zeros((3, 3)), b=np.zeros(3), name="cook")

@@ -1,4 +1,4 @@
-"""verify: a model equal to its graph passes in every meaning in time; one changed weight is found, with its step."""
+"""verify: a model equal to its graph passes with every timing; one changed weight is found, with its step."""
 
 from __future__ import annotations
 
@@ -110,7 +110,7 @@ def errors(report: Report) -> list[float]:
 @pytest.mark.parametrize("scheme", ["int8", "int8-weights"])
 def test_a_quantized_error_is_told_whole(scheme: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """Of a quantized model the error is the difference as a part of the output's range, nothing being put down to
-    rounding; the report says that it is quantized; exit code 1 beyond the tolerance, 0 within it."""
+    rounding; the report notes that it is quantized; exit code 1 beyond the tolerance, 0 within it."""
     path = FOLDER / "gru_seq_legacy11.onnx"
     model = import_onnx(path)
     seen = np.random.default_rng(1).normal(0, 1, (500, model.program.input_size)).astype(np.float32)
@@ -218,7 +218,7 @@ def test_a_log_that_is_none(log: list[object]) -> None:
 
 
 def test_columns_of_a_log_that_have_other_names(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """Where a log's columns are not called as the channels, the sentence names --channels, and --channels says them."""
+    """Where a log's columns are not called as the channels, the error names --channels, and --channels matches them."""
     path = FOLDER / "gru_step_legacy14.onnx"
     model = import_onnx(path)
     edge_lstm.save(model, tmp_path / "m.npz")
@@ -235,15 +235,15 @@ def test_columns_of_a_log_that_have_other_names(tmp_path: Path, capsys: pytest.C
 
 
 def test_another_file_with_the_same_graph_is_told(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """A file of other bytes than the one imported is compared all the same, and the report says that it is another."""
+    """A file of other bytes than the one imported is compared all the same, and the report notes that it is another."""
     path, other = FOLDER / "gru_step_legacy14.onnx", tmp_path / "other.onnx"
     proto = onnx.load(path)
     proto.doc_string = "exported again"
     onnx.save(proto, other)
     edge_lstm.save(import_onnx(path), tmp_path / "m.npz")
-    for file, told in ((path, False), (other, True)):
+    for file, noted in ((path, False), (other, True)):
         assert main(["verify", str(tmp_path / "m.npz"), "--against", str(file)]) == 0
-        assert ("this is not the file the model was imported from" in capsys.readouterr().out) == told
+        assert ("this is not the file the model was imported from" in capsys.readouterr().out) == noted
 
 
 def test_an_infinite_error_is_null_in_json() -> None:
