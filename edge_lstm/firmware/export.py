@@ -1,7 +1,7 @@
 """A model as a C header for `firmware_bridge/c/edge_lstm.c`: table, weights, sizes, digest, and a vector to test it.
 
-Its rule: the C side computes the bits that the machine in Python computes, so what it cannot do is refused here, by
-name, and never approximated. `table.py` lays the model out, this file writes it down and says what it costs.
+Its rule: the C runtime computes the bits that the native engine computes, so what it cannot do is refused here, by
+name, and never approximated. `table.py` lays the model out, this file writes it as C and estimates what it costs.
 """
 
 from __future__ import annotations
@@ -21,10 +21,10 @@ from edge_lstm.core.storage import describe
 from edge_lstm.engines.native.layout import lay_out
 from edge_lstm.errors import ProgramError, ReadingError, StateError
 from edge_lstm.firmware import quantized as firmware_quantized
-from edge_lstm.firmware.table import BORDERS, FUNCTIONS, ROWS, Table
+from edge_lstm.firmware.table import BORDERS, FUNCTIONS, INSTRUCTIONS, Table
 
-# What decides the meaning of a model today; whatever is added to the file is refused until C has it. Feedback and
-# policy are for forecasts and for missing readings, which the board's step refuses: `Firmware.notes` says so.
+# What a model file has today; whatever is added to it is refused until C has it. Feedback and
+# policy are for forecasts and for missing readings, which the board's step refuses: `Firmware.notes` lists them.
 _ON_HOST = ("feedback", "policy")
 _MODEL_KEYS = {
     *("format", "name", "rate_hz", "timing", "inputs", "outputs", "program", "provenance"),
@@ -80,27 +80,27 @@ def firmware(model: Model, name: str | None = None) -> Firmware:
         4 * (table.arena_size * copies + table.scratch),
         model.program.multiply_adds * copies,
         round(sum(map(_cycles, model.program.operations)) * copies),
-        tuple(f"the model's {key} stays with the host: on the board a reading is whole or refused" for key in on_host),
+        tuple(f"the model's {key} stays on the host: the board refuses an incomplete reading" for key in on_host),
     )
 
 
 def _cycles(op: Operation) -> float:
     """Estimated for one reading of one copy."""
-    quantized = op.kind in firmware_quantized.KINDS
+    quantized = op.kind in firmware_quantized.QUANTIZED
     sums = firmware_quantized.cycles(op) if quantized else CYCLES_PER_MULTIPLY_ADD * op.multiply_adds
     activations = _ACTIVATIONS.get(op.kind.removeprefix("quantized_"), 0) * op.outputs[0].size
     return sums + CYCLES_PER_ACTIVATION * activations
 
 
 def _check(model: Model) -> list[str]:
-    """Refuse what C lacks; the keys of the model that have no meaning on a board."""
+    """Refuse what C lacks; the keys of the model that a board does not use."""
     if model.program.onnx is not None:
         raise ProgramError(
             f"model {model.name!r} cannot go on a microcontroller: ONNX Runtime runs it as a whole, so none of its"
             " operations is in the C runtime"
         )
     if model.timing.before_window != "wait":
-        raise ProgramError(f"model {model.name!r} has before_window, which the C runtime does not know")
+        raise ProgramError(f"model {model.name!r} has zeros before its first window, which the C runtime does not know")
     header, _ = describe(model)
     for known, keys in ((_MODEL_KEYS, header), (_PROGRAM_KEYS, header["program"])):
         for key in keys:
@@ -108,8 +108,8 @@ def _check(model: Model) -> list[str]:
                 raise ProgramError(f"model {model.name!r} has {key}, which the C runtime does not know")
     for number, op in enumerate(model.program.operations):
         what = op.called(number)
-        if op.kind.upper() not in ROWS or op.kind.upper() in BORDERS:
-            kinds = ", ".join(kind.lower() for kind in ROWS if kind not in BORDERS)
+        if op.kind.upper() not in INSTRUCTIONS or op.kind.upper() in BORDERS:
+            kinds = ", ".join(kind.lower() for kind in INSTRUCTIONS if kind not in BORDERS)
             raise ProgramError(f"{what} is not in the C runtime, which has {kinds}")
         function = op.attributes.get("function")
         if op.kind in FUNCTIONS and function not in (names := FUNCTIONS[op.kind][1]):
@@ -173,8 +173,8 @@ def _constant_operand(program: Program, x: Slot, function: str) -> tuple[Floats,
 
 
 def vector_outputs(model: Model, steps: int) -> Floats:
-    """(outputs that come, n_outputs) of those readings, computed by the machine. Readings that the network refuses have
-    no output, there as here. Raises ProgramError where none comes."""
+    """(outputs that come, n_outputs) of those readings, computed by the native engine. Readings that the network
+    refuses have no output, on the board either. Raises ProgramError where none comes."""
     stream, outputs = model.stream(), []
     for x in vector_readings(model, steps):
         try:

@@ -1,6 +1,6 @@
 """The quantized layers of a model as `firmware_bridge/c/edge_lstm.c` reads them: floats, and integers beside them.
 
-Its rule: nothing is rounded here that the machine in Python does not round alike; the integers are the program's own.
+Its rule: nothing is rounded here that the native engine does not round alike; the integers are the program's own.
 
 Floats of a layer: the inverse scales of x and of h (none for weights alone), then for each unit biases, scales over x,
 scales over h, in the order of the gates. Integers: for each unit and gate its row over x, then its row over h, each
@@ -19,12 +19,12 @@ from edge_lstm.core.operation import Floats, Operation
 from edge_lstm.core.operations.functions import RNN_ACTIVATIONS
 
 # In the order of C's enums.
-KINDS = ("quantized_lstm", "quantized_gru", "quantized_rnn", "quantized_dense")
+QUANTIZED = ("quantized_lstm", "quantized_gru", "quantized_rnn", "quantized_dense")
 SCHEMES = ("int8", "int16", "int8-weights")
-_GATES = dict(zip(KINDS, (4, 3, 1, 1), strict=True))
+_GATES = dict(zip(QUANTIZED, (4, 3, 1, 1), strict=True))
 _WORD = 4  # weights in it
 
-# An estimate, not a measurement, as in firmware.py: of integers, four products are three loads, two unpackings and two
+# An estimate, not a measurement, as in export.py: of integers, four products are three loads, two unpackings and two
 # SMLAD with their share of the loop; a weight that meets a float has to be loaded, moved and converted first.
 _CYCLES_PER_MULTIPLY_ADD = {"int8": 3.5, "int16": 3.5, "int8-weights": 12.0}
 _CYCLES_PER_INTEGER = 12  # to make it of an activation
@@ -32,7 +32,7 @@ _CYCLES_PER_INTEGER = 12  # to make it of an activation
 
 @dataclass(frozen=True)
 class Packed:
-    """The weights of one layer, and the fields of its row but for where these weights stand."""
+    """The weights of one layer, and the fields of its instruction but for where these weights are."""
 
     floats: Floats
     integers: npt.NDArray[np.int8]
@@ -71,7 +71,7 @@ def _whole_words(matrix: npt.NDArray[np.int8]) -> npt.NDArray[np.int8]:
 
 
 def _biases(op: Operation) -> npt.NDArray[Any]:
-    """(units, gates); of a GRU r, z, and n over x and over h, those of r and z being added as the float kind does."""
+    """(units, gates); of a GRU r, z, and n over x and over h, those of r and z being added as in float32."""
     if op.kind != "quantized_gru":
         return _by_unit(op.weights["b"], _GATES[op.kind])
     over_x, over_h = _by_unit(op.weights["b_W"], 3), _by_unit(op.weights["b_R"], 3)

@@ -1,6 +1,6 @@
-"""A model's table, weights and indices as `firmware_bridge/c/edge_lstm.c` reads them.
+"""A model's instructions, weights and indices as `firmware_bridge/c/edge_lstm.c` reads them.
 
-Its rule: numbers of kinds, functions and fields are C's, in the order of its enums; they stay what they are whatever
+Its rule: numbers of instructions, functions and fields are C's, in the order of its enums; they stay the same whatever
 `kernels/abi.py` becomes. Weights are packed for one lane (`engines/native/layout.py`): the order of additions is the
 same for every number of lanes.
 """
@@ -18,13 +18,12 @@ from edge_lstm.core.operations import KINDS
 from edge_lstm.core.program import Program
 from edge_lstm.engines.native.kernels import abi
 from edge_lstm.engines.native.layout import Layout
-from edge_lstm.firmware.quantized import KINDS as QUANTIZED
-from edge_lstm.firmware.quantized import packed
+from edge_lstm.firmware.quantized import QUANTIZED, packed
 
-# C's numbers of rows: those of operations stand in their records, the rest are the borders of a step.
+# C's numbers of instructions: those of operations are in their records, the rest begin and end a step.
 BORDERS = {"INPUT": 0, "CHECK": 10, "COMMIT": 11, "OUTPUT": 12}
 _NUMBERS = {kind.name.upper(): kind.c for kind in KINDS.values() if kind.c is not None} | BORDERS
-ROWS = tuple(sorted(_NUMBERS, key=lambda name: _NUMBERS[name]))
+INSTRUCTIONS = tuple(sorted(_NUMBERS, key=lambda name: _NUMBERS[name]))
 FIELDS = ("KIND", "W", "A", "B", "C", "Y", "Z", "N", "M", "F", "Q", "S")
 MAPS = (
     *("identity", "tanh", "sigmoid", "relu", "leaky_relu", "elu", "selu", "softplus", "softsign", "hard_sigmoid"),
@@ -42,7 +41,7 @@ ROW_BYTES = 4 * len(FIELDS)
 
 
 class _Constants:
-    """One array of constants in flash; what several rows share stands once."""
+    """One array of constants in flash; what several instructions share is there once."""
 
     def __init__(self) -> None:
         self._parts: list[npt.NDArray[Any]] = []
@@ -50,7 +49,7 @@ class _Constants:
         self._size = 0
 
     def place(self, key: Hashable, values: npt.NDArray[Any]) -> int:
-        """Where these values stand, which are those of this key."""
+        """Where these values are; each key's values are stored once."""
         if key not in self._places:
             self._places[key] = self._size
             self._parts.append(values)
@@ -63,7 +62,7 @@ class _Constants:
 
 
 class Table:
-    """The program laid out, without padding: rows with C's numbers, and what they refer to."""
+    """The program laid out, without padding: instructions with C's numbers, and what they refer to."""
 
     def __init__(self, layout: Layout, program: Program) -> None:
         self.commit_rows, self.output_rows = layout.commit_rows, layout.output_rows
@@ -72,7 +71,7 @@ class Table:
         self.resets = list(_runs(layout.arena[: self.arena_size]))
         self.rows: list[list[int]] = []
         self._weights, self._indices, self._integers = _Constants(), _Constants(), _Constants()
-        names = {getattr(abi, name): name for name in ROWS if name.lower() not in QUANTIZED}
+        names = {getattr(abi, name): name for name in INSTRUCTIONS if name.lower() not in QUANTIZED}
         quantized = {op.outputs[0].offset: op for op in program.operations if op.kind in QUANTIZED}
         for number, row in enumerate(layout.table.tolist()):
             if row[abi.KIND] in names:

@@ -75,7 +75,7 @@ static bridge_found end_of_frame(bridge_receiver *r, bridge_frame *frame)
     r->overlong = false;
     if (overlong || size == 0) return BRIDGE_NOTHING;
     bridge_found found = decode(r->bytes, size, frame);
-    /* Before the first 00 there is the end of a frame that began before we listened: no fault of the line. */
+    /* Before the first 00 there is the end of a frame that began before this device listened: no fault of the line. */
     return found == BRIDGE_FRAME || listening ? found : BRIDGE_NOTHING;
 }
 
@@ -471,7 +471,7 @@ static bool unpack(const bridge_format *f, const uint8_t *payload, float *values
     return true;
 }
 
-/* --- what is said ---------------------------------------------------------------------------------------------- */
+/* --- frames it sends ------------------------------------------------------------------------------------------- */
 
 static void say_hello(bridge *b, uint32_t now_us)
 {
@@ -604,7 +604,7 @@ static bool start_is_for_us(const bridge *b, const bridge_frame *frame)
     if (frame->size < START_SIZE || (frame->size - START_SIZE) % RATE_SIZE) return false;
     for (size_t at = START_SIZE; at < frame->size; at += RATE_SIZE)
         if (find_format(b, frame->payload[at], false) < 0) return false;
-    return read_u32(frame->payload) == b->setup->boot_id; /* not one meant for the time before a reset */
+    return read_u32(frame->payload) == b->setup->boot_id; /* not one for the time before a reset */
 }
 
 static void start(bridge *b, uint32_t now_us, const bridge_frame *frame)
@@ -646,7 +646,7 @@ static void act(bridge *b, uint32_t now_us, const bridge_frame *frame)
     const bridge_format *f = at < 0 ? NULL : &b->setup->formats[at];
     bridge_stream *stream = at < 0 ? NULL : &b->setup->streams[at];
     uint16_t ahead = stream && stream->counted ? (uint16_t)(frame->seq - stream->seq) : 0;
-    /* Half of all numbers lie behind us: a doubled frame, which has been obeyed already. */
+    /* Half of all numbers count as earlier: a doubled frame, which has been obeyed already. */
     if (!f || !stream || frame->size != payload_size(f) || ahead >= 0x8000 || !unpack(f, frame->payload, values)) {
         refuse(b, now_us);
         return;
@@ -664,7 +664,7 @@ static void handle(bridge *b, uint32_t now_us, const bridge_frame *frame)
 {
     if (frame->type == BRIDGE_HELLO_REQUEST) say_hello(b, now_us);
     else if (frame->type == BRIDGE_DICTIONARY_REQUEST) say_block(b, now_us, frame);
-    else if (frame->type == BRIDGE_STOP) stop(b, now_us); /* whatever its check says: safe is always right */
+    else if (frame->type == BRIDGE_STOP) stop(b, now_us); /* whatever its check is: safe is always right */
     else if (frame->check != b->check) refuse(b, now_us);
     else if (frame->type == BRIDGE_START) start(b, now_us, frame);
     else if (b->state == BRIDGE_IDLE) refuse(b, now_us);

@@ -1,8 +1,8 @@
-/* The device's half of the serial link in C99: no malloc, no clock, no port of its own. PROTOCOL.md says what it does;
- * firmware_bridge/links/own/device.py is the same in Python, and tests hold the two to the same bytes.
+/* The device's half of the serial link in C99: no malloc, no clock, no port of its own. PROTOCOL.md defines what it does;
+ * firmware_bridge/links/own/device.py is the same in Python, and tests compare the bytes of both.
  *
- * Its rules: the outputs are safe unless a host that knows our formats has started us and has been heard from within
- * the heartbeat timeout. Nothing that arrives can do more than be counted and refused. It never waits: a frame that
+ * Its rule: the outputs are safe unless a host that knows this device's formats has sent START, and has sent something
+ * within the heartbeat timeout. Nothing that arrives can do more than be counted and refused. It never waits: a frame that
  * does not fit into the transmit buffer whole is dropped and counted.
  *
  *     static const bridge_field WHEELS[] = {
@@ -53,7 +53,7 @@ extern "C" {
 #define BRIDGE_OVERHEAD 14u /* bytes on the line beside the payload, the closing 00 included */
 #define BRIDGE_BLOCK_BYTES 200u /* of dictionary in one frame */
 #define BRIDGE_LEAST_TRANSMIT (BRIDGE_BLOCK_BYTES + 4u + BRIDGE_OVERHEAD + 1u) /* the longest answer; one stays free */
-#define BRIDGE_HEARTBEAT_TIMEOUT_US 250000u /* what PROTOCOL.md says */
+#define BRIDGE_HEARTBEAT_TIMEOUT_US 250000u /* as in PROTOCOL.md */
 
 /* --- formats: what the device declares ----------------------------------------------------------------------- */
 
@@ -158,7 +158,7 @@ typedef enum { BRIDGE_IDLE, BRIDGE_RUNNING, BRIDGE_SAFE } bridge_state;
 typedef enum {
     BRIDGE_OBEYED,  /* the host's action, within its limits */
     BRIDGE_POWER_ON,  /* from here on: the declared safe values */
-    BRIDGE_STOPPED, /* the host said stop */
+    BRIDGE_STOPPED, /* the host sent STOP */
     BRIDGE_SILENT   /* no sign of life from the host within the heartbeat timeout */
 } bridge_why;
 
@@ -188,7 +188,7 @@ typedef struct {
     void *context; /* given to `output` */
 } bridge_setup;
 
-/* In the order in which STATUS tells them, each modulo 2^32. */
+/* In the order in which STATUS has them, each modulo 2^32. */
 typedef struct {
     uint32_t dropped_readings, frames, damaged, actions, refused, missed_actions, timeouts;
 } bridge_counters;
@@ -234,20 +234,20 @@ void bridge_tick(bridge *link, uint32_t now_us);
 
 typedef enum {
     BRIDGE_QUEUED,
-    BRIDGE_NOT_ASKED, /* no host has started us, or it does not want this one */
+    BRIDGE_NOT_ASKED, /* no host has sent START, or it did not ask for this one */
     BRIDGE_DROPPED,   /* the transmit buffer is full; counted, and the host will see the missing number */
     BRIDGE_NO_SUCH,   /* no reading format has this id */
     BRIDGE_NO_NUMBER  /* NaN for an integer field */
 } bridge_sent;
 
-/* One reading taken at `now_us`: physical values in the order of the fields. NaN in a float says "not measured".
- * Integer fields are rounded and held at their type's limits. */
+/* One reading taken at `now_us`: physical values in the order of the fields. NaN in a float means "not measured".
+ * Integer fields are rounded and clamped to their type's limits. */
 bridge_sent bridge_reading(bridge *link, uint32_t now_us, uint8_t id, const float *values);
 
 /* The same from the payload as it goes on the line (little-endian, no padding): exact integers, and no floating point. */
 bridge_sent bridge_reading_packed(bridge *link, uint32_t now_us, uint8_t id, const uint8_t *payload, size_t size);
 
-/* How many bytes wait at *data; then tell how many of them the port has taken. */
+/* How many bytes wait at *data; then report how many of them the port has taken. */
 size_t bridge_transmit(const bridge *link, const uint8_t **data);
 void bridge_transmitted(bridge *link, size_t size);
 

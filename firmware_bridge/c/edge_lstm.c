@@ -1,4 +1,5 @@
-/* See edge_lstm.h. Each function here has its twin in edge_lstm/engines/native/kernels, which says where its numbers come from. */
+/* See edge_lstm.h. Each function here has its counterpart in edge_lstm/engines/native/kernels, which names the sources of
+ * its constants. */
 
 /* A product and a sum are fused where fmaf is written and nowhere else, whatever the build's flags say. */
 #if defined(__clang__)
@@ -54,7 +55,7 @@ static bool not_finite(float x) { return (bits_of(x) & 0x7F800000u) == 0x7F80000
 /* 2^n for integral n in -126 ... 127. */
 static float power_of_two(float n) { return of_bits((uint32_t)((int32_t)n + 127) << 23); }
 
-/* To an integral value, ties to even, for |x| < 2^22: beyond 1.5 * 2^23 there are no fractions. */
+/* To an integral value, ties to even, for |x| < 2^22: above 1.5 * 2^23 there are no fractions. */
 static float to_nearest(float x)
 {
     float y = (x + 12582912.0f) - 12582912.0f;
@@ -159,7 +160,7 @@ static float erf_(float x)
 
 static float sign(float x) { return x > 0.0f ? 1.0f : x < 0.0f ? -1.0f : x; }
 
-/* Zero where |x| < 2^-64: what a recurrent layer keeps never decays into denormals. */
+/* Zero where |x| < 2^-64: what a recurrent layer remembers never decays into denormals. */
 static float forget_denormal(float x) { return absolute(x) < 5.42101086e-20f ? 0.0f : x; }
 
 static float apply(uint32_t function, float x, float alpha, float beta)
@@ -602,7 +603,7 @@ static void reset_copy(const edge_lstm_model *m, float *arena)
     for (uint32_t k = 0; k < m->reset_count; k++) move(m->resets[k].values, arena + m->resets[k].offset, m->resets[k].size);
 }
 
-/* Counts the reading; the copy that has an output now, or NULL. The count is kept small: it goes on for ever. */
+/* Counts the reading; the copy that has an output now, or NULL. The count stays small, because a stream has no end. */
 static float *next_to_speak(edge_lstm_stream *s)
 {
     const edge_lstm_model *m = s->model;
@@ -648,7 +649,7 @@ void edge_lstm_begin(edge_lstm_stream *s, const edge_lstm_model *model, float *a
 
 static uint32_t add_to_fingerprint(uint32_t print, float y)
 {
-    uint32_t bits = y != y ? 0x7FC00000u : bits_of(y); /* NaN has many bit patterns and one meaning */
+    uint32_t bits = y != y ? 0x7FC00000u : bits_of(y); /* NaN has many bit patterns and counts as one value */
     for (unsigned k = 0; k < 4; k++) print = (print ^ (bits >> (8 * k) & 0xFF)) * 16777619u;
     return print;
 }

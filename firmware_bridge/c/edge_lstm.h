@@ -11,10 +11,10 @@
  *     if (edge_lstm_selftest(&stream, x, y)) fail();      // once: this compiler and this chip compute the right bits
  *     if (edge_lstm_step(&stream, x, y) == EDGE_LSTM_OK) use(y);
  *
- * Its rules: a weighted sum adds one product at a time with a fused multiply-add, in the order that the kernels in
- * edge_lstm/engines/native/kernels define; nothing is left to the compiler, so it must not be built with -ffast-math. A step that does
- * not return EDGE_LSTM_OK or EDGE_LSTM_NOT_YET has changed nothing. Where the chip has no fused multiply-add (Cortex-M0,
- * M3, M4 without F), fmaf of the C library gives the same bits, slowly.
+ * Its rule: a weighted sum adds one product at a time with a fused multiply-add, in the order that the kernels in
+ * edge_lstm/engines/native/kernels define; nothing is left to the compiler, so it must not be built with -ffast-math.
+ * A step that does not return EDGE_LSTM_OK or EDGE_LSTM_NOT_YET has changed nothing. Where the chip has no fused
+ * multiply-add (Cortex-M0, M3, M4 without F), fmaf of the C library gives the same bits, slowly.
  */
 #ifndef EDGE_LSTM_H
 #define EDGE_LSTM_H
@@ -26,7 +26,8 @@
 extern "C" {
 #endif
 
-/* Numbers as in edge_lstm/engines/native/kernels/abi.py, which the exporter writes. Kinds yet to come are numbered after these. */
+/* Instructions, with the numbers that the exporter writes (edge_lstm/firmware/table.py). Those yet to come are numbered
+ * after these. */
 typedef enum {
     EDGE_LSTM_INPUT,   /* arena[y : y + n] = x[a : a + n]; fails where a value is not finite */
     EDGE_LSTM_LSTM,    /* y, z = h', c' from a, b, c = x, h, c; n inputs, m units */
@@ -105,7 +106,7 @@ typedef enum {
     EDGE_LSTM_ROW_ARGMIN
 } edge_lstm_reduce;
 
-/* One operation; offsets count floats: a, b, c, y, z in the arena, w in the weights (of take: in the indices); and q counts
+/* One instruction; offsets count floats: a, b, c, y, z in the arena, w in the weights (of take: in the indices); and q counts
  * the integers. */
 typedef struct {
     uint32_t kind, w, a, b, c, y, z, n, m, f, q, s;
@@ -127,7 +128,7 @@ typedef struct {
 /* A model as `edge-lstm firmware` writes it: constants only. */
 typedef struct {
     const char *name, *digest;
-    const edge_lstm_row *rows; /* those that compute, then those that commit, then those that write the output */
+    const edge_lstm_row *rows; /* instructions that compute, then that commit, then that write the output */
     uint32_t step_rows, commit_rows, output_rows;
     const float *weights;
     const uint32_t *indices;
@@ -135,7 +136,7 @@ typedef struct {
     const edge_lstm_reset_value *resets;
     uint32_t reset_count;
     uint32_t arena_size; /* floats of one copy; behind the last copy is room for activations as integers */
-    uint32_t copies;     /* 1, or the T windows under way of a model in window meaning */
+    uint32_t copies;     /* 1, or the T windows under way of a model in window mode */
     bool windowed;
     uint32_t ready, every; /* without windows: outputs come with reading `ready`, then with each `every`-th */
     uint32_t input_size, output_size;
@@ -145,7 +146,7 @@ typedef struct {
 typedef struct {
     const edge_lstm_model *model;
     float *arena;
-    uint32_t seen; /* readings since the reset, as far as it matters when the next output comes */
+    uint32_t seen; /* readings since the reset, as far as the next output depends on it */
 } edge_lstm_stream;
 
 typedef enum {

@@ -24,7 +24,7 @@ from edge_lstm.engines.native.session import Native
 from edge_lstm.errors import ProgramError, StateError
 from edge_lstm.firmware import export as firmware
 from edge_lstm.firmware.export import vector_readings
-from edge_lstm.firmware.table import BINARIES, FIELDS, MAPS, REDUCTIONS, ROWS
+from edge_lstm.firmware.table import BINARIES, FIELDS, INSTRUCTIONS, MAPS, REDUCTIONS
 from edge_lstm.streams.stream import Stream
 from tests.support.models.every_operation import models
 from tests.support.models.nets import network, readings
@@ -229,7 +229,7 @@ def test_feedback_and_policy_are_noted():
     """What a model declares for forecasts and missing readings is no secret that the header drops."""
     model = replace(network(), policy=Policy(missing="hold"))
     assert firmware.firmware(model).notes == (
-        "the model's policy stays with the host: on the board a reading is whole or refused",
+        "the model's policy stays on the host: the board refuses an incomplete reading",
     )
     assert firmware.firmware(network()).notes == ()
 
@@ -252,14 +252,14 @@ def test_c_has_the_numbers_that_the_exporter_writes():
         kind: re.findall(r"EDGE_LSTM_([A-Z_]+)", re.sub(r"/\*.*?\*/", "", body, flags=re.S))
         for body, kind in re.findall(r"typedef enum \{([^}]*)\} edge_lstm_(\w+);", text)
     }
-    assert tuple(names["kind"]) == ROWS
+    assert tuple(names["kind"]) == INSTRUCTIONS
     assert tuple(name.lower() for name in names["map"]) == MAPS
     assert tuple(name.lower() for name in names["binary"]) == BINARIES
     assert tuple(name.lower() for name in names["reduce"]) == tuple(f"row_{name}" for name in REDUCTIONS)
     assert re.search(r"uint32_t ([a-z, ]+);\n\} edge_lstm_row", text)[1].upper().split(", ") == list(FIELDS)
     assert set(MAPS) <= set(abi.MAP_CODES)
     tested = {op.kind for model in MODELS for op in model.program.operations}
-    assert tested == {row.lower() for row in ROWS} - {"input", "check", "commit", "output"}
+    assert tested == {row.lower() for row in INSTRUCTIONS} - {"input", "check", "commit", "output"}
 
 
 def test_what_c_lacks_is_refused_by_name(monkeypatch):

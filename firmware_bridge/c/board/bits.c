@@ -1,5 +1,5 @@
-/* The network alone on the board: its self-test, then the fingerprint of many readings, told through the debugger's
- * channel (semihosting). Whoever reads it compares with Python. */
+/* The network alone on the board: its self-test, then the fingerprint of many readings, written to the debugger's
+ * channel (semihosting). tools/board compares it with Python. */
 #include NETWORK_HEADER
 
 #ifndef STEPS

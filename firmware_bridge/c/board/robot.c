@@ -3,7 +3,7 @@
  * section and nothing else.
  *
  * Its formats are those of firmware_bridge/simulator/robot.py, so the same robot.toml runs it. The motors are off until
- * an action has come, and again when the host says stop or falls silent. */
+ * an action has come, and again when the host sends STOP or falls silent. */
 #include "bridge.h"
 
 #ifdef NETWORK_HEADER

@@ -1,5 +1,5 @@
 // A cart with two motors and a battery: sends 100 readings a second, obeys torque limits, and switches its motors off
-// when the host says stop or falls silent. The dictionary is made from the tables below: change them and nothing else.
+// when the host sends STOP or falls silent. The dictionary is made from the tables below: change them and nothing else.
 //
 //     edge-lstm run robot.toml --port /dev/serial/by-id/...
 #include <bridge.h>
