@@ -6,8 +6,10 @@
     robot-dropout   a robot that loses 30 % of its readings in bursts: hold, skip or predict
     translate       a sentence read by one program and written in another language by a second
 
-Rule: an example measures what it prints, here and now, from the shipped model files and a seed. Each is a module with
-`run(lang, seed) -> Report`. Never: import torch, or print a number that was not computed by this run.
+Its rule: an example measures what it prints, here and now, from the shipped model files and a seed. Each is a module
+with `run(lang, seed) -> Report`.
+
+Never: import torch, or print a number that was not computed by this run.
 """
 
 from __future__ import annotations

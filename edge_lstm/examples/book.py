@@ -1,7 +1,9 @@
 """The children's book: five words, six sentences, and what can be wrong with a sentence that a network writes.
 
-Rule: "A saw B." with two different names is right, everything else is a mistake of exactly one kind. A sentence ends
-at its full stop. Must never: be lenient, or know which network it judges.
+Its rule: "A saw B." with two different names is right, everything else is one of four mistakes. A sentence ends at
+its full stop.
+
+Never: be lenient, or know which network it judges.
 """
 
 from __future__ import annotations
@@ -18,8 +20,8 @@ WORDS = (*NAMES, "saw", ".")
 WORD = Channel("word", vocabulary=WORDS)
 STOP = WORDS.index(".")
 SENTENCES = tuple((a, "saw", b, ".") for a in NAMES for b in NAMES if a != b)
-# kind → an example of it, as the founding text has them
-KINDS = {
+# verdict → an example of it, as the founding text has them
+VERDICTS = {
     "right": "Doug saw Jane.",
     "same name": "Doug saw Doug.",
     "run-on": "Doug saw Jane saw Spot saw Doug.",
@@ -45,8 +47,8 @@ def sentences(words: Iterable[str]) -> Iterator[tuple[str, ...]]:
             sentence = []
 
 
-def kind(sentence: Sequence[str]) -> str:
-    """Which of KINDS a sentence is."""
+def verdict(sentence: Sequence[str]) -> str:
+    """Which of VERDICTS a sentence is."""
     if tuple(sentence) in SENTENCES:
         return "right"
     body = sentence[:-1]

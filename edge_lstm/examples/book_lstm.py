@@ -1,7 +1,8 @@
-"""The children's book by an LSTM, and its gates word by word: how "not Doug" is held in memory, used and let go.
+"""The children's book by an LSTM, and its gates word by word: how "not Doug" is remembered, used and forgotten.
 
-Rule: the numbers in the picture are the gates of a live stream (`gates=True`); unit k of the network stands for word k,
-so a row is a word. "Held" and "admitted" are products of gates: forgetting x old memory, ignoring x possibilities.
+Its rule: the numbers in the picture are the gates of a live stream (`gates=True`); unit k of the network stands for
+word k, so a row is a word. "Held" and "admitted" are products of gates: forgetting x old memory, ignoring x
+possibilities.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from edge_lstm.examples.book import KINDS, NAMES, WORDS, kind, written
+from edge_lstm.examples.book import NAMES, VERDICTS, WORDS, verdict, written
 from edge_lstm.examples.book_rnn import SENTENCES, ZH, write
 from edge_lstm.examples.report import Report, Text, shipped
 
@@ -49,16 +50,16 @@ def _key(gates: Any, letter: str) -> str:
 def run(lang: str, seed: int) -> Report:
     """seed: which words are drawn."""
     text = Text(lang)
-    said = write(shipped("book_lstm"), SENTENCES, seed)
-    counts = Counter(map(kind, said))
+    sentences = write(shipped("book_lstm"), SENTENCES, seed)
+    counts = Counter(map(verdict, sentences))
     steps = walk()
     doug, saw = steps["memory"][0][DOUG], steps["memory"][1]
     others = [k for k, name in enumerate(NAMES) if name != "Doug"]
     data: dict[str, Any] = {
         "sentences": SENTENCES,
-        "counts": {k: counts[k] for k in KINDS},
+        "counts": {k: counts[k] for k in VERDICTS},
         "mistakes": SENTENCES - counts["right"],
-        "text": [written(s) for s in said[:8]],
+        "text": [written(s) for s in sentences[:8]],
         "words": list(WORDS),
         "walk": [
             {"after": word, **{key: [round(float(v), 4) for v in value[k]] for key, value in steps.items()}}
@@ -71,7 +72,7 @@ def run(lang: str, seed: int) -> Report:
         text("It writes:", "它写道:"),
         "  " + " ".join(data["text"]),
         text("{n} sentences, {m} mistakes: {k}", "{n} 句, 错误 {m} 句: {k}", n=f"{SENTENCES:,}", m=data["mistakes"],
-             k=", ".join(f"{text(k, ZH[k])} {counts[k]:,}" for k in KINDS)),
+             k=", ".join(f"{text(k, ZH[k])} {counts[k]:,}" for k in VERDICTS)),
         text("Step by step from \"Jane saw Spot. Doug\":", "从 “Jane saw Spot. Doug” 起一步一步看:"),
         text("  Doug  it says `saw` ({p:.1%}); the memory holds \"not Doug\": {c:+.2f}",
              "  Doug  说出 saw ({p:.1%}); 记忆里留着“不是 Doug”: {c:+.2f}", p=p[0][3], c=doug),

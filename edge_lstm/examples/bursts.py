@@ -1,6 +1,6 @@
 """Drives of the simulated robot and the bursts in which its readings get lost.
 
-Rule: everything follows from a seed. A loss is a burst: readings in a row, as a loose plug or a busy radio loses them.
+Its rule: everything follows from a seed. A loss is a burst: readings in a row, as with a loose plug or a busy radio.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ RATE_HZ = 200.0
 SHARE_LOST = 0.3
 MEAN_BURST = 8  # readings: 40 ms
 TORQUE_LIMIT = 0.6  # N m
-# What says how the robot moves; the accelerometer is mostly shaking, which nothing predicts.
+# What shows how the robot moves; the accelerometer is mostly shaking, which nothing predicts.
 NAMES = ("wheel_speed_left", "wheel_speed_right", "current_left", "current_right", "duty_left", "duty_right", "gyro_z")
 CHANNELS = tuple(Channel(name, unit) for name, unit in READING_FIELDS if name in NAMES)
 _PLACES = [k for k, (name, _) in enumerate(READING_FIELDS) if name in NAMES]

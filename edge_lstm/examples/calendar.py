@@ -1,6 +1,6 @@
 """The flatmate's evenings: pizza, sushi, waffles and round again, with weekday, month and late meetings beside.
 
-Rule: a year is a deterministic function of its number and seed. Two years to learn from, the next one to be scored on.
+Its rule: a year is a deterministic function of its number and seed. Two years to learn from, the next to score.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """Dinner: what decides is yesterday, so a memory beats any vote, and two weeks away are bridged by the closed loop.
 
-Rule: both networks are scored on the third year, of which neither has seen a day. While away the network hears nothing:
-its `predict` policy puts its own last prediction in the place of yesterday's dinner.
+Its rule: both networks are scored on the third year, of which neither has seen a day. While away the network gets no
+reading: its `predict` policy puts its own last prediction in the place of yesterday's dinner.
 """
 
 from __future__ import annotations

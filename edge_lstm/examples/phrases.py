@@ -1,7 +1,7 @@
 """English sentences and their Chinese, made phrase by phrase by a small grammar: who, when, where, does what.
 
-Rule: Chinese has time and place before the verb, English behind it, so no word-by-word table will do. Every sentence
-of the grammar has one translation; a fixed fifth of them is never learnt from.
+Its rule: Chinese has time and place before the verb, English behind it, so no word-by-word table will do. Every
+sentence of the grammar has one translation; a fixed fifth of them is never learnt from.
 """
 
 from __future__ import annotations

@@ -1,6 +1,7 @@
 """What the examples' pictures share: a figure, a heat map of numbers with its labels, fonts that have Chinese signs.
 
-Rule: where the system has no font with Chinese signs the picture is labelled in English, and `note` says so.
+Its rule: where the system has no font with Chinese signs the picture is labelled in English, and `NO_FONT` says so.
+
 Never: import matplotlib before a picture is asked for.
 """
 

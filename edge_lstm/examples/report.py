@@ -1,6 +1,8 @@
 """What an example comes to: lines for people in either language, the same as JSON, and a picture on request.
 
-Rule: the numbers stand in `data`; lines and picture are made from them. Must never: measure anything.
+Its rule: the numbers stand in `data`; lines and picture are made from them.
+
+Never: measure anything.
 """
 
 from __future__ import annotations

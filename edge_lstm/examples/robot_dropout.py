@@ -1,8 +1,8 @@
-"""A robot that loses 30 % of its readings in bursts: what its model knows of the lost ones under hold, skip, predict.
+"""A robot that loses 30 % of its readings in bursts: how well hold, skip and predict make up for them.
 
-Rule: the model predicts the next reading; its prediction of every lost reading is compared with the reading that the
-robot really sent, which no policy has seen. The drives are not those it was trained on. Errors are in units of what a
-reading usually changes by over a mean burst, so that speeds and currents can be averaged.
+Its rule: the model predicts the next reading; its prediction of every lost reading is compared with the reading that
+the robot really sent, which no policy has seen. The drives are not those it was trained on. Errors are in units of what
+a reading usually changes by over a mean burst, so that speeds and currents can be averaged.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ ZH = {"skip": "跳过 (skip)", "hold": "保持 (hold)", "predict": "预测 (pred
 POLICIES = tuple(p for p in ("hold", "skip", "predict") if p in MISSING)
 
 
-def said(model: Model, heard: Any, policy: Any) -> Any:
+def predictions(model: Model, heard: Any, policy: Any) -> Any:
     """The model's prediction of each next reading, (T, n); where it took no step, its last one stands."""
     outputs = MissingReadings(model.stream(), Policy(policy)).run(heard).outputs
     fresh = np.where(np.isfinite(outputs[:, 0]), np.arange(len(outputs)), 0)
@@ -49,7 +49,7 @@ def run(lang: str, seed: int) -> Report:
         scales.append(np.square(readings[MEAN_BURST:] - readings[:-MEAN_BURST]).mean(0))
         count, lost_count = count + len(lost), lost_count + int(lost.sum())
         for policy in POLICIES:
-            predicted = said(model, heard, policy)
+            predicted = predictions(model, heard, policy)
             errors[policy].append((predicted[:-1] - readings[1:])[lost[1:]])
             if number == 0:
                 shown[policy] = predicted
@@ -72,7 +72,7 @@ def run(lang: str, seed: int) -> Report:
         text("{d} drives of {s:.0f} s at {r:.0f} Hz, never trained on; {l:,} of {n:,} readings ({p:.0%}) lost.",
              "{d} 次行驶, 每次 {s:.0f} 秒, {r:.0f} Hz, 未用于训练; {n:,} 个读数成串丢失 {l:,} 个 ({p:.0%})。",
              d=DRIVES, s=SECONDS, r=RATE_HZ, n=count, l=lost_count, p=lost_count / count),
-        text("Mean error of what the model says about the lost readings (1 = a usual change in {m:.0f} ms):",
+        text("Mean error of the model's predictions of the lost readings (1 = a usual change in {m:.0f} ms):",
              "模型对丢失读数的平均误差 (1 = {m:.0f} 毫秒内的通常变化):", m=1000 * MEAN_BURST / RATE_HZ),
         *(f"  {text(p, ZH[p]):10} {total[p]:.3f}" + ("" if p == "predict" else text(
             "   predict is better by a factor of {x:.2f}", "   预测好 {x:.2f} 倍", x=ratio[p])) for p in POLICIES),

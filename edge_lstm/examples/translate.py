@@ -1,6 +1,7 @@
 """Translation phrase by phrase: one program reads English, another goes on from its memory and writes Chinese.
 
-Rule: scored on sentences that were never learnt from, right only where every word is. The decoder hears its own words.
+Its rule: scored on sentences that were never learnt from, right only where every word is. The decoder reads its own
+words.
 """
 
 from __future__ import annotations
@@ -111,7 +112,7 @@ def _draw(data: dict[str, Any], steps: Any, path: Path, lang: str) -> None:
             color=BLUE,
         )
         place = len(english) + len(said) / 2 - 0.5
-        axis.text(place, 1.45, canvas.say("decoder: writes Chinese, hears its own words", "解码器: 写中文"),
+        axis.text(place, 1.45, canvas.say("decoder: writes Chinese, reads its own words", "解码器: 写中文"),
                   ha="center", color=ORANGE)  # fmt: skip
         axis.text(
             edge, -1.35, canvas.say("the memory is handed over", "交出记忆"), ha="center", fontsize=9.5, color="#555555"

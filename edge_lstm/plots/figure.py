@@ -1,6 +1,6 @@
 """Pictures of a drive: what was read, what the network made of it against the truth, what was sent.
 
-Rule: one time axis, one colour per side (left, right) or axis (x, y, z) in every panel, units on every axis.
+Its rule: one time axis, one colour per side (left, right) or axis (x, y, z) in every panel, units on every axis.
 `of_recording` and `of_table` gather what a replay came to into a `Drive`; `plot` draws it.
 
 Never: import matplotlib before a picture is asked for; smooth, resample or leave out a value.
@@ -51,7 +51,7 @@ class Curve:
 
     @property
     def stem(self) -> str:
-        """The name without its side or axis: what shares a panel."""
+        """The name without its side or axis: curves with the same one share a panel."""
         return _SIDE.sub("", self.name) or self.name
 
     @property
@@ -75,9 +75,9 @@ class Drive:
 
 
 def check_plot(path: Path) -> None:
-    """Before long work: EdgeLstmError where matplotlib is missing (with the remedy) or the suffix is no picture's."""
+    """Before long work: EdgeLstmError where matplotlib is missing (with the remedy), or for another suffix."""
     if path.suffix.lower() not in _SUFFIXES:
-        raise EdgeLstmError(f"{path}: {path.suffix!r} is no kind of picture; use {', '.join(_SUFFIXES)}")
+        raise EdgeLstmError(f"{path}: {path.suffix!r} is not the suffix of a picture; use {', '.join(_SUFFIXES)}")
     try:
         import matplotlib  # noqa: F401
     except ImportError:

@@ -1,7 +1,7 @@
 """The picture of a forecast: what was read, what the model expects, what really came.
 
-Rule: one panel for each channel that is fed back, the same time axis, a line where the model begins to listen to
-itself. Words are rows, and what was read or expected are marks in them.
+Its rule: one panel for each channel that is fed back, the same time axis, a line where the model's own predictions
+become its readings. Words are rows, and what was read or expected are marks in them.
 """
 
 from __future__ import annotations
@@ -47,7 +47,8 @@ def plot_forecast(model: Model, series: Series, row: int, ahead: Forecast, path:
         for side in ("top", "right", "left"):
             axis.spines[side].set_visible(False)
     here = {"xy": (series.t_s[row], 1), "xycoords": ("data", "axes fraction"), "textcoords": "offset points"}
-    axes[0].annotate("from here on the model listens to itself", xytext=(6, 4), fontsize=8.5, color="#7B2D8B", **here)
+    mark = "from here on the model reads its own predictions"
+    axes[0].annotate(mark, xytext=(6, 4), fontsize=8.5, color="#7B2D8B", **here)
     handles, labels = axes[0].get_legend_handles_labels()
     figure.legend(handles, labels, loc="outside lower right", ncols=2, frameon=False, fontsize=9)
     axes[-1].set_xlabel("time (s)", fontsize=10)

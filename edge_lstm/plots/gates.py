@@ -1,7 +1,7 @@
 """The picture of a network at work: inputs, every gate of one layer over time, its memory, the outputs.
 
-Rule: one row of a heat map is one unit, the longest memory on top in every panel; white to dark is 0 to 1 for gates,
-blue to red is negative to positive for what may be both. The letters of the equations stand beside the words.
+Its rule: one row of a heat map is one unit, the longest memory on top in every panel; white to dark is 0 to 1 for
+gates, blue to red is negative to positive for what may be both. The letters of the equations are beside the words.
 """
 
 from __future__ import annotations
@@ -21,13 +21,13 @@ if TYPE_CHECKING:
 
 _CYCLE = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#E69F00", "#000000", "#7F7F7F")
 _SIGNED = "gnch"
-_SAYS = {
+_CAPTIONS = {
     "i": "0 kept away, 1 let in",
     "f": "0 forgotten, 1 kept",
     "g": "what could be remembered",
     "o": "0 nothing comes out, 1 all",
     "c": "what is remembered",
-    "h": "what the layer says",
+    "h": "the layer's output",
     "r": "0 without the memory, 1 with it",
     "z": "0 replaced, 1 kept",
     "n": "what could be remembered",
@@ -53,11 +53,11 @@ def plot_gates(model: Model, explained: Explained, layer: str, title: str, path:
         most = float(np.quantile(np.abs(values), 0.98)) or 1.0 if letter == "c" else 1.0
         limits = {"vmin": -most, "vmax": most, "cmap": "RdBu_r"} if letter in _SIGNED else {"vmin": 0, "vmax": 1}
         image = _heat(axis, values, edges, {"cmap": "Greys"} | limits)
-        beyond = "both" if letter == "c" else "neither"
-        bar = figure.colorbar(image, ax=axis, pad=0.008, aspect=12, fraction=0.02, extend=beyond)
+        clipped = "both" if letter == "c" else "neither"
+        bar = figure.colorbar(image, ax=axis, pad=0.008, aspect=12, fraction=0.02, extend=clipped)
         bar.ax.tick_params(labelsize=7.5, length=0)
         bar.outline.set_visible(False)
-        _label(axis, f"{letter}  {in_words(model, f'{layer}.{letter}')}\n", f"{_SAYS[letter]}")
+        _label(axis, f"{letter}  {in_words(model, f'{layer}.{letter}')}\n", f"{_CAPTIONS[letter]}")
         axis.set_yticks([])
     _channels(axes[-1], model.outputs, explained.t_s, explained.ys, edges, "outputs")
     axes[-1].set_xlabel("time (s)", fontsize=10)
@@ -95,8 +95,8 @@ def _heat(axis: Any, values: Any, edges: Any, look: dict[str, Any]) -> Any:
     return axis.pcolormesh(edges, np.arange(len(values) + 1), values[::-1], rasterized=True, **look)
 
 
-def _label(axis: Any, name: str, says: str) -> None:
-    axis.set_ylabel(name + says, fontsize=9, rotation=0, ha="right", va="center")
+def _label(axis: Any, name: str, caption: str) -> None:
+    axis.set_ylabel(name + caption, fontsize=9, rotation=0, ha="right", va="center")
 
 
 def _channels(axis: Any, channels: tuple[Channel, ...], t_s: Any, values: Any, edges: Any, what: str) -> None:

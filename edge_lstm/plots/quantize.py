@@ -1,7 +1,7 @@
-"""The picture of a quantization: what the float32 model and the quantized one say over a log, and how far they differ.
+"""The picture of a quantization: outputs of the float32 and the quantized model over a log, and their difference.
 
-Rule: one panel for each output, float32 drawn wide and the other thin upon it, so that what is seen of the wide line is
-the difference; below them the error of every output over the same time, in per cent of the output's range.
+Its rule: one panel for each output, float32 drawn wide and the other thin upon it, so that what is seen of the wide
+line is the difference; below them the error of every output over the same time, in per cent of the output's range.
 """
 
 from __future__ import annotations
@@ -30,7 +30,6 @@ def plot_quantize(model: Model, quantized: Model, log: Log, scheme: str, path: P
     from matplotlib.figure import Figure
 
     expected, got = model.stream().run(log.xs), outputs(quantized, log.xs)
-    # The outputs that move most in their own range are those that tell something.
     extent = np.nanmax(expected, axis=0) - np.nanmin(expected, axis=0)
     extent = np.where(extent > 0, extent, 1.0)
     error = 100 * (got - expected) / extent

@@ -81,7 +81,7 @@ def test_memory_is_worth_something(scores: dict[str, Any]) -> None:
 def test_the_model_finds_slip_and_stall_on_another_drive(model: Model) -> None:
     """On drives of seeds outside the training, at a threshold of 0.5, it is right as often as its scores promise."""
     hits = np.zeros(4)
-    said = np.zeros(4)
+    predicted = np.zeros(4)
     true = np.zeros(4)
     for seed in range(5000, 5004):
         drive = Drive(seed)
@@ -89,7 +89,7 @@ def test_the_model_finds_slip_and_stall_on_another_drive(model: Model) -> None:
         readings, truth = zip(*[(drive.advance(), drive.truth()) for _ in range(4000)], strict=True)
         p = model.stream().run(np.array(readings, np.float32)) > 0.5
         y = np.array(truth) == 1
-        hits, said, true = hits + (p & y).sum(0), said + p.sum(0), true + y.sum(0)
-    f1 = 2 * hits / (said + true)
+        hits, predicted, true = hits + (p & y).sum(0), predicted + p.sum(0), true + y.sum(0)
+    f1 = 2 * hits / (predicted + true)
     assert f1[:2].min() > 0.65
     assert f1[2:].min() > 0.75

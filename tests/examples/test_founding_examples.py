@@ -13,7 +13,7 @@ from click.testing import CliRunner
 import edge_lstm
 from edge_lstm.cli.example import command
 from edge_lstm.examples import EXAMPLES, Report, run
-from edge_lstm.examples.book import NAMES, SENTENCES, WORDS, kind, sentences
+from edge_lstm.examples.book import NAMES, SENTENCES, WORDS, sentences, verdict
 from edge_lstm.examples.bursts import SHARE_LOST, bursts
 from edge_lstm.examples.calendar import DINNER, DINNERS, LEARNT_DAYS, days
 from edge_lstm.examples.phrases import pairs
@@ -95,7 +95,7 @@ def test_without_its_predictions_the_way_back_is_lost() -> None:
 
 def test_a_sentence_has_exactly_one_kind() -> None:
     """The six sentences are right, and each typical mistake is called by its name."""
-    assert all(kind(sentence) == "right" for sentence in SENTENCES)
+    assert all(verdict(sentence) == "right" for sentence in SENTENCES)
     named = {
         "Doug saw Doug .": "same name",
         "Doug saw Jane saw Spot saw Doug .": "run-on",
@@ -105,7 +105,7 @@ def test_a_sentence_has_exactly_one_kind() -> None:
         ".": "other",
         "Doug saw .": "other",
     }
-    assert {text: kind(text.split()) for text in named} == named
+    assert {text: verdict(text.split()) for text in named} == named
     assert list(sentences(["a", ".", "b", "c", ".", "d"])) == [("a", "."), ("b", "c", ".")]
 
 
@@ -128,8 +128,8 @@ def test_every_sentence_is_written() -> None:
     """The LSTM has not found one safe sentence: all six come, each about as often."""
     from edge_lstm.examples.book_rnn import write
 
-    said = write(edge_lstm.load(FOLDER / "book_lstm.npz"), 3000, 0)
-    shares = [said.count(sentence) / 3000 for sentence in SENTENCES]
+    written = write(edge_lstm.load(FOLDER / "book_lstm.npz"), 3000, 0)
+    shares = [written.count(sentence) / 3000 for sentence in SENTENCES]
     assert min(shares) > 0.1
     assert max(shares) < 0.25
 
