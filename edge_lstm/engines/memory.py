@@ -1,7 +1,7 @@
 """What a session remembers: copies of a program's arena, and how many readings they have seen.
 
 Its rule: the state lives here and nowhere else, as float32 in the arena's places, whoever advances it. What the copies
-are, one for each stream or one for each window under way, is said by whoever makes them.
+are, one for each stream or one for each window under way, is decided by whoever makes them.
 
 Two threads: a call that lets other threads run (it releases the GIL) has the memory for itself until it is over, and
 any other use of it meanwhile is a ThreadError. Checking and claiming are neighbouring bytecodes without a call between
@@ -108,7 +108,7 @@ class Memory:
         self._arenas[:], self.seen = checkpoint
 
     def take_over(self, other: Memory, copies: slice | Sequence[int], theirs: slice | Sequence[int]) -> None:
-        """As `Session.take_over`. Of both, the one that has seen more readings says how many."""
+        """As `Session.take_over`. Of both, the larger number of readings is taken."""
         self.check_free()
         other.check_free()
         self._arenas[copies] = other._arenas[theirs]

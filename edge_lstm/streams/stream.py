@@ -4,7 +4,7 @@
     Streams    several streams of one model that step together (the joints of a leg), or run logs side by side:
                a weight that is read once serves them all
 
-Their rules: a call that raises has changed nothing; `step`, `run` and any mixture of them, alone or together with
+Its rule: a call that raises has changed nothing; `step`, `run` and any mixture of them, alone or together with
 others, give the same bits. An object belongs to one thread at a time (any number of them may share a model): use by
 two at once is a ThreadError, or each step is taken whole, one after the other. Calls that take long enough to be worth
 it release the GIL. Copies (copy, deepcopy, pickle) are streams of their own that remember the same.
@@ -78,7 +78,7 @@ class Stream:
             if status == NOT_YET:
                 return None
             refused = self._x.copy()
-            self._x.fill(np.nan)  # it was not taken, so nothing may be held from it
+            self._x.fill(np.nan)  # it was not taken, so no forecast may go on from it
             raise self._session.refusal(status, refused, "the reading")
         return self._result
 
@@ -157,8 +157,8 @@ class Stream:
 
     @property
     def state(self) -> Mapping[str, Floats]:
-        """Read-only copies of what is remembered, by name: "lstm.h" float32 (units,). In window meaning, of the window
-        that speaks next."""
+        """Read-only copies of what is remembered, by name: "lstm.h" float32 (units,). In window mode, of the window
+        whose output comes next."""
         return self._session.state(0)
 
     def snapshot(self) -> bytes:
@@ -186,7 +186,7 @@ def _revived_streams(model: Model, count: int, engine: Engine, snapshot: bytes) 
 
 
 class Streams:
-    """Made by `Model.streams(count)`, all in the reset state. For models in continuous meaning."""
+    """Made by `Model.streams(count)`, all in the reset state. For models in continuous mode."""
 
     def __init__(self, model: Model, count: int, engine: Engine | None = None) -> None:
         """engine: None, the one that suits the model."""

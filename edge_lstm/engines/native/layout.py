@@ -37,7 +37,7 @@ class Layout:
     weights: Floats
     arena: Floats
     sizes: Mapping[int, int]  # of the weights that an instruction reads at W, without padding, by its number
-    ahead: bool  # whether many readings may go through an instruction before the next one does
+    batched: bool  # whether many readings may go through an instruction before the next one does
 
 
 def _blocks(columns: Floats, gates: int, lanes: int) -> Floats:
@@ -229,7 +229,7 @@ def _states_of(op: Operation) -> tuple[Slot, ...]:
     return op.inputs[1:] if KINDS[op.kind].states else ()
 
 
-def _may_go_ahead(program: Program) -> bool:
+def _may_batch(program: Program) -> bool:
     """Whether each state is read only by the recurrent operation that makes its next value."""
     pairs = {pair for op in program.operations for pair in zip(_states_of(op), op.outputs, strict=False)}
     if pairs != {(s.slot, s.next) for s in program.states}:
@@ -305,4 +305,4 @@ def lay_out(model: Model, lanes: int) -> Layout:
     whole = aligned(arena.size + slack)
     whole[: arena.size] = np.concatenate(arena.parts)
     table = np.array(out.rows, np.int64)
-    return Layout(table, step_rows, len(moves), len(results), weights, whole, out.sizes, _may_go_ahead(program))
+    return Layout(table, step_rows, len(moves), len(results), weights, whole, out.sizes, _may_batch(program))

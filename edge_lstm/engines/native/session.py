@@ -25,7 +25,7 @@ from edge_lstm.engines.native.layout import Layout, lay_out
 # Below this a call is over (about 5 µs) before another thread could do anything with the GIL, but giving it up to a
 # busy thread may cost the switch interval (5 ms by default) to get it back.
 _WORTH_RELEASING = 200_000  # multiply-adds
-# A log goes through the rows so many readings at a time: few enough that their arenas stay in a cache (first level).
+# A log goes through the instructions so many readings at a time: few enough that their arenas stay in a cache (first level).
 _AHEAD_FLOATS, _FEWEST_AHEAD, _MOST_AHEAD = 6144, 8, 64
 _MOST_AHEAD_FLOATS = 1 << 22  # 16 MiB; where those arenas would be larger, readings go one after the other
 
@@ -134,7 +134,7 @@ class NativeSession(Memory):
         """The frame that takes these readings to these outputs, as in `advance_many`; the next call sets it anew."""
         streams, steps = xs.shape[:2]
         windowed = self.model.timing.mode == "window"
-        if steps > 1 and self._ahead is None and self._layout.ahead and not windowed:
+        if steps > 1 and self._ahead is None and self._layout.batched and not windowed:
             self._ahead = self._arenas_ahead()
         frame = self._long_frame
         frame[abi.COPIES] = len(self._arenas) if windowed else streams

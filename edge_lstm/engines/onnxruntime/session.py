@@ -38,7 +38,7 @@ class OnnxRuntime:
 
 def graph_of(model: Model) -> OnnxGraph:
     """The graph of a model, ready to run, shared by all its streams. ModelFileError where it is not what the model
-    says of it."""
+    declares."""
     graph: OnnxGraph = model.shared(("onnxruntime",), lambda: _load(model))
     return graph
 
@@ -60,13 +60,13 @@ def _check(model: Model, graph: OnnxGraph) -> None:
     past = ((model.timing.window or 1) - 1) * graph.reading_size
     states = {n: int(np.prod(shape, dtype=np.int64)) for n, shape in graph.state_shapes().items()}
     states = ({PAST: past} if past > 0 else {}) | states
-    for what, said, found in (
+    for what, declared, found in (
         ("inputs", program.input_size, graph.reading_size),
         ("states", [s.slot.size for s in program.states], list(states.values())),
         ("outputs", [o.name for o in program.outputs], list(graph.outputs)),
     ):
-        if said != found:
-            raise ValueError(f"its {what} are {said}, the graph's {found}")
+        if declared != found:
+            raise ValueError(f"its {what} are {declared}, the graph's {found}")
 
 
 class OnnxSession(Memory):
@@ -160,8 +160,8 @@ class OnnxSession(Memory):
         rows, states = x[None], self._zero
         if self._window > 1:
             past = self._places[0]
-            held = arena[past.offset : past.offset + past.size].reshape(-1, x.size)
-            rows = np.concatenate([held, rows])
+            earlier = arena[past.offset : past.offset + past.size].reshape(-1, x.size)
+            rows = np.concatenate([earlier, rows])
             if not shown:
                 return x, rows[1:].reshape(-1)
         if self._shapes:
@@ -180,8 +180,8 @@ class OnnxSession(Memory):
         self._why = ""
         if not np.isfinite(remembered).all():
             return BAD_STATE
-        for (name, held), now in zip(((n, after[n]) for n in self._shapes), carried, strict=True):
-            if held.dtype.kind in "iu" and [int(v) for v in held.flat] != [int(v) for v in now]:
+        for (name, exact), now in zip(((n, after[n]) for n in self._shapes), carried, strict=True):
+            if exact.dtype.kind in "iu" and [int(v) for v in exact.flat] != [int(v) for v in now]:
                 self._why = f"made state {name!r} a whole number that float32 does not hold"
                 return BAD_STATE
         return y.astype(np.float32), remembered
@@ -194,7 +194,7 @@ class OnnxSession(Memory):
         }
 
     def refusal(self, status: int, x: Floats, what: str) -> EdgeLstmError:
-        """As `Session.refusal`; also what ONNX Runtime says."""
+        """As `Session.refusal`; also ONNX Runtime's own message."""
         if status == BAD_INDEX:
             what = "the log" if self.model.timing.mode == "log" and what.startswith("row") else what
             return ReadingError(f"{what} was not taken: {self._why}")
