@@ -14,7 +14,7 @@ from typing import Any
 
 from firmware_bridge.errors import RecordingError
 from firmware_bridge.recordings.contents import DROPPED, LINK, RECEIVED, SENT, UNSENT, link_chunk
-from firmware_bridge.recordings.mcap_file import McapReader
+from firmware_bridge.recordings.mcap_reader import McapReader
 from firmware_bridge.values import Chunk
 
 

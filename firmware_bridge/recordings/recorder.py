@@ -1,43 +1,36 @@
 """Writing a recording: every byte received and sent, with its time, and what it meant.
 
 Rule: recording never delays and never stops the robot. The path's side is one append to a bounded queue; a thread
-encodes and writes. What does not fit is dropped, counted and noted in the file; a full disk ends the recording
-(`failed`), not the run. What is written is readable after `kill -9`, all but the last second.
+encodes and writes. What does not fit is dropped, counted and noted in the file: what can be derived from the bytes
+first, since it may only fill half of the queue; a full disk ends the recording (`failed`), not the run. What is
+written is readable after `kill -9`, all but the last second. However long it runs, memory stays as it is.
 """
 
 from __future__ import annotations
 
-import json
-import math
 import threading
 from collections import deque
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from firmware_bridge.events import DeviceStatus, Event, Hello, Reading
-from firmware_bridge.formats import Format
+from firmware_bridge.events import Event, Hello
 from firmware_bridge.recordings.contents import (
-    DEVICE,
     DROPPED,
     EVENT_SCHEMA,
     EVENTS,
-    LINK,
-    READINGS,
-    RECEIVED,
     SENT,
     UNSENT,
-    event_object,
+    Encoder,
+    Message,
     json_bytes,
-    link_object,
-    schema_of,
 )
-from firmware_bridge.recordings.mcap_file import McapWriter
+from firmware_bridge.recordings.mcap_writer import McapWriter
 from firmware_bridge.values import Chunk
 
 QUEUE_ITEMS = 100_000  # 4 s of 5 kHz with all channels, some 30 MB
 DRAIN_S = 0.05
-FLUSH_EVERY = 4  # drains: at most 0.2 s of data are not yet in the file
+FLUSH_EVERY = 10  # drains: at most 0.5 s of data are not yet in the file
 BATCH = 16  # items between two breaths; each is some 10 µs of Python that the path would have to wait for
 BREATH_S = 0.0001
 CLOSE_S = 30.0  # how long closing waits for the writer; a disk that hangs must not hang the program
@@ -67,14 +60,14 @@ class Recorder:
         self.failed = ""  # why nothing more is written
         self.odd = ""  # the first item that could not be encoded, and was left out
         self._queue: deque[tuple[Callable[..., None], tuple[Any, ...]]] = deque()
-        self._queue_items = queue_items
+        self._queue_items, self._derived_items = queue_items, (queue_items + 1) // 2
         self._wait = wait
         self._closing = False
         self._breath = threading.Event()  # never set: a pause without a clock
         self._wake = threading.Event()  # the thread has something to do before its time
         self._noted = 0  # items left out, as far as the file says so
         self._time_ns = 0  # of the last item written
-        self._formats: dict[str, tuple[int, Format, str]] = {}  # reading → channel, format, JSON template
+        self._encoder = Encoder()
         self._file = McapWriter(self.path, metadata or {}, attachments or {})
         self._thread = threading.Thread(target=self._run, name="recorder", daemon=True)
         self._thread.start()
@@ -88,25 +81,26 @@ class Recorder:
 
     def received(self, chunk: Chunk) -> None:
         """A chunk, before the link sees it."""
-        self._put(self._write_chunk, chunk)
+        self._put(self._queue_items, self._write_chunk, chunk)
 
     def sent(self, t_ns: int, data: bytes) -> None:
         """Bytes written to the port in answer to the chunk of time `t_ns`; empty ones are not worth a message."""
         if data:
-            self._put(self._write_sent, t_ns, data)
+            self._put(self._queue_items, self._write_bytes, SENT, t_ns, data)
 
     def unsent(self, t_ns: int, data: bytes) -> None:
         """Bytes that the port did not take in answer to the chunk of time `t_ns`."""
         if data:
-            self._put(self._write_unsent, t_ns, data)
+            self._put(self._queue_items, self._write_bytes, UNSENT, t_ns, data)
 
     def event(self, event: Event) -> None:
         """What the link made of a chunk."""
-        self._put(self._write_event, event)
+        hello = type(event) is Hello  # no reading can be written without it
+        self._put(self._queue_items if hello else self._derived_items, self._write_event, event)
 
     def values(self, topic: str, t_ns: int, values: Mapping[str, float]) -> None:
         """Named numbers on a channel of their own, such as "/outputs" or "/actions/motor_limits"."""
-        self._put(self._write_values, topic, t_ns, dict(values))
+        self._put(self._derived_items, self._write_values, topic, t_ns, dict(values))
 
     def close(self) -> None:
         """Write what is queued and the file's index. Waits `CLOSE_S` at most; `failed` is set if that was too short.
@@ -117,18 +111,19 @@ class Recorder:
         if self._thread.is_alive():
             self.failed = f"{self.path} could not be finished within {CLOSE_S:g} s: the disk does not answer."
 
-    def _put(self, write: Callable[..., None], *item: Any) -> None:
-        if self._wait and len(self._queue) >= self._queue_items:
+    def _put(self, most: int, write: Callable[..., None], *item: Any) -> None:
+        """Queue an item where fewer than `most` are waiting."""
+        if self._wait and len(self._queue) >= most:
             self._make_room()
-        if len(self._queue) >= self._queue_items or self.failed or self._closing:
+        if len(self._queue) >= most or self.failed or self._closing:
             self._refused += 1
         else:
             self._queue.append((write, item))
 
     def _make_room(self) -> None:
-        """Wait until half of the queue is written."""
+        """Wait until three quarters of the queue are written."""
         self._wake.set()
-        while len(self._queue) > self._queue_items // 2 and not self.failed:
+        while len(self._queue) > self._queue_items // 4 and not self.failed:
             self._breath.wait(10 * BREATH_S)
 
     # ------------------------------------------------------------------------------------------ the writer's thread
@@ -145,6 +140,8 @@ class Recorder:
                     self._file.flush()
             self._drain()
             self._file.finish({DROPPED: str(self.dropped)})
+            if not self._file.is_at(self.path):
+                self.failed = f"{self.path} was deleted or replaced while it was written: the recording is lost."
         except Exception as error:  # a full disk, most of all; the robot goes on, the reason is shown
             reason = error.strerror if isinstance(error, OSError) else repr(error)
             self.failed = f"{self.path} could not be written any further: {reason}."
@@ -163,70 +160,31 @@ class Recorder:
                 self._unwritten += 1
                 self.odd = self.odd or f"{item[-1]!r:.200} cannot be encoded ({error!r:.200})"
             self._queue.popleft()
-            if turn % BATCH == BATCH - 1 and not self._closing:
+            if turn % BATCH == BATCH - 1 and not (self._closing or self._wait):
                 self._breath.wait(BREATH_S)
         if self.dropped != self._noted:
             self._noted = self.dropped
             why = self.odd or "the writer was too slow"
             text = f"{self._noted} items are missing from this recording so far: {why}."
-            self._write_link({"event": "dropped", "count": self._noted, "text": text}, self._time_ns)
+            tree = {"event": DROPPED, "count": self._noted, "text": text}
+            self._write(Message(EVENTS, EVENT_SCHEMA, self._time_ns, json_bytes(tree)))
 
     def _write_chunk(self, chunk: Chunk) -> None:
-        self._time_ns = chunk.t_ns
-        if chunk.link == "data":
-            self._file.add(self._file.raw_channel(RECEIVED), chunk.t_ns, chunk.data)
-        else:
-            tree = link_object(chunk)
-            self._file.add(self._file.json_channel(LINK, schema_of(tree)), chunk.t_ns, json_bytes(tree))
+        self._write(self._encoder.chunk(chunk))
 
-    def _write_sent(self, t_ns: int, data: bytes) -> None:
-        self._file.add(self._file.raw_channel(SENT), t_ns, data)
-
-    def _write_unsent(self, t_ns: int, data: bytes) -> None:
-        self._file.add(self._file.raw_channel(UNSENT), t_ns, data)
+    def _write_bytes(self, topic: str, t_ns: int, data: bytes) -> None:
+        self._write(Message(topic, b"", t_ns, data))
 
     def _write_values(self, topic: str, t_ns: int, values: dict[str, Any]) -> None:
-        numbers = {key: float(value) for key, value in values.items()}
-        tree = {key: value if math.isfinite(value) else None for key, value in numbers.items()}
-        self._file.add(self._file.json_channel(topic, schema_of(numbers)), t_ns, json_bytes(tree))
+        self._write(self._encoder.values(topic, t_ns, values))
 
     def _write_event(self, event: Event) -> None:
-        if isinstance(event, Reading):
-            self._write_reading(event)
-            return
-        tree = event_object(event)
-        if isinstance(event, DeviceStatus):
-            self._file.add(self._file.json_channel(DEVICE, schema_of(tree)), event.t_ns, json_bytes(tree))
-            return
-        if isinstance(event, Hello):
-            self._declare(event)
-        self._write_link(tree, event.t_ns)
-
-    def _write_link(self, tree: dict[str, Any], t_ns: int) -> None:
-        self._file.add(self._file.json_channel(EVENTS, EVENT_SCHEMA), t_ns, json_bytes(tree))
-
-    def _write_reading(self, event: Reading) -> None:
-        if event.format not in self._formats:  # the Hello before it was dropped
+        message = self._encoder.event(event)
+        if message is None:  # the Hello before it was dropped
             self._unwritten += 1
-            return
-        channel, item, template = self._formats[event.format]
-        if all(map(math.isfinite, event.values)):
-            data = (template % (event.seq, event.t_device_us, *event.values)).encode()
-        else:  # JSON has no NaN
-            values = [value if math.isfinite(value) else None for value in event.values]
-            tree = dict(zip([field.name for field in item.fields], values, strict=True))
-            data = json_bytes({"_seq": event.seq, "_t_device_us": event.t_device_us} | tree)
-        self._file.add(channel, event.t_ns, data)
+        else:
+            self._write(message)
 
-    def _declare(self, event: Hello) -> None:
-        """The channels of the readings that are going to come."""
-        self._formats = {}
-        for item in event.dictionary.readings:
-            names = ["_seq", "_t_device_us", *(field.name for field in item.fields)]
-            schema = schema_of(dict.fromkeys(names, 0.0))
-            for field in item.fields:
-                if field.unit:
-                    schema["properties"][field.name]["description"] = f"in {field.unit}"
-            keys = [json.dumps(name).replace("%", "%%") for name in names]
-            template = "{" + ",".join(f"{key}:{'%d' if at < 2 else '%r'}" for at, key in enumerate(keys)) + "}"
-            self._formats[item.name] = (self._file.json_channel(READINGS + item.name, schema), item, template)
+    def _write(self, message: Message) -> None:
+        self._file.add(*message)
+        self._time_ns = message.t_ns

@@ -286,8 +286,10 @@ def test_a_damaged_block_ends_the_replay_with_a_reason(tmp_path: Path, session: 
     """A flipped bit within the data is noticed by its checksum: no wrong chunk comes out, and `cut` says why."""
     path = tmp_path / "run.mcap"
     record(path, session).close()
+    with path.open("rb") as file:
+        block = make_reader(file).get_summary().chunk_indexes[0]
     data = bytearray(path.read_bytes())
-    data[len(data) // 2] ^= 4
+    data[block.chunk_start_offset + block.chunk_length // 2] ^= 4
     path.write_bytes(data)
     recording = open_recording(path)
     got = list(recording.chunks())
