@@ -54,7 +54,11 @@ _OPTIONS = [
         "-o", "--output", type=click.Path(path_type=Path), help="Write time, readings and outputs here (CSV)."
     ),
     click.option("--speed", callback=_speed, default="max", show_default=True, help="1 is real time, 2 twice as fast."),
-    click.option("--verify", is_flag=True, help="Compare every byte sent, bit by bit; exit code 1 if any differs."),
+    click.option(
+        "--verify",
+        is_flag=True,
+        help="Compare what was sent, bit by bit, and what was derived; exit code 1 if any differs.",
+    ),
     click.option("--plot", type=click.Path(path_type=Path), help="Draw a picture here (PNG, SVG, PDF)."),
     click.option("--truth", type=click.Path(path_type=Path), help="What `simulate --truth` wrote, for the picture."),
     click.option("--channels", help='CSV: the columns in the model\'s order "a,b,c", or "channel=column,…".'),
@@ -180,7 +184,9 @@ def _recording(log: Path, speed: float | None, as_json: bool, options: dict[str,
                 kept.append(rows)
 
         wanted = take if output is not None or plot is not None else None
-        summary, comparison, marks = replay.replay(port, Controller(model, config), rows=wanted, progress=advance.at)
+        summary, comparison, marks = replay.replay(
+            port, Controller(model, config), rows=wanted, progress=advance.at, derived=options["verify"]
+        )
     if wanted is not None and not summary.readings:
         raise Failure(2, f"{log}: holds no readings of {config.reading!r}, so there is nothing to write")
     if plot is not None:

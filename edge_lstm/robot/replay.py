@@ -1,7 +1,8 @@
 """A recording through the same bridge and the same controller: what the robot computed, again, bit for bit.
 
 Rule: replay is `loop.run` with the recording as its port; nothing in the path knows the difference. Every write is
-compared with what was sent then. A recording that was cut off (a crash, a power cut) is compared up to the cut.
+compared with what was sent then, and what was derived then with what is derived now (`evidence.py`). A recording that
+was cut off (a crash, a power cut) is compared up to the cut.
 
 Never: call a recording equal when something was not compared, without saying what.
 """
@@ -19,6 +20,7 @@ import numpy.typing as npt
 from edge_lstm.core.channels import flat_names
 from edge_lstm.errors import LogError
 from edge_lstm.robot.controller import Controller
+from edge_lstm.robot.evidence import Evidence, Findings
 from edge_lstm.robot.loop import Summary, run
 from firmware_bridge.dictionary import Dictionary, Format
 from firmware_bridge.events import Event, Gap, Hello, Lost, Reading, Reset
@@ -34,7 +36,8 @@ if TYPE_CHECKING:
 
 @dataclass
 class Comparison:
-    """What was sent then against what is sent now. `cut`: why the recording ends early, "" if it is whole."""
+    """What the recording holds against what the replay makes of its bytes: what was sent, and, where asked for, what
+    was derived. `cut`: why the recording ends early, "" if it is whole."""
 
     cut: str = ""
     writes: int = 0  # compared
@@ -44,7 +47,8 @@ class Comparison:
     until_s: float = 0.0  # since the recording's first chunk: up to here was compared
     beyond: int = 0  # writes of the replay that the recording ends before; only of a cut one is that to be expected
     damaged: bool = False  # what the cut took away is not the end alone, so what was sent there is unknown
-    first: str = ""  # where the first difference is, and what it is
+    first: str = ""  # where the first difference of the writes is, and what it is
+    derived: Findings | None = None  # readings, outputs, actions, events; None where they were not compared
 
     @property
     def same(self) -> bool:
@@ -54,28 +58,35 @@ class Comparison:
     @property
     def agrees(self) -> bool:
         """Whether something was compared and nothing of it differs."""
+        return self.writes_agree and (self.derived is None or self.derived.same)
+
+    @property
+    def writes_agree(self) -> bool:
+        """Whether writes were compared and none of them differs."""
         return bool(self.writes) and not self.differing_writes and (bool(self.cut) or not self.beyond)
 
     def sentence(self) -> str:
-        """The verdict, for people."""
+        """The verdict, for people; it says what was compared."""
+        derived = "" if self.derived is None else f"; {self.derived.sentence()}"
         if not self.writes:
             how = "damaged" if self.damaged else "cut off"
             cut = f": the recording is {how}: {self.cut}" if self.cut else ""
             return f"nothing could be compared, the recording holds no write{cut}"
         compared = f"{self.writes} writes ({self.bits // 8} bytes) compared"
-        if self.agrees and self.damaged:
+        if not self.writes_agree:
             return (
-                f"0 differing bits, {compared}, up to {self.until_s:.3f} s; the recording is damaged there: "
+                f"{self.differing_bits} differing bits in {self.differing_writes} writes, {compared}; "
+                f"first: {self.first}{derived}"
+            )
+        if self.damaged:
+            return (
+                f"0 differing bits, {compared}, up to {self.until_s:.3f} s{derived}; the recording is damaged there: "
                 f"{self.cut}; what was sent afterwards cannot be compared, so a difference cannot be excluded"
             )
-        if self.same:
-            tail = f", up to {self.until_s:.3f} s" if self.cut else ""
-            tail += f"; the recording is cut off: {self.cut}" if self.cut else ""
-            tail += f"; the last {self.beyond} writes have nothing to be compared with" if self.beyond else ""
-            return f"0 differing bits, {compared}{tail}"
-        return (
-            f"{self.differing_bits} differing bits in {self.differing_writes} writes, {compared}; first: {self.first}"
-        )
+        tail = f", up to {self.until_s:.3f} s" if self.cut else ""
+        tail += f"; the recording is cut off: {self.cut}" if self.cut else ""
+        tail += f"; the last {self.beyond} writes have nothing to be compared with" if self.beyond else ""
+        return f"0 differing bits, {compared}{tail}{derived}"
 
     def as_dict(self) -> dict[str, Any]:
         """For --json."""
@@ -292,21 +303,27 @@ def replay(
     link: Link | None = None,
     rows: Callable[[Rows], None] | None = None,
     progress: Callable[[int], None] = lambda t_ns: None,
+    derived: bool = False,
 ) -> tuple[Summary, Comparison, list[tuple[int, str]]]:
     """Run a recording again. Returns the summary, the comparison, and (t_ns, what happened) marks.
 
     controller: a new one. link: a new one, as the robot was recorded with; None: of our own protocol. rows: called with
-    the readings and what came of them, in blocks; progress: with the time now and then. Raises ConfigError as `run`.
+    the readings and what came of them, in blocks; progress: with the time now and then; derived: compare readings,
+    outputs, actions and events, too, and not what was sent alone. Raises ConfigError as `run`.
     """
     bridge, recording = Bridge() if link is None else link, port.recording
     comparing = ComparingPort(port, recording.writes(), bridge, progress)
     collector = None if rows is None else Collector(controller, rows)
-    summary = run(comparing, bridge, controller, collector)
+    evidence = Evidence(recording.messages(), recording.reworded, collector) if derived else None
+    summary = run(comparing, bridge, controller, evidence or collector)
     summary.recording = str(recording.path)
     if collector is not None:
         collector.flush()
     comparison = comparing.finish(recording.cut, recording.damaged)
-    if dropped := recording.dropped:
+    dropped = recording.dropped
+    if evidence is not None:
+        comparison.derived = evidence.finish(dropped, bool(recording.cut))
+    if dropped:
         summary.notes.append(f"the recorder had to leave out {dropped} items, so this replay cannot be complete")
     return summary, comparison, [] if collector is None else collector.marks
 

@@ -26,6 +26,9 @@ EVENTS = "/link"  # JSON: handshakes, gaps, faults, resets …
 DEVICE = "/device"  # JSON: the device's own counters
 DROPPED = "dropped"  # in the summary at the end of the file: how many items were left out
 
+FORM = "form"  # in the metadata: whether another version wrote the derived messages, in other words
+OUR_FORM = "2"  # another one where a sentence or a value of an event becomes another; 0.1 says none
+
 
 def link_object(chunk: Chunk) -> dict[str, str]:
     """The message on LINK for a chunk that says how the port's link changed."""

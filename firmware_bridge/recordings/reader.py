@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from firmware_bridge.errors import RecordingError
-from firmware_bridge.recordings.contents import DROPPED, LINK, RECEIVED, SENT, UNSENT, link_chunk
+from firmware_bridge.recordings.contents import DROPPED, FORM, LINK, OUR_FORM, RECEIVED, SENT, UNSENT, link_chunk
 from firmware_bridge.recordings.mcap_reader import McapReader
 from firmware_bridge.values import Chunk
 
@@ -27,13 +27,19 @@ class Recording:
     def __init__(self, path: str | Path) -> None:
         self.path = Path(path)
         self._file = McapReader(self.path)
-        self.metadata = self._file.metadata
+        self.metadata = dict(self._file.metadata)
+        self._form = self.metadata.pop(FORM, "")
         self.attachments = self._file.attachments
 
     @property
     def cut(self) -> str:
         """Why the file ends early, "" if it is whole; known when the first iterator has come to the end."""
         return self._file.cut
+
+    @property
+    def reworded(self) -> bool:
+        """Whether another version of this program wrote the derived messages: what it said in words may differ."""
+        return self._form != OUR_FORM
 
     @property
     def damaged(self) -> bool:
@@ -61,6 +67,10 @@ class Recording:
         """(t_ns, bytes, whether the port took them) of every write, in order."""
         for topic, t_ns, data in self._file.messages({SENT, UNSENT}):
             yield t_ns, data, topic == SENT
+
+    def messages(self) -> Iterator[tuple[str, int, bytes]]:
+        """(topic, t_ns, data) of every message, in the order in which they were written."""
+        return self._file.messages(None)
 
     def values(self, topic: str) -> Iterator[tuple[int, dict[str, Any]]]:
         """(t_ns, values by name) of a JSON channel: "/readings/<format>", "/outputs", "/actions/<format>", "/link" …"""

@@ -19,6 +19,8 @@ from firmware_bridge.recordings.contents import (
     DROPPED,
     EVENT_SCHEMA,
     EVENTS,
+    FORM,
+    OUR_FORM,
     SENT,
     UNSENT,
     Encoder,
@@ -68,7 +70,7 @@ class Recorder:
         self._noted = 0  # items left out, as far as the file says so
         self._time_ns = 0  # of the last item written
         self._encoder = Encoder()
-        self._file = McapWriter(self.path, metadata or {}, attachments or {})
+        self._file = McapWriter(self.path, {FORM: OUR_FORM, **(metadata or {})}, attachments or {})
         self._thread = threading.Thread(target=self._run, name="recorder", daemon=True)
         self._thread.start()
 
