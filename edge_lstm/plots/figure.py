@@ -9,10 +9,11 @@ Never: import matplotlib before a picture is asked for; smooth, resample or leav
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import wraps
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ParamSpec
 
 import numpy as np
 import numpy.typing as npt
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
     from edge_lstm.robot.replay import Rows
 
 Array = npt.NDArray[Any]
+Drawn = ParamSpec("Drawn")  # what a function that draws is given
 
 # Okabe and Ito's colours, which colour-blind readers can tell apart.
 _COLOURS = {"left": "#0072B2", "right": "#D55E00", "x": "#0072B2", "y": "#D55E00", "z": "#009E73"}
@@ -39,9 +41,9 @@ _SUFFIXES = (".png", ".svg", ".pdf")
 _MOST_READINGS, _MOST_OUTPUTS = 3, 6
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Curve:
-    """One quantity over time. NaN where there is none."""
+    """One quantity over time. NaN where there is none. Two of one name, an input and an output, are two."""
 
     name: str
     unit: str
@@ -61,7 +63,7 @@ class Curve:
         return {"l": "left", "r": "right"}.get(found[1].lower(), found[1].lower()) if found else ""
 
 
-@dataclass
+@dataclass(eq=False)
 class Drive:
     """Everything a picture shows. truth: output name → (t_s, 0 or 1); marks: (t_s, what happened)."""
 
@@ -84,6 +86,22 @@ def check_plot(path: Path) -> None:
         raise EdgeLstmError("pictures need matplotlib, which is not installed: pip install edge-lstm[plot]") from None
 
 
+def names_as_they_are(draw: Callable[Drawn, None]) -> Callable[Drawn, None]:
+    """A function that draws a picture, with every text in it shown as it is: a `$` in a name begins no formula."""
+
+    @wraps(draw)
+    def drawn(*args: Drawn.args, **kwargs: Drawn.kwargs) -> None:
+        try:
+            from matplotlib import rc_context
+        except ImportError:
+            return draw(*args, **kwargs)  # which says that it is missing
+        with rc_context({"text.parse_math": False, "text.usetex": False}):
+            return draw(*args, **kwargs)
+
+    return drawn
+
+
+@names_as_they_are
 def plot(drive: Drive, path: Path) -> None:
     """Draw the picture and write it (PNG, SVG or PDF by suffix). Raises OSError as the system does."""
     check_plot(path)
@@ -95,7 +113,9 @@ def plot(drive: Drive, path: Path) -> None:
     axes = figure.subplots(len(panels), 1, sharex=True, height_ratios=heights, squeeze=False)[:, 0]
     for number, (axis, (_, label, curves)) in enumerate(zip(axes, panels, strict=True)):
         truth = drive.truth if curves[0] in drive.outputs else {}
-        banded = curves[0].name in truth and not any(c.name in truth for seen in panels[:number] for c in seen[2])
+        banded = curves[0].name in truth and not any(
+            c.name in truth for seen in panels[:number] for c in seen[2] if c in drive.outputs
+        )
         _draw(axis, label, curves, truth, legend=len(curves) > 1 or banded)
     _mark(axes, drive.marks, float(axes[0].get_xlim()[1]))
     axes[-1].set_xlabel("time (s)", fontsize=10)

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from edge_lstm.core.channels import start_of
-from edge_lstm.plots.figure import check_plot
+from edge_lstm.plots.figure import check_plot, names_as_they_are
 from edge_lstm.streams.rollout import Forecast
 
 if TYPE_CHECKING:
@@ -24,6 +24,7 @@ _REAL, _EXPECTED = "#333333", "#D55E00"
 _MOST_PANELS = 8
 
 
+@names_as_they_are
 def plot_forecast(model: Model, series: Series, row: int, ahead: Forecast, path: Path) -> None:
     """Draw it and write it (PNG, SVG or PDF by suffix). Raises OSError as the system does."""
     check_plot(path)

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from edge_lstm.analysis.explain import Explained, longest_first
-from edge_lstm.plots.figure import check_plot
+from edge_lstm.plots.figure import check_plot, names_as_they_are
 from edge_lstm.streams.gates import WORDS, cell, in_words, layers
 
 if TYPE_CHECKING:
@@ -34,6 +34,7 @@ _CAPTIONS = {
 }
 
 
+@names_as_they_are
 def plot_gates(model: Model, explained: Explained, layer: str, title: str, path: Path) -> None:
     """Draw one layer and write it (PNG, SVG or PDF by suffix). Raises OSError as the system does."""
     check_plot(path)

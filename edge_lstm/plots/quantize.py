@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from edge_lstm.core.channels import flat_names, flat_units
-from edge_lstm.plots.figure import Array, Curve, broken, check_plot
+from edge_lstm.plots.figure import Array, Curve, broken, check_plot, names_as_they_are
 from edge_lstm.quantization.convert import difference, outputs
 
 if TYPE_CHECKING:
@@ -24,6 +24,7 @@ _CYCLE = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#000000")
 _MOST_PANELS = 6
 
 
+@names_as_they_are
 def plot_quantize(model: Model, quantized: Model, log: Log, scheme: str, path: Path) -> None:
     """Draw both over the log and write the picture (PNG, SVG or PDF by suffix). Raises OSError as the system does."""
     check_plot(path)

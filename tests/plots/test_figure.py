@@ -96,3 +96,34 @@ def test_a_suffix_that_is_no_picture_is_refused():
     """Said before the long work, with what there is."""
     with pytest.raises(EdgeLstmError, match=r"'.bmp'.*\.png"):
         check_plot(Path("x.bmp"))
+
+
+ODD = "$x^$"  # to matplotlib a formula that ends too early
+
+
+def test_outputs_may_be_named_as_the_inputs_are(tmp_path: Path):
+    """A network that forecasts its own readings: each curve is found by what it is, with truth and without, so that
+    an input's panel has no band of truth and the output's has one."""
+    readings = [curve("speed_left", "m/s"), curve("speed_right", "m/s"), curve("current", "A")]
+    outputs = [curve(c.name, c.unit, values=(1.0, 0.0)) for c in readings]
+    truth = {"current": (np.array([0.0, 1.0]), np.array([1.0, 1.0]))}
+    for number, known in enumerate(({}, truth)):
+        plot(Drive("a", "b", readings=readings, outputs=outputs, truth=known), tmp_path / f"{number}.svg")
+        assert (tmp_path / f"{number}.svg").read_text().count("#f0c808") == (2 if known else 0)  # band and legend
+
+
+@pytest.mark.parametrize("suffix", [".png", ".svg", ".pdf"])
+def test_a_name_is_shown_as_it_is(tmp_path: Path, suffix: str):
+    """Dollar signs, braces, backslashes, in every text of the picture: no formula, no error."""
+    names = [ODD, r"\frac{", "a_{$", "100 %"]
+    curves = [curve(name, name) for name in names]
+    drive = Drive(ODD, ODD, readings=curves, outputs=list(curves), actions=list(curves), marks=[(0.5, ODD)])
+    plot(drive, tmp_path / f"a{suffix}")
+    assert (tmp_path / f"a{suffix}").stat().st_size > 1000
+
+
+def test_every_picture_shows_names_as_they_are():
+    """Whoever draws to a file does it with names as they are: a new picture cannot forget it."""
+    for path in sorted((Path(__file__).parents[2] / "edge_lstm" / "plots").glob("*.py")):
+        source = path.read_text()
+        assert source.count("figure.savefig(") == source.count("@names_as_they_are\n"), path
