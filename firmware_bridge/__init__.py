@@ -6,8 +6,9 @@ replays to the same bits. This package knows nothing of `edge_lstm`; PROTOCOL.md
 From the ground up; each uses only what stands above it:
 
     errors       every error raised on purpose
-    values       chunks and actions                 formats      one message: fields, units, limits
-    dictionary   the formats of a device            events       what a link makes of the bytes
+    values       chunks and actions                 declared     borders of what a device may declare
+    formats      one message: fields, units, limits dictionary   the formats of a device
+    events       what a link makes of the bytes
     ports/       what every port is; serial devices; only ports read a clock
     links/       what every link is; links/own/ is the protocol of PROTOCOL.md, both halves of it
     recordings/  what is in a recording, its recorder and reader, MCAP, a recording as a port

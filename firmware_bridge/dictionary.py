@@ -1,7 +1,8 @@
 """The message formats that a device declares, and their digest.
 
 Rule: every message on the wire carries 16 bits of the digest, which proves that both sides mean the same fields. Never
-guesses: an unknown key or type is a `DictionaryError` that names format and field.
+guesses: an unknown key or type is a `DictionaryError` that names format and field. A device may send anything: reading
+its dictionary takes bounded work (`MAX_JSON`, `MAX_FIELDS`), each field looked at once.
 """
 
 from __future__ import annotations
@@ -13,12 +14,16 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
 
+from firmware_bridge.declared import check_text, first_twin, shortened
 from firmware_bridge.errors import DictionaryError
-from firmware_bridge.formats import TYPES, Field, Format
+from firmware_bridge.formats import Field, Format
 
 __all__ = ["Dictionary", "Field", "Format"]
 
-MAX_JSON = 1 << 20  # bytes; a dictionary that is longer than this when unpacked is refused
+# A dictionary beyond these is refused: reading the largest takes some 15 ms. Firmware in C has at most 64 KiB of JSON.
+MAX_JSON = 1 << 17  # bytes, unpacked
+MAX_FIELDS = 1024  # of all formats together
+_MAX_BRACES = 2 * (MAX_FIELDS + 256)  # each field and format has one, and so may a name
 
 
 @dataclass(frozen=True)
@@ -37,14 +42,12 @@ class Dictionary:
     def __post_init__(self) -> None:
         object.__setattr__(self, "formats", tuple(self.formats))
         for key in ("device", "version"):
-            value = getattr(self, key)
-            if not isinstance(value, str) or not value:
-                raise DictionaryError(f"The dictionary's {key} is {value!r}; it must be a non-empty text.")
+            check_text(f"The dictionary's {key}", getattr(self, key))
         for key in ("name", "id"):
-            seen = [getattr(item, key) for item in self.formats]
-            for value in seen:
-                if seen.count(value) > 1:
-                    raise DictionaryError(f"Two formats of device {self.device!r} have the {key} {value!r}.")
+            if twin := first_twin(getattr(item, key) for item in self.formats):
+                raise DictionaryError(f"Two formats of device {self.device!r} have the {key} {twin!r}.")
+        if sum(len(item.fields) for item in self.formats) > MAX_FIELDS:
+            raise DictionaryError(f"Device {self.device!r} declares more than {MAX_FIELDS} fields.")
         if not self.json:
             formats = [item.as_json() for item in self.formats]
             tree = {"device": self.device, "version": self.version, "formats": formats}
@@ -106,49 +109,54 @@ class Dictionary:
     @classmethod
     def from_json(cls, text: bytes) -> Dictionary:
         """From JSON (PROTOCOL.md, "Dictionary"). Raises DictionaryError naming the format, field or key."""
+        if text.count(b"{") > _MAX_BRACES:  # before each is made an object
+            raise DictionaryError(f"The dictionary has more than {MAX_FIELDS} fields.")
         try:
-            tree = json.loads(text.decode(), parse_constant=_no_constant, object_pairs_hook=_no_twins)
-        except (ValueError, RecursionError) as error:
-            raise DictionaryError(f"The dictionary is not JSON: {error}.") from error
-        _check_keys("The dictionary", tree, {"device", "version", "formats"}, set())
-        formats = tuple(_format(item) for item in _list("The dictionary's formats", tree["formats"]))
-        return cls(formats, tree["device"], tree["version"], text)
+            try:
+                tree = json.loads(text.decode(), parse_constant=_no_constant, object_pairs_hook=_no_twins)
+            except ValueError as error:
+                raise DictionaryError(f"The dictionary is not JSON: {error}.") from error
+            _check_keys("The dictionary", tree, {"device", "version", "formats"}, set())
+            formats, left = [], MAX_FIELDS
+            for item in _list("The dictionary's formats", tree["formats"]):
+                formats.append(_format(item, left))
+                left -= len(formats[-1].fields)
+            return cls(tuple(formats), tree["device"], tree["version"], text)
+        except RecursionError:  # of reading it, or of showing in a sentence what is wrong with it
+            raise DictionaryError("The dictionary is nested too deeply.") from None
 
 
-def _format(tree: Any) -> Format:
+def _format(tree: Any, most: int) -> Format:
+    """One format of at most so many fields."""
     _check_keys("A format", tree, {"name", "id", "direction", "fields"}, {"rate_hz"})
-    where = f"Format {tree['name']!r}"
+    where = f"Format {shortened(tree['name'])}"
+    items = _list(f"{where}: fields", tree["fields"])
+    if len(items) > most:
+        raise DictionaryError(f"{where} has {len(items)} fields; {MAX_FIELDS} in all formats is the most.")
     fields = []
-    for item in _list(f"{where}: fields", tree["fields"]):
+    for item in items:
         _check_keys(
             f"A field of {where}", item, {"name", "type", "unit"}, {"scale", "offset", "minimum", "maximum", "safe"}
         )
-        if not isinstance(item["type"], str):
-            raise DictionaryError(f"A field of {where} has type {item['type']!r}; the types are {', '.join(TYPES)}.")
         fields.append(Field(**item))
     return Format(tree["name"], tree["id"], tree["direction"], tuple(fields), tree.get("rate_hz"))
 
 
 def _list(what: str, value: Any) -> list[Any]:
     if not isinstance(value, list):
-        raise DictionaryError(f"{what} must be a list, not {value!r}.")
+        raise DictionaryError(f"{what} must be a list, not {shortened(value)}.")
     return value
 
 
 def _check_keys(what: str, tree: Any, needed: set[str], allowed: set[str]) -> None:
     if not isinstance(tree, dict):
-        raise DictionaryError(f"{what} must be an object with keys, not {tree!r}.")
+        raise DictionaryError(f"{what} must be an object with keys, not {shortened(tree)}.")
     for key in sorted(needed - tree.keys()):
-        raise DictionaryError(f"{what} has no {key!r}: {_short(tree)}.")
+        raise DictionaryError(f"{what} has no {key!r}: {shortened(tree)}.")
     for key in tree:
         if key not in needed | allowed:
             known = ", ".join(sorted(needed | allowed))
-            raise DictionaryError(f"{what} has an unknown key {key!r}; the keys are {known}.")
-
-
-def _short(tree: Any) -> str:
-    text = repr(tree)
-    return text if len(text) < 120 else text[:117] + "…"
+            raise DictionaryError(f"{what} has an unknown key {shortened(key)}; the keys are {known}.")
 
 
 def _no_constant(name: str) -> float:
@@ -158,5 +166,5 @@ def _no_constant(name: str) -> float:
 def _no_twins(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     out = dict(pairs)
     if len(out) != len(pairs):
-        raise ValueError(f"a key stands twice among {[key for key, _value in pairs]}")
+        raise ValueError(f"a key stands twice among {shortened([key for key, _value in pairs])}")
     return out

@@ -2,17 +2,20 @@
 
 Rule: what is declared is checked whole when it is made, so packing and unpacking can be quick. An integer field is held
 at its type's limits, an action's field must lie within its declared limits: the first is a sensor's nature, the second
-a mistake, `ActionError`.
+a mistake, `ActionError`. What is declared comes from a device, so each number has a range in which all that is computed
+from it is finite, each text a length and no character that a terminal obeys, and checking costs as much as is declared.
 """
 
 from __future__ import annotations
 
 import math
 import struct
+import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from firmware_bridge.declared import check_number, check_text, first_twin, shortened
 from firmware_bridge.errors import ActionError, DictionaryError
 from firmware_bridge.values import Action
 
@@ -28,6 +31,7 @@ TYPES: dict[str, tuple[str, float, float]] = {
     "u32": ("I", 0, 2**32 - 1),
 }
 F32_MAX = (2 - 2**-23) * 2.0**127
+LEAST_RATE_HZ, GREATEST_RATE_HZ = 1e-6, 1e6  # one reading in twelve days, and one in each µs of the device's clock
 
 
 @dataclass(frozen=True)
@@ -48,24 +52,33 @@ class Field:
 
     def __post_init__(self) -> None:
         if not isinstance(self.name, str) or not self.name or not self.name.isprintable():
-            raise DictionaryError(f"A field's name must be a printable, non-empty text, not {self.name!r}.")
+            raise DictionaryError(f"A field's name must be a printable, non-empty text, not {shortened(self.name)}.")
+        check_text("A field's name", self.name)
         if self.name.startswith("_"):
             raise DictionaryError(f"Field {self.name!r} begins with '_'; such names are kept for recordings.")
-        if self.type not in TYPES:
-            raise DictionaryError(f"Field {self.name!r} has type {self.type!r}; the types are {', '.join(TYPES)}.")
-        if not isinstance(self.unit, str):
-            raise DictionaryError(
-                f"Field {self.name!r} has unit {self.unit!r}; a unit is a text, empty for a bare number."
-            )
+        if not isinstance(self.type, str) or self.type not in TYPES:
+            known = ", ".join(TYPES)
+            raise DictionaryError(f"Field {self.name!r} has type {shortened(self.type)}; the types are {known}.")
+        check_text(f"Field {self.name!r}: its unit", self.unit, empty=True)
         for key in ("scale", "offset", "minimum", "maximum", "safe"):
             value = getattr(self, key)
             if value is None and key not in ("scale", "offset"):
                 continue
-            if isinstance(value, bool) or not isinstance(value, (int, float)) or not math.isfinite(value):
-                raise DictionaryError(f"Field {self.name!r} has {key} {value!r}; it must be a finite number.")
-            object.__setattr__(self, key, float(value))  # 1 and 1.0 are one dictionary with one digest
+            # 1 and 1.0 are one dictionary with one digest
+            object.__setattr__(self, key, check_number(f"Field {self.name!r} has {key}", value))
         if self.scale == 0:
             raise DictionaryError(f"Field {self.name!r} has scale 0, which would make every value the same.")
+        self._check_ends()
+
+    def _check_ends(self) -> None:
+        """The ends of an integer type must stay finite in physical units; the ends of a float's are infinite anyway."""
+        _code, least, greatest = TYPES[self.type]
+        for raw in (least, greatest):
+            if math.isfinite(raw) and not math.isfinite(raw * self.scale + self.offset):
+                raise DictionaryError(
+                    f"Field {self.name!r} has scale {self.scale} and offset {self.offset}: "
+                    f"its greatest values would be infinite."
+                )
 
     def raw(self, value: float) -> float:
         """The number on the wire for a physical value: rounded for integer types and held at the type's limits."""
@@ -101,20 +114,21 @@ class Format:
     def __post_init__(self) -> None:
         if not isinstance(self.name, str) or not self.name or not self.name.isprintable() or "/" in self.name:
             raise DictionaryError(
-                f"A format's name must be a printable, non-empty text without '/', not {self.name!r}."
+                f"A format's name must be a printable, non-empty text without '/', not {shortened(self.name)}."
             )
+        check_text("A format's name", self.name)
         where = f"Format {self.name!r}"
         if not _is_int(self.id) or not 1 <= self.id <= 255:
-            raise DictionaryError(f"{where} has id {self.id!r}; it must be a whole number from 1 to 255.")
+            raise DictionaryError(f"{where} has id {shortened(self.id)}; it must be a whole number from 1 to 255.")
         if self.direction not in ("reading", "action"):
-            raise DictionaryError(f"{where} has direction {self.direction!r}; it must be 'reading' or 'action'.")
+            raise DictionaryError(
+                f"{where} has direction {shortened(self.direction)}; it must be 'reading' or 'action'."
+            )
         object.__setattr__(self, "fields", tuple(self.fields))
         if not self.fields:
             raise DictionaryError(f"{where} has no fields.")
-        names = [item.name for item in self.fields]
-        for name in names:
-            if names.count(name) > 1:
-                raise DictionaryError(f"{where} declares field {name!r} twice.")
+        if twin := first_twin(item.name for item in self.fields):
+            raise DictionaryError(f"{where} declares field {twin!r} twice.")
         self._check_rate(where)
         limits = tuple(_limits(where, item) for item in self.fields if _has_limits(where, self.direction, item))
         object.__setattr__(self, "_limits", limits)
@@ -127,10 +141,16 @@ class Format:
         if rate is None:
             return
         if self.direction == "action":
-            raise DictionaryError(f"{where} is an action and has rate_hz {rate!r}; the host decides when it acts.")
-        if isinstance(rate, bool) or not isinstance(rate, (int, float)) or not (0 < rate < math.inf):
-            raise DictionaryError(f"{where} has rate_hz {rate!r}; it must be a number above 0, or absent if it varies.")
-        object.__setattr__(self, "rate_hz", float(rate))
+            raise DictionaryError(
+                f"{where} is an action and has rate_hz {shortened(rate)}; the host decides when it acts."
+            )
+        rate_hz = check_number(f"{where} has rate_hz", rate)
+        if not LEAST_RATE_HZ <= rate_hz <= GREATEST_RATE_HZ:
+            raise DictionaryError(
+                f"{where} has rate_hz {rate_hz}; it must be a number from {LEAST_RATE_HZ:g} to {GREATEST_RATE_HZ:g}, "
+                f"or absent if it varies."
+            )
+        object.__setattr__(self, "rate_hz", rate_hz)
 
     @property
     def size(self) -> int:
@@ -232,7 +252,8 @@ def _limits(where: str, item: Field) -> tuple[float, float]:
         if value is None:
             raise DictionaryError(f"{where} is an action: its field {item.name!r} must declare {key}.")
         raw = (value - item.offset) / item.scale
-        if not least - 0.5 <= raw <= greatest + 0.5 or (item.type == "f32" and abs(raw) > F32_MAX):
+        most = F32_MAX if item.type == "f32" else sys.float_info.max
+        if not least - 0.5 <= raw <= greatest + 0.5 or abs(raw) > most:
             raise DictionaryError(f"{where}: field {item.name!r} has {key} {value}, which {item.type} cannot carry.")
     assert item.minimum is not None  # all three, just seen
     assert item.maximum is not None

@@ -83,16 +83,16 @@ def _declared(config: RobotConfig, dictionary: Dictionary, table: str, name: str
 
 def _places(config: RobotConfig, model: Model, reading: Format) -> list[int]:
     """For each input channel of the model, the number of the robot's field that feeds it."""
-    names = [f.name for f in reading.fields]
+    fields = {f.name: place for place, f in enumerate(reading.fields)}
     places = []
     for channel in model.inputs:
         name = config.channels.get(channel.name, channel.name)
-        if name not in names:
-            why = f"the robot's {reading.name!r} has no field {name!r}{nearest(name, names)}"
+        if name not in fields:
+            why = f"the robot's {reading.name!r} has no field {name!r}{nearest(name, list(fields))}"
             if name == channel.name:
                 why += f' (the model\'s input; say which field feeds it: {toml_key(channel.name)} = "FIELD")'
             raise config.fail("readings.channels", channel.name, why)
-        place = names.index(name)
+        place = fields[name]
         _same_unit(config, "readings.channels", channel.name, channel.unit, "the model expects", reading.fields[place])
         places.append(place)
     return places

