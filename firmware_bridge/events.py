@@ -47,12 +47,12 @@ class Gap:
     count: int
 
 
-# Bytes that are no frame; a frame that does not fit what was declared; a reading that is not newer than the last one; a
-# handshake that cannot be what was wanted.
+# Bytes that are no frame; a frame that does not fit what was declared; a reading that is not newer than the last one,
+# or further ahead than the time that has passed; a handshake that cannot be what was wanted.
 FaultStatus = (
     Literal["cobs", "short", "long", "crc", "version"]
     | Literal["type", "stream", "length", "schema"]
-    | Literal["duplicate", "backward"]
+    | Literal["duplicate", "backward", "ahead"]
     | Literal["dictionary", "start"]
 )
 

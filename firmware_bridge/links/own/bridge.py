@@ -1,6 +1,8 @@
 """The host's half of our own protocol, a `Link`: chunks in, events out, bytes to send. PROTOCOL.md has its states.
 
 Rule: that of every link (`links/link.py`): a function of the chunks and calls given, with no clock and no randomness.
+Whatever an intact frame says is checked before it is believed: its time against the host's, its number against its
+time; and what costs work (a dictionary, a handshake) is done once in a while, however often a device asks for it.
 """
 
 from __future__ import annotations
@@ -29,16 +31,23 @@ from firmware_bridge.links.own import bodies, framing
 from firmware_bridge.links.own.bodies import IDLE, STATES
 from firmware_bridge.links.own.clock import DeviceClock
 from firmware_bridge.links.own.framing import Deframer, Frame
-from firmware_bridge.links.own.sequence_numbers import BACKWARD, ReadingSequence
+from firmware_bridge.links.own.sequence_numbers import AHEAD, BACKWARD, DUPLICATE, ReadingSequence
 from firmware_bridge.values import Action, Chunk
 
 # The states, in the order of a handshake; from STARTING on readings are delivered.
 CLOSED, ASKING, DOWNLOADING, STARTING, RUNNING = range(5)
 STATE_NAMES = ("closed", "asking", "downloading", "starting", "running")
 
-BAD_DICTIONARY_PAUSE_NS = 1_000_000_000  # before a dictionary that we could not use is asked for again
+DICTIONARY_PAUSE_NS = 1_000_000_000  # from one downloaded dictionary to the next: reading one takes 15 ms
+HANDSHAKE_PAUSE_NS = 100_000_000  # from one handshake to the next on an open port: each is bound and recorded
 DICTIONARIES = 8  # of the latest devices; more would let a stream of changing HELLOs fill the memory
 CLOCK_BACK_US = 1_000_000  # a HELLO older than the last frame by this much is another boot, even under the same boot id
+# A message can arrive late but never early. So device time is ahead of the host's by no more than ever before, but for
+# what delayed the most punctual message so far, and for a clock that is wrong by a tenth since the last one.
+AHEAD_US, AHEAD_NS_PER_US = 2_000_000, 10_000
+LONGEST_DETAIL = 300  # characters of a fault's detail: what a device sent may be in it
+
+_NUMBER_FAULTS: dict[int, FaultStatus] = {BACKWARD: "backward", DUPLICATE: "duplicate", AHEAD: "ahead"}
 
 
 class _Stream(NamedTuple):
@@ -101,6 +110,9 @@ class Bridge:
         self._seq: dict[int, int] = {}
         self._time_us = -1  # the greatest device time seen in this boot, and when it arrived
         self._time_ns = 0
+        self._lead_us = 0  # the most by which a device time of this boot was ahead of the host's
+        self._shaken_ns: int | None = None  # the last handshake or reset since the port was opened
+        self._unpack_ns = 0  # when the next dictionary may be downloaded
         self._opened = 0
 
     @property
@@ -158,6 +170,7 @@ class Bridge:
         self.counters.skipped_bytes = self._deframer.skipped
         self._doubt = self._silent = False
         self._heard_ns = chunk.t_ns
+        self._shaken_ns = None
         if chunk.link == "opened":
             self._opened += 1
             self.counters.reconnects = self._opened - 1
@@ -183,18 +196,20 @@ class Bridge:
             self._fault(events, t_ns, status, frame.payload, f"It came as a reading of format number {frame.stream}.")
             return
         t_us = self._unwrap(t_ns, frame.time_us)
-        missing = stream.sequence.accept(frame.seq, t_us)
+        if t_us < 0:  # before the device's clock began
+            missing = BACKWARD
+        else:
+            missing = AHEAD if self._early(t_ns, t_us) else stream.sequence.accept(frame.seq, t_us)
         if missing < 0:
-            if missing == BACKWARD:
+            if missing != DUPLICATE:
                 self._ask_again()
-            self._fault(events, t_ns, "backward" if missing == BACKWARD else "duplicate", frame.payload)
+            self._fault(events, t_ns, _NUMBER_FAULTS[missing], frame.payload)
             return
         if missing:
             self.counters.gaps += 1
             self.counters.lost_readings += missing
             events.append(Gap(t_ns, stream.name, (frame.seq - missing) & 0xFFFF, missing))
-        if t_us > self._time_us:
-            self._time_us, self._time_ns = t_us, t_ns
+        self._note_time(t_ns, t_us)
         self.clock.note(t_ns, t_us)
         self.counters.readings += 1
         events.append(Reading(t_ns, stream.name, frame.seq, t_us, stream.unpack(frame.payload)))
@@ -215,7 +230,19 @@ class Bridge:
     def _hello(self, t_ns: int, frame: Frame, events: list[Event]) -> None:
         boot_id, digest, size, device_state = bodies.HELLO.unpack(frame.payload)
         t_us = self._unwrap(t_ns, frame.time_us)
-        if self.boot_id is not None and (boot_id != self.boot_id or t_us < self._time_us - CLOCK_BACK_US):
+        reset = self.boot_id is not None and (boot_id != self.boot_id or t_us < self._time_us - CLOCK_BACK_US)
+        dictionary = self._dictionaries.get(digest)
+        shake = reset or (dictionary is not None and (self._state < STARTING or dictionary is not self.dictionary))
+        if shake and self._shaken_ns is not None and t_ns - self._shaken_ns < HANDSHAKE_PAUSE_NS:
+            if self._state != ASKING:
+                self._renew()
+            self._ask_ns = self._shaken_ns + HANDSHAKE_PAUSE_NS
+            return
+        if not reset and self._state >= STARTING and not self._doubt and self._early(t_ns, t_us):
+            self._ask_again()  # one that we did not ask for; the answer is believed
+            return
+        if reset:
+            self._shaken_ns = t_ns
             self.counters.resets += 1
             events.append(Reset(t_ns, boot_id))
             self._streams.clear()
@@ -227,18 +254,17 @@ class Bridge:
             self._enter(ASKING)
         self.boot_id = boot_id
         self._device_state = device_state
-        if t_us > self._time_us:
-            self._time_us, self._time_ns = t_us, t_ns
+        self._note_time(t_ns, t_us)
         if self._doubt:
             self._doubt = False
             for stream in self._streams.values():
                 stream.sequence.unsettle()
-        dictionary = self._dictionaries.get(digest)
         if dictionary is None:
             if self._state != DOWNLOADING or self._wanted != (digest, size):
                 self._wanted = (digest, size)
                 self._blocks.clear()
                 self._enter(DOWNLOADING)
+                self._ask_ns = self._unpack_ns
         elif self._state < STARTING or dictionary is not self.dictionary:
             self._complete(t_ns, dictionary, events)
         else:
@@ -270,10 +296,13 @@ class Bridge:
         digest, wanted_size = self._wanted
         if self._state != DOWNLOADING or offset != len(self._blocks) or frame.check != digest[0] | digest[1] << 8:
             return
+        if t_ns < self._unpack_ns:  # nobody asked for it yet
+            return
         self._blocks += frame.payload[bodies.BLOCK.size :]
         self._ask_ns = 0
         if size == wanted_size and len(self._blocks) < size:
             return
+        self._unpack_ns = t_ns + DICTIONARY_PAUSE_NS
         try:
             dictionary = Dictionary.from_compressed(bytes(self._blocks))
             bodies.check_sizes(dictionary)
@@ -282,7 +311,7 @@ class Bridge:
         except DictionaryError as error:
             self._fault(events, t_ns, "dictionary", bytes(self._blocks), str(error))
             self._enter(ASKING)
-            self._ask_ns = t_ns + BAD_DICTIONARY_PAUSE_NS
+            self._ask_ns = self._unpack_ns
             return
         while len(self._dictionaries) >= DICTIONARIES:
             del self._dictionaries[next(iter(self._dictionaries))]  # the oldest
@@ -292,13 +321,14 @@ class Bridge:
     def _complete(self, t_ns: int, dictionary: Dictionary, events: list[Event]) -> None:
         """The handshake's end: we know who it is. Sequence numbers go on where they were if it is the same boot."""
         assert self.boot_id is not None  # only a HELLO leads here
+        self._shaken_ns = t_ns
         if dictionary is not self.dictionary or not self._streams:
             readings = dictionary.readings
             self._streams = {item.id: self._follow(item) for item in readings}
             if self._new_boot:
                 self._new_boot = False
                 for stream in self._streams.values():
-                    stream.sequence.begin()
+                    stream.sequence.begin(self._time_us)
             for name in self._every:
                 if name not in [item.name for item in readings]:
                     detail = f"Only some readings of {name!r} were to be sent, but the device declares no such reading."
@@ -329,6 +359,20 @@ class Bridge:
         ahead = (time_us - expected) & 0xFFFFFFFF
         return expected + ahead - (ahead >> 31 << 32)
 
+    def _early(self, t_ns: int, t_us: int) -> bool:
+        """Whether a device time is further ahead of the host's than any clock explains."""
+        if self._time_us < 0:
+            return False
+        return t_us - t_ns // 1000 > self._lead_us + AHEAD_US + (t_ns - self._time_ns) // AHEAD_NS_PER_US
+
+    def _note_time(self, t_ns: int, t_us: int) -> None:
+        """A device time that is believed."""
+        lead_us = t_us - t_ns // 1000
+        if self._time_us < 0 or lead_us > self._lead_us:
+            self._lead_us = lead_us
+        if t_us > self._time_us:
+            self._time_us, self._time_ns = t_us, t_ns
+
     def _enter(self, state: int) -> None:
         self._state = state
         self._doubt = False
@@ -348,6 +392,8 @@ class Bridge:
 
     def _fault(self, events: list[Event], t_ns: int, status: FaultStatus, data: bytes, detail: str = "") -> None:
         self.counters.faults[status] = self.counters.faults.get(status, 0) + 1
+        if len(detail) > LONGEST_DETAIL:
+            detail = detail[: LONGEST_DETAIL - 1] + "…"
         events.append(Fault(t_ns, status, data, detail))
 
     # ------------------------------------------------------------------------------------------ out

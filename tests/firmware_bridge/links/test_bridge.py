@@ -472,6 +472,7 @@ def test_a_reset_is_noticed_when_its_hello_is_lost() -> None:
 def test_numbers_and_time_that_jump_back_make_the_host_ask() -> None:
     """If readings of another boot come without any HELLO, they are refused and the host asks who is there."""
     session = started()
+    session.run(200)
     now = session.now_ms
     (fault,) = session.give(Chunk(now * MS, reading(0, 0)))
     assert isinstance(fault, Fault)
@@ -524,6 +525,7 @@ def test_another_schema_is_refused_and_the_handshake_renewed() -> None:
 def test_a_board_with_new_firmware_brings_its_new_formats() -> None:
     """After flashing, the same port declares other formats: Reset, then Hello with the new dictionary."""
     session = started()
+    session.run(1000)
     faster = replace(WHEELS, fields=(*WHEELS.fields[::-1],))
     session.device = Device(Dictionary((faster, LIMITS), "test robot", "2.0"), 0xF1A5)
     session.boot_ms = session.now_ms
@@ -666,3 +668,64 @@ def test_start_is_repeated_until_the_device_confirms_it() -> None:
     session.to_device = lambda data: data
     session.run(250)
     assert session.bridge.state == "running"
+
+
+# ---------------------------------------------------------------------------------------------- what is not believed
+
+
+HALF_AN_HOUR_US = 1_800_000_000
+
+
+def test_one_intact_reading_half_an_hour_ahead_loses_nothing() -> None:
+    """Its time is ahead of what any clock explains: a fault, and HELLO is asked; the true readings go on, none lost."""
+    session = started()
+    session.run(500)
+    us = session.now_ms * 1000
+    events = session.give(Chunk(session.now_ms * MS, reading(session.number, us + HALF_AN_HOUR_US)))
+    assert [event.status for event in of(Fault, events)] == ["ahead"]
+    assert HELLO_REQUEST in types(session.written[-1])
+    events = session.run(200)
+    assert len(of(Reading, events)) == 200
+    assert of(Gap, events) == of(Fault, events) == of(Reset, events) == []
+    assert session.bridge.counters.lost_readings == 0
+
+
+def test_a_host_that_slept_believes_the_device_after_one_question() -> None:
+    """The host's clock stood for half an hour (a laptop that slept): HELLO says the same time as the readings, so
+    they are believed, and what is missing is one gap with one count."""
+    session = started()
+    session.run(500)
+    session.boot_ms -= HALF_AN_HOUR_US // 1000
+    session.number += HALF_AN_HOUR_US // 1000
+    session.device._seq[WHEELS.id] = (session.device._seq[WHEELS.id] + HALF_AN_HOUR_US // 1000) & 0xFFFF
+    events = session.run(400)
+    (gap,) = of(Gap, events)
+    assert HALF_AN_HOUR_US // 1000 <= gap.count < HALF_AN_HOUR_US // 1000 + 250
+    assert of(Reset, events) == []
+    assert len(of(Reading, events)) > 150
+
+
+@pytest.mark.parametrize("drift", [-0.05, 0.05])
+def test_a_poor_clock_is_believed(drift: float) -> None:
+    """A clock wrong by a twentieth for a minute, with the link lost half of the time: no time is doubted."""
+    bridge = Bridge()
+    bridge.receive(Chunk(0, b"", "opened"))
+    device = Device(ROBOT, 7)
+    faults = []
+    for ms in range(0, 60_000, 5):
+        us = round(ms * 1000 * (1 + drift))
+        device.tick(us)
+        data = device.outgoing() + device.reading(us, "button", (1.0,))
+        if ms % 20_000 < 10_000:
+            faults += of(Fault, bridge.receive(Chunk(ms * MS, data)))
+        device.receive(us, bridge.outgoing())
+    assert faults == []
+
+
+def test_a_storm_of_hellos_is_one_handshake_in_100_ms() -> None:
+    """Ten thousand HELLOs of ever other boots in one second: at most ten of them are taken up."""
+    session = started()
+    for ms in range(1000):
+        session.bridge.receive(Chunk((session.now_ms + ms) * MS, b"\0".join(hello(ms * 10 + n, 0) for n in range(10))))
+    assert session.bridge.counters.resets <= 10
+    assert session.bridge.counters.hellos <= 11

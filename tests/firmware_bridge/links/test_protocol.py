@@ -10,7 +10,8 @@ import pytest
 
 import firmware_bridge
 from firmware_bridge import events
-from firmware_bridge.dictionary import Dictionary
+from firmware_bridge.declared import LONGEST_TEXT
+from firmware_bridge.dictionary import MAX_FIELDS, MAX_JSON, Dictionary
 from firmware_bridge.formats import TYPES
 from firmware_bridge.links.own import bodies, bridge, device, framing
 from firmware_bridge.links.own.bridge import Bridge
@@ -98,8 +99,13 @@ def test_timings_and_limits() -> None:
     assert device.HELLO_EVERY_US == device.STATUS_EVERY_US == 1_000_000
     assert timings["HELLO while idle, STATUS while not"] == "1000 ms"
     assert timings["HELLO as the answer to refused frames"].startswith(f"{device.HELLO_ANSWER_US // 1000} ms")
-    pause = f"{bridge.BAD_DICTIONARY_PAUSE_NS // 1_000_000} ms"
-    assert timings["wait before a bad dictionary is asked for again"] == pause
+    pause = f"{bridge.DICTIONARY_PAUSE_NS // 1_000_000} ms"
+    assert timings["from one downloaded dictionary to the next"] == pause
+    assert timings["from one handshake to the next"] == f"{bridge.HANDSHAKE_PAUSE_NS // 1_000_000} ms"
+    assert f"more than {bridge.AHEAD_US // 1_000_000} s ahead" in TEXT
+    assert f"at most {MAX_JSON // 1024} KiB unpacked" in TEXT
+    assert f"with at most\n{MAX_FIELDS} fields" in TEXT
+    assert f"at most {LONGEST_TEXT} characters" in TEXT
     assert f"every\n{SILENCE_MS} ms, an empty one" in TEXT
     assert f"0 to {framing.MAX_PAYLOAD} bytes" in TEXT
     assert f"The longest frame is {framing.MAX_FRAME} bytes" in TEXT

@@ -7,7 +7,7 @@ from itertools import pairwise
 from hypothesis import given
 from hypothesis import strategies as st
 
-from firmware_bridge.links.own.sequence_numbers import BACKWARD, DUPLICATE, ReadingSequence
+from firmware_bridge.links.own.sequence_numbers import AHEAD, BACKWARD, DUPLICATE, ReadingSequence
 
 RATE_HZ = 1000.0
 
@@ -56,3 +56,29 @@ def test_without_a_rate_a_far_jump_waits_for_the_device() -> None:
     sequence.unsettle()
     assert sequence.accept(40_000, 100) == 39_999
     assert sequence.accept(0, 200) == 25_535
+
+
+def test_a_number_that_no_time_explains_is_doubted_and_then_counted_by_the_clock() -> None:
+    """20,000 numbers in a millisecond: refused; after the device's word the time says how many are missing."""
+    sequence = ReadingSequence(RATE_HZ)
+    assert sequence.accept(0, 0) == 0
+    assert sequence.accept(20_000, 1000) == AHEAD
+    sequence.unsettle()
+    assert sequence.accept(20_001, 5000) == 4
+    assert sequence.accept(20_002, 6000) == 0
+
+
+def test_after_a_forged_number_the_true_ones_are_no_gap_of_65531() -> None:
+    """One reading 5 ahead, then the true numbers again: they are doubted, and then nothing is called missing."""
+    sequence = ReadingSequence(RATE_HZ)
+    assert [sequence.accept(seq, us) for seq, us in ((0, 0), (6, 1000), (2, 2000))] == [0, 5, BACKWARD]
+    sequence.unsettle()
+    assert sequence.accept(3, 3000) == 1
+
+
+def test_a_board_that_has_just_started_counts_from_0() -> None:
+    """What is missing before its first reading is known, as far as its clock allows."""
+    for seq, missing in ((0, 0), (5, 5), (40_000, BACKWARD), (20_000, AHEAD)):
+        sequence = ReadingSequence(RATE_HZ)
+        sequence.begin(1_000_000)
+        assert sequence.accept(seq, 1_005_000) == missing
