@@ -19,7 +19,7 @@ import zipfile
 import zlib
 from pathlib import Path
 from tokenize import TokenError
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy as np
 import numpy.typing as npt
@@ -115,56 +115,61 @@ def save(model: Model, path: str | os.PathLike[str]) -> None:
 def load(path: str | os.PathLike[str]) -> Model:
     """Read a model file. Raises ModelFileError where it is missing, damaged, truncated, foreign or newer."""
     try:
-        header, arrays = _read(Path(path))
-        model = _model(header, arrays)
-    except ModelFileError as error:
-        raise ModelFileError(f"{path}: {error}") from error
+        with Path(path).open("rb") as file:
+            return load_file(file, os.fspath(path))
     except OSError as error:
         raise ModelFileError(f"{path}: cannot be read: {error.strerror or error}") from error
+
+
+def load_file(file: BinaryIO, name: str) -> Model:
+    """The same from a file that is open, or from bytes in memory; `name` is what errors call it. Raises OSError."""
+    try:
+        header, arrays = _read(file, name)
+        model = _model(header, arrays)
+    except ModelFileError as error:
+        raise ModelFileError(f"{name}: {error}") from error
     except EdgeLstmError as error:
-        raise ModelFileError(f"{path}: its program is broken: {error}") from error
+        raise ModelFileError(f"{name}: its program is broken: {error}") from error
     except DAMAGE as error:
         raise ModelFileError(
-            f"{path}: damaged or truncated ({type(error).__name__}: {error}); export or copy it again"
+            f"{name}: damaged or truncated ({type(error).__name__}: {error}); export or copy it again"
         ) from error
     if header.get("digest") != model.digest:
-        raise ModelFileError(f"{path}: damaged: its content does not match its digest; export or copy it again")
+        raise ModelFileError(f"{name}: damaged: its content does not match its digest; export or copy it again")
     return model
 
 
-def _read(path: Path) -> tuple[dict[str, Any], Arrays]:
-    with path.open("rb") as file:
-        start = file.read(4)
-        if not start:
-            raise ModelFileError("the file is empty")
-        if start != b"PK\x03\x04":
-            hint = " (an ONNX model? then run: edge-lstm import)" if path.suffix == ".onnx" else ""
-            raise ModelFileError(f"not a model file of edge-lstm{hint}")
-        with zipfile.ZipFile(file) as archive:
-            entries = {info.filename: info for info in archive.infolist()}
-            if f"{_HEADER}.npy" not in entries:
-                raise ModelFileError(
-                    "a NumPy archive, but not a model file of edge-lstm; "
-                    "weights saved from PyTorch or Keras are imported by: edge-lstm import"
-                )
-            size = sum(info.file_size for info in entries.values())
-            if size > MAX_BYTES or len(entries) > _MAX_ARRAYS:
-                raise ModelFileError(
-                    f"it declares {len(entries)} arrays of {size} bytes in all;"
-                    f" at most {_MAX_ARRAYS} arrays of {MAX_BYTES} bytes are read"
-                )
-            header = json.loads(_array(archive, f"{_HEADER}.npy").tobytes())
-            if not isinstance(header, dict) or not isinstance(header.get("format"), int):
-                raise ModelFileError("its header is damaged; export or copy it again")
-            if header["format"] > FORMAT:
-                raise ModelFileError(
-                    f"written by a newer edge-lstm (format {header['format']}, this one reads {FORMAT}): "
-                    "upgrade edge-lstm"
-                )
-            count = len(entries) - 1
-            if set(entries) != {f"{_HEADER}.npy", *(f"{k}.npy" for k in range(count))}:
-                raise ModelFileError("an array is missing, or one does not belong to the file")
-            return header, [_array(archive, f"{k}.npy") for k in range(count)]
+def _read(file: BinaryIO, name: str) -> tuple[dict[str, Any], Arrays]:
+    start = file.read(4)
+    if not start:
+        raise ModelFileError("the file is empty")
+    if start != b"PK\x03\x04":
+        hint = " (an ONNX model? then run: edge-lstm import)" if name.endswith(".onnx") else ""
+        raise ModelFileError(f"not a model file of edge-lstm{hint}")
+    with zipfile.ZipFile(file) as archive:
+        entries = {info.filename: info for info in archive.infolist()}
+        if f"{_HEADER}.npy" not in entries:
+            raise ModelFileError(
+                "a NumPy archive, but not a model file of edge-lstm; "
+                "weights saved from PyTorch or Keras are imported by: edge-lstm import"
+            )
+        size = sum(info.file_size for info in entries.values())
+        if size > MAX_BYTES or len(entries) > _MAX_ARRAYS:
+            raise ModelFileError(
+                f"it declares {len(entries)} arrays of {size} bytes in all;"
+                f" at most {_MAX_ARRAYS} arrays of {MAX_BYTES} bytes are read"
+            )
+        header = json.loads(_array(archive, f"{_HEADER}.npy").tobytes())
+        if not isinstance(header, dict) or not isinstance(header.get("format"), int):
+            raise ModelFileError("its header is damaged; export or copy it again")
+        if header["format"] > FORMAT:
+            raise ModelFileError(
+                f"written by a newer edge-lstm (format {header['format']}, this one reads {FORMAT}): upgrade edge-lstm"
+            )
+        count = len(entries) - 1
+        if set(entries) != {f"{_HEADER}.npy", *(f"{k}.npy" for k in range(count))}:
+            raise ModelFileError("an array is missing, or one does not belong to the file")
+        return header, [_array(archive, f"{k}.npy") for k in range(count)]
 
 
 def _array(archive: zipfile.ZipFile, name: str) -> npt.NDArray[Any]:

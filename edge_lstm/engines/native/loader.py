@@ -19,6 +19,7 @@ here and nowhere else in the arithmetic.
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import errno
 import fcntl
@@ -90,7 +91,8 @@ def folders() -> Iterator[Path]:
             yield Path(home) / ".cache" / "edge-lstm"
     if os.geteuid() != 0:
         yield _SYSTEM
-    yield Path(tempfile.gettempdir()) / f"edge-lstm-{os.getuid()}"
+    with contextlib.suppress(FileNotFoundError):  # full or read-only, all of them
+        yield Path(tempfile.gettempdir()) / f"edge-lstm-{os.getuid()}"
 
 
 def _is_trusted(found: os.stat_result) -> bool:
