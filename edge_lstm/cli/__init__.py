@@ -1,15 +1,14 @@
 """The command line. Each command is a file of its own and imports what it needs when it runs.
 
-Rule: an error is one sentence on stderr and an exit code: 0 done; 1 a check found a difference; 2 bad usage, file or
-configuration; 3 the port or the device is not available or lost; 4 output could not be written; 70 a defect of this
-program (with the place, and the whole traceback on request); 130 stopped by hand before the result was there.
+Rule: an error is one sentence on stderr and an exit code (`codes.py`): what a person must mend has one of its own. A
+defect of this program is named with its place, and the whole traceback on request.
 
 Never: import numba, onnx, onnxruntime, matplotlib or mcap before a command needs it.
 """
 
 from __future__ import annotations
 
-import errno
+import contextlib
 import importlib
 import os
 import signal
@@ -22,7 +21,8 @@ from typing import TextIO
 
 import click
 
-from edge_lstm.cli.common import Failure, plain
+from edge_lstm.cli import codes, console
+from edge_lstm.cli.common import Failure, note, plain
 
 # command → its file, which holds a click command named `command`
 COMMANDS = {
@@ -42,7 +42,7 @@ COMMANDS = {
     "compile": "edge_lstm.cli.compile",
 }
 OLD_NAMES = {"fields": "describe", "warm": "compile"}  # still understood, no longer listed
-_NOT_WRITTEN = {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EFBIG, errno.EPIPE}
+_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGALRM)  # that commands handle
 
 
 class _Unread(Exception):
@@ -70,16 +70,7 @@ class _Group(click.Group):
         return command
 
 
-_EPILOG = """\b
-Exit codes
-    0  done
-    1  a check found a difference, or could not exclude one
-    2  bad usage, file or configuration
-    3  the port or the robot is not available
-    4  output could not be written, or nobody reads it any more
-   70  a defect of this program
-  130  stopped by hand before the result was there
-"""
+_EPILOG = "\b\nExit codes\n" + "\n".join(f"  {code:3}  {meaning}" for code, meaning in codes.MEANINGS.items())
 
 
 def _version(ctx: click.Context, parameter: click.Parameter, asked: bool) -> None:
@@ -111,26 +102,42 @@ def _root(traceback: bool) -> None:
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command; returns the exit code. The console script's entry point."""
     arguments = list(sys.argv[1:] if arguments is None else arguments)
-    handlers = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)}
+    handlers = {
+        number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGALRM)
+    }
     shown = warnings.showwarning
     signal.signal(signal.SIGTERM, _terminated)
     warnings.showwarning = _warned
+    try:
+        with console.prepared():
+            code = _run(arguments)
+    finally:  # for whoever calls this from Python
+        warnings.showwarning = shown
+        for number, handler in handlers.items():
+            signal.signal(number, handler)
+    return code
+
+
+def _run(arguments: list[str]) -> int:
+    """Run one command, say what went wrong, and see that what it printed has gone."""
     try:
         code = _root.main(arguments, prog_name="edge-lstm", standalone_mode=False)
         sys.stdout.flush()
     except BaseException as error:
         code, sentence = _explain(error)
-        if sentence:
-            print(f"edge-lstm: {plain(sentence)}", file=sys.stderr)
-            if "--traceback" in arguments or (code == 70 and os.environ.get("EDGE_LSTM_TRACEBACK")):
-                traceback.print_exception(error)
-        if isinstance(error, BrokenPipeError | _Unread):  # nor can the rest be flushed to whoever is gone
-            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-    finally:  # for whoever calls this from Python
-        warnings.showwarning = shown
-        for number, handler in handlers.items():
-            signal.signal(number, handler)
-    return code if isinstance(code, int) else 0
+        with contextlib.suppress(OSError, ValueError):  # nobody reads that either
+            if sentence:
+                print(f"edge-lstm: {plain(sentence)}", file=sys.stderr, flush=True)
+                if "--traceback" in arguments or (code == codes.DEFECT and os.environ.get("EDGE_LSTM_TRACEBACK")):
+                    traceback.print_exception(error)
+    code = code if isinstance(code, int) else codes.DONE
+    lost = console.settle()
+    try:
+        sys.stdout.flush()
+    except (OSError, ValueError):  # whoever read it is gone, so the rest cannot be flushed to them
+        lost += 1
+        console.abandon(sys.stdout)
+    return codes.NOT_WRITTEN if lost and code == codes.DONE else code
 
 
 def _warned(
@@ -142,7 +149,7 @@ def _warned(
     line: str | None = None,
 ) -> None:
     """A warning is a sentence for people here, not a line of source."""
-    print(f"edge-lstm: note: {plain(str(message))}", file=sys.stderr)
+    note(str(message))
 
 
 def _terminated(number: int, frame: FrameType | None) -> None:
@@ -161,28 +168,32 @@ def _explain(error: BaseException) -> tuple[int, str]:
         return error.exit_code, ""
     if isinstance(error, click.exceptions.NoArgsIsHelpError):
         error.show()
-        return 2, ""
+        return codes.MEND, ""
     if isinstance(error, click.ClickException):
         usage = error.ctx.command_path if isinstance(error, click.UsageError) and error.ctx else "edge-lstm"
-        return 2, f"{error.format_message()} (see {usage} --help)"
+        return codes.MEND, f"{error.format_message()} (see {usage} --help)"
     if isinstance(error, KeyboardInterrupt | click.Abort):
-        return 130, "stopped before it was done"
+        return codes.STOPPED, "stopped before it was done"
     if isinstance(error, PortError):
-        return 3, str(error)
+        return codes.PORT, str(error)
     if isinstance(error, CacheError):
-        return 4, str(error)
+        return codes.NOT_WRITTEN, str(error)
     if isinstance(error, EdgeLstmError | BridgeError):
-        return 2, str(error)
+        return (codes.FOR_NOW if codes.passing(error) else codes.MEND), str(error)
     if isinstance(error, BrokenPipeError | _Unread):
-        return 4, ""
+        return codes.NOT_WRITTEN, ""
     if isinstance(error, OSError):
         what = f"{error.filename}: " if error.filename else ""
-        return (4 if error.errno in _NOT_WRITTEN else 2), f"{what}{error.strerror or error}"
+        return codes.of_system(error), f"{what}{error.strerror or error}"
+    if isinstance(error, MemoryError):
+        return codes.FOR_NOW, f"there is not enough memory for this{f': {error}' if str(error) else ''}"
+    if isinstance(error, RuntimeError) and "can't start new thread" in str(error):
+        return codes.FOR_NOW, "the system gives no further thread for now; see ulimit -u, or TasksMax= of the service"
     if isinstance(error, SystemExit):
-        return (error.code if isinstance(error.code, int) else 2), ""
+        return (error.code if isinstance(error.code, int) else codes.MEND), ""
     frames = traceback.extract_tb(error.__traceback__)
     place = f" at {frames[-1].filename}:{frames[-1].lineno}" if frames else ""
-    return 70, (
+    return codes.DEFECT, (
         f"this is a defect of edge-lstm, please report it: {type(error).__name__}: {error}{place} "
         "(edge-lstm --traceback … shows more)"
     )

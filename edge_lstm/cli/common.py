@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import json
 import sys
-import tempfile
 import unicodedata
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
@@ -55,6 +55,12 @@ def say(text: str, quiet_stdout: bool = False) -> None:
     print(plain(text), file=sys.stderr if quiet_stdout else sys.stdout, flush=True)
 
 
+def note(text: str) -> None:
+    """A line on stderr about what people should know, in all commands alike. Never raises."""
+    with contextlib.suppress(OSError, ValueError):
+        print(f"edge-lstm: note: {plain(text)}", file=sys.stderr, flush=True)
+
+
 def announce_compiling(model: Model | None = None) -> None:
     """A line on stderr before the one long wait of a new machine; nothing where it is behind us, or where ONNX Runtime
     runs the model."""
@@ -92,20 +98,6 @@ def plain(text: str, kept: str = "\n\t") -> str:
         return text
     unsafe = ("Cc", "Cf", "Cs", "Zl", "Zp")  # control, direction, half of a surrogate pair, line and paragraph ends
     return "".join("\ufffd" if unicodedata.category(c) in unsafe and c not in kept else c for c in text)
-
-
-def load_bytes(content: bytes, name: str) -> Model:
-    """A model from the bytes of its file; `name` is what errors call it. ModelFileError as `load`."""
-    from edge_lstm.core.storage import load
-    from edge_lstm.errors import ModelFileError
-
-    with tempfile.TemporaryDirectory(prefix="edge-lstm-") as folder:
-        path = Path(folder) / "model.npz"
-        path.write_bytes(content)
-        try:
-            return load(path)
-        except ModelFileError as error:  # it was a file for a moment only; the name is what people know
-            raise ModelFileError(str(error).replace(str(path), name)) from None
 
 
 @contextmanager

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from edge_lstm.cli.common import Failure, json_option, print_json
+from edge_lstm.cli.common import Failure, json_option, print_json, say
 
 if TYPE_CHECKING:
     from firmware_bridge.dictionary import Dictionary
@@ -59,6 +59,7 @@ def describe(dictionary: Dictionary) -> dict[str, Any]:
     return {
         "device": dictionary.device,
         "version": dictionary.version,
+        "dictionary": dictionary.digest.hex(),
         "formats": [
             {
                 "name": form.name,
@@ -72,14 +73,14 @@ def describe(dictionary: Dictionary) -> dict[str, Any]:
 
 
 def _show(dictionary: Dictionary) -> None:
-    click.echo(f"{dictionary.device} {dictionary.version}")
+    say(f"{dictionary.device} {dictionary.version}, dictionary {dictionary.digest.hex()}")
     for form in dictionary.formats:
         table, rate = ("[readings]", form.rate_hz) if form.direction == "reading" else ("[action]", None)
-        click.echo(f'\n{table} format = "{form.name}"' + (f"   {rate:g} readings per second" if rate else ""))
+        say(f'\n{table} format = "{form.name}"' + (f"   {rate:g} readings per second" if rate else ""))
         width = max(len(field.name) for field in form.fields)
         for field in form.fields:
             text = f"  {field.name:{width}}  {field.type:4} {field.unit}"
             if field.minimum is not None and field.maximum is not None:
                 text += f"  {field.minimum:g} to {field.maximum:g}"
                 text += f", safe {field.safe:g}" if field.safe is not None else ""
-            click.echo(text.rstrip())
+            say(text.rstrip())

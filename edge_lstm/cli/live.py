@@ -8,6 +8,7 @@ Never: lock, wait for, or write anything that the path uses.
 from __future__ import annotations
 
 import contextlib
+import os
 import threading
 import time
 from collections.abc import Callable
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
     from firmware_bridge.ports.port import Port
 
 _REDRAW_S, _LINE_S = 0.125, 1.0
+_JOIN_S = 0.3  # drawing never waits for a reader, so this is plenty
 _LINE_WIDTH = 120
 _NAME_WIDTH = 8  # of a shortened name, at least
 _GAP = 2  # spaces between the columns of the table
@@ -46,32 +48,28 @@ class LiveView:
         self._trouble = trouble
         self._start_s = time.monotonic()
         self._ended = threading.Event()
-        draw = self._draw if out.isatty() else self._lines
-        self._thread = threading.Thread(target=draw, name="live view", daemon=True)
+        drawn = out.isatty() and os.environ.get("TERM") not in ("dumb", "unknown")
+        self._thread = threading.Thread(target=self._draw if drawn else self._lines, name="live view", daemon=True)
 
     def __enter__(self) -> LiveView:
-        self._thread.start()
+        with contextlib.suppress(RuntimeError):  # no thread to be had: the robot runs unseen
+            self._thread.start()
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
         self._ended.set()
-        self._thread.join(2)
+        if self._thread.ident is not None:
+            self._thread.join(_JOIN_S)
 
     def _lines(self) -> None:
         legend = ""
         try:
             while not self._ended.wait(_LINE_S):
                 if not legend and (legend := self.legend()):
-                    self._print(legend)
-                self._print(self.line())
+                    print(legend, file=self._out, flush=True)
+                print(self.line(), file=self._out, flush=True)
         except (OSError, ValueError):  # nobody reads any more (| head); the robot runs on
             return
-
-    def _print(self, text: str) -> None:
-        try:
-            print(text, file=self._out, flush=True)
-        except UnicodeEncodeError:  # a terminal that knows fewer letters than the robot
-            print(text.encode("ascii", "backslashreplace").decode(), file=self._out, flush=True)
 
     def _draw(self) -> None:
         from rich.console import Console
@@ -80,8 +78,7 @@ class LiveView:
         try:
             with Live(console=Console(file=self._out), auto_refresh=False, transient=True) as live:
                 while not self._ended.wait(_REDRAW_S):
-                    with contextlib.suppress(UnicodeEncodeError):
-                        live.update(self.table(live.console.width), refresh=True)
+                    live.update(self.table(live.console.width), refresh=True)
         except (OSError, ValueError):
             return
 

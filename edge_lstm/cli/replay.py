@@ -5,6 +5,7 @@ A recording brings its own model and robot.toml; a CSV log needs --model. Result
 
 from __future__ import annotations
 
+import io
 import time
 from collections.abc import Callable
 from contextlib import ExitStack
@@ -20,7 +21,6 @@ from edge_lstm.cli.common import (
     check_writable,
     json_option,
     keep_inputs,
-    load_bytes,
     print_json,
     say,
     writing,
@@ -231,7 +231,7 @@ class _RowsOut:
 
 def _own(recording: Recording, config: Path | None, model: Path | None) -> tuple[RobotConfig, Model]:
     """The configuration and the model that travel in the recording, or those given instead."""
-    from edge_lstm.core.storage import load
+    from edge_lstm.core.storage import load, load_file
     from edge_lstm.errors import ModelFileError
     from edge_lstm.robot.config import load_config, parse_config
 
@@ -248,7 +248,7 @@ def _own(recording: Recording, config: Path | None, model: Path | None) -> tuple
     if model is not None:
         return robot, load(model)
     try:
-        own = load_bytes(attached("model.npz", "--model"), f"model.npz in {recording.path}")
+        own = load_file(io.BytesIO(attached("model.npz", "--model")), f"model.npz in {recording.path}")
     except ModelFileError as error:
         raise ModelFileError(f"{error} (--model says another)") from None
     ran = recording.metadata.get("digest", own.digest)

@@ -1,10 +1,12 @@
 """`edge-lstm run robot.toml`: the main job. A model on a robot, live, until Ctrl-C or SIGTERM.
 
-Rule: whatever ends it, the robot is made safe, the recording is finished and the summary is printed.
+Rule: whatever ends it, the robot is made safe, the recording is finished and the summary is printed. What is not
+needed to control the robot (the recording, the console) is a note where it cannot be had, and the robot runs.
 """
 
 from __future__ import annotations
 
+import io
 import os
 import signal
 import sys
@@ -16,23 +18,27 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from edge_lstm.cli import codes, console
 from edge_lstm.cli.common import (
     Failure,
     announce_compiling,
     check_writable,
     json_option,
-    load_bytes,
+    note,
     print_json,
     realtime_of,
     realtime_options,
     say,
 )
+from edge_lstm.cli.recording import Recording
 from edge_lstm.robot.config import RobotConfig, load_config
 
 if TYPE_CHECKING:
     from edge_lstm.core.model import Model
     from firmware_bridge.ports.serial_port import SerialPort
-    from firmware_bridge.recordings.recorder import Recorder
+
+STOP_S = 0.5  # after a signal: how long the loop may still catch up before it is ended where it is
+_CLOCK_NS = 1_000_000_000  # a wall clock that was set by less is not worth a note
 
 
 @click.command(name="run", short_help="A model on a robot, live, with actions and a recording.")
@@ -61,18 +67,20 @@ def command(
     Ctrl-C or SIGTERM puts the robot into its safe output, finishes the recording and prints the summary; a second
     Ctrl-C leaves at once (the robot then makes itself safe when the heartbeats stop).
     """
+    from edge_lstm.core.storage import load_file
     from edge_lstm.errors import RealtimeError
     from edge_lstm.robot.controller import Controller
     from edge_lstm.robot.loop import run, steady
     from edge_lstm.robot.realtime import AS_ANY, applied, warm_up
     from firmware_bridge.links.own.bridge import Bridge
 
+    console.unblock()
     robot = load_config(config)
     name = device or robot.port.device
     if name is None:
         raise Failure(2, f"{config}: [port] device is missing, and there is no --port")
     content = _content(robot.model_path)
-    model = load_bytes(content, str(robot.model_path))
+    model = load_file(io.BytesIO(content), str(robot.model_path))
     announce_compiling(model)
     controller = Controller(model, robot)  # compiles, where that was never done: before the port is opened
     warm_up(model)
@@ -87,34 +95,42 @@ def command(
         raise RealtimeError(f"{config}: [realtime] cpu: {error}" if core else str(error)) from None
     if refused.granted != AS_ANY:
         say(f"scheduled {refused.granted}", as_json)
-    place = _recording_path(robot, model, record, no_record)
+    recording = Recording(_place(robot, model, record, no_record), robot.recording_required)
     port = _open(robot, name, wait)
     bridge = Bridge()
-    recorder = None
+    misfit = ""  # why the robot that is at the port is waited past
     try:
-        recorder = None if place is None else _recorder(place, robot, model, content)
+        recorder = recording.begin(robot, model, content)
         out = sys.stderr if as_json else sys.stdout
         ended = _end_with(port)
         from edge_lstm.cli.live import LiveView
 
-        say(f"{model.name} on {name}" + (f", recording to {place}" if place else ", recording nothing"), as_json)
+        say(f"{model.name} on {name}, {recording.sentence}", as_json)
         if port.waiting:
             say(port.waiting, as_json)
 
-        def trouble() -> str:
-            return (recorder.failed if recorder else "") or port.waiting
+        def unfit(why: str) -> None:
+            nonlocal misfit
+            if why and why != misfit:
+                note(f"{name}: waiting for the right robot, this one does not fit: {why}")
+            misfit = why
 
+        def trouble() -> str:
+            return recording.trouble or port.waiting or misfit.partition("\n")[0]
+
+        clock_ns = _clock_ns()
         # Last, when all other threads are there: they must inherit neither priority nor core.
         with steady(), LiveView(controller, bridge, port, name, out, trouble), applied(realtime) as refused:
-            summary = run(port, bridge, controller, recorder, seconds=seconds)
+            summary = run(port, bridge, controller, recorder, seconds=seconds, unfit=unfit)
     finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
         port.close()  # first: it lets the STOP frame leave
-        if recorder is not None:
-            recorder.close()
+        recording.close()
     summary.notes += refused
-    if place is not None:
-        summary.recording = str(place)
-    failed = _recording_trouble(recorder, summary.notes)
+    if abs(moved_ns := _clock_ns() - clock_ns) > _CLOCK_NS:
+        summary.notes.append(_clock_note(moved_ns))
+    summary.recording = None if recording.path is None else str(recording.path)
+    failed = recording.verdict(summary.notes)
     if as_json:
         print_json(summary.as_dict())
     else:
@@ -123,11 +139,29 @@ def command(
         for line in run_lines(summary, controller.model):
             say(line)
     if failed:
-        raise Failure(4, failed)
-    if bridge.dictionary is None and not ended():
+        raise Failure(codes.NOT_WRITTEN, failed)
+    if ended():
+        return
+    if controller.latest is None and misfit:
+        raise Failure(codes.PORT, f"{name}: the right robot never came; the last one does not fit: {misfit}")
+    if bridge.dictionary is None:
         if port.waiting:
-            raise Failure(3, f"{name}: the robot never answered; at the end still {port.waiting}")
-        raise Failure(3, f"{name}: the robot never answered; is it this port, this baud rate, the right firmware?")
+            raise Failure(codes.PORT, f"{name}: the robot never answered; at the end still {port.waiting}")
+        why = "is it this port, this baud rate, the right firmware?"
+        raise Failure(codes.PORT, f"{name}: the robot never answered; {why}")
+
+
+def _clock_ns() -> int:
+    """What the wall clock shows beyond the clock that only counts: changed when somebody sets the wall clock."""
+    return time.time_ns() - time.monotonic_ns()
+
+
+def _clock_note(moved_ns: int) -> str:
+    where = "ahead" if moved_ns > 0 else "back"
+    return (
+        f"the wall clock was set {abs(moved_ns) / 1e9:,.1f} s {where} during the run: the times of this run go on as "
+        "they began, so their distances are right, and their date and hour are those of the clock before it was set"
+    )
 
 
 def _open(robot: RobotConfig, name: str, wait: bool | None) -> SerialPort:
@@ -145,16 +179,28 @@ def _open(robot: RobotConfig, name: str, wait: bool | None) -> SerialPort:
 
 
 def _end_with(port: SerialPort) -> Callable[[], bool]:
-    """SIGINT, SIGTERM and a closed terminal end the port's chunks. Returns a function that says whether one came."""
+    """SIGINT, SIGTERM and a closed terminal end the port's chunks; a loop that is still catching up `STOP_S` later is
+    ended where it is. Returns a function that says whether one came."""
+    from edge_lstm.robot.loop import StopNow, run
+
     came: list[int] = []
 
     def stop(number: int, frame: FrameType | None) -> None:
         if came and number == signal.SIGINT:
             os.write(2, b"\nedge-lstm: left at once; the robot makes itself safe when the heartbeats stop\n")
-            os._exit(130)
+            os._exit(codes.STOPPED)
+        if not came:
+            signal.setitimer(signal.ITIMER_REAL, STOP_S)
         came.append(number)
         port.stop()
 
+    def late(number: int, frame: FrameType | None) -> None:
+        while frame is not None:  # only the loop is ended: what finishes after it is quick, and must not be cut short
+            if frame.f_code is run.__code__:
+                raise StopNow
+            frame = frame.f_back
+
+    signal.signal(signal.SIGALRM, late)
     signal.signal(signal.SIGINT, stop)
     signal.signal(signal.SIGTERM, stop)
     if signal.getsignal(signal.SIGHUP) != signal.SIG_IGN:  # nohup means it
@@ -162,28 +208,24 @@ def _end_with(port: SerialPort) -> Callable[[], bool]:
     return lambda: bool(came)
 
 
-def _recording_path(robot: RobotConfig, model: Model, record: Path | None, no_record: bool) -> Path | None:
-    """Where to record, or None. Only the folder that robot.toml declares is made where it is missing."""
+def _place(robot: RobotConfig, model: Model, record: Path | None, no_record: bool) -> Path | None:
+    """Where to record, or None. What a person has just typed must be a place for a new file: Failure otherwise."""
     if record is not None and no_record:
-        raise Failure(2, "--record and --no-record contradict each other")
+        raise Failure(codes.MEND, "--record and --no-record contradict each other")
     if no_record:
         return None
     if record is not None:
-        path = record
-    elif robot.recording_file is not None:
-        path = robot.folder / robot.recording_file
-    elif robot.recording_directory is not None:
+        check_writable(record)
+        if record.exists():
+            why = "a recording never overwrites a file. Name another one."
+            raise Failure(codes.NOT_WRITTEN, f"{record} exists already; {why}")
+        return record
+    if robot.recording_file is not None:
+        return robot.folder / robot.recording_file
+    if robot.recording_directory is not None:
         name = "".join(c if c.isalnum() or c in "-_" else "-" for c in model.name)
-        path = robot.folder / robot.recording_directory / f"{name}-{time.strftime('%Y%m%d-%H%M%S')}.mcap"
-        count = 2
-        while path.exists():
-            path = path.with_stem(f"{path.stem.split('~')[0]}~{count}")
-            count += 1
-    else:
-        return None
-    if record is not None or robot.recording_directory is None:
-        check_writable(path)
-    return path
+        return robot.folder / robot.recording_directory / f"{name}-{time.strftime('%Y%m%d-%H%M%S')}.mcap"
+    return None
 
 
 def _content(path: Path) -> bytes:
@@ -193,35 +235,4 @@ def _content(path: Path) -> bytes:
     try:
         return path.read_bytes()
     except OSError as error:
-        raise ModelFileError(f"{path}: cannot be read: {error.strerror or error}") from None
-
-
-def _recorder(path: Path, robot: RobotConfig, model: Model, content: bytes) -> Recorder:
-    """Everything a replay needs travels in the recording: the model file and robot.toml, as they were read."""
-    from edge_lstm.core.version import __version__
-    from firmware_bridge.errors import RecordingError
-    from firmware_bridge.recordings.recorder import Recorder
-
-    metadata = {"program": f"edge-lstm {__version__}", "model": model.name, "digest": model.digest}
-    attachments = {"model.npz": content, "robot.toml": robot.text.encode()}
-    try:
-        if not path.parent.is_dir():  # the one that robot.toml declares; others were refused
-            path.parent.mkdir(parents=True)
-            print(f"edge-lstm: note: made the folder {path.parent} for recordings", file=sys.stderr)
-        return Recorder(path, metadata, attachments)
-    except OSError as error:
-        raise Failure(4, f"{path}: the recording cannot be written: {error.strerror or error}") from None
-    except RecordingError as error:
-        raise Failure(4, str(error)) from None
-
-
-def _recording_trouble(recorder: Recorder | None, notes: list[str]) -> str:
-    """A sentence where the recording is not whole."""
-    if recorder is None:
-        return ""
-    why = recorder.failed
-    if recorder.dropped:
-        lacks = f"it lacks {recorder.dropped} messages: {recorder.odd or recorder.failed or 'the disk was too slow'}"
-        notes.append(f"the recording is not whole: {lacks}")
-        why = why or lacks
-    return f"the recording is not whole: {why}" if why else ""
+        raise ModelFileError(f"{path}: cannot be read: {error.strerror or error}") from error

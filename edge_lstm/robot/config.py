@@ -11,6 +11,10 @@ Never: guess a value, convert a unit, or read anything but the text it is given.
     [port]
     device = "/dev/serial/by-id/usb-…"   # or "VID:PID" or "VID:PID:SERIAL"
     baud = 115200
+    [robot]                              # any of them: another robot at the port is waited past
+    device = "cart"
+    version = "1.4"
+    dictionary = "9f2c64d01b7e5a38"
     [model]
     file = "slip_stall.npz"              # relative to robot.toml
     [readings]
@@ -27,6 +31,7 @@ Never: guess a value, convert a unit, or read anything but the text it is given.
     max = 1.0
     [recording]
     directory = "recordings"             # or file = "run.mcap"
+    required = false                     # true: no run without it
     [policy]
     on_reset = "reset"                   # the robot restarted: "reset" the model's memory, or "keep" it
     missing = "predict"                  # what stands in for missing readings: "skip" nothing, "hold", "predict"
@@ -61,6 +66,7 @@ else:
 if TYPE_CHECKING:
     from edge_lstm.core.feedback import Missing, Policy
     from edge_lstm.core.model import Model
+    from firmware_bridge.dictionary import Dictionary
 
 REQUIRED: Any = object()
 
@@ -75,6 +81,15 @@ class PortConfig:
     exclusive: bool = True
     low_latency: bool = False
     wait: bool = False  # True: a robot that is not plugged in yet is waited for
+
+
+@dataclass(frozen=True)
+class RobotIdentity:
+    """Which robot it must be, in what it declares of itself; None: any."""
+
+    device: str | None = None
+    version: str | None = None  # of its firmware
+    dictionary: str | None = None  # digest of its message formats, 16 hexadecimal digits
 
 
 @dataclass(frozen=True)
@@ -110,6 +125,8 @@ class RobotConfig:
     action: ActionConfig | None
     recording_directory: str | None = None
     recording_file: str | None = None
+    recording_required: bool = False
+    robot: RobotIdentity = RobotIdentity()
     on_reset: Literal["reset", "keep"] = "reset"
     missing: Missing | None = None  # None: the model's own
     longest_gap: int | None = None
@@ -140,6 +157,14 @@ class RobotConfig:
         if self.missing == "predict" and not model.feedback:
             why = f"'predict' needs a model that declares feedback, and {model.name!r} declares none"
             raise self.fail("policy", "missing", f"{why}; take 'hold' or 'skip'")
+
+    def check_device(self, dictionary: Dictionary) -> None:
+        """Raise ConfigError where another robot than the one that [robot] names is at the port."""
+        found = {"device": dictionary.device, "version": dictionary.version, "dictionary": dictionary.digest.hex()}
+        for key, value in found.items():
+            wanted = getattr(self.robot, key)
+            if wanted is not None and value != wanted:
+                raise self.fail("robot", key, f"is {wanted!r}, but the robot at the port says {value!r}")
 
     def policy(self, model: Model) -> Policy:
         """What stands in for missing readings: what the file says, else what the model says."""
@@ -247,7 +272,8 @@ def parse_config(text: str, source: str, folder: Path) -> RobotConfig:
     reading, channels = readings.take("format", str), _channels(readings.table("channels", required=False))
     readings.done()
     action = _action(root.table("action", required=False))
-    directory, file = _recording(root.table("recording", required=False))
+    directory, file, required = _recording(root.table("recording", required=False))
+    identity = _identity(root.table("robot", required=False))
     policy = root.table("policy", required=False)
     on_reset, missing, longest_gap = "reset", None, None
     if policy is not None:
@@ -267,6 +293,8 @@ def parse_config(text: str, source: str, folder: Path) -> RobotConfig:
         action=action,
         recording_directory=directory,
         recording_file=file,
+        recording_required=required,
+        robot=identity,
         on_reset=cast(Literal["reset", "keep"], on_reset),
         missing=missing,
         longest_gap=longest_gap,
@@ -359,11 +387,23 @@ def _action_field(table: _Table) -> FieldConfig:
     return made
 
 
-def _recording(table: _Table | None) -> tuple[str | None, str | None]:
+def _recording(table: _Table | None) -> tuple[str | None, str | None, bool]:
     if table is None:
-        return None, None
+        return None, None, False
     directory, file = table.take("directory", str, None), table.take("file", str, None)
+    required = table.take("required", bool, False)
     table.done()
     if (directory is None) == (file is None):
         raise table.fail("directory", "give either directory or file, one of them")
-    return directory, file
+    return directory, file, required
+
+
+def _identity(table: _Table | None) -> RobotIdentity:
+    if table is None:
+        return RobotIdentity()
+    made = RobotIdentity(*(table.take(key, str, None) for key in ("device", "version", "dictionary")))
+    table.done()
+    if made.dictionary is not None and not re.fullmatch("[0-9a-f]{16}", made.dictionary):
+        why = f"must be 16 hexadecimal digits, as edge-lstm describe shows them, not {made.dictionary!r}"
+        raise table.fail("dictionary", why)
+    return made

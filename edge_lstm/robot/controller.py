@@ -90,7 +90,7 @@ class Controller:
 
     def handle(self, event: Event) -> Decision | None:
         """What comes of this event; None where it is neither a reading of the configured format nor a new robot's
-        Hello. ConfigError (at Hello): robot and file do not fit."""
+        Hello. ConfigError (at Hello): robot and file do not fit; go on, and it waits for one that does."""
         if type(event) is Reading:
             return self._step(event)
         if type(event) is Gap:
@@ -181,9 +181,12 @@ class Controller:
         self.counts.patched, self.counts.filled, self.counts.forgotten = done.patched, done.filled, done.resets
 
     def _bind(self, dictionary: Dictionary) -> Decision | None:
-        """A handshake; nothing is decided where it is with the same robot again."""
-        if self.latest is not None and dictionary == self.latest.binding.dictionary:
+        """A handshake; nothing is decided where it is with the same robot again. One that does not fit is not obeyed:
+        until the next handshake there is no binding, so its readings and its silence come to nothing."""
+        if self._binding is not None and dictionary == self._binding.dictionary:
             return None
+        self._binding, self._last_ns, self._overdue = None, None, 0
+        self.config.check_device(dictionary)
         self._binding = bind(self.config, self.model, dictionary)
         self.latest = Decision(self._binding, self.latest.reading if self.latest else None, notes=self._binding.notes)
         return self.latest

@@ -14,13 +14,14 @@ from __future__ import annotations
 
 import gc
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
+from edge_lstm.errors import ConfigError
 from edge_lstm.robot.controller import Controller, Decision
 from firmware_bridge.events import Event, Hello, Reading, Reset
 from firmware_bridge.values import Chunk
@@ -74,6 +75,11 @@ class Summary:
         return asdict(self)
 
 
+class StopNow(KeyboardInterrupt):
+    """Raised by a signal handler where `port.stop` was not enough: ends the run as the end of the port does, also in
+    the middle of catching up with a long gap."""
+
+
 def run(
     port: Port,
     bridge: Link,
@@ -81,9 +87,12 @@ def run(
     recorder: Sink | None = None,
     *,
     seconds: float | None = None,
+    unfit: Callable[[str], None] | None = None,
 ) -> Summary:
-    """Run until the port ends, or for `seconds` of the port's time. ConfigError: robot and configuration do not fit.
+    """Run until the port ends, or for `seconds` of the port's time.
 
+    unfit: called with a sentence where a robot does not fit the configuration, and with "" when one does again; until
+    then nothing is obeyed and nothing sent. It must not wait. None: such a robot is a ConfigError.
     The port stays open (whoever opened it closes it), and so does the recorder.
     """
     receive, handle, send, outgoing, write = bridge.receive, controller.handle, bridge.send, bridge.outgoing, port.write
@@ -92,6 +101,7 @@ def run(
     newest: Decision | None  # that makes an action
     superseded = 0
     notes: list[str] = []
+    stranger = False  # the robot that is there does not fit
     first_ns = t_ns = 0
     latest: Decision | None = None
     lost_ns: int | None = None  # since when the link is lost
@@ -112,7 +122,17 @@ def run(
                     recorder.received(chunk)
                 newest, made_at, obeyed = None, 0, False
                 for event in receive(chunk):
-                    decision = handle(event)
+                    try:
+                        decision = handle(event)
+                    except ConfigError as error:
+                        if unfit is None:
+                            raise
+                        decision, stranger = None, True
+                        _add(notes, f"a robot that does not fit was waited past: {error}")
+                        unfit(str(error))
+                    if stranger and decision is not None and unfit is not None:
+                        stranger = False
+                        unfit("")
                     if decision is not None and decision.action is not None:
                         superseded += newest is not None
                         newest, made_at = decision, len(done)
@@ -121,8 +141,8 @@ def run(
                         newest = None
                     if decision is not None:
                         latest = decision
-                        if decision.notes:
-                            notes += decision.notes
+                        for note in decision.notes:
+                            _add(notes, note)
                     if recorder is not None:
                         done.append((event, decision))
                 overdue = silence(t_ns)
@@ -146,6 +166,8 @@ def run(
                     _record(recorder, done, made_at if obeyed else -1)
                 if gc.get_count()[0] > (_GARBAGE if chunk.data else _GARBAGE_IN_SILENCE) and not gc.isenabled():
                     gc.collect()
+    except StopNow:
+        notes.append("the run was ended while it was still catching up")
     finally:
         data = bridge.stop(t_ns)
         if data:
@@ -187,6 +209,15 @@ def _summary(
         link=bridge.report(),
         notes=notes,
     )
+
+
+def _add(notes: list[str], text: str) -> None:
+    """Each sentence once, and no more than a person reads: a robot that comes and goes must not fill the memory."""
+    if text not in notes and len(notes) < _NOTES:
+        notes.append(text)
+
+
+_NOTES = 20
 
 
 def _gone(reading: Reading | None, lost_ns: int | None, first_ns: int, end_ns: int) -> str:

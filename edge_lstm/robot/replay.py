@@ -18,7 +18,7 @@ import numpy as np
 import numpy.typing as npt
 
 from edge_lstm.core.channels import flat_names
-from edge_lstm.errors import LogError
+from edge_lstm.errors import ConfigError, LogError
 from edge_lstm.robot.controller import Controller
 from edge_lstm.robot.evidence import Evidence, Findings
 from edge_lstm.robot.loop import Summary, run
@@ -225,6 +225,7 @@ class Collector:
         self.marks: list[tuple[int, str]] = []
         self._controller, self._give = controller, rows
         self._dictionary: Dictionary | None = None
+        self._fits = False  # another robot's readings are nobody's rows
         self._boot_id = 0
         self._rows: list[tuple[Reading, int]] = []
         self._outputs: list[list[float]] = []
@@ -242,7 +243,7 @@ class Collector:
     def event(self, event: Event) -> None:
         """A reading begins a row; a new dictionary ends the block."""
         if isinstance(event, Reading):
-            if event.format == self._controller.config.reading:
+            if self._fits and event.format == self._controller.config.reading:
                 if len(self._rows) >= self.BLOCK:
                     self.flush()
                 self._rows.append((event, self._boot_id))
@@ -252,6 +253,8 @@ class Collector:
             if self._dictionary is not None and self._dictionary != event.dictionary:
                 self.flush()
             self._dictionary, self._boot_id = event.dictionary, event.boot_id
+            latest = self._controller.latest
+            self._fits = latest is not None and latest.binding.dictionary == event.dictionary
         elif isinstance(event, Reset):
             self.marks.append((event.t_ns, "reset"))
         elif isinstance(event, Lost):
@@ -315,7 +318,10 @@ def replay(
     comparing = ComparingPort(port, recording.writes(), bridge, progress)
     collector = None if rows is None else Collector(controller, rows)
     evidence = Evidence(recording.messages(), recording.reworded, collector) if derived else None
-    summary = run(comparing, bridge, controller, evidence or collector)
+    unfit: list[str] = []
+    summary = run(comparing, bridge, controller, evidence or collector, unfit=unfit.append)
+    if controller.latest is None and unfit:  # no robot of the recording fits
+        raise ConfigError(unfit[0])
     summary.recording = str(recording.path)
     if collector is not None:
         collector.flush()

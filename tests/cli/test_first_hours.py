@@ -265,7 +265,7 @@ def test_help_lists_every_exit_code(capsys):
     """The codes that scripts rely on, 70 and 130 among them."""
     assert main(["--help"]) == 0
     lines = capsys.readouterr().out.split("Exit codes")[1].splitlines()
-    assert [line.split()[0] for line in lines if line.strip()] == ["0", "1", "2", "3", "4", "70", "130"]
+    assert [line.split()[0] for line in lines if line.strip()] == ["0", "1", "2", "3", "4", "70", "75", "130"]
 
 
 def test_a_robot_that_is_gone_at_the_end_is_a_note_with_its_time():

@@ -218,12 +218,14 @@ def test_a_port_that_says_nothing_is_told_so(tmp_path: Path):
     assert "never answered" in err
 
 
-def test_a_configuration_that_does_not_fit_the_robot_ends_the_run(robot: Path, tmp_path: Path):
-    """A field the robot does not have is found at the handshake: code 2, table and key named, the recording whole."""
+def test_a_configuration_that_fits_no_robot_is_said_once(robot: Path, tmp_path: Path):
+    """A field the robot does not have is found at the handshake: table and key are named, nothing is driven, and with
+    --seconds the run ends with code 3, the recording whole."""
     config = small_robot.folder(tmp_path, small_robot.CONFIG.replace("torque_limit_right", "torque_limit_rigth"))
     command = [*EDGE_LSTM, "run", str(config), "--port", str(robot), "--record", str(tmp_path / "run.mcap")]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=30, check=False)
-    assert done.returncode == 2
+    done = subprocess.run([*command, "--seconds", "1"], capture_output=True, text=True, timeout=30, check=False)
+    assert done.returncode == 3
+    assert done.stderr.count("edge-lstm: note: ") == 1
     assert "[action] torque_limit_rigth" in done.stderr
     assert "'torque_limit_right'" in done.stderr
     assert "Traceback" not in done.stderr

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from edge_lstm.cli import codes
 from edge_lstm.cli.run import command
 from edge_lstm.robot import config
 from edge_lstm.robot.realtime import Realtime
@@ -55,18 +56,19 @@ def test_every_key_of_the_code_is_on_the_page_and_the_reverse(monkeypatch: pytes
 
 def test_the_defaults_on_the_page_are_the_code_s():
     """Every default of [port] and [realtime] that the page gives is the code's, and it gives all of them."""
-    for name, defaults in (("port", config.PortConfig()), ("realtime", Realtime())):
+    for name, defaults in (("port", config.PortConfig()), ("realtime", Realtime()), ("robot", config.RobotIdentity())):
         shown = {key: default for (table, key), default in on_the_page().items() if table == name}
         for key, default in shown.items():
             value = getattr(defaults, key)
-            text = "none" if value is None else f'`"{value}"`' if isinstance(value, str) else f"`{str(value).lower()}`"
+            nothing = "any" if name == "robot" else "none"
+            text = nothing if value is None else f'`"{value}"`' if isinstance(value, str) else f"`{str(value).lower()}`"
             assert default == text, key
         assert set(shown) == set(vars(defaults))
 
 
 def test_the_service_on_the_page_is_a_valid_unit(tmp_path: Path):
     """systemd finds nothing to say about the unit (where it is installed), the command line is one that `edge-lstm run`
-    takes, and the limits allow what it asks for."""
+    takes, the limits allow what it asks for, and only what a person must mend keeps it from being started again."""
     text = PAGE.split("## As a service")[1]
     unit = "\n".join(line.removeprefix("    ") for line in text.splitlines() if line.startswith("    ") or not line)
     unit = unit[unit.index("[Unit]") :]
@@ -80,10 +82,20 @@ def test_the_service_on_the_page_is_a_valid_unit(tmp_path: Path):
     assert int(parser["Service"]["LimitRTPRIO"]) == asked["priority"]
     assert parser["Service"]["LimitMEMLOCK"] == "infinity"
     assert parser["Unit"]["StartLimitIntervalSec"] == "0"
-    assert parser["Service"]["RestartPreventExitStatus"] == "2"
+    assert parser["Service"]["Restart"] == "on-failure"
+    assert parser["Service"]["RestartPreventExitStatus"].split() == [str(codes.MEND)]
     if shutil.which("systemd-analyze"):
         path = tmp_path / "edge-lstm.service"
         path.write_text(unit.replace(program, "/bin/true"))
         verify = ["systemd-analyze", "verify", "--man=no", str(path)]
         done = subprocess.run(verify, capture_output=True, text=True, check=False, timeout=30)
         assert (done.returncode, done.stderr) == (0, "")
+
+
+def test_the_exit_codes_on_the_page_are_the_code_s():
+    """Every code with its meaning, and after which of them the unit is started again: all but done and MEND."""
+    shown = {int(row[1]): (row[2], row[3]) for row in re.finditer(r"(?m)^\| (\d+) \| (.*?) \| (yes|no) \|$", PAGE)}
+    never = (codes.DONE, codes.MEND)
+    assert shown == {code: (text, "no" if code in never else "yes") for code, text in codes.MEANINGS.items()}
+    (row,) = re.findall(r"(?m)^\| bad input \| (.*) \|$", (Path(config.__file__).parents[2] / "README.md").read_text())
+    assert re.findall(r"(?:code: |, )(\d+) ", row) == list(map(str, codes.MEANINGS))

@@ -12,13 +12,13 @@ import pytest
 from rich.console import Console
 
 from edge_lstm.cli import main
-from edge_lstm.cli.common import load_bytes, plain
+from edge_lstm.cli.common import plain
 from edge_lstm.cli.live import LiveView
-from edge_lstm.cli.run import _recording_trouble
+from edge_lstm.cli.recording import Recording
 from edge_lstm.core.builder import Builder
 from edge_lstm.core.channels import Channel
 from edge_lstm.core.model import Model
-from edge_lstm.core.storage import save
+from edge_lstm.core.storage import load_file, save
 from edge_lstm.errors import ConfigError, ModelFileError
 from edge_lstm.robot.config import parse_config
 from edge_lstm.robot.controller import Controller
@@ -212,20 +212,20 @@ def test_a_model_is_loaded_from_the_bytes_that_were_read(tmp_path: Path):
     """The same bytes give the same model; damaged ones are refused under the name that people know."""
     save(small_robot.model(), tmp_path / "m.npz")
     content = (tmp_path / "m.npz").read_bytes()
-    assert load_bytes(content, "m.npz").digest == small_robot.model().digest
+    assert load_file(io.BytesIO(content), "m.npz").digest == small_robot.model().digest
     with pytest.raises(ModelFileError, match=r"^here/m\.npz: damaged"):
-        load_bytes(content[: len(content) // 2], "here/m.npz")
+        load_file(io.BytesIO(content[: len(content) // 2]), "here/m.npz")
 
 
 def test_a_recording_that_lacks_something_is_not_whole():
     """Items left out are a sentence (and exit code 4), with the reason; a whole recording is none."""
     notes: list[str] = []
-    lacking = SimpleNamespace(dropped=3, failed="", odd="")
-    assert _recording_trouble(lacking, notes) == (  # type: ignore[arg-type]
-        "the recording is not whole: it lacks 3 messages: the disk was too slow"
-    )
+    recording = Recording(None, required=False)
+    recording.recorder = SimpleNamespace(dropped=3, failed="", odd="")  # type: ignore[assignment]
+    assert recording.verdict(notes) == "the recording is not whole: it lacks 3 messages: the disk was too slow"
     assert len(notes) == 1
-    assert not _recording_trouble(SimpleNamespace(dropped=0, failed="", odd=""), notes)  # type: ignore[arg-type]
+    recording.recorder = SimpleNamespace(dropped=0, failed="", odd="")  # type: ignore[assignment]
+    assert not recording.verdict(notes)
 
 
 @pytest.mark.parametrize(

@@ -25,7 +25,8 @@ from edge_lstm.engines.native.layout import Layout, lay_out
 # Below this a call is over (about 5 µs) before another thread could do anything with the GIL, but giving it up to a
 # busy thread may cost the switch interval (5 ms by default) to get it back.
 _WORTH_RELEASING = 200_000  # multiply-adds
-# So many readings of a log go through the instructions at a time: few enough that their arenas stay in a cache (first level).
+# So many readings of a log go through the instructions at a time: few enough that their arenas stay in a cache (the
+# first level).
 _AHEAD_FLOATS, _FEWEST_AHEAD, _MOST_AHEAD = 6144, 8, 64
 _MOST_AHEAD_FLOATS = 1 << 22  # 16 MiB; where those arenas would be larger, readings go one after the other
 

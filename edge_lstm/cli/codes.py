@@ -1,0 +1,59 @@
+"""The exit codes: what each says, and whether the same command may come to a better end when it is started again.
+
+Rule: what a person must mend is `MEND` and nothing else is; a service that is started again after every other code
+(`RestartPreventExitStatus=` in robot/CONFIG.md) heals by itself. Numbers from 64 on are those of sysexits.h.
+"""
+
+from __future__ import annotations
+
+import errno
+from collections.abc import Iterator
+
+DONE, DIFFERENT, MEND, PORT, NOT_WRITTEN, DEFECT, FOR_NOW, STOPPED = 0, 1, 2, 3, 4, 70, 75, 130
+
+MEANINGS = {
+    DONE: "done",
+    DIFFERENT: "a check found a difference, or could not exclude one",
+    MEND: "bad usage, file or configuration: a person must mend it",
+    PORT: "the port or the robot is not available",
+    NOT_WRITTEN: "output could not be written, or nobody reads it any more",
+    DEFECT: "a defect of this program",
+    FOR_NOW: "the machine refuses for now: memory, a disk that does not answer",
+    STOPPED: "stopped by hand before the result was there",
+}
+
+_NOT_WRITTEN = {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EFBIG, errno.EPIPE}
+# Of the system's errors, those that a name, an option or a permission mends; all others may pass.
+_TO_MEND = {
+    errno.ENOENT,
+    errno.ENOTDIR,
+    errno.EISDIR,
+    errno.EEXIST,
+    errno.EACCES,
+    errno.EPERM,
+    errno.ELOOP,
+    errno.ENAMETOOLONG,
+    errno.EINVAL,
+}
+
+
+def of_system(error: OSError) -> int:
+    """The code of what the system said."""
+    if error.errno in _NOT_WRITTEN:
+        return NOT_WRITTEN
+    return MEND if error.errno in _TO_MEND or error.errno is None else FOR_NOW
+
+
+def passing(error: BaseException) -> bool:
+    """Whether an error, whatever sentence it has become, began with something that may pass."""
+    return any(
+        isinstance(cause, MemoryError) or (isinstance(cause, OSError) and of_system(cause) != MEND)
+        for cause in _chain(error)
+    )
+
+
+def _chain(error: BaseException) -> Iterator[BaseException]:
+    cause: BaseException | None = error
+    while cause is not None:
+        yield cause
+        cause = cause.__cause__ or cause.__context__

@@ -1,0 +1,137 @@
+"""The recording of a run, as optional as it is: begun where it can be, a loud note where it cannot.
+
+Rule: no trouble of a disk keeps a robot from running, unless robot.toml says `[recording] required = true`; and none
+passes unsaid: it is a note at once, on the live view, in the summary, and exit code 4 at the end.
+
+Never: write to a file that is there. Two programs that begin in the same second get two names.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import itertools
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from edge_lstm.cli import codes
+from edge_lstm.cli.common import Failure, note
+
+if TYPE_CHECKING:
+    from edge_lstm.core.model import Model
+    from edge_lstm.robot.config import RobotConfig
+    from firmware_bridge.recordings.recorder import Recorder
+
+_NAMES = 1000  # that are tried
+
+
+class Recording:
+    """`path` is where it is, or None; `recorder` is given what happens, or None where nothing is recorded."""
+
+    def __init__(self, wanted: Path | None, required: bool) -> None:
+        """wanted: the file; where there is one already, `~2` and so on is added to the name."""
+        self.path: Path | None = None
+        self.recorder: Recorder | None = None
+        self._wanted, self._required = wanted, required
+        self._never = ""  # why it could not be begun
+        self._identity = (0, 0)  # device and inode of the file that is written
+
+    @property
+    def sentence(self) -> str:
+        """Where it goes, for the line that announces the run."""
+        return f"recording to {self.path}" if self.path else "recording nothing"
+
+    @property
+    def trouble(self) -> str:
+        """Why it is not being written, "" where it is or is not wanted."""
+        return self.recorder.failed if self.recorder else self._never
+
+    def begin(self, robot: RobotConfig, model: Model, content: bytes) -> Recorder | None:
+        """Everything a replay needs travels in it: the model file and robot.toml, as they were read. Failure where it
+        cannot be begun and is required."""
+        if self._wanted is None:
+            return None
+        from edge_lstm.core.version import __version__
+        from firmware_bridge.errors import RecordingError
+        from firmware_bridge.recordings.recorder import Recorder
+
+        metadata = {"program": f"edge-lstm {__version__}", "model": model.name, "digest": model.digest}
+        attachments = {"model.npz": content, "robot.toml": robot.text.encode()}
+        try:
+            _folder(self._wanted.parent, robot.recording_directory is not None)
+            for path in _names(self._wanted):
+                try:
+                    self.recorder = Recorder(path, metadata, attachments)
+                except RecordingError as error:
+                    if isinstance(error.__context__, FileExistsError):
+                        continue
+                    _remove(path)
+                    raise
+                except (OSError, RuntimeError, MemoryError):
+                    _remove(path)
+                    raise
+                found = path.stat()
+                self.path, self._identity = path, (found.st_dev, found.st_ino)
+                break
+        except (OSError, RuntimeError, MemoryError, RecordingError) as error:
+            why = f"{self._wanted}: {error.strerror or error}" if isinstance(error, OSError) else str(error)
+            self._never = f"the recording could not be begun: {why}"
+        if self.recorder is None:
+            self._never = self._never or f"the recording could not be begun: {self._wanted} and its ~2 … all exist"
+            if self._required:
+                raise Failure(codes.NOT_WRITTEN, self._never)
+            note(f"{self._never} Nothing is recorded; the robot runs.")
+        return self.recorder
+
+    def close(self) -> None:
+        """Finish the file."""
+        if self.recorder is not None:
+            self.recorder.close()
+
+    def verdict(self, notes: list[str]) -> str:
+        """After `close`: a sentence where the recording is not there or not whole, "" otherwise; adds to the notes of
+        the summary."""
+        if self._never:
+            notes.append(self._never)
+            return self._never
+        if self.recorder is None:
+            return ""
+        why = self.recorder.failed
+        if self.recorder.dropped:
+            reason = self.recorder.odd or self.recorder.failed or "the disk was too slow"
+            lacks = f"it lacks {self.recorder.dropped} messages: {reason}"
+            notes.append(f"the recording is not whole: {lacks}")
+            why = why or lacks
+        if self.path is not None and (gone := self._gone(self.path)):
+            notes.append(gone)
+            return gone
+        return f"the recording is not whole: {why}" if why else ""
+
+    def _gone(self, path: Path) -> str:
+        """A sentence where somebody has taken the file away while it was written."""
+        try:
+            found = path.stat()
+        except OSError as error:
+            return f"the recording is gone: {path}: {error.strerror or error}; it was removed during the run"
+        if (found.st_dev, found.st_ino) != self._identity:
+            return f"the recording is gone: {path} is another file now; it was replaced during the run"
+        return ""
+
+
+def _names(path: Path) -> Iterator[Path]:
+    yield path
+    for count in itertools.islice(itertools.count(2), _NAMES):
+        yield path.with_stem(f"{path.stem}~{count}")
+
+
+def _folder(folder: Path, declared: bool) -> None:
+    """Only the folder that robot.toml declares is made where it is missing. Raises OSError."""
+    if declared and not folder.is_dir():
+        folder.mkdir(parents=True, exist_ok=True)
+        note(f"made the folder {folder} for recordings")
+
+
+def _remove(path: Path) -> None:
+    """What was begun and could not be: a rest that nobody can read."""
+    with contextlib.suppress(OSError):
+        path.unlink()
