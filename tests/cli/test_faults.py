@@ -1,0 +1,42 @@
+"""Commands on a machine that fails, the first calls of each kind; `tests/long/test_faults.py` has all of them."""
+
+from __future__ import annotations
+
+import errno
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.cli.test_live import simulated
+from tests.support.system import promises
+from tests.support.system.faults import Machine
+
+ONNX = Path(__file__).parents[2] / "edge_lstm" / "examples" / "slip_stall.onnx"
+
+
+@pytest.fixture(scope="module")
+def machine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Machine]:
+    folder = tmp_path_factory.mktemp("faults")
+    with Machine(folder, promises.template(folder / "template", ONNX)) as made:
+        yield made
+
+
+@pytest.fixture(scope="module")
+def port(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    link = tmp_path_factory.mktemp("robot") / "port"
+    with simulated(link):
+        yield str(link)
+
+
+@pytest.mark.parametrize("command", promises.COMMANDS)
+def test_the_first_calls_that_fail(command: str, machine: Machine, port: str):
+    """A full disk at the first open, write, fsync, mkdir and rename of a command: a sentence, the right code, nothing
+    half-written, and the robot runs where its files could be read."""
+    arguments = [argument.replace("{port}", port) for argument in promises.COMMANDS[command][0]]
+    before = machine.run(["--version"]).files
+    tried = 0
+    for fault in promises.faults(machine, arguments, errno.ENOSPC, most=1):
+        promises.check(command, machine.run(arguments, fault), fault, before)
+        tried += 1
+    assert tried >= 2
