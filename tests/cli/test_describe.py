@@ -7,7 +7,12 @@ import os
 from pathlib import Path
 
 from edge_lstm.cli import main
+from edge_lstm.cli.describe import _show
+from edge_lstm.robot.config import parse_config
+from firmware_bridge.dictionary import Dictionary
+from firmware_bridge.formats import Field, Format
 from tests.cli.test_live import simulated
+from tests.support.robots import small_robot
 
 
 def test_a_robot_describes_its_fields(tmp_path: Path, capsys):
@@ -21,6 +26,9 @@ def test_a_robot_describes_its_fields(tmp_path: Path, capsys):
     assert (reading["name"], reading["rate_hz"], action["name"]) == ("imu_wheels", 200.0, "motor_limits")
     assert {"name", "type", "unit"} <= set(reading["fields"][0])
     assert action["fields"][0]["maximum"] == 1.0
+    assert text.splitlines()[0] == f"{found['device']} {found['version']}, dictionary {found['dictionary']}"
+    pin = f'[robot]\ndevice = "{found["device"]}"\ndictionary = "{found["dictionary"]}"\n'
+    assert parse_config(small_robot.CONFIG + pin, "robot.toml", tmp_path).robot.dictionary == found["dictionary"]
     for word in ('[readings] format = "imu_wheels"', "rad/s", '[action] format = "motor_limits"', "0 to 1"):
         assert word in text
 
@@ -32,3 +40,14 @@ def test_a_port_that_does_not_answer_is_an_error(capsys):
     assert "nobody answered" in capsys.readouterr().err
     os.close(ours)
     os.close(theirs)
+
+
+def test_what_a_robot_calls_itself_gives_no_orders_to_the_terminal(capsys):
+    """Names and units with escape sequences (a title, the clipboard) are shown without them."""
+    osc = "\x1b]52;c;aGk=\x07"
+    form = Format("w", 1, "reading", (Field("x", "f32", unit="m" + osc),), 10.0)
+    _show(Dictionary((form,), "cart" + osc, "1" + osc))
+    text = capsys.readouterr().out
+    assert "cart" in text
+    assert "\x1b" not in text
+    assert "\x07" not in text

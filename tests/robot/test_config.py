@@ -96,3 +96,10 @@ def test_a_file_that_cannot_be_read_is_named(tmp_path: Path):
         with pytest.raises(ConfigError, match=word) as caught:
             load_config(path)
         assert str(path) in str(caught.value)
+
+
+@pytest.mark.parametrize("digest", ["9F2C64D01B7E5A38", "9f2c", "the one", ""])
+def test_a_digest_that_no_robot_can_have_is_named(digest: str):
+    """[robot] dictionary is 16 hexadecimal digits: anything else would be waited for in vain."""
+    with pytest.raises(ConfigError, match=r"\[robot\] dictionary: must be 16 hexadecimal digits"):
+        parse_config(f'{GOOD}\n[robot]\ndictionary = "{digest}"\n', "robot.toml", Path())
