@@ -131,13 +131,13 @@ def _run(arguments: list[str]) -> int:
                 if "--traceback" in arguments or (code == codes.DEFECT and os.environ.get("EDGE_LSTM_TRACEBACK")):
                     traceback.print_exception(error)
     code = code if isinstance(code, int) else codes.DONE
-    lost = console.settle()
+    taken = console.settle()
     try:
         sys.stdout.flush()
     except (OSError, ValueError):  # whoever read it is gone, so the rest cannot be flushed to them
-        lost += 1
+        taken = False
         console.abandon(sys.stdout)
-    return codes.NOT_WRITTEN if lost and code == codes.DONE else code
+    return code if taken or code != codes.DONE else codes.NOT_WRITTEN
 
 
 def _warned(
@@ -159,7 +159,7 @@ def _terminated(number: int, frame: FrameType | None) -> None:
 
 def _explain(error: BaseException) -> tuple[int, str]:
     """(exit code, sentence) for whatever a command raised."""
-    from edge_lstm.errors import CacheError, EdgeLstmError
+    from edge_lstm.errors import EdgeLstmError
     from firmware_bridge.errors import BridgeError, PortError
 
     if isinstance(error, Failure):
@@ -176,8 +176,6 @@ def _explain(error: BaseException) -> tuple[int, str]:
         return codes.STOPPED, "stopped before it was done"
     if isinstance(error, PortError):
         return codes.PORT, str(error)
-    if isinstance(error, CacheError):
-        return codes.NOT_WRITTEN, str(error)
     if isinstance(error, EdgeLstmError | BridgeError):
         return (codes.FOR_NOW if codes.passing(error) else codes.MEND), str(error)
     if isinstance(error, BrokenPipeError | _Unread):

@@ -65,12 +65,14 @@ def abandon(stream: TextIO) -> None:
 
 
 class Unblocked(io.TextIOBase):
-    """A stream whose `write` never waits and never raises. lost: writes that nobody took."""
+    """A stream whose `write` never waits and never raises. lost: writes that nobody took; ended_lost: the latest was
+    one of them."""
 
     def __init__(self, under: TextIO) -> None:
         """Raises OSError where `under` has no descriptor."""
         self.under = under
         self.lost = 0
+        self.ended_lost = False
         self._fd = under.fileno()
         self._encoding = under.encoding or "utf-8"
         self._queue: deque[bytes] = deque()
@@ -87,6 +89,7 @@ class Unblocked(io.TextIOBase):
         data = text.encode(self._encoding, "replace")
         if self._queued - self._taken + len(data) > QUEUED_BYTES:
             self.lost += 1
+            self.ended_lost = True
         elif data:
             self._queued += len(data)
             self._queue.append(data)
@@ -110,19 +113,14 @@ class Unblocked(io.TextIOBase):
             time.sleep(0.005)
         return True
 
-    @property
-    def left(self) -> int:
-        """Writes that nobody has taken yet."""
-        return len(self._queue)
-
     def _run(self) -> None:
         while True:
             self._wake.wait()
             self._wake.clear()
             while self._queue:
                 size = len(self._queue[0])
-                if not self._hand_over(self._queue[0]):
-                    self.lost += 1
+                self.ended_lost = not self._hand_over(self._queue[0])
+                self.lost += self.ended_lost
                 self._queue.popleft()
                 self._taken += size
 
@@ -146,15 +144,18 @@ def unblock() -> None:
                 setattr(sys, name, Unblocked(getattr(sys, name)))
 
 
-def settle() -> int:
-    """Wait a moment for the readers, give the streams back; how many writes nobody took."""
-    lost = 0
+def lost() -> int:
+    """How many writes nobody has taken so far."""
+    return sum(stream.lost for stream in (sys.stdout, sys.stderr) if isinstance(stream, Unblocked))
+
+
+def settle() -> bool:
+    """Wait a moment for the readers, give the streams back; whether they have taken the last words."""
+    taken = True
     deadline_s = time.monotonic() + PATIENCE_S
     for name in ("stdout", "stderr"):
         stream = getattr(sys, name)
         if isinstance(stream, Unblocked):
-            if not stream.drained(deadline_s):
-                lost += stream.left
-            lost += stream.lost
+            taken &= stream.drained(deadline_s) and not stream.ended_lost
             setattr(sys, name, stream.under)
-    return lost
+    return taken

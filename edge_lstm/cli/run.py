@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import io
 import os
+import select
 import signal
 import sys
 import time
@@ -129,6 +130,8 @@ def command(
     summary.notes += refused
     if abs(moved_ns := _clock_ns() - clock_ns) > _CLOCK_NS:
         summary.notes.append(_clock_note(moved_ns))
+    if lost := console.lost():
+        summary.notes.append(f"the console did not take {lost} of the lines that were printed meanwhile")
     summary.recording = None if recording.path is None else str(recording.path)
     failed = recording.verdict(summary.notes)
     if as_json:
@@ -187,7 +190,8 @@ def _end_with(port: SerialPort) -> Callable[[], bool]:
 
     def stop(number: int, frame: FrameType | None) -> None:
         if came and number == signal.SIGINT:
-            os.write(2, b"\nedge-lstm: left at once; the robot makes itself safe when the heartbeats stop\n")
+            if select.select([], [2], [], 0)[1]:
+                os.write(2, b"\nedge-lstm: left at once; the robot makes itself safe when the heartbeats stop\n")
             os._exit(codes.STOPPED)
         if not came:
             signal.setitimer(signal.ITIMER_REAL, STOP_S)

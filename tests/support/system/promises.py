@@ -31,6 +31,7 @@ COMMANDS: dict[str, tuple[list[str], str]] = {
 }
 ERRORS = {  # errno → whether it lasts: a full disk stays full, one bad block or one refusal is one
     errno.ENOSPC: True,
+    errno.EROFS: True,
     errno.EIO: False,
     errno.EACCES: False,
 }
