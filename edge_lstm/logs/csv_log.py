@@ -25,6 +25,7 @@ _MISSING = {"", "nan", "+nan", "-nan", "na", "n/a", "null", "none"}
 _PROBE = 1000  # rows looked at when no column is called time
 _SAVE = "save it as UTF-8 (for example: iconv -f latin1 -t utf-8 LOG > NEW), if it is a CSV log at all"
 _BLOCK = 1 << 20  # characters per block
+_LONGEST_LINE = 1 << 20  # characters: memory for one line, whatever a file is
 
 
 class CsvLog(Log):
@@ -87,9 +88,17 @@ class CsvLog(Log):
             with self.path.open(encoding="utf-8-sig") as file:
                 for _ in range(number):
                     file.readline()
-                while lines := file.readlines(_BLOCK):
-                    yield number + 1, lines
-                    number += len(lines)
+                rest = ""
+                while text := file.read(_BLOCK):
+                    *lines, rest = (rest + text).split("\n")
+                    if len(rest) > _LONGEST_LINE:
+                        line = number + len(lines) + 1
+                        raise LogError(f"{self.path}: line {line} is longer than {_LONGEST_LINE} characters")
+                    if lines:
+                        yield number + 1, [f"{line}\n" for line in lines]
+                        number += len(lines)
+                if rest:
+                    yield number + 1, [rest]
         except UnicodeDecodeError:
             raise LogError(f"{self.path}: is not text in UTF-8 (after line {number}); {_SAVE}") from None
         except OSError as error:

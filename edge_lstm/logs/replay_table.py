@@ -20,13 +20,19 @@ import numpy.typing as npt
 from edge_lstm.core.channels import Encoder, flat_names, flat_units
 from edge_lstm.core.feedback import Policy
 from edge_lstm.core.model import Model
+from edge_lstm.errors import LogError
 from edge_lstm.logs.csv_out import CsvWriter, texts
 from edge_lstm.logs.jitter import Jitter, irregularities, jitter
 from edge_lstm.logs.log import Block, Column, Log
-from edge_lstm.streams.missing import MissingReadings
+from edge_lstm.streams.missing import MOST_FILLED, MissingReadings
 
 Floats = npt.NDArray[np.float32]
 
+_MOST_LOST = 1 << 40  # readings between two rows: a time that is further ahead is as far
+_FILLED, _FILLED_PER_ROW = (
+    1_000_000,
+    100,
+)  # readings filled in: more is a wrong unit of time or rate, and takes for ever
 _FEW = 5  # line numbers in the note about rows that were skipped
 
 
@@ -86,7 +92,7 @@ def replay_table(
     LogError where a row cannot be read, FeedbackError where the policy is to predict and the model cannot.
     """
     encoder, filler, names = Encoder(model.inputs), MissingReadings(model.stream(), policy), flat_names(model.outputs)
-    holes = _Holes(model, filler.policy)
+    holes = _Holes(str(log.path), model, filler.policy)
     words = {k: c.vocabulary for k, c in enumerate(model.inputs) if c.vocabulary}
     times: list[npt.NDArray[np.float64]] = []
     lines: list[npt.NDArray[np.int64]] = []
@@ -148,6 +154,11 @@ def replay_table(
     if unread:
         more = ", …" if summary.missing > len(unread) else ""
         summary.notes.append(f"rows skipped for a missing number: line {', '.join(map(str, unread))}{more}")
+    if holes.longest > MOST_FILLED and filler.policy.missing != "skip":
+        summary.notes.append(
+            f"{holes.longest:,} readings are missing in one place: more than {MOST_FILLED:,} are not filled in,"
+            " the memory is reset"
+        )
     needed = model.timing.first_output
     if rows and not answered and rows < needed:
         summary.notes.append(f"no output: the log has {rows} readings, the window needs {needed}")
@@ -171,20 +182,31 @@ class _Holes:
     """How many readings are missing before each row, by the time and the model's rate; none where either the model
     does not say its rate, or the policy does not care."""
 
-    def __init__(self, model: Model, policy: Policy) -> None:
+    def __init__(self, name: str, model: Model, policy: Policy) -> None:
+        self._name, self._fills = name, policy.missing != "skip"
+        self._rows = self._to_fill = 0
         cares = policy.missing != "skip" or policy.longest_gap is not None
         self._rate_hz = model.rate_hz if cares else None
         self._last: float | None = None
-        self.lost = 0
+        self.lost = self.longest = 0
 
     def __call__(self, t_s: npt.NDArray[np.float64]) -> npt.NDArray[np.int64]:
         if self._rate_hz is None or not len(t_s):
             return np.zeros(len(t_s), np.int64)
         before = t_s[0] if self._last is None else self._last
-        missing = np.rint(np.diff(t_s, prepend=before) * self._rate_hz).astype(np.int64) - 1
+        missing = np.rint(np.diff(t_s, prepend=before) * self._rate_hz) - 1
         self._last = float(t_s[-1])
-        found: npt.NDArray[np.int64] = np.maximum(missing, 0)
+        found: npt.NDArray[np.int64] = np.clip(missing, 0, _MOST_LOST).astype(np.int64)
         self.lost += int(found.sum())
+        self.longest = max(self.longest, int(found.max()))
+        self._rows += len(t_s)
+        if self._fills:
+            self._to_fill += int(np.minimum(found, MOST_FILLED).sum())
+            if self._to_fill > _FILLED + _FILLED_PER_ROW * self._rows:
+                raise LogError(
+                    f"{self._name}: {self._to_fill} readings would have to be filled in for {self._rows} rows at the"
+                    f" model's {self._rate_hz:g} Hz; are its times right? (--missing skip fills in none)"
+                )
         return found
 
 

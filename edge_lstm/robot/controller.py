@@ -116,9 +116,7 @@ class Controller:
         late = (t_ns - self._last_ns) // binding.period_ns - _GRACE - self._overdue
         if late <= 0:
             return None
-        y = None
-        for _ in range(late):
-            y = self.filler.overdue()
+        y = self.filler.overdue(late)
         self._overdue += late
         self.counts.overdue += late
         return self._decide(binding, self.latest.reading if self.latest else None, y, self.filler.not_real)

@@ -8,7 +8,8 @@
 Its rule: the memory after a reading depends on the readings and on how many are missing between them, never on when
 that became known. So a wire that stutters, a replay and a Python loop come to the same bits.
 
-Never: fill what nothing is known about (before the first reading, beyond the longest gap), or hide that it filled.
+Never: fill what nothing is known about (before the first reading, beyond the longest gap), hide that it filled, or
+work on a gap for longer than MOST_FILLED readings take, however many are missing.
 """
 
 from __future__ import annotations
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
     from edge_lstm.streams.gates import GateStream
     from edge_lstm.streams.stream import Stream
 
+MOST_FILLED = 1 << 16  # readings of one gap: a longer one resets the memory, even where no longest gap is said
 LAST = 100  # `not_real` is a number of these latest readings
 _MASK = (1 << LAST) - 1
 
@@ -65,6 +67,7 @@ class Moment(NamedTuple):
     output: Floats | None
     unreal: int
     in_a_row: int
+    gone: int
     draw: int
     counts: Filled
 
@@ -83,6 +86,7 @@ class MissingReadings:
         self.taken = False
         self._rollout = Rollout(stream.model) if self.policy.missing == "predict" else None
         self._fills = self.policy.missing != "skip"
+        self._longest = self.policy.longest_gap
         self._overdue = 0
         self._known = False  # whether there is a latest reading
         self._x: Floats = np.zeros(stream.model.program.input_size, np.float32)  # it, its holes filled
@@ -90,6 +94,7 @@ class MissingReadings:
         self._before: Moment | None = None  # what was remembered before readings became overdue
         self._unreal = 0  # a bit for each of the latest readings, the latest lowest
         self._in_a_row = 0  # missing readings since the latest real one
+        self._gone = 0  # of them filled, since the latest that came at all
 
     def __copy__(self) -> MissingReadings:
         return deepcopy(self)
@@ -109,6 +114,7 @@ class MissingReadings:
         where the reading was not taken. Raises as `Stream.step` does for another length, and StateError."""
         if self._before is not None:
             self._take_back()
+        self._gone = 0
         if not isinstance(x, np.ndarray) and isinstance(x, Mapping):
             x = self.stream.model.encode(x)
         try:
@@ -136,23 +142,30 @@ class MissingReadings:
                 self._before = None
             else:
                 self._take_back()
-        y, longest = None, self.policy.longest_gap
-        for done in range(count):
-            y = self._fill(self._x, None)
-            if not self._known and (longest is None or self._in_a_row > longest):
-                self._not_taken(count - done - 1)  # nothing to fill with, nothing left to reset
-                break
-        return y
+        return self._gone_by(count)
 
-    def overdue(self) -> Floats | None:
-        """One more reading should be here by now. Returns the output for what stands in for it, until `step` or
-        `missing` settles whether it came."""
-        if not self._fills:
+    def overdue(self, count: int = 1) -> Floats | None:
+        """So many more readings should be here by now. Returns the output for what stands in for the last, until `step`
+        or `missing` settles whether they came."""
+        if not self._fills or count < 1:
             return None
         if self._before is None:
             self._before, self._overdue = self.snapshot(), 0
-        self._overdue += 1
-        return self._fill(self._x, None)
+        self._overdue += count
+        return self._gone_by(count)
+
+    def _gone_by(self, count: int) -> Floats | None:
+        """So many readings without values; at most MOST_FILLED of them are steps, the others cost nothing."""
+        y = None
+        for done in range(count):
+            if self._gone == MOST_FILLED and self._known:
+                self._too_long()
+            if not self._known or (self._rollout and self._y is None):  # nothing stands in for all that follow
+                self._pass_over(count - done)
+                return None
+            self._gone += 1
+            y = self._fill(self._x, None)
+        return y
 
     def run(self, xs: npt.ArrayLike) -> Result:
         """Many readings (T, n_inputs), in which NaN means missing; the same bits as T calls of `step`. A reading that
@@ -185,7 +198,7 @@ class MissingReadings:
                 break
             self._unreal = self._unreal << 1 & _MASK
             result.not_real[start + k] = self.not_real
-        self._in_a_row = 0
+        self._in_a_row = self._gone = 0
         self.counts.real += len(xs)
         if self._fills:
             self._x[:], last, self._known = xs[-1], ys[-1], True
@@ -218,21 +231,22 @@ class MissingReadings:
         y = None if self._y is None else self._y.copy()
         draw = self._rollout.draw if self._rollout else 0
         x, counts = self._x.copy(), replace(self.counts)
-        return Moment(self.stream.snapshot(), self._known, x, y, self._unreal, self._in_a_row, draw, counts)
+        return Moment(self.stream.snapshot(), self._known, x, y, self._unreal, self._in_a_row, self._gone, draw, counts)
 
     def restore(self, moment: Moment) -> None:
         """Take up what `snapshot` gave."""
         self.stream.restore(moment.memory)
         self._known, self._x[:] = moment.known, moment.reading
         self._y = None if moment.output is None else moment.output.copy()
-        self._unreal, self._in_a_row, self.counts = moment.unreal, moment.in_a_row, replace(moment.counts)
+        self._unreal, self._in_a_row, self._gone = moment.unreal, moment.in_a_row, moment.gone
+        self.counts = replace(moment.counts)
         self._before = None
         if self._rollout:
             self._rollout.draw = moment.draw
 
     def _forget(self) -> None:
         self._known, self._y, self._before = False, None, None
-        self._unreal = self._in_a_row = 0
+        self._unreal = self._in_a_row = self._gone = 0
         if self._rollout:
             self._rollout.draw = 0
 
@@ -253,14 +267,23 @@ class MissingReadings:
         self._in_a_row += count
         self._unreal = (self._unreal << min(count, LAST) | (1 << min(count, LAST)) - 1) & _MASK
 
+    def _pass_over(self, count: int) -> None:
+        """So many readings for which nothing stands in, among them perhaps the one that makes the gap too long."""
+        if self._longest is not None and self._in_a_row <= self._longest < self._in_a_row + count:
+            self._too_long()
+        self._not_taken(count)
+
+    def _too_long(self) -> None:
+        self.stream.reset()
+        self._known, self._y = False, None
+        self.counts.resets += 1
+        if self._rollout:
+            self._rollout.draw = 0
+
     def _fill(self, values: Floats, holes: npt.NDArray[np.bool_] | None) -> Floats | None:
         """One reading with holes (None: all channels are missing). None, and `taken` False: nothing stands in."""
-        if self._in_a_row == self.policy.longest_gap:
-            self.stream.reset()
-            self._known, self._y = False, None
-            self.counts.resets += 1
-            if self._rollout:
-                self._rollout.draw = 0
+        if self._in_a_row == self._longest:
+            self._too_long()
         if not self._known or (self._rollout and self._y is None):
             self._not_taken(1)
             return None

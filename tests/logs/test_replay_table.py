@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tracemalloc
 from pathlib import Path
 
 import numpy as np
@@ -10,10 +11,12 @@ import pytest
 from edge_lstm.core.channels import Channel
 from edge_lstm.core.feedback import Feedback, Policy
 from edge_lstm.errors import LogError
+from edge_lstm.logs import replay_table as replay_table_module
 from edge_lstm.logs.csv_log import CsvLog
 from edge_lstm.logs.csv_out import CsvWriter
 from edge_lstm.logs.matching import match
 from edge_lstm.logs.replay_table import header, replay_table
+from edge_lstm.streams import missing as missing_module
 from edge_lstm.streams.missing import MissingReadings
 from tests.support.robots import small_robot
 
@@ -185,3 +188,50 @@ def test_a_table_with_holes_is_the_filler_row_by_row(
     assert found == expected
     assert (summary.lost, summary.resets, summary.policy) == (13, 1, missing)
     assert summary.readings == summary.steps + summary.missing
+
+
+@pytest.mark.parametrize("far", ["1e9", "1e15", "1e300"])
+@pytest.mark.parametrize("missing", ["skip", "hold", "predict"])
+def test_one_time_far_ahead_does_not_take_for_ever(
+    tmp_path: Path, missing: str, far: str, monkeypatch: pytest.MonkeyPatch
+):
+    """A wrong time (10^9 s and more) is one gap: bounded work, the memory reset, all of it said."""
+    monkeypatch.setattr(missing_module, "MOST_FILLED", 500)
+    monkeypatch.setattr(replay_table_module, "MOST_FILLED", 500)
+    times = [*(f"{k / 100}" for k in range(20)), far, *(f"{k / 100}" for k in range(21, 40))]
+    lines = ["t_s,wheel_speed_left,wheel_speed_right,current_left,current_right", *(f"{t},1,2,3,4" for t in times)]
+    (tmp_path / "log.csv").write_text("\n".join(lines) + "\n")
+    log, model = CsvLog(tmp_path / "log.csv"), small_robot.model(feedback=FEEDBACK, rate_hz=100.0)
+    columns, _ = match(log, model)
+    summary, _ = replay_table(log, model, columns, policy=Policy(missing))
+    assert summary.readings == summary.steps == 40
+    if missing == "skip":
+        assert (summary.filled, summary.resets, summary.lost) == (0, 0, 0)
+    else:
+        assert (summary.filled, summary.resets) == (500, 1)
+        assert summary.lost > 10**10
+        assert any("more than 500 are not filled in, the memory is reset" in note for note in summary.notes)
+
+
+def test_a_log_of_another_unit_is_refused_where_it_would_be_filled(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    """Each row far from the last: more readings to fill in than anybody means; a sentence that asks for the times."""
+    monkeypatch.setattr(replay_table_module, "_FILLED", 10_000)
+    lines = ["t_s,wheel_speed_left,wheel_speed_right,current_left,current_right"]
+    lines += [f"{k * 100},1,2,3,4" for k in range(200)]
+    (tmp_path / "log.csv").write_text("\n".join(lines) + "\n")
+    log, model = CsvLog(tmp_path / "log.csv"), small_robot.model(rate_hz=100.0)
+    columns, _ = match(log, model)
+    with pytest.raises(LogError, match=r"would have to be filled in for 200 rows at the model's 100 Hz"):
+        replay_table(log, model, columns, policy=Policy("hold"))
+    assert replay_table(log, model, columns, policy=Policy("skip"))[0].steps == 200
+
+
+def test_a_line_without_end_takes_no_memory(tmp_path: Path):
+    """Forty megabytes without a line break: a sentence, and no more memory than a few blocks."""
+    (tmp_path / "log.csv").write_text("t_s,a\n0,1\n" + "1" * 40_000_000)
+    tracemalloc.start()
+    with pytest.raises(LogError, match="line 3 is longer than 1048576 characters"):
+        list(CsvLog(tmp_path / "log.csv").blocks([]))
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 20_000_000

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from edge_lstm.core.feedback import Feedback, Policy
 from edge_lstm.errors import FeedbackError, ModelFileError, ReadingError
+from edge_lstm.streams import missing as missing_module
 from edge_lstm.streams.missing import LAST, MissingReadings
 from tests.streams.test_forecast import follower
 from tests.streams.test_rollout import diner
@@ -229,3 +230,54 @@ def test_words_that_were_drawn_for_late_readings_are_drawn_again():
         one.step({"dinner": 0, "day": 0, "late": 1})
         one.missing(30)
     assert words[0].snapshot().memory == words[1].snapshot().memory
+
+
+@pytest.mark.parametrize("missing", ["skip", "hold", "predict"])
+@pytest.mark.parametrize("longest", [None, 0, 3, 7, 10**9])
+def test_a_gap_is_passed_over_as_one_by_one(missing: str, longest: int | None, monkeypatch: pytest.MonkeyPatch):
+    """However many are missing at once, what is remembered and counted is what single ones come to, also where the gap
+    begins before the first reading, and where it is longer than the most that are filled."""
+    monkeypatch.setattr(missing_module, "MOST_FILLED", 12)
+    for before in (0, 4):
+        for count in (1, 3, 4, 8, 11, 12, 13, 14, 40):
+            at_once, single = filler(missing, longest), filler(missing, longest)
+            for x in XS[:before]:
+                at_once.step(x)
+                single.step(x)
+            y = at_once.missing(count)
+            for _ in range(count):
+                z = single.missing(1)
+            assert (y is None) == (z is None)
+            assert at_once.snapshot().memory == single.snapshot().memory
+            assert at_once.counts == single.counts, (before, count)
+            assert at_once.not_real == single.not_real
+            late = filler(missing, longest)  # known as late first: the same again
+            for x in XS[:before]:
+                late.step(x)
+            late.overdue(count)
+            late.missing(count)
+            assert late.snapshot().memory == single.snapshot().memory
+            for one in (at_once, single):
+                one.step(XS[9])
+            assert at_once.snapshot().memory == single.snapshot().memory
+
+
+@pytest.mark.parametrize("missing", ["skip", "hold", "predict"])
+@pytest.mark.parametrize("longest", [None, 100, 10**15])
+def test_a_gap_without_end_is_bounded_work(missing: str, longest: int | None, monkeypatch: pytest.MonkeyPatch):
+    """10^15 missing readings at once, lost or late: a bounded number of steps, then the memory is reset and that is
+    counted; with skip it waits, unless a longest gap is said."""
+    assert missing_module.MOST_FILLED == 65_536
+    monkeypatch.setattr(missing_module, "MOST_FILLED", 1000)
+    for what in ("missing", "overdue"):
+        one = filler(missing, longest)
+        one.step(XS[0])
+        getattr(one, what)(10**15)
+        if missing == "skip":
+            assert one.counts.resets == (1 if longest == 100 and what == "missing" else 0)
+            assert one.counts.filled == 0
+        else:
+            assert one.counts.resets == 1
+            assert one.counts.filled == (100 if longest == 100 else missing_module.MOST_FILLED)
+            assert one.counts.skipped == 10**15 - one.counts.filled
+            assert one.not_real == LAST

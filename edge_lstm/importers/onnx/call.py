@@ -90,7 +90,8 @@ class Call:
 
 def shapes(call: Call) -> str:
     """The shapes of its inputs, for people."""
-    return ", ".join("-" if v is None else f"{list(v.shape)}" for v in call.inputs)
+    shown = ", ".join("-" if v is None else f"{list(v.shape)}" for v in call.inputs[:8])
+    return shown if len(call.inputs) <= 8 else f"{shown}, … ({len(call.inputs)} inputs)"
 
 
 def unsupported(call: Call) -> ImportModelError:
@@ -106,7 +107,9 @@ def guarded(call: Call, function: Callable[[Call], Result]) -> tuple[Array, ...]
     try:
         with np.errstate(all="ignore"):
             result = function(call)
-    except (ValueError, IndexError, TypeError, OverflowError, MemoryError, ZeroDivisionError) as error:
+    except MemoryError:
+        raise ImportModelError(f"{call.node}: on inputs of shapes {shapes(call)} it takes too much memory") from None
+    except (ValueError, IndexError, TypeError, OverflowError, ZeroDivisionError) as error:
         raise Misfit(f"{call.node}: cannot be evaluated on inputs of shapes {shapes(call)}: {error}") from None
     call.finish()
     return tuple(np.asarray(r) for r in (result if isinstance(result, tuple) else (result,)))
@@ -118,3 +121,8 @@ def sized(call: Call, shape: Sequence[int]) -> tuple[int, ...]:
         most = f"{MAX_ELEMENTS} elements are the most"  # for ONNX Runtime too, so it is not asked
         raise ImportModelError(f"{call.node}: would make an array of shape {list(shape)}; {most}")
     return tuple(int(d) for d in shape)
+
+
+def together(call: Call, *arrays: Any) -> tuple[int, ...]:
+    """The shape of arrays that are about to be spread to one shape, checked before it takes memory."""
+    return sized(call, np.broadcast_shapes(*(np.shape(a) for a in arrays)))

@@ -116,6 +116,7 @@ def _one_hot(c: Call, low: Lowering) -> Traced:
     c.arity(3)
     index = low.traced(c, c.array(0))
     depth = int(c.constant(1, "depth").reshape(-1)[0])
+    sized(c, (*index.shape, depth))
     off, on = c.constant(2, "values").reshape(-1)[:2]
     axis = c.attribute("axis", -1)
     axis = axis + index.ndim + 1 if axis < 0 else axis

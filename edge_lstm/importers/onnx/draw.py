@@ -9,12 +9,13 @@ from __future__ import annotations
 
 import math
 import re
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
 from edge_lstm.errors import ImportModelError, TooLargeError, UnsupportedError
 from edge_lstm.importers.onnx.axes import Axes, assignments
+from edge_lstm.importers.onnx.budget import Budget
 from edge_lstm.importers.onnx.graph import Graph, Value
 from edge_lstm.importers.onnx.lowering import NARROW, Carry, Lag, Lowering, Operand
 from edge_lstm.importers.onnx.operators import OPERATORS
@@ -43,6 +44,7 @@ class Source:
     graph: Graph
     zero: frozenset[str]
     time_axis: int | str | None
+    budget: Budget = field(default_factory=Budget, compare=False)
 
     def allowed(self, axes: Axes) -> bool:
         """Whether these are the axes that the caller says."""
@@ -108,6 +110,7 @@ def _draw(
             axes.batch or sizes[1],
             loops=loops,
             open_length=axes.length == 0,
+            budget=source.budget,
         )
         low.carries = [replace(c, place=None, older={}) for c in carries]
         try:
@@ -270,7 +273,7 @@ def _draw_window(source: Source, axes: Axes, length: int, sizes: tuple[int, int]
     graph = source.graph
     if length > MAX_LENGTH or (axes.batch or sizes[1]) > MAX_BATCH:
         raise TooLargeError(f"a window of {length} readings is too long")
-    low = Lowering(OPERATORS, source.opset, 1, axes.batch or sizes[1], whole_window=True)
+    low = Lowering(OPERATORS, source.opset, 1, axes.batch or sizes[1], whole_window=True, budget=source.budget)
     values: dict[str, Operand] = {}
     inputs: dict[str, Traced] = {}
     given: dict[str, Ids] = {}

@@ -11,7 +11,7 @@ from collections.abc import Callable
 
 import numpy as np
 
-from edge_lstm.importers.onnx.call import Call, Result, guarded, sized, unsupported
+from edge_lstm.importers.onnx.call import Call, Result, guarded, sized, together, unsupported
 from edge_lstm.importers.onnx.graph import DTYPES, Array
 from edge_lstm.importers.onnx.moves import MOVES
 
@@ -95,6 +95,7 @@ def _dequantize_linear(c: Call) -> Array:
 def _divide(c: Call) -> Array:
     c.arity(2)
     a, b = c.array(0), c.array(1)
+    together(c, a, b)
     if a.dtype.kind in "iu":  # ONNX truncates toward zero
         if (b == 0).any():
             raise c.fail("divides by zero")
@@ -104,12 +105,14 @@ def _divide(c: Call) -> Array:
 
 def _mod(c: Call) -> Array:
     c.arity(2)
+    together(c, c.array(0), c.array(1))
     function = np.fmod if c.attribute("fmod", 0) else np.mod
     return function(c.array(0), c.array(1))  # type: ignore[no-any-return]
 
 
 def _pow(c: Call) -> Array:
     c.arity(2)
+    together(c, c.array(0), c.array(1))
     return np.power(c.array(0), c.array(1)).astype(c.array(0).dtype)  # type: ignore[no-any-return]
 
 
@@ -125,6 +128,8 @@ def _gemm(c: Call) -> Array:
     b = b.T if c.attribute("transB", 0) else b
     y = (a @ b) * a.dtype.type(c.attribute("alpha", 1.0))
     beta = a.dtype.type(c.attribute("beta", 1.0))
+    if c.has(2):
+        together(c, y, c.array(2))
     return y + beta * c.array(2) if c.has(2) else y  # type: ignore[no-any-return]
 
 
@@ -133,6 +138,7 @@ def _clip(c: Call) -> Array:
     x = c.array(0)
     low = c.array(1) if c.has(1) else c.attribute("min")
     high = c.array(2) if c.has(2) else c.attribute("max")
+    together(c, x, *(limit for limit in (low, high) if limit is not None))
     return np.clip(x, low, high).astype(x.dtype) if low is not None or high is not None else x  # type: ignore[no-any-return]
 
 
@@ -166,7 +172,7 @@ def _unary(function: Callable[[Array], Array]) -> Callable[[Call], Array]:
 def _binary(function: Callable[[Array, Array], Array]) -> Callable[[Call], Array]:
     def binary(c: Call) -> Array:
         c.arity(2)
-        sized(c, np.broadcast_shapes(c.array(0).shape, c.array(1).shape))
+        together(c, c.array(0), c.array(1))
         return np.asarray(function(c.array(0), c.array(1)))
 
     return binary
@@ -176,6 +182,7 @@ def _variadic(function: Callable[[Array, Array], Array]) -> Callable[[Call], Arr
     def variadic(c: Call) -> Array:
         result = c.array(0)
         for k in range(1, len(c.inputs)):
+            together(c, result, c.array(k))
             result = function(result, c.array(k))
         return np.asarray(result)
 
@@ -206,7 +213,19 @@ def _softmax(c: Call) -> Array:
 
 def _non_zero(c: Call) -> Array:
     c.arity(1)
-    return np.array(np.nonzero(c.array(0)), np.int64)
+    x = c.array(0)
+    sized(c, [x.ndim, int(np.count_nonzero(x))])
+    return np.array(np.nonzero(x), np.int64)
+
+
+def _one_hot(c: Call) -> Array:
+    c.arity(3)
+    index, depth, (off, on) = c.array(0), int(c.array(1).reshape(-1)[0]), c.array(2).reshape(-1)[:2]
+    axis = c.axis(c.attribute("axis", -1), index.ndim + 1)
+    sized(c, [*index.shape, depth])
+    places = np.where(index < 0, index + depth, index)  # a negative number counts from the end
+    hit = places[..., None].astype(np.int64) == np.arange(depth)
+    return np.asarray(np.moveaxis(np.where(hit, on, off), -1, axis))
 
 
 def _einsum(c: Call) -> Array:
@@ -262,6 +281,7 @@ FUNCTIONS: dict[str, Callable[[Call], Result]] = {
     "Neg": _unary(np.negative),
     "NonZero": _non_zero,
     "Not": _unary(np.logical_not),
+    "OneHot": _one_hot,
     "Or": _binary(np.logical_or),
     "Pow": _pow,
     "Range": _range,

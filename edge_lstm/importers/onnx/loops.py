@@ -11,6 +11,8 @@ from typing import Any
 
 import numpy as np
 
+from edge_lstm.errors import ImportModelError
+from edge_lstm.importers.onnx.budget import MAX_TRIPS
 from edge_lstm.importers.onnx.call import Call
 from edge_lstm.importers.onnx.lowering import Lowering, Operand
 from edge_lstm.importers.onnx.provenance import Traced
@@ -81,6 +83,8 @@ def _loop(c: Call, low: Lowering, values: dict[str, Operand]) -> tuple[Any, ...]
         if not bool(np.asarray(go).reshape(-1)[0]):
             break
         if k >= MAX_PASSES:
+            if c.has(0) and most > MAX_TRIPS:
+                raise ImportModelError(f"{c.node}: would make {most} passes; {MAX_TRIPS} are the most")
             raise c.fail(f"more than {MAX_PASSES} passes")
         given = dict(zip(names, [np.array(k, np.int64), go, *states], strict=True))
         go, *results = low.inside(c, body, values, given)

@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 
 from edge_lstm.errors import ImportModelError
+from edge_lstm.importers.onnx.budget import Budget, folded_bytes
 from edge_lstm.importers.onnx.call import MAX_ELEMENTS, Call, guarded, shapes, unsupported
 from edge_lstm.importers.onnx.fold import evaluate, shape_of, size_of
 from edge_lstm.importers.onnx.graph import Array, Graph, Node
@@ -92,6 +93,9 @@ class Lowering:
     once: list[tuple[str, Ids]] = field(default_factory=list)  # inputs that hold for the whole sequence
     notes: list[str] = field(default_factory=list)
     progress: int = 0
+    budget: Budget = field(default_factory=Budget)
+    folded_bytes: int = 0
+    in_loop: int = 0  # how many subgraphs deep
     loops: bool = True  # whether what joins two readings may be a loop written out
     whole_window: bool = False  # the whole window is one reading: its time axis is an axis like any other
     first_output: int = 1  # the reading with which the first output comes
@@ -142,6 +146,8 @@ class Lowering:
         values.update(graph.constants)
         last = {name: k for k, node in enumerate(graph.nodes) for name in node.reads}
         for k, node in enumerate(graph.nodes):
+            if self.in_loop:
+                self.budget.pass_node(node)
             inputs = [self.value(node, name, values) if name else None for name in node.inputs]
             results = self.node(node, inputs, values)
             if self.open_length and (node.op in SIZES or not self.sizes.isdisjoint(node.inputs)):
@@ -193,7 +199,11 @@ class Lowering:
         if all(v is None or isinstance(v, np.ndarray) for v in inputs) and node.op not in self.operators.recurrent:
             if node.op != "Constant":
                 self.folded.append(str(node))
-            return evaluate(call)
+            if node.op in ("MatMul", "Gemm", "Einsum"):
+                self.budget.multiply(call)
+            results = evaluate(call)
+            self.folded_bytes = folded_bytes(node, results, self.folded_bytes)
+            return results
         if node.op in ("Shape", "Size"):
             self.folded.append(str(node))
             return guarded(call, shape_of if node.op == "Shape" else size_of)
@@ -247,7 +257,9 @@ class Lowering:
         inner = {**values, **given}
         self.sizes.update(given)
         kept, self.keep = self.keep, self.keep | frozenset(v.name for v in graph.outputs) | frozenset(values)
+        self.in_loop += 1
         self.run(graph, inner)
+        self.in_loop -= 1
         self.keep = kept
         return tuple(self.value(call.node, v.name, inner) for v in graph.outputs)
 

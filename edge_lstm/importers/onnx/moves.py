@@ -11,7 +11,7 @@ from collections.abc import Callable
 
 import numpy as np
 
-from edge_lstm.importers.onnx.call import Call, Result, sized
+from edge_lstm.importers.onnx.call import Call, Result, sized, together
 from edge_lstm.importers.onnx.graph import Array
 
 
@@ -114,6 +114,7 @@ def _concat(c: Call) -> Array:
     arrays = [c.array(k) for k in range(len(c.inputs))]
     if axis is None or not arrays:
         raise c.fail("its axis or its inputs are missing")
+    sized(c, [sum(a.size for a in arrays)])
     return np.concatenate(arrays, c.axis(axis, arrays[0].ndim))
 
 
@@ -212,6 +213,7 @@ def _reverse_sequence(c: Call) -> Array:
 def _where(c: Call) -> Array:
     c.arity(3)
     condition = c.constant(0, "condition")
+    together(c, condition, c.array(1), c.array(2))
     return np.asarray(np.where(condition.astype(bool), c.array(1), c.array(2)))
 
 

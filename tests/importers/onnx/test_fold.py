@@ -144,6 +144,16 @@ CASES: list[tuple[str, list[Any], dict[str, Any], int, int]] = [
     ("DequantizeLinear", [WHOLE.astype(np.int32) * 70_000, np.float32([1e-6])], {}, 17, 1),
     ("CumSum", [A, i(1)[0]], {}, 17, 1),
     ("NonZero", [FLAGS], {}, 17, 1),
+    *(
+        (
+            "OneHot",
+            [np.array([[0, 2, -1], [5, -9, 1]]), np.int64(3), np.array([2, 7], np.float32)],
+            {"axis": axis},
+            17,
+            1,
+        )
+        for axis in (-1, 0, 1)
+    ),
     ("Einsum", [A, B], {"equation": "bij,bkj->bik"}, 17, 1),
     ("CastLike", [A, i(1)], {}, 17, 1),
     ("DepthToSpace", [A.reshape(1, 4, 2, 3)], {"blocksize": 2, "mode": "CRD"}, 17, 1),
