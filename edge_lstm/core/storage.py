@@ -35,6 +35,7 @@ from edge_lstm.errors import EdgeLstmError, ModelFileError
 FORMAT = 2
 MAX_BYTES = 1 << 30  # of arrays in one file; 250 million weights are no stream on a robot
 _MAX_ARRAYS = 1 << 16
+_MAX_HEADER = 1 << 25  # bytes of JSON: as Python objects they take twenty times as many
 _HEADER = "edge_lstm.json"
 
 # What NumPy, zipfile and json raise on damaged content, and what reading a damaged header does.
@@ -159,6 +160,8 @@ def _read(file: BinaryIO, name: str) -> tuple[dict[str, Any], Arrays]:
                 f"it declares {len(entries)} arrays of {size} bytes in all;"
                 f" at most {_MAX_ARRAYS} arrays of {MAX_BYTES} bytes are read"
             )
+        if entries[f"{_HEADER}.npy"].file_size > _MAX_HEADER:
+            raise ModelFileError(f"its header has more than {_MAX_HEADER} bytes")
         header = json.loads(_array(archive, f"{_HEADER}.npy").tobytes())
         if not isinstance(header, dict) or not isinstance(header.get("format"), int):
             raise ModelFileError("its header is damaged; export or copy it again")

@@ -226,6 +226,7 @@ class _Table:
                 raise self.fail(key, f"unknown {'key' if self.name else 'table'}{nearest(key, self.taken)}")
 
 
+_LONGEST = 1 << 20  # characters of a robot.toml
 _KINDS: dict[type, str] = {
     str: "text in quotes",
     int: "a whole number",
@@ -248,7 +249,9 @@ def load_config(path: str | Path) -> RobotConfig:
     """Read robot.toml. ConfigError names file, table and key; a file that cannot be read is a ConfigError too."""
     path = Path(path)
     try:
-        text = path.read_bytes().decode("utf-8")
+        with path.open("rb") as file:
+            data = file.read(_LONGEST + 1)
+        text = data.decode("utf-8") if len(data) <= _LONGEST else "#" * len(data)  # refused by its length
     except UnicodeDecodeError as error:
         raise ConfigError(f"{path}: is not text in UTF-8 (byte {error.start}); is it really a robot.toml?") from None
     except OSError as error:
@@ -258,6 +261,8 @@ def load_config(path: str | Path) -> RobotConfig:
 
 def parse_config(text: str, source: str, folder: Path) -> RobotConfig:
     """The same from text, for a configuration that travels inside a recording."""
+    if len(text) > _LONGEST:
+        raise ConfigError(f"{source}: is longer than {_LONGEST} characters; is it really a robot.toml?")
     try:
         root = _Table(source, "", tomllib.loads(text))
     except ValueError as error:  # TOMLDecodeError, or a number with thousands of digits

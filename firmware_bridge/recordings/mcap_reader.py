@@ -167,18 +167,21 @@ def _unpacked(block: Chunk) -> Iterator[Channel | Message]:
 
 
 def _content(block: Chunk) -> bytes:
-    """A block's records, unpacked up to LONGEST_BLOCK, whatever length it declares."""
+    """A block's records, unpacked as far as it declares, which is LONGEST_BLOCK at most."""
+    most = block.uncompressed_size
+    if most > LONGEST_BLOCK:
+        raise ValueError(f"it would be more than {LONGEST_BLOCK >> 20} MiB unpacked")
     if block.compression == "":
         data = block.data
     elif block.compression == "lz4":
-        data = lz4.frame.LZ4FrameDecompressor().decompress(block.data, LONGEST_BLOCK + 1)
+        data = lz4.frame.LZ4FrameDecompressor().decompress(block.data, most + 1)
     elif block.compression == "zstd":
         with zstandard.ZstdDecompressor().stream_reader(block.data) as stream:
-            data = stream.read(LONGEST_BLOCK + 1)
+            data = stream.read(most + 1)
     else:
         raise ValueError(f"it is packed as {block.compression!r:.40}, which is unknown")
-    if len(data) > LONGEST_BLOCK or block.uncompressed_size > LONGEST_BLOCK:
-        raise ValueError(f"it would be more than {LONGEST_BLOCK >> 20} MiB unpacked")
+    if len(data) != most:
+        raise ValueError(f"its length is not the {most} bytes that it declares")
     return data
 
 

@@ -260,3 +260,11 @@ def test_saving_into_a_folder_that_is_not_there_says_so(tmp_path):
     """The error names the file and the reason."""
     with pytest.raises(ModelFileError, match=r"m\.npz: cannot be written: No such file or directory"):
         edge_lstm.save(network(), tmp_path / "nowhere" / "m.npz")
+
+
+def test_a_header_that_is_too_long_is_not_read(tmp_path: Path) -> None:
+    """A hundred megabytes of JSON would be gigabytes of objects: refused by its size."""
+    text = np.frombuffer(b"[" + b"0," * (20 << 20) + b"0]", np.uint8)
+    np.savez(tmp_path / "m.npz", **{"edge_lstm.json": text})
+    with pytest.raises(ModelFileError, match="its header has more than 33554432 bytes"):
+        edge_lstm.load(tmp_path / "m.npz")

@@ -1,4 +1,5 @@
-"""Ten thousand damaged model files (ONNX, .npz); `tests/importers/onnx/test_mutations.py` tries the first 200.
+"""Ten thousand damaged model files (ONNX, .npz) and as many recordings, CSV logs and robot.toml;
+`tests/importers/onnx/test_mutations.py` tries the first 200, `tests/logs/test_mutations.py` the first 150.
 
 Each is tried in a process of its own with a cap on its memory beyond what the libraries take (CAP_MIB) and a time limit
 (SECONDS); what dies or hangs in ONNX Runtime itself is counted apart.
@@ -29,7 +30,8 @@ DEFECTS = ("defect", "unlike", "crash", "hang")
 class Worker:
     """A process that tries one seed after the other; a new one is begun when it dies."""
 
-    def __init__(self) -> None:
+    def __init__(self, module: str) -> None:
+        self.module = module
         self.process: subprocess.Popen[str] | None = None
         self.lines: queue.Queue[str | None] = queue.Queue()
         self.listener: threading.Thread | None = None
@@ -37,7 +39,7 @@ class Worker:
     def begin(self) -> subprocess.Popen[str]:
         """The running process."""
         if self.process is None:
-            command = [sys.executable, "-m", "tests.support.oracles.mutation_run", str(CAP_MIB)]
+            command = [sys.executable, "-m", f"tests.support.oracles.{self.module}", str(CAP_MIB)]
             self.process = subprocess.Popen(
                 command, cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
             )
@@ -92,18 +94,31 @@ class Worker:
 
 
 @pytest.fixture(scope="module")
-def worker() -> Iterator[Worker]:
+def worker(request: pytest.FixtureRequest) -> Iterator[Worker]:
     """One process for all the files that it survives."""
-    worker = Worker()
+    worker = Worker(request.param)
     yield worker
     worker.end()
 
 
-@pytest.mark.seeds(10_000, 200)
-def test_a_damaged_file_is_one_clear_error_or_what_it_says(worker: Worker, seeds: range) -> None:
-    """Each ends in one clear error, or in a model that runs; a model from a graph that ONNX Runtime takes equals it."""
+def tried(worker: Worker, seeds: range) -> None:
+    """Every seed; fails with a line for each that is a defect."""
     found = [worker.attempt(seed) for seed in seeds]
     print(dict(Counter(result["kind"] for result in found).most_common()))
     print(f"peak {max(result.get('MiB', 0) for result in found)} MiB in all")
     failed = [f"seed {one['seed']}: {one['kind']}: {one['text']}" for one in found if one["kind"] in DEFECTS]
     assert not failed, "\n".join(failed)
+
+
+@pytest.mark.seeds(10_000, 200)
+@pytest.mark.parametrize("worker", ["mutation_run"], indirect=True)
+def test_a_damaged_file_is_one_clear_error_or_what_it_says(worker: Worker, seeds: range) -> None:
+    """Each ends in one clear error, or in a model that runs; a model from a graph that ONNX Runtime takes equals it."""
+    tried(worker, seeds)
+
+
+@pytest.mark.seeds(10_000, 500)
+@pytest.mark.parametrize("worker", ["log_mutations"], indirect=True)
+def test_a_damaged_log_is_one_clear_error_or_what_it_says(worker: Worker, seeds: range) -> None:
+    """Recordings, CSV logs and robot.toml: each ends in one clear error, or in what it still holds."""
+    tried(worker, seeds)

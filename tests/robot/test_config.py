@@ -103,3 +103,13 @@ def test_a_digest_that_no_robot_can_have_is_named(digest: str):
     """[robot] dictionary is 16 hexadecimal digits: anything else would be waited for in vain."""
     with pytest.raises(ConfigError, match=r"\[robot\] dictionary: must be 16 hexadecimal digits"):
         parse_config(f'{GOOD}\n[robot]\ndictionary = "{digest}"\n', "robot.toml", Path())
+
+
+def test_a_configuration_without_end_is_refused(tmp_path: Path) -> None:
+    """A file of megabytes is no robot.toml, wherever it comes from: refused by its size, also where it ends within a
+    letter."""
+    (tmp_path / "robot.toml").write_bytes(b"#" + "ä".encode() * (1 << 21))
+    with pytest.raises(ConfigError, match="is longer than 1048576 characters"):
+        load_config(tmp_path / "robot.toml")
+    with pytest.raises(ConfigError, match="is longer than 1048576 characters"):
+        parse_config("#" * (1 << 21), "robot.toml", tmp_path)
