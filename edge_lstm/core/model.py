@@ -20,6 +20,7 @@ from edge_lstm.core.channels import Channel, encode
 from edge_lstm.core.description import describe_program
 from edge_lstm.core.feedback import AS_IT_COMES, Feedback, Policy
 from edge_lstm.core.operation import Floats
+from edge_lstm.core.operations.graph import takes_logs
 from edge_lstm.core.outputs import Word, decode
 from edge_lstm.core.program import MAX_ARENA, Program
 from edge_lstm.core.timing import CONTINUOUS, Timing
@@ -93,8 +94,11 @@ class Model:
                 f"model {self.name!r}: its {windows} windows under way need {windows * self.program.arena_size} values;"
                 f" {MAX_ARENA} are the most"
             )
-        if self.timing.mode == "log" and self.program.onnx is None:
-            raise ModelFileError(f"model {self.name!r}: whole logs need ONNX Runtime, and the model holds no graph")
+        if (self.timing.mode == "log") != takes_logs(self.program.onnx):
+            raise ModelFileError(
+                f"model {self.name!r}: the timing is {self.timing.mode!r}, but the program is"
+                f" {'not ' if self.timing.mode == 'log' else ''}a graph that takes whole logs"
+            )
         self._check_feedback()
 
     def _check_feedback(self) -> None:

@@ -37,6 +37,8 @@ MAX_BYTES = 1 << 30  # of arrays in one file; 250 million weights are no stream 
 _MAX_ARRAYS = 1 << 16
 _MAX_HEADER = 1 << 25  # bytes of JSON: as Python objects they take twenty times as many
 _HEADER = "edge_lstm.json"
+_KEYS = ("format", "name", "rate_hz", "timing", "inputs", "outputs", "program", "provenance", "digest")
+_DECLARED = ("feedback", "policy")  # only where there is something to say
 
 # What NumPy, zipfile and json raise on damaged content, and what reading a damaged header does.
 DAMAGE = (
@@ -163,7 +165,7 @@ def _read(file: BinaryIO, name: str) -> tuple[dict[str, Any], Arrays]:
         if entries[f"{_HEADER}.npy"].file_size > _MAX_HEADER:
             raise ModelFileError(f"its header has more than {_MAX_HEADER} bytes")
         header = json.loads(_array(archive, f"{_HEADER}.npy").tobytes())
-        if not isinstance(header, dict) or not isinstance(header.get("format"), int):
+        if not isinstance(header, dict) or type(header.get("format")) is not int or header["format"] < 1:
             raise ModelFileError("its header is damaged; export or copy it again")
         if header["format"] > FORMAT:
             raise ModelFileError(
@@ -194,9 +196,13 @@ def _array(archive: zipfile.ZipFile, name: str) -> npt.NDArray[Any]:
 
 def _model(header: dict[str, Any], arrays: Arrays) -> Model:
     program = program_of(header["program"], arrays)
+    if not isinstance(header["provenance"], dict):
+        raise ModelFileError("its provenance is no table")
     if header["format"] == 1:
         timing = Timing.of_format_1(header, takes_logs=takes_logs(program.onnx))
     else:
+        if unknown := set(header) - {*_KEYS, *_DECLARED}:
+            raise ModelFileError(f"its header has a key that this edge-lstm does not know: {min(unknown)!r}")
         timing = Timing.from_dict(header["timing"])
     return Model(
         program,

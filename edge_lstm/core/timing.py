@@ -118,10 +118,15 @@ class Timing:
 
     @staticmethod
     def of_format_1(header: Mapping[str, Any], *, takes_logs: bool) -> Timing:
-        """From a model file of format 1, in which a part of it stood in the provenance."""
+        """From a model file of format 1, in which a part of it stood in the provenance. There it was text for people as
+        well, in no digest: what 0.1's importers cannot have written is left out, as 0.1 ran such a model."""
         provenance = header["provenance"]
-        graph = provenance.get("graph")
-        axes = None if graph is None else GraphAxes.from_dict(graph)
+        try:
+            axes = None if "graph" not in provenance else GraphAxes.from_dict(provenance["graph"])
+        except ModelFileError:
+            axes = None
+        late = provenance.get("late", 0)
+        delay = late if type(late) is int and 0 <= late <= LONGEST else 0
         window, first = header["window"], header.get("ready", 1)
         before: BeforeWindow = header.get("before_window", "wait")
         if window is not None:
@@ -132,10 +137,10 @@ class Timing:
         elif takes_logs:
             mode = "log"
         elif provenance.get("mode") == "window":
-            mode, window = "whole window", provenance.get("window") or first
+            mode, window = "whole window", (provenance.get("window") if before == "zeros" else None) or first
         else:
             mode, before = "continuous", "wait"
-        return Timing(mode, window, first, header.get("every", 1), provenance.get("late", 0), before, axes)
+        return Timing(mode, window, first, header.get("every", 1), delay, before, axes)
 
     def in_format_1(self) -> dict[str, Any]:
         """What format 1 has of it beside the provenance: what a model's digest is taken over."""

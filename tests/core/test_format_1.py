@@ -69,3 +69,15 @@ def test_every_timing_is_among_them() -> None:
     assert any(m.timing.stride > 1 for m in models)
     assert {m.program.onnx is None for m in models} == {True, False}
     assert any(m.timing.before_window == "zeros" for m in models)
+
+
+@pytest.mark.parametrize("words", [{"graph": "g.onnx"}, {"graph": {"inputs": 3}}, {"late": "yesterday"}, {"late": -1}])
+def test_what_people_wrote_into_the_provenance_of_0_1_stops_no_model(words: dict[str, object], tmp_path: Path) -> None:
+    """There it was in no digest and checked by nobody; what cannot be the import's own words is left out."""
+    with np.load(FOLDER / "continuous.npz") as archive:
+        entries = dict(archive)
+    found = header(FOLDER / "continuous.npz") | {"provenance": words}
+    entries["edge_lstm.json"] = np.frombuffer(json.dumps(found).encode(), np.uint8)
+    np.savez(tmp_path / "m.npz", **entries)  # type: ignore[arg-type]
+    model = edge_lstm.load(tmp_path / "m.npz")
+    assert (model.timing, model.provenance) == (edge_lstm.Timing(), words)

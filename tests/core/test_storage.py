@@ -20,6 +20,8 @@ from edge_lstm.errors import ModelFileError
 from tests.support.models.nets import CELLS, network, readings
 from tests.support.models.quantized_nets import SCHEMES, quantized_network
 
+VECTORS = Path(__file__).parents[1] / "vectors" / "models_0_1"
+
 
 @pytest.mark.parametrize("kind", CELLS)
 def test_a_loaded_model_is_the_saved_one(kind, tmp_path):
@@ -187,6 +189,9 @@ def test_arrays_that_are_missing_foreign_or_not_numbers_are_refused(tmp_path, co
         lambda h: h["timing"].update(window=3.0),
         lambda h: h["timing"].update(mode="window", window=1 << 20, first_output=1 << 20),
         lambda h: h["timing"].update(first_output=2.5),
+        lambda h: h.update(format=0),
+        lambda h: h.update(format=True),
+        lambda h: h.update(provenance=[["source", "x.onnx"]]),
         lambda h: h.update(name="\x1b]0;"),
         lambda h: h["inputs"][0].update(scale=1e-50),
         lambda h: h["inputs"][0].update(offset=1e300),
@@ -205,6 +210,21 @@ def test_arrays_that_are_missing_foreign_or_not_numbers_are_refused(tmp_path, co
 def test_a_header_that_was_tampered_with_is_refused(change, tmp_path, content):
     """Any change to the header is a ModelFileError, never another exception and never a model."""
     refused(tmp_path, with_header(content, change), "bad.npz: .")
+
+
+def test_a_key_that_this_version_does_not_know_is_refused_by_name(tmp_path, content):
+    """What a later version adds to the header may decide what is computed: it is never left out in silence."""
+    refused(tmp_path, with_header(content, lambda h: h.update(ensemble=3)), "bad.npz: .*'ensemble'")
+
+
+def test_a_mode_that_contradicts_the_graph_is_refused(tmp_path):
+    """The mode is not in the digest: a graph that reads whole logs from the end is never run reading by reading, and
+    one with states never as a whole log."""
+    for name, mode in (("onnx_log", "continuous"), ("onnx_step", "log")):
+        edge_lstm.save(edge_lstm.load(VECTORS / f"{name}.npz"), tmp_path / "good.npz")
+        good = (tmp_path / "good.npz").read_bytes()
+        changed = with_header(good, lambda h, mode=mode: h["timing"].update(mode=mode))
+        refused(tmp_path, changed, f"bad.npz: model .*the timing is {mode!r}")
 
 
 def test_a_file_cut_or_changed_anywhere_is_refused(tmp_path, content):

@@ -35,5 +35,6 @@ def axes_of(op: Operation) -> GraphAxes:
 
 
 def takes_logs(op: Operation | None) -> bool:
-    """Whether an operation of model file format 1 takes whole logs, which its attribute `meaning` has there."""
+    """Whether it is a graph that takes whole logs. In format 1 its attribute `meaning` alone has that; since format 2
+    the timing has it, too, and is held to this one, which is in the digest."""
     return op is not None and "log" in json.loads(str(op.attributes["meaning"]))
