@@ -65,7 +65,7 @@ class Session(Protocol):
         window, what the one remembers whose output comes next."""
 
     def snapshot(self) -> bytes:
-        """Everything that is remembered, the same bytes from every engine that keeps the same states."""
+        """Everything that is remembered, in one form: each engine that keeps the same states takes up the others'."""
 
     def restore(self, snapshot: bytes) -> None:
         """Take up what `snapshot` gave. Raises StateError where it is damaged or another model's, nothing changed."""
