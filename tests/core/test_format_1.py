@@ -13,9 +13,13 @@ import numpy as np
 import pytest
 
 import edge_lstm
+from edge_lstm.core.axes import GraphAxes, InputAxes, OutputAxes
 from edge_lstm.core.storage import FORMAT
+from edge_lstm.core.timing import Timing
+from edge_lstm.importers.onnx.fallback.build import _meaning
 
 FOLDER = Path(__file__).parents[1] / "vectors" / "models_0_1"
+ONNX = ("onnx_log.npz", "onnx_seq.npz", "onnx_step.npz", "onnx_window.npz")
 NAMES = sorted(p.name.removesuffix(".npz") for p in FOLDER.glob("*.npz") if ".expected" not in p.name)
 
 
@@ -81,3 +85,29 @@ def test_what_people_wrote_into_the_provenance_of_0_1_stops_no_model(words: dict
     np.savez(tmp_path / "m.npz", **entries)  # type: ignore[arg-type]
     model = edge_lstm.load(tmp_path / "m.npz")
     assert (model.timing, model.provenance) == (edge_lstm.Timing(), words)
+
+
+@pytest.mark.parametrize(
+    ("name", "options"),
+    [
+        ("lstm_seq_legacy11", {"mode": "log"}),
+        ("gru_seq_legacy11", {}),
+        ("lstm_step_legacy11", {}),
+        ("lstm_window_legacy15", {}),
+    ],
+)
+def test_a_graph_imported_again_is_the_model_that_0_1_made_of_it(name: str, options: dict[str, str]) -> None:
+    """The digest is over what the model says of its graph, to the letter: recordings and snapshots of 0.1 know it."""
+    made = next(m for m in map(edge_lstm.load, map(FOLDER.joinpath, ONNX)) if m.name == name)
+    again = edge_lstm.import_onnx(FOLDER.parent / "onnx" / f"{name}.onnx", engine="onnxruntime", **options)
+    assert again.program.onnx.attributes == made.program.onnx.attributes
+
+
+def test_what_a_model_says_of_its_graph_is_as_0_1_wrote_it() -> None:
+    """Whole logs: where each row along time belongs, in full; elsewhere: with which reading the first one comes, where
+    there is a rate."""
+    axes = GraphAxes({"x": InputAxes(1)}, {"y": OutputAxes(2, None, 1, 3), "h": OutputAxes(None, 0)})
+    shown = {mode: json.loads(_meaning(axes, Timing(mode))) for mode in ("continuous", "log")}
+    assert shown["continuous"]["outputs"]["y"] == {"time": 2, "batch": None, "first": 1}
+    assert shown["log"]["outputs"]["y"] == {"time": 2, "batch": None, "first": 1, "every": 3}
+    assert shown["log"]["outputs"]["h"] == shown["continuous"]["outputs"]["h"] == {"time": None, "batch": 0}

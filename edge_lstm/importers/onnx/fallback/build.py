@@ -351,13 +351,12 @@ class _Author:
             build.state(n, int(np.prod(s)), np.asarray(states[n], np.float32).reshape(-1)) for n, s in shapes.items()
         ]
         sizes = [y.shape[1] for y in shown] + [p.size for p in places]
-        said = {"window": window} | ({"log": timing.first_output} if timing.mode == "log" else {})  # as format 1 has it
         name = Path(str(self.proto.graph.name or "graph")).name
         results = build.onnx(
             [*inputs, *places],
             sizes,
             graph=content,
-            meaning=json.dumps(axes.as_dict() | said),
+            meaning=_meaning(axes, timing),
             weights=weight_count(self.proto),
             name=name if name.isprintable() else "graph",
         )
@@ -366,6 +365,22 @@ class _Author:
         for place, slot in zip(places, results[len(graph.outputs) :], strict=True):
             build.next(place, slot)
         return Fallback(build.build(), timing, reason, words or "one run of the graph is one reading")
+
+
+def _meaning(axes: GraphAxes, timing: Timing) -> str:
+    """What the model says of its graph, to the letter as format 1 has it: it is in the digest, by which recordings and
+    snapshots know a model that is imported again."""
+    found, log = axes.as_dict(), timing.mode == "log"
+    for name, a in axes.outputs.items():
+        row = found["outputs"][name] = {"time": a.time, "batch": a.batch}
+        if log and a.time is not None:
+            row |= {"first": a.first, "every": a.stride}
+        elif (a.first, a.stride) != (1, 1):
+            row["first"] = a.first
+    found["window"] = timing.window or 0
+    if log:
+        found["log"] = timing.first_output
+    return json.dumps(found)
 
 
 def _words(axes: Mapping[str, int | None]) -> str:
