@@ -34,7 +34,6 @@ class Recording:
         self.recorder: Recorder | None = None
         self._wanted, self._required = wanted, required
         self._never = ""  # why it could not be begun
-        self._identity = (0, 0)  # device and inode of the file that is written
 
     @property
     def sentence(self) -> str:
@@ -70,8 +69,7 @@ class Recording:
                 except (OSError, RuntimeError, MemoryError):
                     _remove(path)
                     raise
-                found = path.stat()
-                self.path, self._identity = path, (found.st_dev, found.st_ino)
+                self.path = path
                 break
         except (OSError, RuntimeError, MemoryError, RecordingError) as error:
             why = f"{self._wanted}: {error.strerror or error}" if isinstance(error, OSError) else str(error)
@@ -98,24 +96,11 @@ class Recording:
             return ""
         why = self.recorder.failed
         if self.recorder.dropped:
-            reason = self.recorder.odd or self.recorder.failed or "the disk was too slow"
-            lacks = f"it lacks {self.recorder.dropped} messages: {reason}"
-            notes.append(f"the recording is not whole: {lacks}")
-            why = why or lacks
-        if self.path is not None and (gone := self._gone(self.path)):
-            notes.append(gone)
-            return gone
-        return f"the recording is not whole: {why}" if why else ""
-
-    def _gone(self, path: Path) -> str:
-        """A sentence where somebody has taken the file away while it was written."""
-        try:
-            found = path.stat()
-        except OSError as error:
-            return f"the recording is gone: {path}: {error.strerror or error}; it was removed during the run"
-        if (found.st_dev, found.st_ino) != self._identity:
-            return f"the recording is gone: {path} is another file now; it was replaced during the run"
-        return ""
+            why = f"it lacks {self.recorder.dropped} messages: {self.recorder.odd or why or 'the disk was too slow'}"
+        if not why:
+            return ""
+        notes.append(f"the recording is not whole: {why}")
+        return notes[-1]
 
 
 def _names(path: Path) -> Iterator[Path]:

@@ -186,8 +186,8 @@ def test_a_recording_that_is_taken_away_is_said_at_the_end(robot: Path, tmp_path
         process.send_signal(signal.SIGTERM)
         out, err = process.communicate(timeout=20)
     assert process.returncode == codes.NOT_WRITTEN
-    assert what in err
-    assert any(what in note for note in json.loads(out)["notes"])
+    assert "deleted or replaced" in err
+    assert any("deleted or replaced" in note for note in json.loads(out)["notes"])
 
 
 def test_two_that_begin_in_one_second_have_two_files(tmp_path: Path):
