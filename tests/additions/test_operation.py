@@ -84,7 +84,7 @@ def test_the_plain_engine_runs_it_from_a_file(tmp_path: Path, rng: np.random.Gen
         (lambda builder, a, b: builder.add("hypot", (a,), (2,)), "needs 2 inputs and 1 outputs"),
         (lambda builder, a, b: builder.add("hypot", (a, b), (3,)), "sizes 2, 2 and 3 must be equal"),
         (lambda builder, a, b: builder.add("hypot", (a, b), (2,), {"W": np.ones(1)}), "has weights, needs none"),
-        (lambda builder, a, b: builder.add("hypot", (a, b), (2,), None, {"p": 2}), "attributes that mean nothing"),
+        (lambda builder, a, b: builder.add("hypot", (a, b), (2,), None, {"p": 2}), "this kind does not know"),
     ],
 )
 def test_its_check_is_the_programs(wrong: Callable[[Builder, Slot, Slot], tuple[Slot, ...]], why: str) -> None:
