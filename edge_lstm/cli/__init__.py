@@ -180,11 +180,11 @@ def _explain(error: BaseException) -> tuple[int, str]:
         return (codes.FOR_NOW if codes.passing(error) else codes.MEND), str(error)
     if isinstance(error, BrokenPipeError | _Unread):
         return codes.NOT_WRITTEN, ""
+    if (detail := codes.out_of_memory(error)) is not None:
+        return codes.FOR_NOW, f"there is not enough memory for this{f': {detail:.300}' if detail else ''}"
     if isinstance(error, OSError):
         what = f"{error.filename}: " if error.filename else ""
         return codes.of_system(error), f"{what}{error.strerror or error}"
-    if isinstance(error, MemoryError):
-        return codes.FOR_NOW, f"there is not enough memory for this{f': {error}' if str(error) else ''}"
     if isinstance(error, RuntimeError) and "can't start new thread" in str(error):
         return codes.FOR_NOW, "the system gives no further thread for now; see ulimit -u, or TasksMax= of the service"
     if isinstance(error, SystemExit):

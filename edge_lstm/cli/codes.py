@@ -41,7 +41,21 @@ def of_system(error: OSError) -> int:
     """The code of what the system said."""
     if error.errno in _NOT_WRITTEN:
         return NOT_WRITTEN
-    return MEND if error.errno in _TO_MEND or error.errno is None else FOR_NOW
+    return MEND if error.errno in _TO_MEND else FOR_NOW
+
+
+def out_of_memory(error: BaseException) -> str | None:
+    """What first said that there is too little memory: Python, or the loader of a library, in text only. None: nothing
+    did."""
+    for cause in reversed(list(_chain(error))):
+        text = " ".join(str(cause).split())
+        loader = isinstance(cause, OSError | ImportError) and any(words in text.lower() for words in _NO_MEMORY)
+        if isinstance(cause, MemoryError) or loader:
+            return text
+    return None
+
+
+_NO_MEMORY = ("failed to map segment", "cannot allocate memory", "cannot map zero-fill pages")  # dlerror(3)
 
 
 def passing(error: BaseException) -> bool:

@@ -218,6 +218,24 @@ def test_a_machine_without_a_temporary_folder_runs(robot: Path, tmp_path: Path):
         assert done.returncode == 0, done.stderr
 
 
+def test_a_file_system_that_is_read_only_is_a_note_and_the_robot_runs(robot: Path, tmp_path: Path):  # noqa: F811
+    """Configuration, recordings and every temporary folder on file systems without a place to write: driven, code 4."""
+    config = small_robot.folder(tmp_path)
+    places = {str(tmp_path), *(place for place in ("/tmp", "/var/tmp", "/usr/tmp") if Path(place).is_dir())}
+    mounts = " && ".join(
+        f"mount --bind {place} {place} && mount -o remount,ro,bind {place}" for place in sorted(places)
+    )
+    private = ["unshare", "-m"] if os.geteuid() == 0 else ["unshare", "-rm"]
+    if subprocess.run([*private, "bash", "-c", mounts], capture_output=True, check=False).returncode:
+        pytest.skip("this machine lets nobody make mounts of his own")
+    run = [*EDGE_LSTM, "run", str(config), "--port", str(robot), "--seconds", "0.7", "--json"]
+    read_only = [*private, "bash", "-c", f'{mounts} && exec "$@"', "bash", *run]
+    done = subprocess.run(read_only, capture_output=True, text=True, timeout=60, check=False, cwd=tmp_path)
+    assert done.returncode == codes.NOT_WRITTEN, done.stderr
+    assert "Read-only file system" in done.stderr
+    assert json.loads(done.stdout)["actions"] > 20
+
+
 def test_no_temporary_folder_is_one_place_less_for_the_cache(monkeypatch: pytest.MonkeyPatch):
     """The folders that are tried go on without it."""
 
@@ -293,6 +311,8 @@ def wrapped(cause: BaseException) -> ModelFileError:
     [
         (MemoryError(), codes.FOR_NOW),
         (too_large(), codes.FOR_NOW),
+        (ImportError("_ext.so: failed to map segment from shared object"), codes.FOR_NOW),
+        (OSError("libllvmlite.so: cannot be loaded"), codes.FOR_NOW),
         (RuntimeError("can't start new thread"), codes.FOR_NOW),
         (OSError(errno.EIO, "Input/output error"), codes.FOR_NOW),
         (OSError(errno.EMFILE, "Too many open files"), codes.FOR_NOW),

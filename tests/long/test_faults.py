@@ -1,10 +1,16 @@
-"""Commands on a machine that fails: for every n, the n-th open, write, fsync, mkdir and rename, with three errors."""
+"""Commands on a machine that fails: every n-th open, write, fsync, mkdir and rename, each error, too little memory."""
 
 from __future__ import annotations
 
+import os
+import subprocess
+from pathlib import Path
+
 import pytest
 
-from tests.cli.test_faults import machine, port  # noqa: F401  fixtures
+from edge_lstm.cli import codes
+from tests.cli.test_faults import ONNX, machine, port  # noqa: F401  fixtures
+from tests.cli.test_live import EDGE_LSTM
 from tests.support.system import promises
 from tests.support.system.faults import Machine
 
@@ -27,3 +33,21 @@ def test_every_call_that_fails(command: str, error: int, machine: Machine, port:
         except AssertionError as wrong:
             broken.append(str(wrong))
     assert not broken, "\n\n".join(broken)
+
+
+@pytest.mark.parametrize("command", ["replay", "table", "import", "firmware"])
+def test_too_little_memory_is_never_final(command: str, tmp_path: Path):
+    """From 40 MB of addresses on, as many more as it takes: not enough is neither a defect nor a person's mistake, and
+    no file is half there."""
+    folder = promises.template(tmp_path / "here", ONNX)
+    before = {path.name for path in folder.iterdir()}
+    words = [word.replace("{here}", str(folder)) for word in promises.COMMANDS[command][0]]
+    for megabytes in range(40, 2000, 40):
+        limited = ["bash", "-c", f'ulimit -v {megabytes << 10}; exec "$@"', "bash", *EDGE_LSTM, *words]
+        one_thread = dict(os.environ, OPENBLAS_NUM_THREADS="1")
+        done = subprocess.run(limited, capture_output=True, text=True, timeout=120, check=False, env=one_thread)
+        if done.returncode == 0:
+            return
+        assert done.returncode not in (codes.MEND, codes.DEFECT), f"{megabytes} MB: {done.stderr}"
+        assert {path.name for path in folder.iterdir()} == before, megabytes
+    pytest.fail("it never had enough")
