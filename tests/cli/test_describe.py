@@ -7,10 +7,7 @@ import os
 from pathlib import Path
 
 from edge_lstm.cli import main
-from edge_lstm.cli.describe import _show
 from edge_lstm.robot.config import parse_config
-from firmware_bridge.dictionary import Dictionary
-from firmware_bridge.formats import Field, Format
 from tests.cli.test_live import simulated
 from tests.support.robots import small_robot
 
@@ -40,14 +37,3 @@ def test_a_port_that_does_not_answer_is_an_error(capsys):
     assert "nobody answered" in capsys.readouterr().err
     os.close(ours)
     os.close(theirs)
-
-
-def test_what_a_robot_calls_itself_gives_no_orders_to_the_terminal(capsys):
-    """Names and units with escape sequences (a title, the clipboard) are shown without them."""
-    osc = "\x1b]52;c;aGk=\x07"
-    form = Format("w", 1, "reading", (Field("x", "f32", unit="m" + osc),), 10.0)
-    _show(Dictionary((form,), "cart" + osc, "1" + osc))
-    text = capsys.readouterr().out
-    assert "cart" in text
-    assert "\x1b" not in text
-    assert "\x07" not in text

@@ -183,7 +183,7 @@ def test_a_log_that_shows_no_range_is_refused(place: Path, capsys: pytest.Captur
         ("model.npz --calibrate nowhere.csv -o q.npz", 2, "nowhere.csv: there is no such file"),
         ("nowhere.npz --calibrate log.csv -o q.npz", 2, "nowhere.npz"),
         ("model.npz --calibrate log.csv -o nowhere/q.npz", 4, "there is no folder"),
-        ("model.npz --calibrate log.csv -o q.npz --plot q.txt", 2, "no kind of picture"),
+        ("model.npz --calibrate log.csv -o q.npz --plot q.txt", 2, "not the suffix of a picture"),
     ],
 )
 def test_what_was_asked_wrongly_is_said(place: Path, capsys: pytest.CaptureFixture[str], arguments, code, words):
