@@ -94,7 +94,7 @@ class GraphAxes:
         if not isinstance(zero, list) or not all(isinstance(n, str) for n in zero):
             raise ModelFileError("zero must be a list of inputs")
         reset = found.get("linear_before_reset")
-        if reset not in (None, 0, 1):
+        if reset is not None and (type(reset) is not int or reset not in (0, 1)):
             raise ModelFileError(f"linear_before_reset must be 0 or 1, not {reset!r}")
         streams = _number("the graph", found, "streams")
         return GraphAxes(inputs, outputs, states, tuple(zero), _table(found, "constants"), streams, reset)

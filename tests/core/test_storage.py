@@ -189,6 +189,7 @@ def test_arrays_that_are_missing_foreign_or_not_numbers_are_refused(tmp_path, co
         lambda h: h["timing"].update(window=3.0),
         lambda h: h["timing"].update(mode="window", window=1 << 20, first_output=1 << 20),
         lambda h: h["timing"].update(first_output=2.5),
+        lambda h: h["timing"].update(axes={"linear_before_reset": True}),
         lambda h: h.update(format=0),
         lambda h: h.update(format=True),
         lambda h: h.update(provenance=[["source", "x.onnx"]]),
