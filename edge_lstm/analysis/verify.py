@@ -159,11 +159,11 @@ def runs(draw: Readings, *, short: bool) -> Iterator[tuple[str, Array]]:
     """The readings (T, n_inputs) that are compared, each with its name."""
     model = draw.model
     window = model.timing.window or 0
-    few = max(32, 2 * window, model.timing.first_output + 32)
+    few = max(32, 2 * window, model.timing.ready + 32)
     yield "random", draw.random(few, 1.0)
     yield "saturation", draw.random(few, 30.0)
     if not short:
-        yield "large steps", draw.steps(max(200, 3 * window, 2 * model.timing.first_output))
+        yield "large steps", draw.steps(max(200, 3 * window, 2 * model.timing.ready))
         yield "long", draw.random(LONG, 1.0)
 
 

@@ -82,6 +82,12 @@ class Timing:
         return self.mode in ("window", "whole window")
 
     @property
+    def ready(self) -> int:
+        """With which reading one state, begun at the reset, has its first output: each of a window's many has its own
+        with its last, so there it is 1."""
+        return 1 if self.mode == "window" else self.first_output
+
+    @property
     def under_way(self) -> int:
         """How many windows a stream keeps under way; 1 where it keeps one state."""
         return (self.window or 1) if self.mode == "window" else 1

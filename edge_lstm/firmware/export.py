@@ -260,8 +260,7 @@ def _header(model: Model, name: str, table: Table, copies: int) -> Iterator[str]
     yield f"    {low}_rows, {table.step_rows}u, {table.commit_rows}u, {table.output_rows}u,"
     yield f"    {low}_weights, {low}_indices, {low}_integers, {low}_resets, {len(table.resets)}u,"
     windowed = model.timing.mode == "window"
-    first = 1 if windowed else model.timing.first_output
-    yield f"    {table.arena_size}u, {copies}u, {str(windowed).lower()}, {first}u, {model.timing.stride}u,"
+    yield f"    {table.arena_size}u, {copies}u, {str(windowed).lower()}, {model.timing.ready}u, {model.timing.stride}u,"
     yield f"    {program.input_size}u, {program.output_size}u,"
     yield f"    {{{low}_centre, {low}_spread, {steps}u, {expected}u}},"
     yield "};"

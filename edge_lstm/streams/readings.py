@@ -35,6 +35,6 @@ def as_readings(model: Model, x: npt.ArrayLike, shape: Sequence[int]) -> Floats:
         wanted = ", ".join("readings" if want == -1 else str(want) for want in shape)
         wanted = f"({wanted})" if len(shape) > 1 else f"{wanted} numbers"
         raise ReadingError(f"expected {wanted} ({names}), got an array of shape {array.shape}")
-    with np.errstate(over="ignore"):  # a value beyond float32's range becomes infinite, which every engine refuses
+    with np.errstate(all="ignore"):  # a value beyond float32's range becomes infinite, which every engine refuses
         converted: Floats = np.ascontiguousarray(array, dtype=np.float32)
     return converted

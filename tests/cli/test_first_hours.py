@@ -107,6 +107,14 @@ def test_a_name_in_this_folder_is_a_port_and_the_way_to_write_one_is_shown(tmp_p
     serial_names.check("tty2")
 
 
+def inside_a_block(content: bytes, after: int) -> int:
+    """A place inside the first chunk record that begins there or later (MCAP: magic, then opcode, length, content)."""
+    place = 8
+    while not (content[place] == 6 and place >= after):
+        place += 9 + int.from_bytes(content[place + 1 : place + 9], "little")
+    return place + 9 + int.from_bytes(content[place + 1 : place + 9], "little") // 2
+
+
 def test_damage_in_the_middle_is_no_cut_off_end(tmp_path: Path, capsys):
     """A damaged block: code 1 and its own sentence, for a difference cannot be excluded; a lost end stays code 0."""
     from edge_lstm.robot.config import parse_config
@@ -126,7 +134,7 @@ def test_damage_in_the_middle_is_no_cut_off_end(tmp_path: Path, capsys):
     assert main(["replay", str(path), "--verify"]) == 0
     assert "cut off" in capsys.readouterr().out
     damaged = bytearray(whole)
-    damaged[len(whole) * 2 // 3] ^= 4
+    damaged[inside_a_block(whole, len(whole) * 2 // 3)] ^= 4
     path.write_bytes(damaged)
     assert main(["replay", str(path), "--verify", "--json"]) == 1
     out, err = capsys.readouterr()

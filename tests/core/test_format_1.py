@@ -58,9 +58,9 @@ def test_a_model_of_0_1_runs_to_the_same_bits(name: str, tmp_path: Path) -> None
         else:
             assert np.allclose(got, ys, atol=1e-6, equal_nan=True)
         other = each.stream()
-        other.restore(snapshot)
+        other.restore(snapshot if each.program.onnx is None else stream.snapshot())
         if not whole_log:
-            assert other.run(xs[:5]).tobytes() == stream.run(xs[:5]).tobytes() or each.program.onnx is not None
+            assert other.run(xs[:5]).tobytes() == stream.run(xs[:5]).tobytes()
     assert again.timing == model.timing
     imported = name not in ("continuous", "window", "window_zeros", "seldom", "int8", "feedback")
     assert (model.timing.axes is not None) == imported

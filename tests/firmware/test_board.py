@@ -159,14 +159,14 @@ def test_the_board_speaks_the_protocol_obeys_and_makes_itself_safe(host) -> None
 
 
 def test_a_board_that_does_not_fit_is_refused_with_both_sides_fields(host, tmp_path: Path) -> None:
-    """`edge-lstm run` on the board with a model and a configuration made for another robot: exit code 2 at the
-    handshake, and what each side declares, field by field."""
+    """`edge-lstm run` on the board with a model and a configuration made for another robot: it waits for the
+    right one, with what each side declares, field by field, and ends with code 3 as that never comes."""
     host.port.close()
     save(small_robot.model((Channel("gyro_z", "deg/s"), Channel("ghost", "K"))), tmp_path / "model.npz")
     (tmp_path / "robot.toml").write_text(small_robot.CONFIG)
-    command = ["run", str(tmp_path / "robot.toml"), "--port", host.port.name, "--seconds", "20"]
+    command = ["run", str(tmp_path / "robot.toml"), "--port", host.port.name, "--seconds", "5"]
     done = subprocess.run([sys.executable, "-m", "edge_lstm", *command], capture_output=True, text=True, timeout=60)
-    assert done.returncode == 2, done.stderr
+    assert done.returncode == 3, done.stderr
     assert "[readings.channels] gyro_z: the model expects 'deg/s', but the robot's field" in done.stderr
     rows = [[cell.strip() for cell in line.split("|")] for line in done.stderr.splitlines() if "|" in line]
     assert ["gyro_z [deg/s]", "gyro_z [rad/s] (ANOTHER UNIT)"] in rows

@@ -81,7 +81,7 @@ class NativeSession(Memory):
             (abi.Y_STEP, outputs),
             (abi.Y_COPY, outputs if streams > 1 else 0),
             (abi.STEPS, 1),
-            (abi.READY, 1 if windowed else model.timing.first_output),
+            (abi.READY, model.timing.ready),
             (abi.EVERY, model.timing.stride),
         ):
             self._frame[field] = self._long_frame[field] = value
