@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 import tracemalloc
 from collections.abc import Callable
 from functools import partial
@@ -13,6 +14,7 @@ import onnx
 import pytest
 from onnx import helper, numpy_helper
 
+from edge_lstm.engines.onnxruntime import patience
 from edge_lstm.errors import ImportModelError
 from edge_lstm.importers import import_onnx
 from edge_lstm.importers.onnx import budget
@@ -108,6 +110,19 @@ def test_a_loop_of_many_passes_is_refused(tmp_path: Path) -> None:
     """Nor is ONNX Runtime asked, which would make all of them."""
     with pytest.raises(ImportModelError, match="would make 1000000000 passes; 65536 are the most"):
         import_onnx(file(tmp_path, loop(10**9)))
+
+
+def test_a_loop_that_only_onnx_runtime_sees_is_given_up(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Behind an operator that the native engine does not know, a loop without end is run, and interrupted."""
+    monkeypatch.setattr(patience, "LONGEST_S", 0.3)
+    nodes, constants, value = loop(10**9)
+    nodes.insert(0, helper.make_node("Det", ["eye"], ["one"]))
+    constants["eye"] = np.eye(2, dtype=np.float32)
+    del constants["one"]
+    begun = time.monotonic()
+    with pytest.raises(ImportModelError, match=r"takes longer than 0.3 s; a loop in it may never end"):
+        import_onnx(file(tmp_path, (nodes, constants, value)), mode="window", window=5)
+    assert time.monotonic() - begun < 10
 
 
 def test_products_of_constants_are_counted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

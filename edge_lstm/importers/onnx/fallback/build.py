@@ -22,6 +22,7 @@ from edge_lstm.core.builder import Builder
 from edge_lstm.core.program import Program
 from edge_lstm.core.timing import Timing
 from edge_lstm.engines.onnxruntime.graph import TYPES, Array, OnnxGraph, open_session, version
+from edge_lstm.engines.onnxruntime.patience import Patience
 from edge_lstm.engines.onnxruntime.session import PAST
 from edge_lstm.errors import ImportModelError
 from edge_lstm.importers.onnx.fallback.logs import log_outputs
@@ -124,7 +125,7 @@ def build_fallback(
     found = layers(proto)
     sequences = dict.fromkeys(layer.x for layer in found)
     initial = dict.fromkeys(n for layer in found for n in layer.initial if n)
-    session = open_session(with_outputs(proto, (*sequences, *initial)))
+    session = Patience(open_session(with_outputs(proto, (*sequences, *initial))))
     zero = sorted(i for i, o in (options.states or {}).items() if o is None)
     readings = tuple(v for v in graph.inputs if v.name not in zero)
     _check_types(session)
@@ -139,9 +140,10 @@ def build_fallback(
     known = GraphAxes({}, {}, pairs, tuple(zero), constants, streams)
     probe = Probe(session, readings, outputs, tuple(sequences), known, batch)
     author = _Author(proto, probe, found, proven, enough_readings(graph), receptive_field)
-    if pairs or options.time_axis == "none":
-        return author.step(options)
-    return author.sequence(options)
+    try:
+        return author.step(options) if pairs or options.time_axis == "none" else author.sequence(options)
+    finally:
+        session.check()  # whatever else was concluded from a run that was given up
 
 
 def _check_types(session: Any) -> None:
