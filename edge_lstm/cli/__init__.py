@@ -1,7 +1,7 @@
 """The command line. Each command is a file of its own and imports what it needs when it runs.
 
-Rule: an error is one sentence on stderr and an exit code (`codes.py`): what a person must mend has one of its own. A
-defect of this program is named with its place, and the whole traceback on request.
+Its rule: an error is one sentence on stderr and an exit code (`codes.py`): what a person must mend has one of its own.
+A defect of this program is named with its place, and the whole traceback on request.
 
 Never: import numba, onnx, onnxruntime, matplotlib or mcap before a command needs it.
 """

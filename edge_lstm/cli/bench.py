@@ -1,6 +1,6 @@
 """`edge-lstm bench MODEL.npz`: how fast and how evenly a model runs on this machine.
 
-Rule: figures first, then one sentence that says what they mean for the robot; a machine that was busy is named.
+Its rule: figures first, then one sentence that says what they mean for the robot; a machine that was busy is named.
 """
 
 from __future__ import annotations

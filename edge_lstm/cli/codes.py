@@ -1,6 +1,6 @@
 """The exit codes: what each says, and whether the same command may come to a better end when it is started again.
 
-Rule: what a person must mend is `MEND` and nothing else is; a service that is started again after every other code
+Its rule: what a person must mend is `MEND` and nothing else is; a service that is started again after every other code
 (`RestartPreventExitStatus=` in robot/CONFIG.md) heals by itself. Numbers from 64 on are those of sysexits.h.
 """
 

@@ -1,8 +1,8 @@
 """The console: what people read, where it can never stand in the way of what runs.
 
-Rule: every command writes to streams that are open, and letters that they do not know become "?". While a robot runs
-(`unblock`) a line is an append to a bounded queue, and a thread hands it to the system: a pipe that nobody reads, a
-terminal held by Ctrl-S or a full disk behind it costs lines, which are counted, and nothing else.
+Its rule: every command writes to streams that are open, and letters that they do not know become "?". While a robot
+runs (`unblock`) a line is an append to a bounded queue, and a thread hands it to the system: a pipe that nobody reads,
+a terminal held by Ctrl-S or a full disk behind it costs lines, which are counted, and nothing else.
 
 Never: wait for a reader while a robot runs, or raise because there is none.
 """

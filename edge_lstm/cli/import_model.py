@@ -1,6 +1,6 @@
 """`edge-lstm import SRC -o MODEL.npz`: a trained network, from ONNX or from weights saved with NumPy.
 
-Rule: an option that has no meaning for this kind of source is an error, never ignored.
+Its rule: an option that has no meaning for this kind of source is an error, never ignored.
 """
 
 from __future__ import annotations

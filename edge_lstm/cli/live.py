@@ -1,6 +1,7 @@
 """What people see while a robot runs: a table, redrawn eight times a second, on a terminal; else a line per second.
 
-Rule: a side thread looks at the controller's and the bridge's latest values; the path of a reading does not know of it.
+Its rule: a side thread looks at the controller's and the bridge's latest values; the path of a reading does not know of
+it.
 
 Never: lock, wait for, or write anything that the path uses.
 """

@@ -1,7 +1,7 @@
 """`edge-lstm quantize MODEL --calibrate LOG -o Q.npz`: int8 weights, and a report of what they cost.
 
-Rule: the model file is written last, when everything about it is known. Without --held-out the last fifth of each log
-is held out: it calibrates nothing, and the errors are those over it.
+Its rule: the model file is written last, when everything about it is known. Without --held-out the last fifth of each
+log is held out: it calibrates nothing, and the errors are those over it.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """The recording of a run, as optional as it is: begun where it can be, a loud note where it cannot.
 
-Rule: no trouble of a disk keeps a robot from running, unless robot.toml says `[recording] required = true`; and none
-passes unsaid: it is a note at once, on the live view, in the summary, and exit code 4 at the end.
+Its rule: no trouble of a disk keeps a robot from running, unless robot.toml says `[recording] required = true`; and
+none passes unsaid: it is a note at once, on the live view, in the summary, and exit code 4 at the end.
 
 Never: write to a file that is there. Two programs that begin in the same second get two names.
 """

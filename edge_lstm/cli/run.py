@@ -1,6 +1,6 @@
 """`edge-lstm run robot.toml`: the main job. A model on a robot, live, until Ctrl-C or SIGTERM.
 
-Rule: whatever ends it, the robot is made safe, the recording is finished and the summary is printed. What is not
+Its rule: whatever ends it, the robot is made safe, the recording is finished and the summary is printed. What is not
 needed to control the robot (the recording, the console) is a note where it cannot be had, and the robot runs.
 """
 

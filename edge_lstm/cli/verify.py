@@ -1,6 +1,6 @@
 """`edge-lstm verify MODEL.npz --against SRC.onnx`: the model against the graph it came from, in ONNX Runtime.
 
-Rule: exit code 1 where an output is further off than the tolerance.
+Its rule: exit code 1 where an output is further off than the tolerance.
 """
 
 from __future__ import annotations

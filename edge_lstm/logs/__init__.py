@@ -1,7 +1,7 @@
 """Logs: tables of readings that something else wrote, and our own recordings.
 
-Rule: one file per format, and one table here from the file's suffix to its reader. A log says what it holds (columns,
-units, time) before a row is read; rows come in blocks so that a long log is never whole in memory (`log.py`).
+Its rule: one file per format, and one table here from the file's suffix to its reader. A log says what it holds
+(columns, units, time) before a row is read; rows come in blocks so that a long log is never whole in memory (`log.py`).
 
 To add a format: a file here with a class that derives from `Log`, its line in `READERS`, tests. A program of one's own
 adds its line at run time. Whatever takes a table then takes the format: replay, forecast, explain, quantize, verify.

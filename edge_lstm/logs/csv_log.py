@@ -1,6 +1,6 @@
 """Comma-separated logs: a header, a time column, readings. Tabs and semicolons are understood by the header.
 
-Rule: a fast parser for blocks that are as they should be, and a slow one that knows line and column for the others;
+Its rule: a fast parser for blocks that are as they should be, and a slow one that knows line and column for the others;
 both give the same numbers. A cell without a number (empty, nan, inf, na, null, none) is a missing reading, NaN here.
 
 Never: skip a line that is not empty, or accept a cell that is not a number.

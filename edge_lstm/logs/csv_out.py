@@ -1,6 +1,6 @@
 """Results as CSV: written beside their place and moved there when they are whole.
 
-Rule: after an error or Ctrl-C the file is either the old one or not there; a number is the shortest text that reads
+Its rule: after an error or Ctrl-C the file is either the old one or not there; a number is the shortest text that reads
 back to the same float32 (or float64).
 
 Never: replace what is not an ordinary file (a pipe, /dev/null): those are written to directly.

@@ -1,6 +1,6 @@
 """How regular the times of a log are: what a network trained at one rate should know about the readings it gets.
 
-Rule: figures only, computed from the times as given; nothing is resampled or sorted.
+Its rule: figures only, computed from the times as given; nothing is resampled or sorted.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """What every log of readings is, whatever its format: columns with a time among them, and rows in blocks.
 
-Rule: a log says what it holds (columns, units, time, and in `notes` what it had to assume) before a row is read, and
-gives its rows in order, in blocks, so that a long one is never whole in memory. Its numbers are what the file says:
+Its rule: a log says what it holds (columns, units, time, and in `notes` what it had to assume) before a row is read,
+and gives its rows in order, in blocks, so that a long one is never whole in memory. Its numbers are what the file says:
 float64, NaN where a reading is missing; units and rates are the caller's business.
 
 Never: know a format. Each has a file of its own beside this one, and a line in `READERS` (`logs/__init__.py`).

@@ -1,6 +1,7 @@
 """Which column of a table feeds which input channel of a model.
 
-Rule: by name, or as the user says with `--channels`; what was matched in another way than letter by letter is a note.
+Its rule: by name, or as the user says with `--channels`; what was matched in another way than letter by letter is a
+note.
 
 Never: match by guess. A channel without its column, two columns for one channel or a unit that differs is an error.
 """

@@ -1,8 +1,8 @@
 """A table of readings through a model: in blocks, with the bits of single steps.
 
-Rule: a row is one reading, and one row of the log is one row of the result. A missing number, or a hole in time where
-the model says its rate, is met by the policy (`missing.py`): skipped, its outputs being empty cells, held or predicted,
-and counted in `_not_real`. Which column feeds which channel is `matching.py`'s to say.
+Its rule: a row is one reading, and one row of the log is one row of the result. A missing number, or a hole in time
+where the model says its rate, is met by the policy (`missing.py`): skipped, its outputs being empty cells, held or
+predicted, and counted in `_not_real`. Which column feeds which channel is `matching.py`'s to say.
 
 Never: leave out a row in silence. Each is a step, missing or refused, and the summary counts all three.
 """

@@ -1,6 +1,6 @@
 """A log as the model reads it: times and readings, all at once, for pictures and forecasts at a desk.
 
-Rule: what is missing stays NaN. A table is read here; a recording, whose robot.toml says which field feeds which
+Its rule: what is missing stays NaN. A table is read here; a recording, whose robot.toml says which field feeds which
 channel, by `edge_lstm.robot.recorded`.
 
 Never: run the model.

@@ -1,7 +1,7 @@
 """Times that are written as a date and a time of day (ISO 8601), as whole nanoseconds.
 
-Rule: "2024-05-06T12:00:00.123456789", a space for the T, and Z, +02:00 or no zone at the end. A zone is worked in; a
-stamp without one is taken as it stands, so only differences between such stamps mean something.
+Its rule: "2024-05-06T12:00:00.123456789", a space for the T, and Z, +02:00 or no zone at the end. A zone is worked in;
+a stamp without one is taken as it stands, so only differences between such stamps mean something.
 
 Never: guess another order of day, month and year.
 """

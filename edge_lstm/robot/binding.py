@@ -1,6 +1,6 @@
 """Names → indices, once, at the handshake: model, robot.toml and what the robot declares become one `Binding`.
 
-Rule: everything that depends on a name, a unit or a rate is checked and worked out here, so that a reading costs
+Its rule: everything that depends on a name, a unit or a rate is checked and worked out here, so that a reading costs
 look-ups by index. A binding never changes: another robot gets another one.
 
 Never: guess. A field that is missing, another unit or a limit outside the robot's own is a `ConfigError` that names

@@ -1,8 +1,8 @@
 """robot.toml: which port, which model, which reading feeds it, which action its outputs make.
 
-Rule: every key is known, typed and used. A key nobody knows, a value of the wrong type, an output the model does not
-have, a field the robot does not have or a unit that does not agree is a `ConfigError` that names file, table and key,
-with the nearest valid name. The checks come in three steps, each as early as it can be: the file alone
+Its rule: every key is known, typed and used. A key nobody knows, a value of the wrong type, an output the model does
+not have, a field the robot does not have or a unit that does not agree is a `ConfigError` that names file, table and
+key, with the nearest valid name. The checks come in three steps, each as early as it can be: the file alone
 (`parse_config`), the file and the model (`RobotConfig.check_model`), and both with what the robot declares at the
 handshake (`edge_lstm.robot.binding`).
 

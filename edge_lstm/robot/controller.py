@@ -1,7 +1,7 @@
 """One event → one decision: reading → vector → one step of the network → action.
 
-Rule: deterministic. The same events in the same order give the same decisions, bit for bit, live and in replay; there
-is no clock and no randomness in here, and time comes from the port only. Names have become indices before, in the
+Its rule: deterministic. The same events in the same order give the same decisions, bit for bit, live and in replay;
+there is no clock and no randomness in here, and time comes from the port only. Names have become indices before, in the
 `Binding` of the handshake.
 
 Never: send a number that is not finite or outside the limits, or hide a reading that was not used: each is counted.

@@ -1,8 +1,8 @@
 """What a recording says of its bytes, against what a replay derives from them: readings, outputs, actions and events.
 
-Rule: the bytes of the wire are the source, and all other topics must follow from them, message by message: topic, time,
-text and order. The messages between two chunks are compared with what the replay makes of the first of the two, so a
-difference stays where it is. What the recorder says that it had to leave out may be missing, and no more.
+Its rule: the bytes of the wire are the source, and all other topics must follow from them, message by message: topic,
+time, text and order. The messages between two chunks are compared with what the replay makes of the first of the two,
+so a difference stays where it is. What the recorder says that it had to leave out may be missing, and no more.
 
 Never: call two numbers equal that are written differently.
 """

@@ -1,10 +1,10 @@
 """The one loop: chunk → events → decisions → bytes. A robot, a simulated robot and a recording all go through it.
 
-Rule: one thread, four calls on a reading's path: `bridge.receive`, `controller.handle`, `bridge.send`, `port.write`.
-What the controller makes of an event is its `Decision`; nothing else of it is read or written while the loop runs.
-The recorder hangs off it: it is given the received bytes before the first call and the sent bytes after the last.
-Of the actions of one chunk only the newest is sent: a backlog must not be driven through again, oldest first. And an
-action belongs to the robot it was made for: one whose robot says Hello or Reset in the same chunk is not sent.
+Its rule: one thread, four calls on a reading's path: `bridge.receive`, `controller.handle`, `bridge.send`,
+`port.write`. What the controller makes of an event is its `Decision`; nothing else of it is read or written while the
+loop runs. The recorder hangs off it: it is given the received bytes before the first call and the sent bytes after the
+last. Of the actions of one chunk only the newest is sent: a backlog must not be driven through again, oldest first. And
+an action belongs to the robot it was made for: one whose robot says Hello or Reset in the same chunk is not sent.
 Whatever ends the loop (the port, a signal, an error), the robot is made safe before this function is left.
 
 Never: read a clock, wait, or let anything but these calls stand between bytes that arrived and the action written.

@@ -1,6 +1,6 @@
 """A log of either kind as a `Series`: a table by its columns, a recording by the robot.toml that it holds.
 
-Rule: a recording's readings feed the channels that they fed on the robot; what is missing stays NaN.
+Its rule: a recording's readings feed the channels that they fed on the robot; what is missing stays NaN.
 
 Never: run the model, or guess a mapping that the recording does not hold.
 """

@@ -1,6 +1,6 @@
 """A recording through the same bridge and the same controller: what the robot computed, again, bit for bit.
 
-Rule: replay is `loop.run` with the recording as its port; nothing in the path knows the difference. Every write is
+Its rule: replay is `loop.run` with the recording as its port; nothing in the path knows the difference. Every write is
 compared with what was sent then, and what was derived then with what is derived now (`evidence.py`). A recording that
 was cut off (a crash, a power cut) is compared up to the cut.
 

@@ -1,6 +1,6 @@
 """A made-up operation: hypot, y = sqrt(a² + b²) element by element, of two values of one size.
 
-Rule: all that is known of it is this record, as one that stays would be in `edge_lstm/core/operations/`; the other
+Its rule: all that is known of it is this record, as one that stays would be in `edge_lstm/core/operations/`; the other
 thing it takes is its line in `KINDS` there. It has no kernel and no C yet, so the plain engine alone runs it.
 """
 

@@ -1,7 +1,7 @@
 """A made-up log format: `.tbl`, a small binary table. Magic, widths, titles; then rows of a time in ns and float64.
 
-Rule: the whole format is in this file, as one that stays would be in `edge_lstm/logs/`; the other thing it takes is its
-line in `edge_lstm.logs.READERS`.
+Its rule: the whole format is in this file, as one that stays would be in `edge_lstm/logs/`; the other thing it takes is
+its line in `edge_lstm.logs.READERS`.
 """
 
 from __future__ import annotations

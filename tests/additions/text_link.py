@@ -1,7 +1,7 @@
 """A made-up dialect: a microcontroller that prints "ax,ay" and a line feed, and obeys "m 0.5" and a line feed.
 
-Rule: that of every link (`firmware_bridge/links/link.py`). The whole dialect is in this file, as one that stays would
-be in `firmware_bridge/links/`. The board declares nothing, so what it sends and takes is written down here.
+Its rule: that of every link (`firmware_bridge/links/link.py`). The whole dialect is in this file, as one that stays
+would be in `firmware_bridge/links/`. The board declares nothing, so what it sends and takes is written down here.
 """
 
 from __future__ import annotations

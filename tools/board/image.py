@@ -1,7 +1,7 @@
 """The emulated board: builds its images and starts them. Arm's MPS2 with image AN386, a Cortex-M4F, in QEMU.
 
-Rule: what is missing is named with the Debian package that has it. A board that was started is stopped by `close`, with
-its own process and no other.
+Its rule: what is missing is named with the Debian package that has it. A board that was started is stopped by `close`,
+with its own process and no other.
 """
 
 from __future__ import annotations

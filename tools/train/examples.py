@@ -4,7 +4,7 @@
 
 Needs the `train` extra (PyTorch); five to ten minutes on two cores, the LSTM less than one of them. `slip_stall.py`
 beside this file says what is trained on what.
-Rule: every number in the files is measured by this run. Must never: choose anything by the drives that are scored.
+Its rule: every number in the files is measured by this run. Must never: choose anything by the drives that are scored.
 """
 
 from __future__ import annotations

@@ -3,7 +3,8 @@
     python -m tools.train.founding [NAME …] [--out FOLDER] [--onnx FOLDER [--reimport]]
 
 Needs the `train` extra (PyTorch); a few minutes on two cores for all of them.
-Rule: seeds are fixed; a model reaches its file through PyTorch's ONNX exporter and `import_onnx`, as users' models do.
+Its rule: seeds are fixed; a model reaches its file through PyTorch's ONNX exporter and `import_onnx`, as users' models
+do.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """Train the children's book: a plain RNN whose memory is one step long, and an LSTM, each of one unit per word.
 
-Rule: both read the same book and vote with their outputs directly: unit k votes for word k. The RNN learns as the
+Its rule: both read the same book and vote with their outputs directly: unit k votes for word k. The RNN learns as the
 founding text has it, from the last word and the last votes only: gradients go back one step. Must never: teach the
 grammar other than by sentences.
 """

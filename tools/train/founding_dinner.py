@@ -1,6 +1,7 @@
 """Train the dinner example: a voting network without memory, and an RNN whose memory is its last prediction.
 
-Rule: both learn from the first two years and are exported the way PyTorch exports them; the third year is never seen.
+Its rule: both learn from the first two years and are exported the way PyTorch exports them; the third year is never
+seen.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """Train the robot-dropout example: an LSTM that predicts the simulated robot's next reading, also from its own.
 
-Rule: drives to train and to score are different drives. While it learns, readings are lost in bursts as they will be
-later, and its own prediction stands in for them, so that it learns to live with itself.
+Its rule: drives to train and to score are different drives. While it learns, readings are lost in bursts as they will
+be later, and its own prediction stands in for them, so that it learns to live with itself.
 """
 
 from __future__ import annotations

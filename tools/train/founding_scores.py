@@ -2,7 +2,7 @@
 
     python -m tools.train.founding_scores
 
-Rule: every number comes from this run of the shipped model files. Needs no PyTorch.
+Its rule: every number comes from this run of the shipped model files. Needs no PyTorch.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """Train the translation example: an LSTM that reads English, and one that goes on from its memory in Chinese.
 
-Rule: it learns from `phrases.pairs()[0]` only; while it learns the decoder hears the right words (teacher forcing).
+Its rule: it learns from `phrases.pairs()[0]` only; while it learns the decoder hears the right words (teacher forcing).
 """
 
 from __future__ import annotations

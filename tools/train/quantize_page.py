@@ -5,7 +5,7 @@ edge_lstm/quantization/README.md and edge_lstm/examples/scores/quantize.json.
 
 Needs the `train` extra (the drives' module imports PyTorch); about two minutes on two cores. --real: a folder with
 models/ and logs/ of others; without it their rows stay as they were.
-Rule: calibrated on drives of the training, scored on the drives that scored the float32 model. Must never: choose
+Its rule: calibrated on drives of the training, scored on the drives that scored the float32 model. Must never: choose
 anything by the drives that are scored.
 """
 

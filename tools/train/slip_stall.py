@@ -1,8 +1,8 @@
 """Slip and stall of each wheel from the simulated robot's 200 Hz readings: drives, networks, training, scores.
 
-Rule: everything follows from the seeds below; drives to train, to choose and to score are different drives, each seen
-for its purpose only. The memoryless networks get the same drives, passes and number of parameters as the LSTM, and the
-best of several of them is compared.
+Its rule: everything follows from the seeds below; drives to train, to choose and to score are different drives, each
+seen for its purpose only. The memoryless networks get the same drives, passes and number of parameters as the LSTM, and
+the best of several of them is compared.
 """
 
 from __future__ import annotations

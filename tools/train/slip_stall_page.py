@@ -1,6 +1,6 @@
 """The page that ships with the example: its table of scores and what they mean, made from scores.json's content.
 
-Rule: every number on the page comes from the measured scores. Must never: measure or judge anything itself.
+Its rule: every number on the page comes from the measured scores. Must never: measure or judge anything itself.
 """
 
 from __future__ import annotations

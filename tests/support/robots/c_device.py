@@ -2,7 +2,7 @@
 so that tests can put either in a
 place.
 
-Rule: adds nothing and hides nothing; what it returns is what the C code did.
+Its rule: adds nothing and hides nothing; what it returns is what the C code did.
 """
 
 from __future__ import annotations

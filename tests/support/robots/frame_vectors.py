@@ -1,6 +1,6 @@
 """tests/vectors/frames.json as a C header, so that C reads the same vectors as Python.
 
-Rule: every case of the file becomes one; a case that C cannot hold is an error here, not left out.
+Its rule: every case of the file becomes one; a case that C cannot hold is an error here, not left out.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """Devices whose every frame is intact and whose every word may be a lie, in one table.
 
-Rule: a device is a function of the board's time and of what the host sent, to what it puts on the line, once a turn. It
-is made anew for each use, and draws from a generator seeded by its own name.
+Its rule: a device is a function of the board's time and of what the host sent, to what it puts on the line, once a
+turn. It is made anew for each use, and draws from a generator seeded by its own name.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """Compilers and the emulated board as tests find them: what is missing is a skip that names the Debian package.
 
-Rule: everything is built into the folder given, from the sources in firmware_bridge/c, with warnings as errors.
+Its rule: everything is built into the folder given, from the sources in firmware_bridge/c, with warnings as errors.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """A wire that joins a board in C to the Python bridge in simulated time, and damages what passes, from a seed.
 
-Rule: it knows what was really sent, so it can count a corrupt frame that was accepted. A reading's values and an
+Its rule: it knows what was really sent, so it can count a corrupt frame that was accepted. A reading's values and an
 action's values both follow from one number, which is what makes a wrong one visible.
 """
 

@@ -3,7 +3,7 @@
     with Machine(folder, template) as machine:
         result = machine.run(["firmware", "{here}/model.npz"], Fault("write", 1, errno.ENOSPC))
 
-Rule: each command runs in a folder of its own, a copy of the template, and faults happen in there only.
+Its rule: each command runs in a folder of its own, a copy of the template, and faults happen in there only.
 """
 
 from __future__ import annotations

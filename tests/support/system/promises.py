@@ -1,8 +1,8 @@
 """What each command owes people on a machine that fails: a sentence, the right code, no half-written file, and a robot
 that runs wherever its files could be read.
 
-Rule: a code says what is to be done. ENOSPC and EIO pass, so they are never the code that keeps a service from being
-started again; only what the name or the permission of a file could mend may be.
+Its rule: a code says what is to be done. ENOSPC and EIO pass, so they are never the code that keeps a service from
+being started again; only what the name or the permission of a file could mend may be.
 """
 
 from __future__ import annotations
