@@ -48,9 +48,15 @@ def _table(title: str, needed: Sequence[tuple[str, str]], declared: Format | Non
 def _others(config: RobotConfig, dictionary: Dictionary) -> Iterator[Line]:
     """Messages of the robot that the configuration does not name, by the names of their fields."""
     wanted = {("reading", config.reading), ("action", config.action.format if config.action else "")}
-    for form in dictionary.formats:
-        if (form.direction, form.name) not in wanted:
-            yield "", f"{form.direction} {form.name}: {', '.join(field.name for field in form.fields)}"
+    others = [form for form in dictionary.formats if (form.direction, form.name) not in wanted]
+    for form in others[:_SHOWN]:
+        more = f" and {len(form.fields) - _SHOWN} more" if len(form.fields) > _SHOWN else ""
+        yield "", f"{form.direction} {form.name}: {', '.join(field.name for field in form.fields[:_SHOWN])}{more}"
+    if len(others) > _SHOWN:
+        yield "", f"and {len(others) - _SHOWN} more messages"
+
+
+_SHOWN = 32  # messages, and fields of each, that nothing needs: a robot may declare hundreds
 
 
 def _beside(field: Field | None, unit: str) -> str:

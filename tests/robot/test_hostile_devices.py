@@ -17,11 +17,9 @@ from edge_lstm.cli.report import run_lines
 from edge_lstm.core.builder import Builder
 from edge_lstm.core.channels import Channel
 from edge_lstm.core.model import Model
-from edge_lstm.errors import ConfigError
 from edge_lstm.robot.config import parse_config
-from edge_lstm.robot.controller import Controller, Decision
+from edge_lstm.robot.controller import Controller
 from edge_lstm.robot.loop import Summary, run
-from firmware_bridge.events import Event
 from firmware_bridge.links.own.bridge import Bridge
 from firmware_bridge.links.own.device import Device
 from firmware_bridge.ports.port import PortStats
@@ -45,22 +43,11 @@ BEFORE, HOSTILE, AFTER = 30, 120, 120  # turns
 MOST_CALLS = 150_000  # and returns, of one chunk: the greatest valid dictionary takes 135,000, and they some 15 ms
 
 
-class Patient(Controller):
-    """Waits past a robot that does not fit, as the service does."""
-
-    def handle(self, event: Event) -> Decision | None:
-        try:
-            return super().handle(event)
-        except ConfigError:
-            self.latest = self._binding = None
-            return None
-
-
-def controller() -> Patient:
+def controller() -> Controller:
     builder = Builder()
     builder.output("y", builder.map("identity", builder.input("x", 1)))
     model = Model(builder.build(), (Channel("x", "m"),), (Channel("y"),), name="one")
-    return Patient(model, parse_config(CONFIG, "robot.toml", Path()))
+    return Controller(model, parse_config(CONFIG, "robot.toml", Path()))
 
 
 class Line:
@@ -134,16 +121,18 @@ def test_a_hostile_device_ends_nothing(name: str) -> None:
     """No exception, no more work per chunk than a constant, nothing that a terminal obeys; and the right device, when
     it is back, is found and obeys within a second, with no more readings called lost than there was time for."""
     line, bridge, one, seen = Line(DEVICES[name]()), Bridge(), controller(), Notes()
+    said: list[str] = []  # of robots that do not fit
     sys.setprofile(line.count)
     try:
-        summary = run(line, bridge, one, seen)
+        summary = run(line, bridge, one, seen, unfit=said.append)
     finally:
         sys.setprofile(None)
     assert line.found == [True], bridge.report()
+    assert not said or said[-1] == ""
     assert line.most_calls < MOST_CALLS
     assert bridge.dictionary is not None
     assert bridge.dictionary.device == "cart"
-    assert not unseen(shown(bridge, one, summary))
+    assert not unseen(shown(bridge, one, summary) + "".join(said))
     assert summary.lost < 3 * (BEFORE + HOSTILE + AFTER)
     assert len(bridge._dictionaries) <= 8
     assert all(len(getattr(event, "detail", "")) <= 300 for event in seen.all("event"))
