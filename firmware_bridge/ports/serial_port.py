@@ -141,10 +141,13 @@ class SerialPort:
         return True
 
     def write_last(self, data: bytes) -> bool:
-        """See `Port.write_last`. What is in the way is older than a STOP, so it has no use any more; and a device
+        """See `Port.write_last`. What is still queued is older than a STOP, so it has no use any more; and a device
         that does not read, or a slow line, must not keep the robot driving until its own timeout."""
         self._last = data
-        self._last_taken = (self.write(data) and not self._rest) or self._make_room()
+        if self._queued():
+            self._last_taken = self._make_room()
+        else:
+            self._last_taken = (self.write(data) and not self._rest) or self._make_room()
         return self._last_taken
 
     def stop(self) -> None:
@@ -168,6 +171,12 @@ class SerialPort:
         self._wake_read = self._wake_write = -1
 
     # ------------------------------------------------------------------------------------------ inside
+
+    def _queued(self) -> bool:
+        """Whether something written has not left yet."""
+        with contextlib.suppress(OSError):
+            return bool(self._rest) or (self._serial is not None and self._serial.out_waiting > 0)
+        return True
 
     def _drained(self) -> bool:
         """Wait until everything has left, `DRAIN_S` at most; whether it has."""

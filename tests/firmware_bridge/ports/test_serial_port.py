@@ -392,6 +392,22 @@ def test_stop_leaves_although_the_buffer_is_full(board: Board, open_port: OpenPo
     assert frames[-1].type == framing.STOP
 
 
+def test_stop_goes_before_what_waits_although_there_is_room(
+    board: Board, open_port: OpenPort, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """On a slow line some actions wait in the system's queue, and there is room behind them: they are discarded."""
+    port = open_port(board.link)
+    stop = framing.encode(framing.Frame(framing.STOP, 0, 0, 0, 0, b""))
+    port._rest = b"\x33" * 5 + b"\0"  # of a frame that was cut
+    monkeypatch.setattr(port, "_flush_rest", lambda: True)  # a pseudo-terminal itself is never slow
+    assert port.write_last(stop)
+    monkeypatch.undo()
+    port.close()
+    said = board.the_rest()
+    assert said.endswith(b"\0" + stop)
+    assert b"\x33" not in said
+
+
 def test_a_write_to_a_port_that_is_gone_says_so(board: Board, open_port: OpenPort) -> None:
     """What is written, also as the last word, while the port is lost was not taken, and is counted."""
     port = open_port(board.link)
