@@ -1,7 +1,7 @@
 """The serial link between a robot's microcontroller and a program: links, ports, recordings, a simulated robot.
 
-Rule: bytes in, events out. Between a port and the disk there is no thread, no clock and no randomness, so a recording
-replays to the same bits. This package knows nothing of `edge_lstm`; PROTOCOL.md says what is on the wire.
+Its rule: bytes in, events out. Between a port and the disk there is no thread, no clock and no randomness, so a
+recording replays to the same bits. This package knows nothing of `edge_lstm`; PROTOCOL.md says what is on the wire.
 
 From the ground up; each uses only what stands above it:
 

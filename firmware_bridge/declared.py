@@ -1,7 +1,7 @@
 """What a device may declare: the borders of its texts and numbers, wherever they stand in a dictionary.
 
-Rule: a device may send anything, so what it declares is checked here before anything is worked out from it. Each check
-looks at each value once, and shows no more of it than a sentence has room for.
+Its rule: a device may send anything, so what it declares is checked here before anything is worked out from it. Each
+check looks at each value once, and shows no more of it than a sentence has room for.
 """
 
 from __future__ import annotations
@@ -51,6 +51,11 @@ def first_twin(values: Iterable[T]) -> T | None:
             return value
         seen.add(value)
     return None
+
+
+def plain(text: str) -> str:
+    """The text with a mark in place of each letter that a terminal would obey."""
+    return "".join("\ufffd" if unicodedata.category(letter) in _UNSEEN else letter for letter in text)
 
 
 def shortened(value: object) -> str:

@@ -1,8 +1,8 @@
 """The message formats that a device declares, and their digest.
 
-Rule: every message on the wire carries 16 bits of the digest, which proves that both sides mean the same fields. Never
-guesses: an unknown key or type is a `DictionaryError` that names format and field. A device may send anything: reading
-its dictionary takes bounded work (`MAX_JSON`, `MAX_FIELDS`), each field looked at once.
+Its rule: every message on the wire carries 16 bits of the digest, which proves that both sides mean the same fields.
+Never guesses: an unknown key or type is a `DictionaryError` that names format and field. A device may send anything:
+reading its dictionary takes bounded work (`MAX_JSON`, `MAX_FIELDS`), each field looked at once.
 """
 
 from __future__ import annotations
@@ -23,12 +23,13 @@ __all__ = ["Dictionary", "Field", "Format"]
 # A dictionary beyond these is refused: reading the largest takes some 15 ms. Firmware in C has at most 64 KiB of JSON.
 MAX_JSON = 1 << 17  # bytes, unpacked
 MAX_FIELDS = 1024  # of all formats together
+PROTOCOLS = (1, 2)  # versions of the link that we know
 _MAX_BRACES = 2 * (MAX_FIELDS + 256)  # each field and format has one, and so may a name
 
 
 @dataclass(frozen=True)
 class Dictionary:
-    """All formats of a device, its name and the version of its firmware.
+    """All formats of a device, its name and the version of its firmware, and which version of the link it speaks.
 
     `json` is what the digest is taken over: the bytes the device sent, or the canonical form where none are given.
     Two dictionaries are equal if they declare the same; then spaces in `json` may still give them different digests.
@@ -38,6 +39,7 @@ class Dictionary:
     device: str
     version: str
     json: bytes = field(default=b"", repr=False, compare=False)
+    protocol: int = 1
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "formats", tuple(self.formats))
@@ -48,11 +50,26 @@ class Dictionary:
                 raise DictionaryError(f"Two formats of device {self.device!r} have the {key} {twin!r}.")
         if sum(len(item.fields) for item in self.formats) > MAX_FIELDS:
             raise DictionaryError(f"Device {self.device!r} declares more than {MAX_FIELDS} fields.")
+        self._check_protocol()
         if not self.json:
             formats = [item.as_json() for item in self.formats]
-            tree = {"device": self.device, "version": self.version, "formats": formats}
+            spoken = {"protocol": self.protocol} if self.protocol > 1 else {}
+            tree = spoken | {"device": self.device, "version": self.version, "formats": formats}
             text = json.dumps(tree, ensure_ascii=False, separators=(",", ":"), allow_nan=False)
             object.__setattr__(self, "json", text.encode())
+
+    def _check_protocol(self) -> None:
+        if isinstance(self.protocol, bool) or self.protocol not in PROTOCOLS:
+            raise DictionaryError(
+                f"Device {self.device!r} speaks version {shortened(self.protocol)} of the link; this program knows "
+                f"{PROTOCOLS[0]} to {PROTOCOLS[-1]}. A newer edge-lstm may know it."
+            )
+        for item in self.actions:
+            if (item.max_age_ms is None) != (self.protocol == 1):
+                must = "must declare" if self.protocol > 1 else "cannot declare"
+                raise DictionaryError(
+                    f"Action {item.name!r} {must} max_age_ms: device {self.device!r} speaks version {self.protocol}."
+                )
 
     @cached_property
     def digest(self) -> bytes:
@@ -116,19 +133,19 @@ class Dictionary:
                 tree = json.loads(text.decode(), parse_constant=_no_constant, object_pairs_hook=_no_twins)
             except ValueError as error:
                 raise DictionaryError(f"The dictionary is not JSON: {error}.") from error
-            _check_keys("The dictionary", tree, {"device", "version", "formats"}, set())
+            _check_keys("The dictionary", tree, {"device", "version", "formats"}, {"protocol"})
             formats, left = [], MAX_FIELDS
             for item in _list("The dictionary's formats", tree["formats"]):
                 formats.append(_format(item, left))
                 left -= len(formats[-1].fields)
-            return cls(tuple(formats), tree["device"], tree["version"], text)
+            return cls(tuple(formats), tree["device"], tree["version"], text, tree.get("protocol", 1))
         except RecursionError:  # of reading it, or of showing in a sentence what is wrong with it
             raise DictionaryError("The dictionary is nested too deeply.") from None
 
 
 def _format(tree: Any, most: int) -> Format:
     """One format of at most so many fields."""
-    _check_keys("A format", tree, {"name", "id", "direction", "fields"}, {"rate_hz"})
+    _check_keys("A format", tree, {"name", "id", "direction", "fields"}, {"rate_hz", "max_age_ms"})
     where = f"Format {shortened(tree['name'])}"
     items = _list(f"{where}: fields", tree["fields"])
     if len(items) > most:
@@ -139,7 +156,9 @@ def _format(tree: Any, most: int) -> Format:
             f"A field of {where}", item, {"name", "type", "unit"}, {"scale", "offset", "minimum", "maximum", "safe"}
         )
         fields.append(Field(**item))
-    return Format(tree["name"], tree["id"], tree["direction"], tuple(fields), tree.get("rate_hz"))
+    return Format(
+        tree["name"], tree["id"], tree["direction"], tuple(fields), tree.get("rate_hz"), tree.get("max_age_ms")
+    )
 
 
 def _list(what: str, value: Any) -> list[Any]:

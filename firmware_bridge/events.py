@@ -1,7 +1,7 @@
 """What a link makes of the bytes that arrive, and what a device makes of them: plain values, equal if their parts are.
 
-Rule: `t_ns` is the host's time of arrival and comes from the port only; `t_device_us` is the device's own clock. What
-went wrong on the wire is one of these values too (`Fault`, `Gap`), never an exception.
+Its rule: `t_ns` is the host's time of arrival and comes from the port only; `t_device_us` is the device's own clock.
+What went wrong on the wire is one of these values too (`Fault`, `Gap`), never an exception.
 """
 
 from __future__ import annotations
@@ -100,7 +100,11 @@ class Silent:
 
 @dataclass(frozen=True, slots=True)
 class DeviceStatus:
-    """What the device counts about itself, about once a second, and its state ("idle", "running", "safe")."""
+    """What the device counts about itself, about once a second, and its state ("idle", "running", "safe", "fault").
+
+    Only a device of protocol 2 says the last three: actions and heartbeats refused because they came too late, the age
+    of the last action that it obeyed (None: none yet), and why it is in "fault" ("": it is not).
+    """
 
     t_ns: int
     state: str
@@ -112,6 +116,9 @@ class DeviceStatus:
     refused: int
     missed_actions: int
     timeouts: int
+    late: int | None = None
+    age_us: int | None = None
+    reason: str | None = None
 
 
 Event = Hello | Reading | Gap | Fault | Reset | Opened | Lost | Silent | DeviceStatus

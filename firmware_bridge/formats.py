@@ -1,9 +1,10 @@
 """One message of a device: its fields, their types, units and limits; packing and unpacking.
 
-Rule: what is declared is checked whole when it is made, so packing and unpacking can be quick. An integer field is held
-at its type's limits, an action's field must lie within its declared limits: the first is a sensor's nature, the second
-a mistake, `ActionError`. What is declared comes from a device, so each number has a range in which all that is computed
-from it is finite, each text a length and no character that a terminal obeys, and checking costs as much as is declared.
+Its rule: what is declared is checked whole when it is made, so packing and unpacking can be quick. An integer field is
+held at its type's limits, an action's field must lie within its declared limits: the first is a sensor's nature, the
+second a mistake, `ActionError`. What is declared comes from a device, so each number has a range in which all that is
+computed from it is finite, each text a length and no character that a terminal obeys, and checking costs as much as is
+declared.
 """
 
 from __future__ import annotations
@@ -32,6 +33,7 @@ TYPES: dict[str, tuple[str, float, float]] = {
 }
 F32_MAX = (2 - 2**-23) * 2.0**127
 LEAST_RATE_HZ, GREATEST_RATE_HZ = 1e-6, 1e6  # one reading in twelve days, and one in each µs of the device's clock
+LONGEST_AGE_MS = 60_000  # of an action's deadline
 
 
 @dataclass(frozen=True)
@@ -99,7 +101,9 @@ class Field:
 class Format:
     """One kind of message: a reading (device → host) or an action (host → device). `id` (1-255) is its stream id.
 
-    `rate_hz` is how often a reading comes, None if that varies; an action has none.
+    `rate_hz` is how often a reading comes, None if that varies; an action has none. `max_age_ms` is how old an action
+    may be when it is obeyed, by the device's own clock since the reading that it answers (0: no limit); only a device
+    of protocol 2 declares it, and a reading has none.
     """
 
     name: str
@@ -107,6 +111,7 @@ class Format:
     direction: str
     fields: tuple[Field, ...]
     rate_hz: float | None = None
+    max_age_ms: int | None = None
     _struct: struct.Struct = field(init=False, repr=False, compare=False)
     _plain: bool = field(init=False, repr=False, compare=False)  # raw numbers are the physical ones
     _limits: tuple[tuple[float, float], ...] = field(init=False, repr=False, compare=False)  # of an action
@@ -130,6 +135,7 @@ class Format:
         if twin := first_twin(item.name for item in self.fields):
             raise DictionaryError(f"{where} declares field {twin!r} twice.")
         self._check_rate(where)
+        self._check_age(where)
         limits = tuple(_limits(where, item) for item in self.fields if _has_limits(where, self.direction, item))
         object.__setattr__(self, "_limits", limits)
         object.__setattr__(self, "_struct", struct.Struct("<" + "".join(TYPES[item.type][0] for item in self.fields)))
@@ -151,6 +157,17 @@ class Format:
                 f"or absent if it varies."
             )
         object.__setattr__(self, "rate_hz", rate_hz)
+
+    def _check_age(self, where: str) -> None:
+        age = self.max_age_ms
+        if age is None:
+            return
+        if self.direction == "reading":
+            raise DictionaryError(f"{where} is a reading and has max_age_ms {shortened(age)}; only an action has one.")
+        if not _is_int(age) or not 0 <= age <= LONGEST_AGE_MS:
+            raise DictionaryError(
+                f"{where} has max_age_ms {shortened(age)}; it must be a whole number from 0 (none) to {LONGEST_AGE_MS}."
+            )
 
     @property
     def size(self) -> int:
@@ -231,6 +248,8 @@ class Format:
         out: dict[str, Any] = {"name": self.name, "id": self.id, "direction": self.direction}
         if self.rate_hz is not None:
             out["rate_hz"] = self.rate_hz
+        if self.max_age_ms is not None:
+            out["max_age_ms"] = self.max_age_ms
         return out | {"fields": [item.as_json() for item in self.fields]}
 
 

@@ -1,6 +1,6 @@
 """What crosses the border of the bridge at either end: chunks in, actions out. Plain values, equal if their parts are.
 
-Rule: these know of no message format, so that formats, links, ports and recordings can all be made of them.
+Its rule: these know of no message format, so that formats, links, ports and recordings can all be made of them.
 """
 
 from __future__ import annotations

@@ -150,7 +150,8 @@ def run(
                     superseded += newest is not None
                     newest, made_at = overdue, -1
                 if newest is not None and newest.action is not None:
-                    data = send(t_ns, newest.action, newest.binding.hold_ns)
+                    answered = newest.reading.t_device_us if made_at >= 0 and newest.reading else None
+                    data = send(t_ns, newest.action, newest.binding.hold_ns, answered)
                     if data:  # nothing while the link is being made anew
                         taken = obeyed = write(data)
                         if recorder is not None:

@@ -25,7 +25,7 @@ from edge_lstm.robot.loop import Summary, run
 from firmware_bridge.dictionary import Dictionary, Format
 from firmware_bridge.events import Event, Gap, Hello, Lost, Reading, Reset
 from firmware_bridge.links.link import Link
-from firmware_bridge.links.own import framing
+from firmware_bridge.links.own import bodies, framing
 from firmware_bridge.links.own.bridge import Bridge
 from firmware_bridge.ports.port import Port, PortStats
 from firmware_bridge.values import Chunk
@@ -182,8 +182,8 @@ class ComparingPort:
         for frame in framing.Deframer().feed(data):
             if isinstance(frame, framing.Frame) and frame.type == framing.ACTION and dictionary is not None:
                 form = dictionary.by_id.get(frame.stream)
-                if form is not None and len(frame.payload) == form.size:
-                    fields = zip(form.fields, form.unpack(frame.payload), strict=True)
+                if form is not None and len(frame.payload) in (form.size, form.size + bodies.OF.size):
+                    fields = zip(form.fields, form.unpack(frame.payload[-form.size :]), strict=True)
                     texts.append(
                         f"{form.name} " + ", ".join(f"{f.name} = {value!r} {f.unit}".strip() for f, value in fields)
                     )

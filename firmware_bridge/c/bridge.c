@@ -8,7 +8,9 @@
 #define STATUS_EVERY_US 1000000
 #define HELLO_ANSWER_US 50000 /* the shortest time between two HELLOs that answer refused frames */
 
-enum { HEADER_SIZE = 10, ZLIB_HEAD = 7, ZLIB_TAIL = 4, START_SIZE = 4, RATE_SIZE = 3 };
+#define NO_AGE 0xFFFFFFFFu
+
+enum { HEADER_SIZE = 10, ZLIB_HEAD = 7, ZLIB_TAIL = 4, START_SIZE = 4, RATE_SIZE = 3, OF_SIZE = 4, STATUS_SIZE = 41 };
 
 static uint16_t read_u16(const uint8_t *p) { return (uint16_t)(p[0] | p[1] << 8); }
 static uint32_t read_u32(const uint8_t *p) { return read_u16(p) | (uint32_t)read_u16(p + 2) << 16; }
@@ -54,7 +56,7 @@ static bridge_found decode(uint8_t *bytes, size_t encoded, bridge_frame *frame)
     if (decoded < 0) return BRIDGE_BAD_COBS;
     if (size < BRIDGE_MIN_FRAME) return BRIDGE_BAD_SHORT;
     if (bridge_crc16(bytes, size - 2) != read_u16(bytes + size - 2)) return BRIDGE_BAD_CRC;
-    if (bytes[0] >> 4 != BRIDGE_PROTOCOL) return BRIDGE_BAD_VERSION;
+    if (bytes[0] >> 4 != BRIDGE_FRAME_VERSION) return BRIDGE_BAD_VERSION;
     if (size > BRIDGE_MAX_FRAME) return BRIDGE_BAD_LONG;
     frame->type = bytes[0] & 15;
     frame->stream = bytes[1];
@@ -159,7 +161,7 @@ static bool open_frame(bridge *b, uint32_t now_us, uint8_t type, uint8_t stream,
     if (ends_garbage) b->setup->transmit[take_place(b)] = 0;
     open_block(b);
     b->crc = 0xFFFF;
-    put(b, (uint8_t)(BRIDGE_PROTOCOL << 4 | type));
+    put(b, (uint8_t)(BRIDGE_FRAME_VERSION << 4 | type));
     put(b, stream);
     put_u16(b, seq);
     put_u32(b, now_us);
@@ -322,6 +324,7 @@ static void give_format(sink *s, const bridge_format *f)
     give_id(s, f->id);
     give_text(s, ",\"direction\":", f->is_action ? "action" : "reading");
     give_number(s, ",\"rate_hz\":", f->rate_hz);
+    give_number(s, ",\"max_age_ms\":", f->max_age_ms);
     give_plain(s, ",\"fields\":[");
     for (uint8_t k = 0; k < f->field_count; k++) {
         if (k) give(s, ',');
@@ -332,7 +335,7 @@ static void give_format(sink *s, const bridge_format *f)
 
 static void give_json(sink *s, const bridge_setup *setup)
 {
-    give_text(s, "{\"device\":", setup->device);
+    give_text(s, "{\"protocol\":2,\"device\":", setup->device);
     give_text(s, ",\"version\":", setup->version);
     give_plain(s, ",\"formats\":[");
     for (uint8_t k = 0; k < setup->format_count; k++) {
@@ -458,6 +461,19 @@ static float clamped(const bridge_field *f, float value)
     return value > f->maximum.value ? f->maximum.value : value;
 }
 
+/* On the line: an action's fields follow the time that it answers. */
+static size_t frame_size(const bridge_format *f) { return payload_size(f) + (f->is_action ? OF_SIZE : 0); }
+
+static uint32_t limit_us(const bridge_format *f) { return (uint32_t)f->max_age_ms.value * 1000; }
+
+/* Whether what answers our time `of_us` is older than `limit` (0: none), or of a time yet to come; its age. */
+static bool is_late(uint32_t now_us, uint32_t of_us, uint32_t limit, uint32_t *age)
+{
+    int32_t old = since(now_us, of_us);
+    *age = old < 0 ? 0 : (uint32_t)old;
+    return limit && (old < -BRIDGE_EARLY_US || *age > limit);
+}
+
 /* An action's values within their limits; false if one is not finite. */
 static bool unpack(const bridge_format *f, const uint8_t *payload, float *values)
 {
@@ -492,13 +508,16 @@ static void say_hello(bridge *b, uint32_t now_us)
 static void say_status(bridge *b, uint32_t now_us)
 {
     const bridge_counters *c = &b->counters;
-    const uint32_t counts[] = {c->dropped_readings, c->frames,         c->damaged, c->actions,
-                               c->refused,          c->missed_actions, c->timeouts};
+    const uint32_t counts[] = {c->dropped_readings, c->frames,   c->damaged, c->actions, c->refused,
+                               c->missed_actions,   c->timeouts, c->late,    b->age_us};
+    size_t told = 0;
+    while (b->reason && told < BRIDGE_REASON_BYTES && b->reason[told]) told++;
     b->report_now = true;
-    if (!open_frame(b, now_us, BRIDGE_STATUS, 0, b->link_seq++, 33)) return;
+    if (!open_frame(b, now_us, BRIDGE_STATUS, 0, b->link_seq++, STATUS_SIZE + told)) return;
     put(b, (uint8_t)b->state);
     put_u32(b, b->setup->boot_id);
     for (unsigned k = 0; k < sizeof counts / sizeof counts[0]; k++) put_u32(b, counts[k]);
+    if (told) put_bytes(b, (const uint8_t *)b->reason, told);
     close_frame(b);
     b->report_us = now_us + STATUS_EVERY_US;
     b->report_now = false;
@@ -626,14 +645,60 @@ static void start(bridge *b, uint32_t now_us, const bridge_frame *frame)
             if (changed) stream->turn = 0;
         }
     }
-    if (b->state == BRIDGE_IDLE) b->state = BRIDGE_RUNNING;
-    b->heard_us = now_us;
+    if (b->state == BRIDGE_IDLE) { /* else no sign of life: it says no time, so it may be old */
+        b->state = BRIDGE_RUNNING;
+        b->heard_us = now_us;
+    }
+    say_status(b, now_us);
+}
+
+/* A sign of life as long as the longest-lived action may be old. */
+static void heartbeat(bridge *b, uint32_t now_us, const bridge_frame *frame)
+{
+    uint32_t longest = 0, age;
+    bool any = false, none = false;
+    if (frame->size != OF_SIZE) {
+        refuse(b, now_us);
+        return;
+    }
+    for (uint8_t k = 0; k < b->setup->format_count; k++) {
+        if (!b->setup->formats[k].is_action) continue;
+        uint32_t limit = limit_us(&b->setup->formats[k]);
+        any = true;
+        none |= !limit;
+        if (limit > longest) longest = limit;
+    }
+    if (is_late(now_us, read_u32(frame->payload), any && !none ? longest : 0, &age)) b->counters.late++;
+    else b->heard_us = now_us;
+}
+
+static void clear(bridge *b, uint32_t now_us, const bridge_frame *frame)
+{
+    if (frame->size != 4 || read_u32(frame->payload) != b->setup->boot_id) {
+        refuse(b, now_us);
+        return;
+    }
+    if (b->state == BRIDGE_FAULT) {
+        b->state = BRIDGE_IDLE;
+        b->reason = NULL;
+        for (uint8_t k = 0; k < b->setup->format_count; k++) b->setup->streams[k].every = 0;
+    }
+    say_hello(b, now_us);
+}
+
+void bridge_fault(bridge *b, uint32_t now_us, const char *reason)
+{
+    if (b->state != BRIDGE_FAULT) {
+        b->state = BRIDGE_FAULT;
+        b->reason = reason;
+    }
+    be_safe(b, BRIDGE_FAULTED);
     say_status(b, now_us);
 }
 
 static void stop(bridge *b, uint32_t now_us)
 {
-    b->state = BRIDGE_IDLE;
+    if (b->state != BRIDGE_FAULT) b->state = BRIDGE_IDLE;
     for (uint8_t k = 0; k < b->setup->format_count; k++) b->setup->streams[k].every = 0;
     be_safe(b, BRIDGE_STOPPED);
     say_status(b, now_us);
@@ -647,13 +712,20 @@ static void act(bridge *b, uint32_t now_us, const bridge_frame *frame)
     bridge_stream *stream = at < 0 ? NULL : &b->setup->streams[at];
     uint16_t ahead = stream && stream->counted ? (uint16_t)(frame->seq - stream->seq) : 0;
     /* Half of all numbers count as earlier: a doubled frame, which has been obeyed already. */
-    if (!f || !stream || frame->size != payload_size(f) || ahead >= 0x8000 || !unpack(f, frame->payload, values)) {
+    if (!f || !stream || frame->size != frame_size(f) || ahead >= 0x8000 ||
+        !unpack(f, frame->payload + OF_SIZE, values)) {
         refuse(b, now_us);
         return;
     }
     b->counters.missed_actions += ahead;
     stream->seq = (uint16_t)(frame->seq + 1u);
     stream->counted = true;
+    uint32_t age;
+    if (is_late(now_us, read_u32(frame->payload), limit_us(f), &age)) {
+        b->counters.late++;
+        return;
+    }
+    b->age_us = age;
     b->heard_us = now_us;
     b->state = BRIDGE_RUNNING;
     b->counters.actions++;
@@ -666,9 +738,11 @@ static void handle(bridge *b, uint32_t now_us, const bridge_frame *frame)
     else if (frame->type == BRIDGE_DICTIONARY_REQUEST) say_block(b, now_us, frame);
     else if (frame->type == BRIDGE_STOP) stop(b, now_us); /* whatever its check is: safe is always right */
     else if (frame->check != b->check) refuse(b, now_us);
+    else if (frame->type == BRIDGE_CLEAR) clear(b, now_us, frame);
+    else if (b->state == BRIDGE_FAULT) refuse(b, now_us);
     else if (frame->type == BRIDGE_START) start(b, now_us, frame);
     else if (b->state == BRIDGE_IDLE) refuse(b, now_us);
-    else if (frame->type == BRIDGE_HEARTBEAT) b->heard_us = now_us;
+    else if (frame->type == BRIDGE_HEARTBEAT) heartbeat(b, now_us, frame);
     else if (frame->type == BRIDGE_ACTION_FRAME) act(b, now_us, frame);
     else refuse(b, now_us);
 }
@@ -769,6 +843,14 @@ static bridge_problem check_field(const bridge_format *format, const bridge_fiel
     return check_limits(format, f);
 }
 
+/* An action's is digits only, for the dictionary has it as a whole number; a reading has none. */
+static bool age_is_good(const bridge_format *f)
+{
+    const char *text = f->max_age_ms.text;
+    if (!f->is_action || !text) return !f->is_action && !text;
+    return number_is_good(f->max_age_ms) && *digits(text) == 0 && f->max_age_ms.value <= BRIDGE_LONGEST_AGE_MS;
+}
+
 static bridge_problem check_format(const bridge_setup *setup, const bridge_format *f)
 {
     if (!name_is_good(f->name, '/')) return BRIDGE_BAD_NAME;
@@ -777,14 +859,16 @@ static bridge_problem check_format(const bridge_setup *setup, const bridge_forma
         if (other->id == f->id) return BRIDGE_BAD_ID;
         if (!strcmp(other->name, f->name)) return BRIDGE_BAD_NAME;
     }
-    if (!number_is_good(f->rate_hz) || (f->rate_hz.text && !(f->rate_hz.value > 0))) return BRIDGE_BAD_NUMBER;
+    if (!number_is_good(f->rate_hz) || (f->rate_hz.text && !(f->rate_hz.value >= 1e-6f && f->rate_hz.value <= 1e6f)))
+        return BRIDGE_BAD_NUMBER;
+    if (!age_is_good(f)) return BRIDGE_BAD_NUMBER;
     if (!f->field_count || (f->is_action && f->field_count > BRIDGE_ACTION_FIELDS)) return BRIDGE_BAD_FIELDS;
     for (uint8_t k = 0; k < f->field_count; k++) {
         bridge_problem problem = check_field(f, &f->fields[k]);
         if (problem != BRIDGE_READY) return problem;
     }
-    if (payload_size(f) > BRIDGE_MAX_PAYLOAD) return BRIDGE_BAD_FIELDS;
-    return payload_size(f) + BRIDGE_OVERHEAD < setup->transmit_size ? BRIDGE_READY : BRIDGE_NO_MEMORY;
+    if (frame_size(f) > BRIDGE_MAX_PAYLOAD) return BRIDGE_BAD_FIELDS;
+    return frame_size(f) + BRIDGE_OVERHEAD < setup->transmit_size ? BRIDGE_READY : BRIDGE_NO_MEMORY;
 }
 
 static bridge_problem check_setup(const bridge_setup *s)
@@ -808,6 +892,7 @@ bridge_problem bridge_begin(bridge *b, const bridge_setup *setup, uint32_t now_u
     memset(b, 0, sizeof *b);
     if (setup->format_count) memset(setup->streams, 0, setup->format_count * sizeof *setup->streams);
     b->setup = setup;
+    b->age_us = NO_AGE;
     b->report_us = now_us;
     b->report_now = true; /* HELLO with the first tick */
     make_digest(b);

@@ -1,9 +1,10 @@
 /* The device's half of the serial link in C99: no malloc, no clock, no port of its own. PROTOCOL.md defines what it does;
  * firmware_bridge/links/own/device.py is the same in Python, and tests compare the bytes of both.
  *
- * Its rule: the outputs are safe unless a host that knows this device's formats has sent START, and has sent something
- * within the heartbeat timeout. Nothing that arrives can do more than be counted and refused. It never waits: a frame that
- * does not fit into the transmit buffer whole is dropped and counted.
+ * Its rules: the outputs are safe unless a host that knows this device's formats has sent START, and has sent something
+ * within the heartbeat timeout. An action is obeyed within its limits and within its age by the device's own clock, or
+ * not at all. Nothing that arrives can do more than be counted and refused. It never waits: a frame that does not fit
+ * into the transmit buffer whole is dropped and counted.
  *
  *     static const bridge_field WHEELS[] = {
  *         BRIDGE_FIELD("speed", BRIDGE_F32, "rad/s"),
@@ -45,7 +46,8 @@ extern "C" {
 #define BRIDGE_ACTION_FIELDS 16
 #endif
 
-#define BRIDGE_PROTOCOL 1
+#define BRIDGE_PROTOCOL 2       /* the version of the link, as the dictionary declares it */
+#define BRIDGE_FRAME_VERSION 1  /* of the frame */
 #define BRIDGE_MAX_PAYLOAD 242u
 #define BRIDGE_MIN_FRAME 12u
 #define BRIDGE_MAX_FRAME 254u
@@ -54,6 +56,10 @@ extern "C" {
 #define BRIDGE_BLOCK_BYTES 200u /* of dictionary in one frame */
 #define BRIDGE_LEAST_TRANSMIT (BRIDGE_BLOCK_BYTES + 4u + BRIDGE_OVERHEAD + 1u) /* the longest answer; one stays free */
 #define BRIDGE_HEARTBEAT_TIMEOUT_US 250000u /* as in PROTOCOL.md */
+#define BRIDGE_MAX_AGE_MS 250               /* of an action whose table declares no other */
+#define BRIDGE_LONGEST_AGE_MS 60000
+#define BRIDGE_EARLY_US 100000  /* the host reckons the device's time on with its own clock: it may be a little early */
+#define BRIDGE_REASON_BYTES 64u /* of a fault's reason, the most that STATUS carries */
 
 /* --- formats: what the device declares ----------------------------------------------------------------------- */
 
@@ -78,6 +84,7 @@ typedef struct {
     uint8_t id;    /* 1 to 255 */
     bool is_action;
     bridge_number rate_hz;
+    bridge_number max_age_ms; /* of an action: how old it may be, since the reading that it answers; 0: no limit */
     const bridge_field *fields;
     uint8_t field_count;
 } bridge_format;
@@ -101,9 +108,13 @@ typedef struct {
      BRIDGE_NUMBER(safe)}
 
 #define BRIDGE_READING(name, id, rate_hz, fields)                                                                      \
-    {name, id, false, BRIDGE_NUMBER(rate_hz), fields, BRIDGE_COUNT(fields)}
-#define BRIDGE_IRREGULAR(name, id, fields) {name, id, false, BRIDGE_ABSENT(0), fields, BRIDGE_COUNT(fields)}
-#define BRIDGE_ACTION(name, id, fields) {name, id, true, BRIDGE_ABSENT(0), fields, BRIDGE_COUNT(fields)}
+    {name, id, false, BRIDGE_NUMBER(rate_hz), BRIDGE_ABSENT(0), fields, BRIDGE_COUNT(fields)}
+#define BRIDGE_IRREGULAR(name, id, fields)                                                                             \
+    {name, id, false, BRIDGE_ABSENT(0), BRIDGE_ABSENT(0), fields, BRIDGE_COUNT(fields)}
+#define BRIDGE_ACTION(name, id, fields) BRIDGE_ACTION_WITHIN(name, id, BRIDGE_MAX_AGE_MS, fields)
+/* Three periods of the readings that it answers, or more; a whole number up to BRIDGE_LONGEST_AGE_MS. */
+#define BRIDGE_ACTION_WITHIN(name, id, max_age_ms, fields)                                                             \
+    {name, id, true, BRIDGE_ABSENT(0), BRIDGE_NUMBER(max_age_ms), fields, BRIDGE_COUNT(fields)}
 
 /* --- frames: bytes on the line, for whoever wants nothing more ------------------------------------------------ */
 
@@ -117,7 +128,8 @@ typedef enum {
     BRIDGE_START = 10,
     BRIDGE_ACTION_FRAME = 11,
     BRIDGE_HEARTBEAT = 12,
-    BRIDGE_STOP = 13
+    BRIDGE_STOP = 13,
+    BRIDGE_CLEAR = 14
 } bridge_frame_type;
 
 /* `payload` points into the receiver and is valid until its next byte. */
@@ -152,14 +164,15 @@ uint16_t bridge_crc16(const uint8_t *data, size_t size);
 
 /* --- the device ---------------------------------------------------------------------------------------------- */
 
-typedef enum { BRIDGE_IDLE, BRIDGE_RUNNING, BRIDGE_SAFE } bridge_state;
+typedef enum { BRIDGE_IDLE, BRIDGE_RUNNING, BRIDGE_SAFE, BRIDGE_FAULT } bridge_state;
 
 /* Why the outputs are set. */
 typedef enum {
     BRIDGE_OBEYED,  /* the host's action, within its limits */
     BRIDGE_POWER_ON,  /* from here on: the declared safe values */
     BRIDGE_STOPPED, /* the host sent STOP */
-    BRIDGE_SILENT   /* no sign of life from the host within the heartbeat timeout */
+    BRIDGE_SILENT,  /* no sign of life from the host within the heartbeat timeout */
+    BRIDGE_FAULTED  /* bridge_fault */
 } bridge_why;
 
 /* Set the outputs of one action format to these physical values, in the order of its fields. The only way in which the
@@ -190,13 +203,15 @@ typedef struct {
 
 /* In the order in which STATUS has them, each modulo 2^32. */
 typedef struct {
-    uint32_t dropped_readings, frames, damaged, actions, refused, missed_actions, timeouts;
+    uint32_t dropped_readings, frames, damaged, actions, refused, missed_actions, timeouts, late;
 } bridge_counters;
 
 typedef struct {
     const bridge_setup *setup;
     bridge_counters counters;
     bridge_state state;
+    uint32_t age_us; /* of the last action obeyed, when it was; 0xFFFFFFFF: none yet */
+    const char *reason; /* of the fault, NULL without one */
     /* The rest is the bridge's own. */
     uint8_t digest[8];
     uint32_t json_size, adler;
@@ -216,8 +231,8 @@ typedef enum {
     BRIDGE_BAD_TIMEOUT,   /* 0, or more than half of 2^32 µs */
     BRIDGE_BAD_NAME,      /* empty, not printable, '/' in a format's name, '_' in front of a field's, or used twice */
     BRIDGE_BAD_ID,        /* 0 or used twice */
-    BRIDGE_BAD_FIELDS,    /* none, more than BRIDGE_MAX_PAYLOAD bytes, or an action of more than BRIDGE_ACTION_FIELDS */
-    BRIDGE_BAD_NUMBER,    /* not written as JSON writes a number, scale 0, or rate not above 0 */
+    BRIDGE_BAD_FIELDS,    /* none, more than BRIDGE_MAX_PAYLOAD bytes (4 of them an action's age), or an action of more than BRIDGE_ACTION_FIELDS */
+    BRIDGE_BAD_NUMBER,    /* not written as JSON writes a number, scale 0, rate not 1e-6 to 1e6, or no whole max_age_ms */
     BRIDGE_BAD_LIMITS,    /* not minimum <= safe <= maximum within the type; or missing in an action, or in a reading */
     BRIDGE_BAD_DICTIONARY /* longer than 65535 bytes */
 } bridge_problem;
@@ -231,6 +246,10 @@ void bridge_receive_byte(bridge *link, uint32_t now_us, uint8_t byte);
 
 /* Heartbeat timeout, and the regular HELLO or STATUS. Call it at least every 10 ms, before `bridge_reading`. */
 void bridge_tick(bridge *link, uint32_t now_us);
+
+/* Something is wrong that a person must look at: safe from here on, and no host starts us again before it sends CLEAR.
+ * `reason` is a constant text in UTF-8; the first one stays. Not to be called from `output`. */
+void bridge_fault(bridge *link, uint32_t now_us, const char *reason);
 
 typedef enum {
     BRIDGE_QUEUED,

@@ -1,6 +1,6 @@
 """What a link counts, for people, logs and comparisons.
 
-Rule: counters only grow; nothing that arrives goes uncounted.
+Its rule: counters only grow; nothing that arrives goes uncounted.
 """
 
 from __future__ import annotations

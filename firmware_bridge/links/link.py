@@ -1,6 +1,6 @@
 """What every link is: the half of a conversation with a robot that runs on this machine, whatever the robot's protocol.
 
-Rule: a link is sans-IO and deterministic. What it does is a function of the chunks and calls given, in their order;
+Its rule: a link is sans-IO and deterministic. What it does is a function of the chunks and calls given, in their order;
 time is the chunks' time. It never reads a clock, opens nothing, waits for nothing, and draws no random number. So a
 recording of the chunks replays to the same events and the same bytes, whatever the protocol.
 
@@ -45,10 +45,12 @@ class Link(Protocol):
         """The events of one chunk, in order. Nothing that arrives raises: what is of no use is a `Fault`, what is
         missing a `Gap`, each counted; and however the bytes are cut into chunks, the same readings come out."""
 
-    def send(self, t_ns: int, action: Action, hold_ns: int = 0) -> bytes:
+    def send(self, t_ns: int, action: Action, hold_ns: int = 0, of_device_us: int | None = None) -> bytes:
         """The bytes of an action, made at `t_ns`; empty, and counted, while the robot would not obey it.
 
-        hold_ns: how long the link may keep the action alive without another. Raises ActionError for an action that the
+        hold_ns: how long the link may keep the action alive without another. of_device_us: the device's time of the
+        reading that it answers, so that a device which can tell refuses it when it comes too late; None: it answers
+        none, time alone made it. Raises ActionError for an action that the
         dictionary does not declare, or a value outside its declared range.
         """
 

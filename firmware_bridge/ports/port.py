@@ -1,6 +1,6 @@
 """What every port is, and what it counts: where chunks come from and bytes go to.
 
-Rule: the port is the only source of time, and of everything else that differs from run to run: what a link needs to
+Its rule: the port is the only source of time, and of everything else that differs from run to run: what a link needs to
 know (bytes, silence, a link opened or lost) comes as a chunk, so that a recording of the chunks is a recording of it
 all. A serial device is one port; a recording and the simulated robot are others.
 """

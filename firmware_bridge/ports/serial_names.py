@@ -1,7 +1,7 @@
 """Which device file a port's name means, and what to say when it cannot be opened.
 
-Rule: a name is stable, a device file is not (ttyACM0 comes back as ttyACM1), so a name is resolved at every opening.
-It never picks one of several boards: two that match are an error that tells how to name one of them.
+Its rule: a name is stable, a device file is not (ttyACM0 comes back as ttyACM1), so a name is resolved at every
+opening. It never picks one of several boards: two that match are an error that tells how to name one of them.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """A serial device as a port: a board's UART, its USB, or a pseudo-terminal.
 
-Rule: it waits once per chunk, reads all there is, and never raises after it has been opened once: a port that goes
+Its rule: it waits once per chunk, reads all there is, and never raises after it has been opened once: a port that goes
 away is a "lost" chunk, and it is opened again under its stable name when it comes back. Never flushes while closing,
 never queues more than the rest of one write.
 """

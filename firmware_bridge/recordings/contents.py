@@ -1,6 +1,6 @@
 """What a recording holds, in a file of any format: its topics, and what a message on each of them says.
 
-Rule: the wire's topics are the recording; they hold every byte with its time and are all that a replay reads. The
+Its rule: the wire's topics are the recording; they hold every byte with its time and are all that a replay reads. The
 others say the same for people and viewers, as JSON objects without nesting.
 """
 
@@ -67,7 +67,7 @@ def event_object(event: Event) -> dict[str, Any]:
     elif isinstance(event, Silent):
         text = "Nothing intact arrives any more."
     else:
-        return tree
+        return {key: value for key, value in tree.items() if value is not None}  # only protocol 2 says all of them
     return {"event": type(event).__name__.lower(), "text": text, **tree}
 
 

@@ -1,7 +1,7 @@
 """The file format of recordings, MCAP, read: as far as it was written, and no further than memory and time allow.
 
-Rule: a file may come from a stranger. Nothing is unpacked, read or counted beyond the limits below, whatever the file
-says of itself; what is beyond them is damage, and a file gives what stands before its damage.
+Its rule: a file may come from a stranger. Nothing is unpacked, read or counted beyond the limits below, whatever the
+file says of itself; what is beyond them is damage, and a file gives what stands before its damage.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """The file format of recordings, MCAP, written: channels of messages in compressed blocks, and an index at the end.
 
-Rule: `contents.py` decides what is in a message, the recorder what waits and what is left out; here are only the
+Its rule: `contents.py` decides what is in a message, the recorder what waits and what is left out; here are only the
 file's own records (mcap.dev/spec). Every channel has a schema (id not 0, which some viewers refuse to open). Weeks do
 not grow it: the index of the blocks waits in a file without a name on the same disk, 150 bytes a block, and is copied
 to the end when the recording is closed; memory holds the channels and the block in the making.

@@ -1,6 +1,6 @@
 """A recording as a port: what the robot sent then, once more, as fast as it is taken or at a chosen speed.
 
-Rule: speed changes when a chunk comes, never what is in it; the times are the recorded ones.
+Its rule: speed changes when a chunk comes, never what is in it; the times are the recorded ones.
 """
 
 from __future__ import annotations

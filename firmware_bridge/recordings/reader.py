@@ -1,6 +1,6 @@
 """Reading a recording, whole or cut off: what came, what was sent, and what it meant.
 
-Rule: chunks come back exactly as they were recorded (time, bytes, silence, link), in the order in which they were
+Its rule: chunks come back exactly as they were recorded (time, bytes, silence, link), in the order in which they were
 received; so whatever is a function of the chunks comes back bit by bit. A file that ends early gives all that it holds
 and says where it ended.
 """

@@ -1,6 +1,6 @@
 """Writing a recording: every byte received and sent, with its time, and what it meant.
 
-Rule: recording never delays and never stops the robot. The path's side is one append to a bounded queue; a thread
+Its rule: recording never delays and never stops the robot. The path's side is one append to a bounded queue; a thread
 encodes and writes. What does not fit is dropped, counted and noted in the file: what can be derived from the bytes
 first, since it may only fill half of the queue; a full disk ends the recording (`failed`), not the run. What is
 written is readable after `kill -9`, all but the last second. However long it runs, memory stays as it is.

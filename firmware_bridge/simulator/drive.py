@@ -1,8 +1,8 @@
 """One drive of the robot without a wire: plan, controller, vehicle and sensors advanced together, reading by reading.
 
-Rule: a drive is a deterministic function of its seed, its rate and the torque limits set between readings. Same machine
-or not, as long as tanh, sin, cos and exp of the C library give the same bits.
-Must never: pack, frame or send (that is `robot`).
+Its rule: a drive is a deterministic function of its seed, its rate and the torque limits set between readings. Same
+machine or not, as long as tanh, sin, cos and exp of the C library give the same bits. Must never: pack, frame or send
+(that is `robot`).
 """
 
 from __future__ import annotations

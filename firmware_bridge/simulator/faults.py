@@ -1,8 +1,8 @@
 """What goes wrong between robot and host, on purpose: damaged bytes, silence, resets, unplugging, all from a seed.
 
-Rule: faults are a deterministic function of the seed, the bytes and the device times given, whatever pieces the bytes
-come in; everything done is counted, so a test can compare what a host noticed with what really happened.
-Must never: be in the path of a run that did not ask for faults.
+Its rule: faults are a deterministic function of the seed, the bytes and the device times given, whatever pieces the
+bytes come in; everything done is counted, so a test can compare what a host noticed with what really happened. Must
+never: be in the path of a run that did not ask for faults.
 """
 
 from __future__ import annotations

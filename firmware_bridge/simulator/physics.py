@@ -1,7 +1,7 @@
 """Physics of a two-wheeled robot: two geared DC motors, a battery, tyres that slip, a body, a floor below it.
 
-Rule: `Vehicle.step` is a deterministic function of the state, the duties and the time step; no randomness, no clock.
-Must never: read a sensor (noise belongs to `sensors`) or decide what to drive (that belongs to `plan`).
+Its rule: `Vehicle.step` is a deterministic function of the state, the duties and the time step; no randomness, no
+clock. Must never: read a sensor (noise belongs to `sensors`) or decide what to drive (that belongs to `plan`).
 
 Signs: forward, left and up are positive, so a left turn has a positive yaw rate. SI units, angles in rad. Torques,
 speeds and inertias are those of the wheel's side of the gearbox unless a name says rotor.

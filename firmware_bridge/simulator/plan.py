@@ -1,6 +1,6 @@
 """What a drive is made of: the floor, the speeds the robot wants, the controller on board, what gets in its way.
 
-Rule: everything is drawn from the seed alone, in an order that neither the reading rate nor any action changes: two
+Its rule: everything is drawn from the seed alone, in an order that neither the reading rate nor any action changes: two
 robots of one seed meet the same floor, the same wishes and the same disturbances at the same times.
 Must never: look at the truth; the controller sees only what its own sensors measure.
 """

@@ -1,6 +1,6 @@
 """The simulated robot as a port in process, in its own time: no sleeping, a minute takes as long as computing it.
 
-Rule: what the host sees is a deterministic function of the robot's seed, the faults' seed and the bytes the host
+Its rule: what the host sees is a deterministic function of the robot's seed, the faults' seed and the bytes the host
 writes.
 Must never: look at a clock; `t_ns` is the robot's time from `START_NS` on.
 """

@@ -1,9 +1,8 @@
 """The simulated robot behind a real pseudo-terminal, in real time: what a USB board looks like to a host program.
 
-Rule: deadlines are absolute, so nothing drifts; bytes are sent when they are due or, above 1 kHz, once per ms as USB
-does at full speed. What does not fit into the transmit buffer is dropped in whole frames and counted, as boards do
-when nobody reads.
-Must never: block on a host, or leave its link behind.
+Its rule: deadlines are absolute, so nothing drifts; bytes are sent when they are due or, above 1 kHz, once per ms as
+USB does at full speed. What does not fit into the transmit buffer is dropped in whole frames and counted, as boards do
+when nobody reads. Must never: block on a host, or leave its link behind.
 """
 
 from __future__ import annotations

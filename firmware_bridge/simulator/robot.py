@@ -1,14 +1,14 @@
 """The simulated robot as its host sees it: bytes in, bytes out, in the protocol of PROTOCOL.md. The truth stays behind.
 
-Rule: a deterministic function of the seed, the rate, the bytes received and the device times they came at. Motors are
-off (torque limit 0) until a host has started the board and sent an action, and again when the host sends STOP or falls
-silent.
-Must never: look at a clock, touch a port, or put the truth on the wire.
+Its rule: a deterministic function of the seed, the rate, the bytes received and the device times they came at. Motors
+are off (torque limit 0) until a host has started the board and sent an action, and again when the host sends STOP or
+falls silent. Must never: look at a clock, touch a port, or put the truth on the wire.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from math import ceil
 from random import Random
 
 from firmware_bridge.dictionary import Dictionary, Field, Format
@@ -35,19 +35,22 @@ LARGEST_TORQUE = 1.0  # N m at the wheel; about 4.4 A
 VERSION = "1.0"
 BOOT_US = 400_000  # from a reset until the firmware listens
 TICK_US = 10_000
+LEAST_AGE_MS = 250  # of an action that is too late; longer where readings are rare
 
 Observer = Callable[[int, int, "tuple[float, ...]", Truth], None]
 
 
 def robot_dictionary(rate_hz: float = 200.0) -> Dictionary:
-    """What the simulated robot declares. Readings are float32 in SI units; a limit of torque is safe at 0 N m."""
+    """What the simulated robot declares. Readings are float32 in SI units; a limit of torque is safe at 0 N m, and
+    obeyed until it is three readings old."""
     reading = tuple(Field(name, "f32", unit) for name, unit in READING_FIELDS)
     limits = tuple(
         Field(name, "f32", "N m", minimum=0.0, maximum=LARGEST_TORQUE, safe=0.0)
         for name in ("torque_limit_left", "torque_limit_right")
     )
-    formats = Format(READING, 1, "reading", reading, rate_hz), Format(ACTION, 2, "action", limits)
-    return Dictionary(formats, "simulated-robot", VERSION)
+    max_age_ms = max(LEAST_AGE_MS, ceil(3000 / rate_hz))
+    formats = Format(READING, 1, "reading", reading, rate_hz), Format(ACTION, 2, "action", limits, None, max_age_ms)
+    return Dictionary(formats, "simulated-robot", VERSION, protocol=2)
 
 
 class Robot:

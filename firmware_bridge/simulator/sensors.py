@@ -1,8 +1,7 @@
 """What the robot's microcontroller knows of the vehicle: encoders, shunts, a voltage divider, an IMU; noise included.
 
-Rule: one `Sensors.sample` draws the same number of random values whatever it measures, so noise depends on the seed and
-the count of readings only.
-Must never: pass a true quantity on unspoilt, or spoil one that the real part does not.
+Its rule: one `Sensors.sample` draws the same number of random values whatever it measures, so noise depends on the seed
+and the count of readings only. Must never: pass a true quantity on unspoilt, or spoil one that the real part does not.
 """
 
 from __future__ import annotations

@@ -58,7 +58,7 @@ class TextLink:
         self.counters.readings += 1
         return Reading(t_ns, IMU.name, self.counters.readings & 0xFFFF, t_ns // 1000, (ax, ay))
 
-    def send(self, t_ns: int, action: Action, hold_ns: int = 0) -> bytes:
+    def send(self, t_ns: int, action: Action, hold_ns: int = 0, of_device_us: int | None = None) -> bytes:
         if self.state != "running":
             self.counters.actions_held += 1
             return b""

@@ -35,7 +35,7 @@ static void output(void *context, const bridge_format *format, const float *valu
         must(values[k] >= ACTION[k].minimum.value && values[k] <= ACTION[k].maximum.value);
         if (why != BRIDGE_OBEYED) must(!memcmp(&values[k], &ACTION[k].safe.value, sizeof(float)));
     }
-    if (why == BRIDGE_OBEYED) must(device.state == BRIDGE_RUNNING);
+    if (why == BRIDGE_OBEYED) must(device.state == BRIDGE_RUNNING && device.age_us <= BRIDGE_MAX_AGE_MS * 1000u);
 }
 
 static void drain(size_t most)
@@ -65,6 +65,10 @@ static void feed_frame(uint32_t now_us, const uint8_t *head, const uint8_t *payl
     sender.setup = &setup;
     sender.check = head[0] & 0x80 ? (uint16_t)(device.check ^ 1) : device.check;
     if (!open_frame(&sender, now_us, head[0] & 15, head[1], read_u16(head + 2), size)) return;
+    if (head[0] & 0x40 && size >= 4) { /* a time of the board's, up to half a second old or a little early */
+        put_u32(&sender, now_us - read_u16(payload) * 8u + 65536u);
+        payload += 4, size -= 4;
+    }
     put_bytes(&sender, payload, size);
     close_frame(&sender);
     bridge_receive(&device, now_us, line, sender.head);
@@ -82,7 +86,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     memset(&device, 0, sizeof device); /* `output` looks at it before bridge_begin has */
     must(bridge_begin(&device, &setup, now_us) == BRIDGE_READY);
     while (size >= 2) {
-        uint8_t move = data[0] % 5, amount = data[1];
+        uint8_t move = data[0] % 6, amount = data[1];
         data += 2, size -= 2;
         size_t taken = amount < size ? amount : size;
         if (move == 0) {
@@ -100,6 +104,9 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
             taken = 0;
         } else if (move == 4) {
             drain(amount);
+            taken = 0;
+        } else if (move == 5 && amount == 7) {
+            bridge_fault(&device, now_us, "it is too hot");
             taken = 0;
         }
         data += taken, size -= taken;

@@ -106,6 +106,12 @@ int shim_effects(effect *out)
     return count;
 }
 
+void shim_fault(uint32_t now_us);
+void shim_fault(uint32_t now_us) { bridge_fault(&device, now_us, "the motor is too hot \xe2\x80\xa6"); }
+
+uint32_t shim_age(void);
+uint32_t shim_age(void) { return device.age_us; }
+
 int shim_state(uint32_t *counters);
 int shim_state(uint32_t *counters)
 {

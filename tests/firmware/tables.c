@@ -33,10 +33,19 @@ static void try_formats(const char *name, const bridge_format *formats, uint8_t 
 static void try_field(const char *name, bridge_field field, bool is_action)
 {
     const bridge_field fields[] = {field};
-    bridge_format reading = BRIDGE_IRREGULAR("r", 1, fields);
-    reading.is_action = is_action;
-    try_formats(name, &reading, 1);
+    const bridge_format reading = BRIDGE_IRREGULAR("r", 1, fields), action = BRIDGE_ACTION("r", 1, fields);
+    try_formats(name, is_action ? &action : &reading, 1);
 }
+
+static void try_age(const char *name, bridge_number age, bool is_action)
+{
+    const bridge_field x[] = {BRIDGE_FIELD("x", BRIDGE_F32, "")}, a[] = {BRIDGE_LIMITED("a", BRIDGE_U8, "", 0, 255, 3)};
+    bridge_format reading = BRIDGE_IRREGULAR("r", 1, x), action = BRIDGE_ACTION("r", 1, a);
+    reading.max_age_ms = action.max_age_ms = age;
+    try_formats(name, is_action ? &action : &reading, 1);
+}
+
+#define TRY_AGE(name, is_action, ...) do { bridge_number n = __VA_ARGS__; try_age(name, n, is_action); } while (0)
 
 #define TRY_READING(name, ...) do { bridge_field f = __VA_ARGS__; try_field(name, f, false); } while (0)
 #define TRY_ACTION(name, ...) do { bridge_field f = __VA_ARGS__; try_field(name, f, true); } while (0)
@@ -84,6 +93,14 @@ int main(void)
     s = good(&large, 1), s.transmit_size = 254, try_setup("ring-for-long", s);
     s = good(fine, 3), s.output = 0, try_setup("no-output", s);
 
+    TRY_AGE("no-limit", true, BRIDGE_NUMBER(0));
+    TRY_AGE("longest", true, BRIDGE_NUMBER(60000));
+    TRY_AGE("too-old", true, BRIDGE_NUMBER(60001));
+    TRY_AGE("half-a-ms", true, BRIDGE_NUMBER(0.5));
+    TRY_AGE("negative-age", true, BRIDGE_NUMBER(-1));
+    TRY_AGE("exponent-age", true, BRIDGE_NUMBER(1e2));
+    TRY_AGE("no-age", true, BRIDGE_ABSENT(0));
+    TRY_AGE("age-of-reading", false, BRIDGE_NUMBER(5));
     TRY_READING("underscore", BRIDGE_FIELD("_x", BRIDGE_F32, ""));
     TRY_READING("control", BRIDGE_FIELD("x\n", BRIDGE_F32, ""));
     TRY_READING("scale-zero", BRIDGE_SCALED("x", BRIDGE_F32, "", 0, 1));

@@ -18,7 +18,7 @@ from firmware_bridge.links.own.device import Device
 from firmware_bridge.links.own.framing import Frame
 from firmware_bridge.values import Chunk
 from tests.support.robots import BUTTON, LIMITS, ROBOT, WHEELS, of
-from tests.support.robots.c_device import DROPPED, NO_NUMBER, NO_SUCH, NOT_ASKED, QUEUED, CDevice
+from tests.support.robots.c_device import DROPPED, NO_NUMBER, NO_SUCH, NOT_ASKED, QUEUED, REASON, CDevice
 from tests.support.robots.wire import CSession, damaged, most_wrong
 
 EVERYTHING = Format(
@@ -39,6 +39,14 @@ EVERYTHING = Format(
 BOOT = 0xB007
 
 
+DATED = replace(LIMITS, max_age_ms=250)
+
+
+def dated(us: int) -> bytes:
+    """What stands in front of an action's fields, and in a heartbeat: the board's time that it answers."""
+    return bodies.OF.pack(us & 0xFFFFFFFF)
+
+
 def twin(device: CDevice) -> Device:
     """The Python device with the same dictionary, byte for byte."""
     dictionary = Dictionary.from_compressed(device.compressed)
@@ -53,7 +61,8 @@ def start(device: CDevice) -> bytes:
 
 def test_the_tables_become_the_dictionary(library):
     """What C declares in its tables is, downloaded, the dictionary that Python declares, units with quotes included."""
-    assert CDevice(library).dictionary == Dictionary((WHEELS, BUTTON, LIMITS, EVERYTHING), ROBOT.device, ROBOT.version)
+    formats = WHEELS, BUTTON, DATED, EVERYTHING
+    assert CDevice(library).dictionary == Dictionary(formats, ROBOT.device, ROBOT.version, protocol=2)
 
 
 def test_a_host_downloads_the_dictionary_and_starts_the_board(library):
@@ -66,9 +75,10 @@ def test_a_host_downloads_the_dictionary_and_starts_the_board(library):
     assert session.wrong == 0
 
 
-def random_frame(rng: random.Random, check: int) -> bytes:
-    """One frame that a host, a mistaken host or a stranger might send."""
-    kind = rng.choice((8, 9, 10, 10, 11, 11, 11, 12, 12, 13, rng.randrange(16)))
+def random_frame(rng: random.Random, check: int, now_us: int) -> bytes:
+    """One frame that a host, a mistaken host or a stranger might send, in time, late, or of a time yet to come."""
+    kind = rng.choice((8, 9, 10, 10, 11, 11, 11, 12, 12, 13, 14, rng.randrange(16)))
+    late = rng.choice((0, 0, 100, 249_999, 250_000, 250_001, 5_000_000, -100, -100_000, -100_001, 2**31, 2**31 - 1))
     stream = rng.choice((0, 2, 2, 2, 1, 9)) if kind == framing.ACTION else 0
     payload = {
         framing.DICTIONARY_REQUEST: lambda: struct.pack("<H", rng.choice((0, 200, 400, 900, 65535))),
@@ -79,9 +89,12 @@ def random_frame(rng: random.Random, check: int) -> bytes:
                 for _ in range(rng.randrange(3))
             )
         ),
-        framing.ACTION: lambda: LIMITS._struct.pack(
-            rng.choice((0.0, 0.25, 0.5, 9.0, -1.0, math.inf, math.nan)), rng.randrange(-900, 900)
+        framing.ACTION: lambda: (
+            dated(now_us - late)
+            + LIMITS._struct.pack(rng.choice((0.0, 0.25, 0.5, 9.0, -1.0, math.inf, math.nan)), rng.randrange(-900, 900))
         ),
+        framing.HEARTBEAT: lambda: dated(now_us - late),
+        framing.CLEAR: lambda: bodies.CLEAR.pack(rng.choice((BOOT, BOOT, 5))),
     }.get(kind, lambda: b"")()
     if rng.random() < 0.05:
         payload = payload[:-1] or b"\0"
@@ -109,13 +122,16 @@ def test_c_and_python_say_the_same_bytes(library, seed):
         now_us += rng.choice((0, 100, 1000, 5000, 60_000, 251_000)) if rng.random() < 0.5 else 500
         what = rng.random()
         if what < 0.6:
-            data = random_frame(rng, python.dictionary.check)
+            data = random_frame(rng, python.dictionary.check, now_us)
             data = damaged(rng, data, 0.003) + (b"\xff" * 300 if rng.random() < 0.01 else b"")
             cut = rng.randrange(len(data) + 1)
             for part in (data[:cut], data[cut:]):
                 ours, theirs = c.receive(now_us, part), python.receive(now_us, part)
                 assert len(ours) == len(theirs)
                 assert all(close(a, b) for a, b in zip(ours, theirs, strict=True))
+        elif what < 0.61:
+            assert len(c.fault(now_us)) == 1
+            python.fault(now_us, REASON)
         elif what < 0.8:
             assert [type(item) for item in c.tick(now_us)] == [type(item) for item in python.tick(now_us)]
         name = rng.choice(("wheels", "button"))
@@ -124,9 +140,10 @@ def test_c_and_python_say_the_same_bytes(library, seed):
         expected = python.outgoing()
         expected += python.reading(now_us, name, values)
         assert c.reading(now_us, name, values) == expected
-        assert (c.state, c.counters) == (python.state, python.counters)
+        assert (c.state, c.counters, c.age_us) == (python.state, python.counters, python.age_us)
     assert python.counters.actions > 20
     assert python.counters.refused > 20
+    assert python.counters.late > 20
     assert python.counters.damaged > 5
 
 
@@ -196,7 +213,7 @@ def test_an_answer_that_found_no_room_comes_later(library):
     c.tick(1_000_500)
     (status,) = framing.Deframer().feed(b"\0" + c.outgoing())
     assert status.type == framing.STATUS
-    assert bodies.STATUS.unpack(status.payload)[2] == 1  # the dropped reading
+    assert bodies.STATUS_2.unpack(status.payload)[2] == 1  # the dropped reading
 
 
 def test_a_port_that_takes_single_bytes_gets_the_same_bytes(library):
@@ -220,14 +237,15 @@ def test_silence_and_stop_make_the_outputs_safe(library):
     c = CDevice(library)
     check = c.dictionary.check
     c.receive(0, start(c))
-    c.receive(1000, framing.encode(Frame(framing.ACTION, 2, 0, 0, check, LIMITS.pack((0.5, 1.0)))))
+    c.receive(1000, framing.encode(Frame(framing.ACTION, 2, 0, 0, check, dated(0) + LIMITS.pack((0.5, 1.0)))))
     assert c.tick(251_000) == []
     (safe,) = c.tick(251_001)
     assert safe.reason == "silent"
     assert safe.actions[0].values == pytest.approx((0.0, 0.1))
     assert c.state == "safe"
     (obeyed,) = c.receive(
-        300_000, framing.encode(Frame(framing.ACTION, 2, 1, 0, check, struct.pack("<fh", 5.0, -30_000)))
+        300_000,
+        framing.encode(Frame(framing.ACTION, 2, 1, 0, check, dated(290_000) + struct.pack("<fh", 5.0, -30_000))),
     )
     assert obeyed.values == pytest.approx((0.7, -0.5))  # held at the limits
     (stopped,) = c.receive(400_000, framing.encode(Frame(framing.STOP, 0, 0, 0, 0)))

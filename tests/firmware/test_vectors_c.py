@@ -16,7 +16,8 @@ REFUSED = {  # what bridge_begin says, by the number in bridge_problem
     4: "same-name slash field-twice no-device underscore control",
     5: "same-id zero-id",
     6: "no-fields too-long",
-    7: "no-rate scale-zero expression bare-point hexadecimal",
+    7: "no-rate scale-zero expression bare-point hexadecimal"
+    " too-old half-a-ms negative-age exponent-age no-age age-of-reading",
     8: "limits-of-reading no-limits safe-outside limit-beyond-type",
 }
 
@@ -46,7 +47,7 @@ def test_wrong_tables_are_refused_before_anything_moves(tmp_path: Path) -> None:
     said = {name: (int(problem), int(outputs)) for name, problem, outputs in map(str.split, run(program).splitlines())}
     expected = {name: (number, 0) for number, names in REFUSED.items() for name in names.split()}
     expected |= dict.fromkeys(("no-formats", "long", "exponent"), (0, 0)) | dict.fromkeys(
-        ("good", "limit-within-scaled"), (0, 1)
+        ("good", "limit-within-scaled", "no-limit", "longest"), (0, 1)
     )
     assert said == expected
 

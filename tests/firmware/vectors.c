@@ -148,7 +148,8 @@ static void storm(size_t bytes)
     sender.setup = &sending;
     for (size_t done = 0; done < bytes; done += sender.head) {
         uint8_t type = (uint8_t)dice(16);
-        size_t right = type == BRIDGE_START ? 4 : type == BRIDGE_ACTION_FRAME ? 6 : 0;
+        size_t right = type == BRIDGE_START ? 4 : type == BRIDGE_ACTION_FRAME ? 10 : 0;
+        if (type == BRIDGE_HEARTBEAT || type == BRIDGE_CLEAR) right = 4;
         if (type == BRIDGE_DICTIONARY_REQUEST) right = 2;
         size_t size = dice(8) ? right : dice(BRIDGE_MAX_PAYLOAD + 1);
         now_us += dice(20000);
@@ -156,7 +157,12 @@ static void storm(size_t bytes)
         sender.head = sender.tail = 0;
         open_frame(&sender, now_us, type, dice(4) ? 1 : (uint8_t)dice(256), (uint16_t)dice(65536), size);
         bool random_payload = dice(2); /* else 1, 0, 0, ...: the boot id */
-        for (size_t n = 0; n < size; n++) put(&sender, random_payload ? (uint8_t)dice(256) : n == 0);
+        size_t done_bytes = 0;
+        if ((type == BRIDGE_ACTION_FRAME || type == BRIDGE_HEARTBEAT) && size >= 4 && dice(4)) {
+            put_u32(&sender, now_us - dice(300000)); /* the time that it answers */
+            done_bytes = 4;
+        }
+        for (size_t n = done_bytes; n < size; n++) put(&sender, random_payload ? (uint8_t)dice(256) : n == 0);
         close_frame(&sender);
         if (!dice(8)) sender_ring[dice((uint32_t)sender.head)] ^= (uint8_t)dice(256);
         bridge_receive(&device, now_us, sender_ring, sender.head);
@@ -167,7 +173,8 @@ static void storm(size_t bytes)
         size_t waiting = bridge_transmit(&device, &out), taken = dice(100);
         bridge_transmitted(&device, waiting < taken ? waiting : taken);
     }
-    must(device.counters.frames > 0 && device.counters.damaged > 0 && device.counters.actions > 0, "storm", 0);
+    must(device.counters.frames > 0 && device.counters.damaged > 0 && device.counters.actions > 0 && device.counters.late > 0,
+         "storm", 0);
 }
 
 int main(void)

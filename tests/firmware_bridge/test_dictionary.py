@@ -6,6 +6,7 @@ import json
 import math
 import struct
 import zlib
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -15,6 +16,7 @@ from hypothesis import strategies as st
 from firmware_bridge.dictionary import Dictionary, Field, Format
 from firmware_bridge.errors import ActionError, DictionaryError
 from firmware_bridge.formats import F32_MAX, TYPES
+from firmware_bridge.links.own import bodies
 from firmware_bridge.values import Action
 from tests.support.robots import LIMITS, ROBOT, WHEELS
 
@@ -126,7 +128,7 @@ def action(**changes: Any) -> dict[str, Any]:
 
 
 REFUSED: list[tuple[str, dict[str, Any], str]] = [
-    ("unknown key", tree(colour="red"), "unknown key 'colour'; the keys are device, formats, version"),
+    ("unknown key", tree(colour="red"), "unknown key 'colour'; the keys are device, formats, protocol, version"),
     ("no version", {"device": "d", "formats": []}, "has no 'version'"),
     ("empty device", tree(device=""), "device is ''; it must be a non-empty text"),
     ("formats no list", tree(formats={}), "formats must be a list"),
@@ -153,6 +155,13 @@ REFUSED: list[tuple[str, dict[str, Any], str]] = [
     ("limit of a reading", tree(formats=[reading(fields=[field(safe=0)])]), "only a field of an action has"),
     ("no safe value", tree(formats=[action(safe=None)]), "'x' must declare safe"),
     ("safe outside", tree(formats=[action(safe=2)]), "minimum ≤ safe ≤ maximum, not 0.0 ≤ 2.0 ≤ 1.0"),
+    ("later protocol", tree(protocol=3), "speaks version 3 of the link; this program knows 1 to 2"),
+    ("protocol true", tree(protocol=True), "speaks version True"),
+    ("no age", tree(protocol=2), "'limits' must declare max_age_ms: device 'test robot' speaks version 2"),
+    ("age in version 1", tree(formats=[action() | {"max_age_ms": 5}]), "'r' cannot declare max_age_ms"),
+    ("age of a reading", tree(formats=[reading(max_age_ms=5)]), "is a reading and has max_age_ms 5"),
+    ("half an age", tree(formats=[action() | {"max_age_ms": 0.5}]), "max_age_ms 0.5; it must be a whole number"),
+    ("too great an age", tree(formats=[action() | {"max_age_ms": 60_001}]), "max_age_ms 60001"),
     ("limit beyond type", tree(formats=[action(type="u8", maximum=300)]), "maximum 300.0, which u8 cannot carry"),
 ]
 
@@ -197,3 +206,22 @@ def test_names_are_looked_up_with_help() -> None:
         ROBOT["wheel"]
     with pytest.raises(DictionaryError, match="no field 'speed'; it has speed_left, speed_right, battery"):
         WHEELS.index("speed")
+
+
+def test_what_a_host_of_version_1_takes_is_written_as_it_was() -> None:
+    """A dictionary of version 1 has the bytes, and so the digest, that it had before there was a version 2; one of
+    version 2 has a key that such a host refuses by name."""
+    assert list(json.loads(ROBOT.json)) == ["device", "version", "formats"]
+    dated = Dictionary((replace(LIMITS, max_age_ms=250),), "d", "1", protocol=2)
+    assert next(iter(json.loads(dated.json))) == "protocol"
+    assert Dictionary.from_compressed(dated.compressed) == dated
+    assert dated.digest != Dictionary((LIMITS,), "d", "1").digest
+
+
+def test_the_time_that_an_action_answers_takes_four_bytes_of_its_frame() -> None:
+    """An action of 240 bytes fits in version 1 and not in version 2."""
+    fields = tuple(Field(f"x{n}", "f32", "", minimum=0.0, maximum=1.0, safe=0.0) for n in range(60))
+    long = Format("long", 1, "action", fields)
+    bodies.check_sizes(Dictionary((long,), "d", "1"))
+    with pytest.raises(DictionaryError, match=r"'long' is 240 bytes long; a message carries at most 238\. Split"):
+        bodies.check_sizes(Dictionary((replace(long, max_age_ms=5),), "d", "1", protocol=2))

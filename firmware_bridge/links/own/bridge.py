@@ -1,16 +1,18 @@
 """The host's half of our own protocol, a `Link`: chunks in, events out, bytes to send. PROTOCOL.md has its states.
 
-Rule: that of every link (`links/link.py`): a function of the chunks and calls given, with no clock and no randomness.
-Whatever an intact frame says is checked before it is believed: its time against the host's, its number against its
-time; and what costs work (a dictionary, a handshake) is done once in a while, however often a device asks for it.
+Its rule: that of every link (`links/link.py`): a function of the chunks and calls given, with no clock and no
+randomness. Whatever an intact frame says is checked before it is believed: its time against the host's, its number
+against its time; and what costs work (a dictionary, a handshake) is done once in a while, however often a device asks
+for it.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from typing import Any, NamedTuple
 
+from firmware_bridge.declared import plain
 from firmware_bridge.dictionary import Dictionary, Format
 from firmware_bridge.errors import ActionError, DictionaryError
 from firmware_bridge.events import (
@@ -28,7 +30,7 @@ from firmware_bridge.events import (
 )
 from firmware_bridge.links.counters import Counters
 from firmware_bridge.links.own import bodies, framing
-from firmware_bridge.links.own.bodies import IDLE, STATES
+from firmware_bridge.links.own.bodies import FAULT, IDLE, STATES
 from firmware_bridge.links.own.clock import DeviceClock
 from firmware_bridge.links.own.framing import Deframer, Frame
 from firmware_bridge.links.own.sequence_numbers import AHEAD, BACKWARD, DUPLICATE, ReadingSequence
@@ -65,6 +67,10 @@ class Bridge:
     Signs of life (HEARTBEAT, START again) stand for decisions: there are none while the link is silent (`silent_ns`
     without an intact frame), nor once the last action is older than `action_ns`, or than its `hold_ns` if that is
     longer. Then the device's own timeout makes it safe; it goes on sending readings, and the next action wakes it.
+
+    A device of protocol 1 is spoken to exactly as before. One of protocol 2 is told with each action and heartbeat
+    which of its own times it answers, so that it refuses what comes too late. `clear_fault`: a person has looked, and a
+    fault in which the device is found is cleared; one that comes later is not.
     """
 
     def __init__(
@@ -75,6 +81,7 @@ class Bridge:
         silent_ns: int = 1_500_000_000,
         action_ns: int = 250_000_000,
         every: Mapping[str, int] | None = None,
+        clear_fault: bool = False,
     ) -> None:
         for name, divider in (every or {}).items():
             if not 0 <= divider <= 0xFFFF:
@@ -88,6 +95,11 @@ class Bridge:
         self._silent_ns = silent_ns
         self._action_ns = action_ns
         self._every = dict(every or {})
+        self._clear = clear_fault
+        self._dated = False  # the device is of protocol 2
+        self._ages_us: tuple[int, int] | None = None  # of obeyed actions as STATUS told: the last one, the greatest
+        self._late = 0  # as STATUS told
+        self._reason = ""  # of the fault that the device is in
         self._state = ASKING
         self._stopped = False  # nothing more is sent
         self._doubt = False  # readings continue, but HELLO is asked
@@ -117,7 +129,9 @@ class Bridge:
 
     @property
     def state(self) -> str:
-        """closed, asking, downloading, starting or running; stopped after `stop`."""
+        """closed, asking, downloading, starting, running or fault; stopped after `stop`."""
+        if self._in_fault and not self._stopped:
+            return "fault"
         return "stopped" if self._stopped else STATE_NAMES[self._state]
 
     @property
@@ -129,7 +143,13 @@ class Bridge:
         """All counters, the state and the clock as JSON values, for people and logs."""
         line = self.clock.fit()
         clock = {"clock_offset_ns": line and line.offset_ns, "clock_drift_ppm": line and line.drift * 1e6}
-        return {"state": self.state, **asdict(self.counters), **clock}
+        last_us, greatest_us = self._ages_us or (None, None)
+        ages = {"action_age_us": last_us, "action_age_max_us": greatest_us, "late_at_device": self._late}
+        return {"state": self.state, **asdict(self.counters), **clock, **ages, "fault": self._reason}
+
+    @property
+    def _in_fault(self) -> bool:
+        return self._state >= STARTING and self._device_state == FAULT
 
     # ------------------------------------------------------------------------------------------ in
 
@@ -218,7 +238,9 @@ class Bridge:
         body = frame.payload
         if frame.type == framing.HELLO and len(body) == bodies.HELLO.size:
             self._hello(t_ns, frame, events)
-        elif frame.type == framing.STATUS and len(body) == bodies.STATUS.size:
+        elif frame.type == framing.STATUS and (
+            len(body) == bodies.STATUS.size or 0 <= len(body) - bodies.STATUS_2.size <= bodies.LONGEST_REASON
+        ):
             self._status(t_ns, frame, events)
         elif frame.type == framing.DICTIONARY and len(body) > bodies.BLOCK.size:
             self._block(t_ns, frame, events)
@@ -249,6 +271,7 @@ class Bridge:
             self.clock = DeviceClock()
             self._time_us = -1
             self._stale_ns = None  # it has obeyed no action yet
+            self._late, self._reason = 0, ""
             self._new_boot = device_state == IDLE
             t_us = frame.time_us
             self._enter(ASKING)
@@ -271,22 +294,35 @@ class Bridge:
             self._settle(device_state)
 
     def _status(self, t_ns: int, frame: Frame, events: list[Event]) -> None:
-        device_state, boot_id, *counts = bodies.STATUS.unpack(frame.payload)
+        dated = len(frame.payload) > bodies.STATUS.size
+        device_state, boot_id, *counts = (bodies.STATUS_2 if dated else bodies.STATUS).unpack_from(frame.payload)
         if boot_id != self.boot_id:
             if self._state > ASKING:  # a board that has started again, or another one
                 self._renew()
             return
-        events.append(
-            DeviceStatus(t_ns, STATES[device_state] if device_state < len(STATES) else "unknown", boot_id, *counts)
-        )
+        state = STATES[device_state] if device_state < len(STATES) else "unknown"
+        status = DeviceStatus(t_ns, state, boot_id, *counts[:7])
+        if dated:
+            self._late, age = counts[7:]
+            self._reason = plain(frame.payload[bodies.STATUS_2.size :].decode(errors="replace"))
+            if device_state == FAULT and not self._reason:
+                self._reason = "it gives no reason"
+            if age != bodies.NO_AGE:
+                self._ages_us = age, max(age, self._ages_us[1] if self._ages_us else 0)
+            last = None if age == bodies.NO_AGE else age
+            status = replace(status, late=self._late, age_us=last, reason=self._reason)
+        events.append(status)
         if self._state >= STARTING:
             self._settle(device_state)
 
     def _settle(self, device_state: int) -> None:
         """The state that the device reports decides whether START has to be sent (again)."""
-        wanted = STARTING if device_state == IDLE else RUNNING
-        if device_state == IDLE:  # its outputs are safe, and it takes a START to change that
+        self._device_state = device_state
+        wanted = STARTING if device_state in (IDLE, FAULT) else RUNNING
+        if wanted == STARTING:  # its outputs are safe, and it takes a START to change that
             self._stale_ns = None
+        if device_state != FAULT:
+            self._clear, self._reason = False, ""  # the next one is another person's
         if self._state != wanted:
             self._enter(wanted)
 
@@ -337,8 +373,11 @@ class Bridge:
             stream.sequence.unsettle()
         self.dictionary = dictionary
         self._check = dictionary.check
+        self._dated = dictionary.protocol > 1
+        if self._device_state != FAULT:
+            self._clear = False
         self._actions = {item.name: item for item in dictionary.actions}
-        if self._device_state == IDLE:
+        if self._device_state in (IDLE, FAULT):
             self._stale_ns = None
         elif self._device_state == bodies.RUNNING and self._stale_ns is None:
             self._stale_ns = t_ns + self._action_ns  # it may be obeying an action of another host
@@ -398,13 +437,16 @@ class Bridge:
 
     # ------------------------------------------------------------------------------------------ out
 
-    def send(self, t_ns: int, action: Action, hold_ns: int = 0) -> bytes:
-        """The bytes of an action; empty, and counted, while no handshake is complete, in silence, or after `stop`.
+    def send(self, t_ns: int, action: Action, hold_ns: int = 0, of_device_us: int | None = None) -> bytes:
+        """The bytes of an action; empty, and counted, while no handshake is complete, in silence, in the device's
+        fault, or after `stop`.
 
         hold_ns: how long heartbeats may keep it alive, where actions come less often than every `action_ns`.
+        of_device_us: the device's time of the reading that it answers; None: it answers none, and is as old as what the
+        device said last, but for the time since then.
         Raises ActionError for an action that the device does not declare, or a value outside its declared range.
         """
-        if self._state < STARTING or self._stopped or self._silent:
+        if self._state < STARTING or self._stopped or self._silent or self._in_fault:
             self.counters.actions_held += 1
             return b""
         item = self._actions.get(action.format)
@@ -412,6 +454,8 @@ class Bridge:
             known = ", ".join(self._actions) or "none"
             raise ActionError(f"The device declares no action {action.format!r}; it declares {known}.")
         payload = item.pack(action.values)
+        if self._dated:
+            payload = self._of(t_ns, of_device_us) + payload
         self.counters.actions_sent += 1
         self._sent_ns = t_ns
         self._stale_ns = t_ns + max(self._action_ns, hold_ns)
@@ -430,10 +474,10 @@ class Bridge:
         if now_ns >= self._ask_ns and (self._state != RUNNING or self._doubt):
             self._ask_ns = now_ns + self._retry_ns
             out = self._requests(now_ns)
-        if self._state >= STARTING and not mute and now_ns - self._sent_ns >= self._heartbeat_ns:
+        if self._state >= STARTING and not mute and not self._in_fault and now_ns - self._sent_ns >= self._heartbeat_ns:
             self._sent_ns = now_ns
             self.counters.heartbeats += 1
-            out += self._frame(now_ns, framing.HEARTBEAT, 0, b"")
+            out += self._frame(now_ns, framing.HEARTBEAT, 0, self._of(now_ns, None) if self._dated else b"")
         return out
 
     def _requests(self, now_ns: int) -> bytes:
@@ -442,7 +486,10 @@ class Bridge:
             out += b"\0" + self._frame(now_ns, framing.HELLO_REQUEST, 0, b"")  # 0x00: ends what a lost link left behind
         if self._state == DOWNLOADING:
             out += self._frame(now_ns, framing.DICTIONARY_REQUEST, 0, bodies.BLOCK_REQUEST.pack(len(self._blocks)))
-        if self._state == STARTING and not self._mute:  # a START is a sign of life too
+        if self._in_fault:
+            if self._clear:
+                out += self._frame(now_ns, framing.CLEAR, 0, bodies.CLEAR.pack(self.boot_id))
+        elif self._state == STARTING and not self._mute:  # a START is a sign of life too
             rates = [
                 bodies.START_RATE.pack(key, self._every[item.name])
                 for key, item in self._streams.items()
@@ -451,6 +498,12 @@ class Bridge:
             self._sent_ns = now_ns
             out += self._frame(now_ns, framing.START, 0, bodies.START.pack(self.boot_id) + b"".join(rates))
         return out
+
+    def _of(self, t_ns: int, device_us: int | None) -> bytes:
+        """The device's time that is answered; what it is by now where nothing is."""
+        if device_us is None:
+            device_us = self._time_us + (t_ns - self._time_ns) // 1000
+        return bodies.OF.pack(device_us & 0xFFFFFFFF)
 
     def stop(self, t_ns: int) -> bytes:
         """The bytes that put the device into its safe output now. Nothing else is sent after them."""

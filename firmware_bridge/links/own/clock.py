@@ -1,6 +1,6 @@
 """Device time → host time, from the arrivals of readings.
 
-Rule: a message can arrive late but never early, so the truth is the line *under* all points (device time, host -
+Its rule: a message can arrive late but never early, so the truth is the line *under* all points (device time, host -
 device), the lower envelope. Of each second only the least delayed reading is kept; the line is the edge of their
 lower convex hull that lies under the middle of the window. Bounded memory, no clock of its own.
 """

@@ -1,8 +1,9 @@
 """The firmware half of the link, sans-IO: bytes and the device's clock in, actions and bytes out.
 
-Rule: outputs are safe unless a host that knows our formats has started us and has been heard from within the heartbeat
-timeout. An action reaches the outputs only within its declared limits. Nothing that arrives raises. The state table is
-in PROTOCOL.md ("The device"); firmware in C has the same functions.
+Its rule: outputs are safe unless a host that knows our formats has started us and has been heard from within the
+heartbeat timeout. An action reaches the outputs only within its declared limits and, in protocol 2, within its declared
+age by the device's own clock. Nothing that arrives raises. A fault is latched until a person clears it. The state table
+is in PROTOCOL.md ("The device"); firmware in C has the same functions, of protocol 2.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ from firmware_bridge.dictionary import Dictionary
 from firmware_bridge.errors import DictionaryError
 from firmware_bridge.events import SafeOutput
 from firmware_bridge.links.own import bodies, framing
-from firmware_bridge.links.own.bodies import IDLE, RUNNING, SAFE, STATES
+from firmware_bridge.links.own.bodies import FAULT, IDLE, RUNNING, SAFE, STATES
 from firmware_bridge.links.own.framing import Deframer, Frame
 from firmware_bridge.values import Action
 
@@ -26,7 +27,7 @@ HELLO_ANSWER_US = 50_000  # the shortest time between two HELLOs that answer ref
 
 @dataclass
 class DeviceCounters:
-    """What a device counts since it was started; sent in STATUS, each modulo 2^32."""
+    """What a device counts since it was started; sent in STATUS, each modulo 2^32 (the last one in protocol 2)."""
 
     dropped_readings: int = 0  # did not fit into the transmit buffer (the caller counts them)
     frames: int = 0  # intact frames received
@@ -35,6 +36,7 @@ class DeviceCounters:
     refused: int = 0  # frames that were intact but not for us: state, schema check, type, length, not finite
     missed_actions: int = 0  # by their sequence numbers
     timeouts: int = 0  # times that the heartbeat stopped
+    late: int = 0  # actions and heartbeats that were too old to be obeyed
 
 
 class Device:
@@ -52,6 +54,10 @@ class Device:
         self.boot_id = boot_id
         self.heartbeat_timeout_us = heartbeat_timeout_us
         self.counters = DeviceCounters()
+        self.age_us: int | None = None  # of the last action obeyed, when it was
+        self._dated = dictionary.protocol > 1  # actions and heartbeats say which time of ours they answer
+        self._limits_us = {item.id: (item.max_age_ms or 0) * 1000 for item in dictionary.actions}  # 0: none
+        self._reason = ""  # of the fault
         self._state = IDLE
         self._deframer = Deframer()
         self._out: list[bytes] = []
@@ -65,7 +71,7 @@ class Device:
 
     @property
     def state(self) -> str:
-        """ "idle" (not started, safe), "running", or "safe" (started, but the heartbeat stopped)."""
+        """ "idle" (not started, safe), "running", "safe" (started, but the heartbeat stopped), or "fault"."""
         return STATES[self._state]
 
     @property
@@ -98,6 +104,14 @@ class Device:
                 self._send_status(now_us)
         return effects
 
+    def fault(self, now_us: int, reason: str) -> SafeOutput:
+        """Something is wrong that a person must look at: safe, and no host starts us again before it sends CLEAR. Of
+        several faults the first one's reason stays (at most `LONGEST_REASON` bytes of it)."""
+        if self._state != FAULT:
+            self._state, self._reason = FAULT, reason
+        self._send_status(now_us)
+        return self._safe(self._reason)
+
     def reading(self, now_us: int, name: str, values: Sequence[float]) -> bytes:
         """The bytes of one reading taken at `now_us`; empty if the host has not asked for it.
 
@@ -128,19 +142,23 @@ class Device:
             self._send_hello(now_us)
         elif frame.type == framing.DICTIONARY_REQUEST:
             self._send_block(now_us, frame.payload)
-        elif frame.type == framing.STOP:  # whatever its schema check says: safe is always right
-            self._state = IDLE
+        elif frame.type == framing.STOP:  # whatever its schema check and its age say: safe is always right
+            self._state = FAULT if self._state == FAULT else IDLE
             self._every = {}
             effects.append(self._safe("the host said stop"))
             self._send_status(now_us)
         elif frame.check != self.dictionary.check:
+            self._refuse(now_us)
+        elif frame.type == framing.CLEAR and self._dated:
+            self._clear(now_us, frame.payload)
+        elif self._state == FAULT:
             self._refuse(now_us)
         elif frame.type == framing.START:
             self._start(now_us, frame.payload)
         elif self._state == IDLE:
             self._refuse(now_us)
         elif frame.type == framing.HEARTBEAT:
-            self._heard_us = now_us
+            self._heartbeat(now_us, frame.payload)
         elif frame.type == framing.ACTION:
             self._act(now_us, frame, effects)
         else:
@@ -161,22 +179,50 @@ class Device:
             self._turn = dict.fromkeys(every, 0)
         self._every = every
         self._next_action.clear()  # perhaps another host, which counts from 0
+        if self._state == IDLE or not self._dated:  # it says no time, so it may be old: no sign of life
+            self._heard_us = now_us
         self._state = RUNNING if self._state == IDLE else self._state
-        self._heard_us = now_us
         return self._send_status(now_us)
+
+    def _clear(self, now_us: int, payload: bytes) -> None:
+        if payload != bodies.CLEAR.pack(self.boot_id):
+            return self._refuse(now_us)
+        if self._state == FAULT:
+            self._state, self._reason, self._every = IDLE, "", {}
+        return self._send_hello(now_us)
+
+    def _heartbeat(self, now_us: int, payload: bytes) -> None:
+        """A sign of life; a dated one as long as the longest-lived action may be old."""
+        if self._dated:
+            if len(payload) != bodies.OF.size:
+                return self._refuse(now_us)
+            limits = self._limits_us.values() or (0,)
+            age = bodies.age_us(now_us, bodies.OF.unpack(payload)[0])
+            if all(limits) and (age is None or age > max(limits)):
+                self.counters.late += 1
+                return None
+        self._heard_us = now_us
+        return None
 
     def _act(self, now_us: int, frame: Frame, effects: list[Action | SafeOutput]) -> None:
         item = self.dictionary.by_id.get(frame.stream)
-        if item is None or item.direction != "action" or len(frame.payload) != item.size:
+        dated = bodies.OF.size if self._dated else 0
+        if item is None or item.direction != "action" or len(frame.payload) != dated + item.size:
             return self._refuse(now_us)
         ahead = (frame.seq - self._next_action.get(frame.stream, frame.seq)) & 0xFFFF
         if ahead >= 0x8000:  # a doubled frame: it has been obeyed already
             return self._refuse(now_us)
-        values = item.clamp(item.unpack(frame.payload))
+        values = item.clamp(item.unpack(frame.payload[dated:]))
         if values is None:
             return self._refuse(now_us)
         self.counters.missed_actions += ahead
         self._next_action[frame.stream] = (frame.seq + 1) & 0xFFFF
+        if self._dated:
+            age, limit = bodies.age_us(now_us, bodies.OF.unpack_from(frame.payload)[0]), self._limits_us[item.id]
+            if limit and (age is None or age > limit):
+                self.counters.late += 1
+                return None
+            self.age_us = age
         self._heard_us = now_us
         self._state = RUNNING
         self.counters.actions += 1
@@ -205,7 +251,13 @@ class Device:
 
     def _send_status(self, now_us: int) -> None:
         counts = [value & 0xFFFFFFFF for value in vars(self.counters).values()]
-        self._out.append(self._frame(now_us, framing.STATUS, 0, bodies.STATUS.pack(self._state, self.boot_id, *counts)))
+        if self._dated:
+            age = bodies.NO_AGE if self.age_us is None else self.age_us
+            body = bodies.STATUS_2.pack(self._state, self.boot_id, *counts, age)
+            body += self._reason.encode()[: bodies.LONGEST_REASON]
+        else:
+            body = bodies.STATUS.pack(self._state, self.boot_id, *counts[:-1])
+        self._out.append(self._frame(now_us, framing.STATUS, 0, body))
         self._report_us = now_us + STATUS_EVERY_US
 
     def _send_block(self, now_us: int, payload: bytes) -> None:

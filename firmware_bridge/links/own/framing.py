@@ -1,6 +1,6 @@
 """Bytes ↔ frames: COBS between 0x00 delimiters, a fixed header, CRC-16. The layout is in PROTOCOL.md.
 
-Rule: any split of the same bytes gives the same frames, and whatever arrives becomes a value, `Frame` or `Damaged`.
+Its rule: any split of the same bytes gives the same frames, and whatever arrives becomes a value, `Frame` or `Damaged`.
 Never raises on wire data, never holds more than one frame of it, never looks at a clock.
 """
 
@@ -10,7 +10,7 @@ import struct
 from binascii import crc_hqx
 from typing import Literal, NamedTuple
 
-VERSION = 1
+VERSION = 1  # of the frame; which version of the link a device speaks stands in its dictionary
 MAX_PAYLOAD = 242
 HEADER = struct.Struct("<BBHIH")  # version << 4 | type, stream, seq, time µs, schema check
 MIN_FRAME = HEADER.size + 2  # and the CRC
@@ -20,7 +20,7 @@ MAX_ENCODED = MAX_FRAME + 2  # an encoder may end a full block with an empty one
 # Device → host.
 HELLO, DICTIONARY, READING, STATUS = 1, 2, 3, 4
 # Host → device.
-HELLO_REQUEST, DICTIONARY_REQUEST, START, ACTION, HEARTBEAT, STOP = 8, 9, 10, 11, 12, 13
+HELLO_REQUEST, DICTIONARY_REQUEST, START, ACTION, HEARTBEAT, STOP, CLEAR = 8, 9, 10, 11, 12, 13, 14
 
 
 class Frame(NamedTuple):

@@ -1,10 +1,10 @@
 """The numbers of one reading format, as the host follows them: which are missing, which readings to refuse.
 
-Rule: every missing number between two readings is known: exactly, up to 65535 of them; in a longer silence the count is
-estimated, as the one of those that the number allows that fits the device's clock and the declared rate best (exact
-while that rate is right to a few percent; without a declared rate it is only known modulo 65536). Readings missing
-before the very first one are known if the board started while we were listening (`begin`), else they are not.
-A reading that is not newer than the last one is never let through, and a number is not believed that is further ahead
+Its rule: every missing number between two readings is known: exactly, up to 65535 of them; in a longer silence the
+count is estimated, as the one of those that the number allows that fits the device's clock and the declared rate best
+(exact while that rate is right to a few percent; without a declared rate it is only known modulo 65536). Readings
+missing before the very first one are known if the board started while we were listening (`begin`), else they are not. A
+reading that is not newer than the last one is never let through, and a number is not believed that is further ahead
 than the device's clock and the declared rate allow.
 """
 

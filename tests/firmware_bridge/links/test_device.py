@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import struct
+from dataclasses import replace
 
 import pytest
 from hypothesis import given, settings
@@ -27,7 +28,8 @@ from firmware_bridge.links.own.framing import (
     Frame,
 )
 from firmware_bridge.values import Action
-from tests.support.robots import LIMITS, ROBOT
+from tests.support.robots import LIMITS, ROBOT, WHEELS
+from tests.support.robots.lagging import DATED
 
 BOOT = 0xB007
 CHECK = ROBOT.check
@@ -242,3 +244,84 @@ def test_mistakes_of_the_firmware_author_are_named() -> None:
         device.reading(0, "limits", (0, 0))
     with pytest.raises(DictionaryError, match="has 3 fields; 2 values were given"):
         device.reading(0, "wheels", (1, 2))
+
+
+# ---------------------------------------------------------------------------------------------- version 2
+
+
+def dated(kind: int, of_us: int, *, stream: int = 0, seq: int = 0, dictionary: Dictionary = DATED) -> bytes:
+    """An action or a heartbeat that answers a time of the board's."""
+    fields = LIMITS.pack(GOOD.values) if kind == ACTION else b""
+    return frame(kind, bodies.OF.pack(of_us & 0xFFFFFFFF) + fields, stream=stream, seq=seq, check=dictionary.check)
+
+
+def running_2(dictionary: Dictionary = DATED, now_us: int = 0) -> Device:
+    device = Device(dictionary, BOOT)
+    device.receive(now_us, start(check=dictionary.check))
+    device.outgoing()
+    return device
+
+
+@pytest.mark.parametrize(
+    ("age_us", "obeyed"),
+    [(0, True), (250_000, True), (250_001, False), (5_000_000, False), (-100_000, True), (-100_001, False)],
+)
+@pytest.mark.parametrize("now_us", [10_000_000, 2**32 + 1000])
+def test_an_action_is_obeyed_until_its_declared_age(age_us: int, obeyed: bool, now_us: int) -> None:
+    """250 ms and not a microsecond more, over the wrap of the clock too; a little early is the host's reckoning."""
+    device = running_2(now_us=now_us)
+    effects = device.receive(now_us, dated(ACTION, now_us - age_us, stream=2))
+    assert effects == ([GOOD] if obeyed else [])
+    assert (device.counters.actions, device.counters.late, device.counters.refused) == (obeyed, not obeyed, 0)
+    assert device.age_us == (max(0, age_us) if obeyed else None)
+
+
+def test_a_late_action_is_no_sign_of_life_and_is_not_missing() -> None:
+    """It neither keeps the last one alive nor counts as lost on the way."""
+    device = running_2()
+    device.receive(1000, dated(ACTION, 1000, stream=2))
+    for turn in range(1, 25):
+        assert device.receive(turn * 20_000, dated(ACTION, turn * 20_000 - 300_000, stream=2, seq=turn)) == []
+        device.tick(turn * 20_000)
+    assert device.state == "safe"
+    assert (device.counters.late, device.counters.missed_actions) == (24, 0)
+
+
+def test_a_start_that_comes_again_keeps_nothing_alive() -> None:
+    """START says no time, so in version 2 it restarts the silence timer only when it leaves idle."""
+    device = running_2()
+    device.receive(1000, dated(ACTION, 1000, stream=2))
+    device.receive(240_000, start(check=DATED.check))
+    assert len(device.tick(252_000)) == 1
+
+
+@pytest.mark.parametrize("actions", [(), (replace(LIMITS, max_age_ms=0),)], ids=["no action", "no limit"])
+def test_without_a_limit_no_heartbeat_is_too_old(actions: tuple[Format, ...]) -> None:
+    """A board without actions, or with one that may be of any age, takes every heartbeat as a sign of life."""
+    dictionary = Dictionary((WHEELS, *actions), "d", "1", protocol=2)
+    device = running_2(dictionary)
+    for turn in range(1, 20):
+        device.receive(turn * 200_000, dated(HEARTBEAT, turn * 200_000 - 5_000_000, dictionary=dictionary))
+        device.tick(turn * 200_000 + 1000)
+    assert (device.state, device.counters.late) == ("running", 0)
+
+
+def test_a_board_in_a_fault_is_moved_by_nothing_but_clear() -> None:
+    """START, actions, heartbeats and STOP leave it in its fault; CLEAR for another boot too; the right one makes it
+    idle. Of two faults the first one's reason stays."""
+    device = running_2()
+    assert device.fault(0, "it is too hot").reason == "it is too hot"
+    assert device.fault(10, "it is too cold").reason == "it is too hot"
+    for data in (
+        start(check=DATED.check),
+        dated(ACTION, 20, stream=2),
+        dated(HEARTBEAT, 20),
+        frame(framing.CLEAR, bodies.CLEAR.pack(BOOT + 1), check=DATED.check),
+        frame(STOP),
+    ):
+        assert [type(effect) for effect in device.receive(20, data)] in ([], [SafeOutput])
+        assert device.state == "fault"
+    assert sent(device)[-1].payload.endswith(b"it is too hot")
+    device.receive(30, frame(framing.CLEAR, bodies.CLEAR.pack(BOOT), check=DATED.check))
+    assert device.state == "idle"
+    assert sent(device)[-1].type == HELLO

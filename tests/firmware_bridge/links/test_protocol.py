@@ -11,8 +11,8 @@ import pytest
 import firmware_bridge
 from firmware_bridge import events
 from firmware_bridge.declared import LONGEST_TEXT
-from firmware_bridge.dictionary import MAX_FIELDS, MAX_JSON, Dictionary
-from firmware_bridge.formats import TYPES
+from firmware_bridge.dictionary import MAX_FIELDS, MAX_JSON, PROTOCOLS, Dictionary
+from firmware_bridge.formats import LONGEST_AGE_MS, TYPES
 from firmware_bridge.links.own import bodies, bridge, device, framing
 from firmware_bridge.links.own.bridge import Bridge
 from firmware_bridge.links.own.device import Device
@@ -33,7 +33,10 @@ EXAMPLES = {
     "HELLO_REQUEST": Frame(framing.HELLO_REQUEST, 0, 0, 0, 0),
     "START": Frame(framing.START, 0, 5, 900_000, CART.check, bodies.START.pack(0x12345678)),
     "READING": Frame(framing.READING, 1, 7, 1_000_000, CART.check, CART["wheels"].pack((1.5, 12.0))),
-    "ACTION": Frame(framing.ACTION, 2, 7, 1_000_250, CART.check, CART["torque"].pack((0.5,))),
+    "ACTION": Frame(
+        framing.ACTION, 2, 7, 1_000_250, CART.check, bodies.OF.pack(1_000_000) + CART["torque"].pack((0.5,))
+    ),
+    "HEARTBEAT": Frame(framing.HEARTBEAT, 0, 8, 1_050_000, CART.check, bodies.OF.pack(1_050_000)),
 }
 
 
@@ -69,10 +72,10 @@ def test_the_table_of_messages() -> None:
     listed = {row[1]: int(row[0]) for row in ROWS if len(row) == 6 and row[0].isdigit()}
     coded = {name: getattr(framing, name) for name in listed}
     assert listed == coded
-    assert set(listed.values()) == {*range(1, 5), *range(8, 14)}
+    assert set(listed.values()) == {*range(1, 5), *range(8, 15)}
 
 
-@pytest.mark.parametrize(("title", "size"), [("HELLO", bodies.HELLO.size), ("STATUS", bodies.STATUS.size)])
+@pytest.mark.parametrize(("title", "size"), [("HELLO", bodies.HELLO.size), ("STATUS", bodies.STATUS_2.size)])
 def test_payload_lengths(title: str, size: int) -> None:
     """The payload tables end where the code's layouts end."""
     assert f"\n{title}, {size} bytes" in TEXT
@@ -107,9 +110,15 @@ def test_timings_and_limits() -> None:
     assert f"with at most\n{MAX_FIELDS} fields" in TEXT
     assert f"at most {LONGEST_TEXT} characters" in TEXT
     assert f"every\n{SILENCE_MS} ms, an empty one" in TEXT
+    assert timings["how early an answered time may be"] == f"{bodies.EARLY_US // 1000} ms"
+    assert f"number of ms up to {LONGEST_AGE_MS}" in TEXT
+    assert f"0 to {bodies.LONGEST_REASON} more" in TEXT
+    assert f"at most {framing.MAX_PAYLOAD} bytes, {framing.MAX_PAYLOAD - bodies.OF.size} in an action" in TEXT
+    assert f"STATUS is {bodies.STATUS.size} bytes long" in TEXT
+    assert CART.protocol == PROTOCOLS[-1] == 2
     assert f"0 to {framing.MAX_PAYLOAD} bytes" in TEXT
     assert f"The longest frame is {framing.MAX_FRAME} bytes" in TEXT
     assert all(f"`{kind}`" in TEXT for kind in TYPES)
     assert "| idle |" in TEXT
-    assert "0 idle, 1 running, 2 safe" in TEXT
-    assert bodies.STATES == ("idle", "running", "safe")
+    assert "0 idle, 1 running, 2 safe, 3 fault" in TEXT
+    assert bodies.STATES == ("idle", "running", "safe", "fault")

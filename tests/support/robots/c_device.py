@@ -18,7 +18,9 @@ from firmware_bridge.links.own.device import DeviceCounters
 from firmware_bridge.values import Action
 from tests.support.robots.toolchain import HERE, SOURCES, compile_c
 
-WHY = ("obeyed", "power on", "stopped", "silent")
+WHY = ("obeyed", "power on", "stopped", "silent", "fault")
+REASON = "the motor is too hot …"  # of the shim's fault
+COUNTERS = 8
 QUEUED, NOT_ASKED, DROPPED, NO_SUCH, NO_NUMBER = range(5)
 
 
@@ -32,6 +34,7 @@ def build(folder: Path, compiler: str = "gcc", *flags: str) -> ctypes.CDLL:
     path = compile_c(compiler, folder / f"shim-{compiler}.so", sources, "-shared", "-fPIC", *(flags or ("-O2",)))
     library = ctypes.CDLL(str(path))
     library.shim_transmit.restype = library.shim_dictionary.restype = ctypes.c_size_t
+    library.shim_age.restype = ctypes.c_uint32
     library.shim_begin.argtypes = (ctypes.c_uint32, ctypes.c_size_t, ctypes.c_uint32)
     library.shim_receive.argtypes = (ctypes.c_uint32, ctypes.c_char_p, ctypes.c_size_t)
     library.shim_transmit.argtypes = library.shim_dictionary.argtypes = (ctypes.c_char_p, ctypes.c_size_t)
@@ -54,13 +57,23 @@ class CDevice:
 
     @property
     def state(self) -> str:
-        return STATES[self._c.shim_state((ctypes.c_uint32 * 7)())]
+        return STATES[self._c.shim_state((ctypes.c_uint32 * COUNTERS)())]
 
     @property
     def counters(self) -> DeviceCounters:
-        counts = (ctypes.c_uint32 * 7)()
+        counts = (ctypes.c_uint32 * COUNTERS)()
         self._c.shim_state(counts)
         return DeviceCounters(*counts)
+
+    @property
+    def age_us(self) -> int | None:
+        age = self._c.shim_age()
+        return None if age == 2**32 - 1 else age
+
+    def fault(self, now_us: int) -> list[Action | SafeOutput]:
+        """The board finds that something is wrong."""
+        self._c.shim_fault(now_us & 0xFFFFFFFF)
+        return self._messages()
 
     def receive(self, now_us: int, data: bytes) -> list[Action | SafeOutput]:
         self._c.shim_receive(now_us & 0xFFFFFFFF, data, len(data))

@@ -145,6 +145,8 @@ def formats(count: int, each: int) -> bytes:
 def numbers() -> dict[str, Callable[[], Hostile]]:
     where = ("reading.rate_hz", "reading.0.scale", "reading.0.offset", "action.0.minimum", "action.0.maximum")
     made = {f"{path} {name}": changed(path, value) for path in where for name, value in NUMBERS.items()}
+    for path in ("protocol", "action.max_age_ms"):
+        made |= {f"{path} {name}": changed(path, NUMBERS[name]) for name in ("400 digits", "true", "a text", "1.7e308")}
     for path in ("reading.id", "action.0.safe", "action.rate_hz", "action.0.scale"):
         made |= {f"{path} {name}": changed(path, NUMBERS[name]) for name in ("1.7e308", "5e-324", "400 digits")}
     return made
@@ -267,6 +269,7 @@ def readings() -> dict[str, Callable[[], Hostile]]:
     ends = struct.pack("<2f", 3.4e38, -3.4e38)
     ahead = lambda n, item: [item._replace(time_us=(item.time_us + n * 50_000_000) & 0xFFFFFFFF)]  # noqa: E731
     echo = Deframer()
+    orders = bodies.STATUS_2.pack(bodies.FAULT, BOOT, *(2**32 - 1,) * 9) + b"\x1b]52;c;b3duZWQ=\x07\xff\xe2\x80\xae"
     f64 = json.loads(RIGHT.json)
     f64["formats"][0]["fields"][0] |= {"type": "f64", "scale": 1.7e308, "offset": -1.7e308}
     return {
@@ -294,6 +297,8 @@ def readings() -> dict[str, Callable[[], Hostile]]:
         "each reading thirty times": lambda: Forger(lambda n, item: [item] * 30),
         "state 255": lambda: Forger(lambda n, item: [item._replace(payload=b"\xff" + item.payload[1:])]
                                     if item.type == framing.STATUS else [item]),
+        "a fault with orders for a reason": lambda: Forger(lambda n, item: [item._replace(payload=orders)]
+                                                           if item.type == framing.STATUS else [item]),
         "HELLO 30 min ahead": lambda: Forger(lambda n, item: [item._replace(time_us=HALF_AN_HOUR_US)]
                                              if item.type == framing.HELLO else [item]),
         "an echo": lambda: lambda us, data: b"\0" + b"".join(
