@@ -9,7 +9,7 @@ import click
 from edge_lstm.cli.common import Failure, json_option, print_json, say
 
 if TYPE_CHECKING:
-    from firmware_bridge.dictionary import Dictionary
+    from firmware_bridge.dictionary import Dictionary, Format
 
 _PATIENCE_NS = 3_000_000_000
 
@@ -17,25 +17,31 @@ _PATIENCE_NS = 3_000_000_000
 @click.command(name="describe", short_help="What the robot at a port declares: messages, fields, units, limits.")
 @click.argument("port")
 @click.option("--baud", type=click.IntRange(min=1), default=115200, show_default=True, help="Bits per second.")
+@click.option("--clear-fault", is_flag=True, help="End the fault in which the robot is found; look at it first.")
 @json_option
-def command(port: str, baud: int, as_json: bool) -> None:
+def command(port: str, baud: int, clear_fault: bool, as_json: bool) -> None:
     """Ask the robot at PORT (a path, VID:PID or VID:PID:SERIAL) which readings it sends and which actions it takes.
 
     `edge-lstm fields` is the old name of this command.
     """
-    dictionary = _ask(port, baud)
+    dictionary, fault = _ask(port, baud)
+    if fault and clear_fault:
+        _ask(port, baud, clear_fault=True)
     if as_json:
-        print_json({"port": port, **describe(dictionary)})
+        print_json({"port": port, **describe(dictionary), "fault": fault, "cleared": bool(fault) and clear_fault})
         return
     _show(dictionary)
+    if fault:
+        say(f"\nfault: {fault} ({'cleared' if clear_fault else 'describe --clear-fault ends it'})")
 
 
-def _ask(name: str, baud: int) -> Dictionary:
-    """The dictionary of the handshake. Failure(3) where nobody answers in time."""
+def _ask(name: str, baud: int, clear_fault: bool = False) -> tuple[Dictionary, str]:
+    """The dictionary of the handshake, and why the robot is in a fault ("": it is not). clear_fault: the fault is
+    ended. Failure(3) where nobody answers in time."""
     from firmware_bridge.links.own.bridge import Bridge
     from firmware_bridge.ports.serial_port import SerialPort
 
-    port, bridge = SerialPort(name, baud), Bridge()
+    port, bridge = SerialPort(name, baud), Bridge(clear_fault=clear_fault)
     first_ns: int | None = None
     t_ns = 0
     try:
@@ -43,8 +49,9 @@ def _ask(name: str, baud: int) -> Dictionary:
             t_ns = chunk.t_ns
             first_ns = t_ns if first_ns is None else first_ns
             bridge.receive(chunk)
-            if bridge.dictionary is not None:
-                return bridge.dictionary
+            fault = bridge.report()["fault"] if bridge.state == "fault" else ""
+            if bridge.dictionary is not None and (bridge.state != "fault" or (fault and not clear_fault)):
+                return bridge.dictionary, fault
             if t_ns - first_ns > _PATIENCE_NS:
                 break
             port.write(bridge.outgoing())
@@ -65,6 +72,7 @@ def describe(dictionary: Dictionary) -> dict[str, Any]:
                 "name": form.name,
                 "direction": form.direction,
                 "rate_hz": form.rate_hz,
+                "max_age_ms": form.max_age_ms,
                 "fields": [field.as_json() for field in form.fields],
             }
             for form in dictionary.formats
@@ -72,11 +80,16 @@ def describe(dictionary: Dictionary) -> dict[str, Any]:
     }
 
 
+def _age(form: Format) -> str:
+    """How old an action of this format may be, where the robot has said so."""
+    return f"   obeyed until {form.max_age_ms} ms after its reading" if form.max_age_ms else ""
+
+
 def _show(dictionary: Dictionary) -> None:
     say(f"{dictionary.device} {dictionary.version}, dictionary {dictionary.digest.hex()}")
     for form in dictionary.formats:
         table, rate = ("[readings]", form.rate_hz) if form.direction == "reading" else ("[action]", None)
-        say(f'\n{table} format = "{form.name}"' + (f"   {rate:g} readings per second" if rate else ""))
+        say(f'\n{table} format = "{form.name}"' + (f"   {rate:g} readings per second" if rate else "") + _age(form))
         width = max(len(field.name) for field in form.fields)
         for field in form.fields:
             text = f"  {field.name:{width}}  {field.type:4} {field.unit}"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from edge_lstm.core.model import Model
@@ -49,10 +49,27 @@ def run_lines(summary: Summary, model: Model) -> list[str]:
             f"latency from bytes arrived to action written: p50 {summary.latency_p50_ms:.3f} ms, "
             f"p99 {summary.latency_p99_ms:.3f} ms, max {summary.latency_max_ms:.3f} ms"
         )
+    lines += _at_the_robot(summary.link)
     lines.append(f"model {summary.model}, digest {summary.digest[:16]}…; robot {summary.device or 'never answered'}")
     if summary.recording:
         lines.append(f"recording {summary.recording}")
     return lines + [f"note: {note}" for note in summary.notes]
+
+
+def _at_the_robot(link: dict[str, Any]) -> list[str]:
+    """What the robot says of our actions, once a second, and of itself; one of version 1 of the link says nothing."""
+    lines = []
+    if link.get("action_age_us") is not None:
+        last_ms, most_ms, late = link["action_age_us"] / 1e3, link["action_age_max_us"] / 1e3, link["late_at_device"]
+        lines.append(
+            f"age of obeyed actions, as the robot said once a second: {last_ms:.1f} ms at the end, {most_ms:.1f} ms at "
+            f"most; {late} came too late and were not obeyed"
+        )
+    if link.get("fault"):
+        lines.append(
+            f"the robot is in a fault: {link['fault']}; when that is mended, edge-lstm describe PORT --clear-fault"
+        )
+    return lines
 
 
 def _waiting(count: int, steps: int, model: Model) -> str:

@@ -4,12 +4,17 @@ from __future__ import annotations
 
 import json
 import os
+import threading
+import time
+import tty
 from pathlib import Path
 
 from edge_lstm.cli import main
 from edge_lstm.robot.config import parse_config
+from firmware_bridge.links.own.device import Device
 from tests.cli.test_live import simulated
 from tests.support.robots import small_robot
+from tests.support.robots.lagging import DATED
 
 
 def test_a_robot_describes_its_fields(tmp_path: Path, capsys):
@@ -37,3 +42,43 @@ def test_a_port_that_does_not_answer_is_an_error(capsys):
     assert "nobody answered" in capsys.readouterr().err
     os.close(ours)
     os.close(theirs)
+
+
+def test_a_fault_is_shown_and_ended_by_a_person(capsys):
+    """A robot in a fault: its reason, escape sequences taken out; --clear-fault ends it, and it is gone afterwards."""
+    ours, theirs = os.openpty()
+    tty.setraw(theirs)
+    os.set_blocking(ours, False)
+    device, ended = Device(DATED, 7), threading.Event()
+    device.fault(0, "too hot \x1b[2J")
+
+    def board() -> None:
+        start = time.monotonic()
+        while not ended.wait(0.002):
+            us = int((time.monotonic() - start) * 1e6)
+            try:
+                data = os.read(ours, 4096)
+            except BlockingIOError:
+                data = b""
+            device.receive(us, data)
+            device.tick(us)
+            os.write(ours, device.outgoing())
+
+    thread = threading.Thread(target=board)
+    thread.start()
+    port = os.ttyname(theirs)
+    try:
+        assert main(["describe", port]) == 0
+        assert "fault: too hot \ufffd[2J (describe --clear-fault ends it)" in capsys.readouterr().out
+        assert device.state == "fault"
+        assert main(["describe", port, "--clear-fault"]) == 0
+        assert "(cleared)" in capsys.readouterr().out
+        assert main(["describe", port, "--json"]) == 0
+        found = json.loads(capsys.readouterr().out)
+        assert (found["fault"], found["cleared"], device.state) == ("", False, "idle")
+        assert next(form["max_age_ms"] for form in found["formats"] if form["direction"] == "action") == 250
+    finally:
+        ended.set()
+        thread.join()
+        os.close(ours)
+        os.close(theirs)
