@@ -122,7 +122,7 @@ def test_an_interrupted_run_was_not_taken(most: int) -> None:
             assert stream.snapshot() == before
         stream.restore(before)
         ended[0] = 0
-    assert seen > 50
+    assert seen > most // 3
 
 
 @pytest.mark.long

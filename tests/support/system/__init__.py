@@ -1,1 +1,1 @@
-"""A machine that fails on demand: the n-th open, write, fsync, mkdir or rename under one folder (`faults.py`)."""
+"""A machine that fails on demand (`faults.py`), and one with guard pages round each array (`guard_pages.py`)."""
