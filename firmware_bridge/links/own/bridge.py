@@ -483,7 +483,7 @@ class Bridge:
     def _requests(self, now_ns: int) -> bytes:
         out = b""
         if self._state == ASKING or self._doubt:
-            out += b"\0" + self._frame(now_ns, framing.HELLO_REQUEST, 0, b"")  # 0x00: ends what a lost link left behind
+            out += self._frame(now_ns, framing.HELLO_REQUEST, 0, b"")
         if self._state == DOWNLOADING:
             out += self._frame(now_ns, framing.DICTIONARY_REQUEST, 0, bodies.BLOCK_REQUEST.pack(len(self._blocks)))
         if self._in_fault:
@@ -514,5 +514,7 @@ class Bridge:
         seq = self._seq.get(stream, 0)
         self._seq[stream] = (seq + 1) & 0xFFFF
         data = framing.encode(Frame(kind, stream, seq, t_ns // 1000 & 0xFFFFFFFF, self._check, payload))
+        if kind == framing.HELLO_REQUEST:
+            data = b"\0" + data  # ends what a lost link left behind
         self.counters.bytes_sent += len(data)
         return data

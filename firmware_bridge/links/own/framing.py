@@ -151,7 +151,7 @@ class Deframer:
                         self.skipped += len(part) - MAX_ENCODED
             else:
                 self._resume(part, found)
-        if len(self._rest) > MAX_ENCODED:
+        if self._overlong or len(self._rest) > MAX_ENCODED:
             self._overflow(found)
         return found
 

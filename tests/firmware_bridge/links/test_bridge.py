@@ -118,6 +118,16 @@ def test_requests_are_repeated_every_200_ms_by_the_time_of_the_chunks() -> None:
     assert asked == [0, 200, 400, 600, 800]
 
 
+def test_every_byte_that_goes_out_is_counted() -> None:
+    """Of requests, actions, heartbeats and STOP, delimiters included."""
+    session = started()
+    for later_ms in (60, 2000):  # long enough for a heartbeat; for silence, and a request
+        session.give(Chunk((session.now_ms + later_ms) * MS))
+    written = b"".join(session.written) + session.bridge.stop((session.now_ms + 2000) * MS)
+    assert set(types(written)) >= {HELLO_REQUEST, START, ACTION, HEARTBEAT, STOP}
+    assert session.bridge.counters.bytes_sent == len(written)
+
+
 def test_readings_before_the_handshake_are_counted_not_decoded() -> None:
     """A device that is already sending when the host comes: its readings count as early until HELLO is complete."""
     session = started()

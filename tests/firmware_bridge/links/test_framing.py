@@ -84,9 +84,19 @@ def test_any_split_gives_the_same(pieces: list[bytes], places: list[int]) -> Non
     expected = whole.feed(data)
     assert [item for byte in data for item in byte_by_byte.feed(bytes([byte]))] == expected
     assert [item for part in cut(data, places) for item in split.feed(part)] == expected
+    assert whole.skipped == byte_by_byte.skipped == split.skipped
     for each in (whole, byte_by_byte, split):
         each.reset()
     assert whole.skipped == byte_by_byte.skipped == split.skipped
+
+
+@pytest.mark.parametrize("in_step", [True, False])
+def test_what_is_skipped_of_a_long_frame_is_counted_as_it_comes(in_step: bool) -> None:
+    """Before its end has come, too, the count does not depend on how the bytes were cut."""
+    whole, byte_by_byte = (deframer_in_step() if in_step else Deframer() for _ in range(2))
+    data = b"\x55" * (MAX_ENCODED + 22)
+    assert whole.feed(data) == [item for byte in data for item in byte_by_byte.feed(bytes([byte]))]
+    assert whole.skipped == byte_by_byte.skipped == (22 if in_step else len(data))
 
 
 @given(st.binary(max_size=400), frames)
