@@ -57,6 +57,7 @@ from typing import TYPE_CHECKING, Any, Literal, cast
 
 from edge_lstm.errors import ConfigError, RealtimeError, nearest
 from edge_lstm.robot.realtime import AS_ANY, Realtime
+from firmware_bridge.declared import shortened
 
 if sys.version_info >= (3, 11):
     import tomllib
@@ -185,6 +186,11 @@ class _Table:
     def __init__(self, source: str, name: str, values: dict[str, Any]) -> None:
         self.source, self.name, self.values = source, name, values
         self.taken: list[str] = []
+        for key, value in values.items():
+            for text in (key, value):
+                if isinstance(text, str) and len(text) > _LONGEST_TEXT:
+                    why = f"holds {len(text):,} characters; more than {_LONGEST_TEXT:,} are no name"
+                    raise self.fail(key if len(key) < 120 else shortened(key), why)
 
     def fail(self, key: str, why: str) -> ConfigError:
         where = f"[{self.name}] {key}" if self.name else f"[{key}]"
@@ -227,6 +233,7 @@ class _Table:
 
 
 _LONGEST = 1 << 20  # characters of a robot.toml
+_LONGEST_TEXT = 4096  # and of a key or a text in it: it is quoted in sentences; a path may be as long
 _KINDS: dict[type, str] = {
     str: "text in quotes",
     int: "a whole number",
@@ -242,7 +249,7 @@ def _show(value: object) -> str:
         return str(value).lower()
     if isinstance(value, int) and abs(value) >= 10**20:
         return "a number of more than 20 digits"  # thousands of them cannot even be written out
-    return "a table" if isinstance(value, dict) else repr(value)
+    return "a table" if isinstance(value, dict) else shortened(value)
 
 
 def load_config(path: str | Path) -> RobotConfig:

@@ -25,7 +25,7 @@ def mismatch_report(config: RobotConfig, model: Model, dictionary: Dictionary) -
         made = [(name, mapping.unit) for name, mapping in config.action.fields.items()]
         lines += _table(f"action {config.action.format}", made, _format(dictionary, "action", config.action.format))
     lines += _others(config, dictionary)
-    width = max(len(left) for left, _ in lines)
+    width = min(max(len(left) for left, _ in lines), _WIDEST)
     return "\n".join(f"  {left:{width}} | {right}".rstrip() for left, right in lines)
 
 
@@ -56,6 +56,7 @@ def _others(config: RobotConfig, dictionary: Dictionary) -> Iterator[Line]:
         yield "", f"and {len(others) - _SHOWN} more messages"
 
 
+_WIDEST = 60  # columns of what is needed: one long name does not widen every line
 _SHOWN = 32  # messages, and fields of each, that nothing needs: a robot may declare hundreds
 
 

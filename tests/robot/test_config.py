@@ -98,6 +98,22 @@ def test_a_file_that_cannot_be_read_is_named(tmp_path: Path):
         assert str(path) in str(caught.value)
 
 
+@pytest.mark.parametrize(
+    ("old", "new", "where"),
+    [
+        ('"motor_limits"', "{}", "[action] format"),
+        ("speed =", "{} =", "[readings.channels] 'nnn"),
+        ('"wheel_speed_left"', "[{}]", "[readings.channels] speed"),
+    ],
+)
+def test_a_name_as_long_as_the_file_is_told_in_a_sentence(old: str, new: str, where: str) -> None:
+    """However long a key or a text is, the error is a sentence that names table and key."""
+    with pytest.raises(ConfigError) as told:
+        parse(GOOD.replace(old, new.format('"' + "n" * 500_000 + '"')))
+    assert str(told.value).startswith(f"robot.toml: {where}")
+    assert len(str(told.value)) < 1000
+
+
 @pytest.mark.parametrize("digest", ["9F2C64D01B7E5A38", "9f2c", "the one", ""])
 def test_a_digest_that_no_robot_can_have_is_named(digest: str):
     """[robot] dictionary is 16 hexadecimal digits: anything else would be waited for in vain."""
