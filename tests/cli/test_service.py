@@ -134,7 +134,8 @@ def test_a_terminal_that_cannot_move_its_cursor_gets_lines(robot: Path, tmp_path
 
 def test_what_nobody_takes_is_bounded_and_counted(full_pipe: int):
     """Writes to a full pipe return at once and keep no more than the queue's size, however many there are."""
-    stream = Unblocked(open(full_pipe, "w", closefd=False))  # noqa: SIM115
+    # A descriptor that is never closed: its thread writes on, and would write into what has the same number next.
+    stream = Unblocked(open(os.dup(full_pipe), "w", closefd=False))  # noqa: SIM115
     for _ in range(3 * QUEUED_BYTES // 100):
         assert stream.write("x" * 100) == 100
     assert stream.lost > 0

@@ -32,7 +32,7 @@ def test_an_hour_takes_no_more_memory_files_or_closing_than_a_minute(tmp_path: P
         assert summary.statistics.message_count == 5 * 36_000 + 1
         assert len(summary.chunk_indexes) == summary.statistics.chunk_count >= 7200
         wanted = list(
-            reader.iter_messages(["/wire/received"], starting_at=1_800_000_000_000, ending_before=1_800_400_000_000)
+            reader.iter_messages(["/wire/received"], start_time=1_800_000_000_000, end_time=1_800_400_000_000)
         )
         assert [int(message.data) for _schema, _channel, message in wanted] == [18_000, 18_001, 18_002, 18_003]
     assert open_recording(path).span() == (0, 3_599_900_000_000)
