@@ -21,7 +21,7 @@ from tests.support.robots import ROBOT
 LONG_WAIT_S = 3600.0
 
 
-@pytest.mark.filterwarnings("ignore::DeprecationWarning:mcap")  # start_time, which is all that mcap 1.5 has
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")  # start_time, which is all that mcap 1.5 has
 def test_an_hour_takes_no_more_memory_files_or_closing_than_a_minute(tmp_path: Path) -> None:
     """7,200 blocks, as an hour has at any rate: the slopes are flat, and the index is whole and of use."""
     path = tmp_path / "run.mcap"
