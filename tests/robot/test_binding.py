@@ -10,6 +10,7 @@ from edge_lstm.core.channels import Channel
 from edge_lstm.errors import ConfigError
 from edge_lstm.robot.binding import Binding, bind
 from edge_lstm.robot.config import parse_config
+from edge_lstm.robot.mismatch import mismatch_report
 from firmware_bridge.dictionary import Dictionary
 from firmware_bridge.simulator.robot import READING_FIELDS, robot_dictionary
 from tests.support.robots import small_robot
@@ -113,3 +114,10 @@ def test_another_rate_is_a_note():
     """A model made for 200 Hz on a robot of 1 kHz runs, and the note says so; within 5 % there is nothing to say."""
     for rate, noted in ((200.0, False), (205.0, False), (1000.0, True)):
         assert bool(bound(small_robot.CONFIG, robot_dictionary(rate), rate_hz=200.0).notes) is noted
+
+
+def test_one_long_name_does_not_widen_every_line():
+    """A name of 3,000 letters makes its own line of the comparison long, and no other."""
+    config = parse_config(small_robot.CONFIG.replace('"motor_limits"', f'"{"m" * 3000}"'), "robot.toml", Path())
+    lines = mismatch_report(config, small_robot.model(), robot_dictionary(200.0)).splitlines()
+    assert [line.strip()[:8] for line in lines if len(line) > 1000] == ["action m"]
