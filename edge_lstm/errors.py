@@ -21,8 +21,7 @@ Wire faults are not here: they are values (`firmware_bridge.events`), because a 
 
 from __future__ import annotations
 
-import difflib
-from collections.abc import Iterable
+from firmware_bridge.errors import nearest as nearest
 
 
 class EdgeLstmError(Exception):
@@ -88,12 +87,3 @@ class RealtimeError(EdgeLstmError):
 
 class CacheError(EdgeLstmError):
     """The compiled step can neither be loaded nor made."""
-
-
-def nearest(name: str, valid: Iterable[str]) -> str:
-    """The end of a sentence about an unknown name: the nearest valid one, or all of them when none is near."""
-    known = list(valid)
-    close = difflib.get_close_matches(name, known, n=1, cutoff=0.5)
-    if close:
-        return f"; did you mean {close[0]!r}?"
-    return f"; valid: {', '.join(map(repr, known))}" if known else "; there is none"

@@ -23,7 +23,8 @@ PAGE = ROOT / "edge_lstm" / "ARCHITECTURE.md"
 PACKAGES = ("firmware_bridge", "edge_lstm")
 # From the ground up. Rooms in one row do not know each other.
 ROOMS: tuple[tuple[str, ...], ...] = (
-    ("firmware_bridge.errors", "edge_lstm.errors"),
+    ("firmware_bridge.errors",),
+    ("edge_lstm.errors",),
     ("firmware_bridge",),
     ("firmware_bridge.ports",),
     ("firmware_bridge.links",),

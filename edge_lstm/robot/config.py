@@ -45,19 +45,17 @@ Never: guess a value, convert a unit, or read anything but the text it is given.
 
 from __future__ import annotations
 
-import difflib
 import json
-import math
 import re
 import sys
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, cast
+from typing import TYPE_CHECKING, Literal, cast
 
 from edge_lstm.errors import ConfigError, RealtimeError, nearest
 from edge_lstm.robot.realtime import AS_ANY, Realtime
-from firmware_bridge.declared import shortened
+from firmware_bridge.table import Table, show
 
 if sys.version_info >= (3, 11):
     import tomllib
@@ -68,8 +66,6 @@ if TYPE_CHECKING:
     from edge_lstm.core.feedback import Missing, Policy
     from edge_lstm.core.model import Model
     from firmware_bridge.dictionary import Dictionary
-
-REQUIRED: Any = object()
 
 
 @dataclass(frozen=True)
@@ -180,76 +176,8 @@ def toml_key(name: str) -> str:
     return name if re.fullmatch(r"[A-Za-z0-9_-]+", name) else json.dumps(name, ensure_ascii=False)
 
 
-class _Table:
-    """One table of the file. Keys are taken by name and type; what is left at the end is an error."""
-
-    def __init__(self, source: str, name: str, values: dict[str, Any]) -> None:
-        self.source, self.name, self.values = source, name, values
-        self.taken: list[str] = []
-        for key, value in values.items():
-            for text in (key, value):
-                if isinstance(text, str) and len(text) > _LONGEST_TEXT:
-                    why = f"holds {len(text):,} characters; more than {_LONGEST_TEXT:,} are no name"
-                    raise self.fail(key if len(key) < 120 else shortened(key), why)
-
-    def fail(self, key: str, why: str) -> ConfigError:
-        where = f"[{self.name}] {key}" if self.name else f"[{key}]"
-        return ConfigError(f"{self.source}: {where}: {why}")
-
-    def take(self, key: str, kind: type, default: Any = REQUIRED) -> Any:
-        self.taken.append(key)
-        if key not in self.values:
-            if default is not REQUIRED:
-                return default
-            left = [name for name in self.values if name not in self.taken]
-            close = difflib.get_close_matches(key, left, n=1, cutoff=0.6)
-            raise self.fail(key, f"is missing; is {close[0]!r} meant as {key!r}?" if close else "is missing")
-        value = self.values[key]
-        if kind is float and type(value) is int:
-            try:
-                value = float(value)
-            except OverflowError:
-                raise self.fail(key, "must be finite, not a number of more than 300 digits") from None
-        if type(value) is not kind:
-            raise self.fail(key, f"must be {_KINDS[kind]}, not {_show(value)}")
-        if kind is float and not math.isfinite(cast(float, value)):
-            raise self.fail(key, f"must be finite, not {value}")
-        return value
-
-    def table(self, key: str, required: bool = True) -> _Table | None:
-        values = self.take(key, dict, REQUIRED if required else None)
-        return None if values is None else _Table(self.source, f"{self.name}.{key}" if self.name else key, values)
-
-    def choice(self, key: str, choices: tuple[str, ...], default: str) -> str:
-        value = cast(str, self.take(key, str, default))
-        if value not in choices:
-            raise self.fail(key, f"{value!r} is unknown{nearest(value, choices)}")
-        return value
-
-    def done(self) -> None:
-        for key in self.values:
-            if key not in self.taken:
-                raise self.fail(key, f"unknown {'key' if self.name else 'table'}{nearest(key, self.taken)}")
-
-
 _LONGEST = 1 << 20  # characters of a robot.toml
-_LONGEST_TEXT = 4096  # and of a key or a text in it: it is quoted in sentences; a path may be as long
-_KINDS: dict[type, str] = {
-    str: "text in quotes",
-    int: "a whole number",
-    float: "a number",
-    bool: "true or false",
-    dict: "a table",
-}
 DTR_PROFILES = ("on", "off", "keep", "reset")
-
-
-def _show(value: object) -> str:
-    if isinstance(value, bool):
-        return str(value).lower()
-    if isinstance(value, int) and abs(value) >= 10**20:
-        return "a number of more than 20 digits"  # thousands of them cannot even be written out
-    return "a table" if isinstance(value, dict) else shortened(value)
 
 
 def load_config(path: str | Path) -> RobotConfig:
@@ -271,16 +199,16 @@ def parse_config(text: str, source: str, folder: Path) -> RobotConfig:
     if len(text) > _LONGEST:
         raise ConfigError(f"{source}: is longer than {_LONGEST} characters; is it really a robot.toml?")
     try:
-        root = _Table(source, "", tomllib.loads(text))
+        root = Table(source, "", tomllib.loads(text), ConfigError)
     except ValueError as error:  # TOMLDecodeError, or a number with thousands of digits
         raise ConfigError(f"{source}: is not valid TOML: {error}") from None
     except RecursionError:
         raise ConfigError(f"{source}: is not valid TOML: it is nested too deep") from None
     port = _port(root.table("port", required=False))
-    model = cast(_Table, root.table("model"))
+    model = cast(Table, root.table("model"))
     model_file = model.take("file", str)
     model.done()
-    readings = cast(_Table, root.table("readings"))
+    readings = cast(Table, root.table("readings"))
     reading, channels = readings.take("format", str), _channels(readings.table("channels", required=False))
     readings.done()
     action = _action(root.table("action", required=False))
@@ -314,7 +242,7 @@ def parse_config(text: str, source: str, folder: Path) -> RobotConfig:
     )
 
 
-def _realtime(table: _Table | None) -> Realtime:
+def _realtime(table: Table | None) -> Realtime:
     if table is None:
         return AS_ANY
     try:
@@ -330,7 +258,7 @@ def _realtime(table: _Table | None) -> Realtime:
     return made
 
 
-def _missing(policy: _Table) -> tuple[Missing | None, int | None]:
+def _missing(policy: Table) -> tuple[Missing | None, int | None]:
     missing = policy.choice("missing", ("skip", "hold", "predict"), "") if "missing" in policy.values else None
     longest_gap = policy.take("longest_gap", int, None)
     if longest_gap is not None and longest_gap < 0:
@@ -341,12 +269,12 @@ def _missing(policy: _Table) -> tuple[Missing | None, int | None]:
     return cast("Missing | None", missing), longest_gap
 
 
-def _port(table: _Table | None) -> PortConfig:
+def _port(table: Table | None) -> PortConfig:
     if table is None:
         return PortConfig()
     baud = table.take("baud", int, 115200)
     if not 0 < baud < 1 << 31:
-        raise table.fail("baud", f"must be above zero and below 2^31, not {_show(baud)}")
+        raise table.fail("baud", f"must be above zero and below 2^31, not {show(baud)}")
     port = PortConfig(
         device=table.take("device", str, None),
         baud=baud,
@@ -359,12 +287,12 @@ def _port(table: _Table | None) -> PortConfig:
     return port
 
 
-def _channels(table: _Table | None) -> dict[str, str]:
+def _channels(table: Table | None) -> dict[str, str]:
     """Model channel → robot field. Two channels may read one field; that is a choice, not a mistake."""
     return {} if table is None else {name: table.take(name, str) for name in table.values}
 
 
-def _action(table: _Table | None) -> ActionConfig | None:
+def _action(table: Table | None) -> ActionConfig | None:
     if table is None:
         return None
     name = table.take("format", str)
@@ -375,13 +303,13 @@ def _action(table: _Table | None) -> ActionConfig | None:
         if not isinstance(value, dict):
             close = nearest(key, ["format"])
             raise table.fail(key, f"unknown key{close} (a field of the message is a table of its own, [action.{key}])")
-        fields[key] = _action_field(cast(_Table, table.table(key)))
+        fields[key] = _action_field(cast(Table, table.table(key)))
     if not fields:
         raise table.fail("format", f"{name!r} has no field; add a table [action.FIELD] for each field of the message")
     return ActionConfig(name, fields)
 
 
-def _action_field(table: _Table) -> FieldConfig:
+def _action_field(table: Table) -> FieldConfig:
     gains = table.table("gain", required=False)
     gain = {} if gains is None else {name: cast(float, gains.take(name, float)) for name in gains.values}
     made = FieldConfig(
@@ -399,7 +327,7 @@ def _action_field(table: _Table) -> FieldConfig:
     return made
 
 
-def _recording(table: _Table | None) -> tuple[str | None, str | None, bool]:
+def _recording(table: Table | None) -> tuple[str | None, str | None, bool]:
     if table is None:
         return None, None, False
     directory, file = table.take("directory", str, None), table.take("file", str, None)
@@ -410,7 +338,7 @@ def _recording(table: _Table | None) -> tuple[str | None, str | None, bool]:
     return directory, file, required
 
 
-def _identity(table: _Table | None) -> RobotIdentity:
+def _identity(table: Table | None) -> RobotIdentity:
     if table is None:
         return RobotIdentity()
     made = RobotIdentity(*(table.take(key, str, None) for key in ("device", "version", "dictionary")))

@@ -35,15 +35,15 @@ def test_every_key_of_the_code_is_on_the_page_and_the_reverse(monkeypatch: pytes
     """The keys that parsing the page's example asks for are the keys in the page's tables, no more and no less."""
     example = "\n".join(line[4:] for line in PAGE.split("\n## ")[0].splitlines() if line.startswith("    "))
     asked: set[tuple[str, str]] = set()
-    take = config._Table.take
+    take = config.Table.take
 
-    def noting(table: config._Table, key: str, *more: object) -> object:
+    def noting(table: config.Table, key: str, *more: object) -> object:
         value = take(table, key, *more)
         if not isinstance(value, dict) or key == "gain":
             asked.add((table.name, key))
         return value
 
-    monkeypatch.setattr(config._Table, "take", noting)
+    monkeypatch.setattr(config.Table, "take", noting)
     robot = config.parse_config(example + "\n", "CONFIG.md", Path())
     assert robot.channels == {"wheel_speed_left": "speed_l", "x[5]": "gyro_z"}
     keys = {
