@@ -7,7 +7,6 @@ What went wrong on the wire is one of these values too (`Fault`, `Gap`), never a
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
 
 from firmware_bridge.dictionary import Dictionary
 from firmware_bridge.values import Action
@@ -47,19 +46,17 @@ class Gap:
     count: int
 
 
-# Bytes that are no frame; a frame that does not fit what was declared; a reading that is not newer than the last one,
-# or further ahead than the time that has passed; a handshake that cannot be what was wanted.
-FaultStatus = (
-    Literal["cobs", "short", "long", "crc", "version"]
-    | Literal["type", "stream", "length", "schema"]
-    | Literal["duplicate", "backward", "ahead"]
-    | Literal["dictionary", "start"]
-)
+# One word. Of our own protocol: bytes that are no frame (cobs, short, long, crc, version); a frame that does not fit
+# what was declared (type, stream, length, schema); a reading that is not newer than the last one, or further ahead than
+# the time that has passed (duplicate, backward, ahead); a handshake that cannot be what was wanted (dictionary, start).
+# Of a dialect: no message (shape, check, length, long …), one that cannot be (limits, time, counter), or none at all
+# (unanswered).
+FaultStatus = str
 
 
 @dataclass(frozen=True, slots=True)
 class Fault:
-    """Bytes or a frame of no use. PROTOCOL.md explains each `status`; `detail` is a sentence or empty."""
+    """Bytes or a frame of no use. PROTOCOL.md explains each `status` of our own; `detail` is a sentence or empty."""
 
     t_ns: int
     status: FaultStatus

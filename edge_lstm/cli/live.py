@@ -47,6 +47,7 @@ class LiveView:
         """trouble: asked at each redrawing for what people should know (the recording failed)."""
         self._controller, self._bridge, self._port, self._device, self._out = controller, bridge, port, device, out
         self._trouble = trouble
+        self._counted = controller.config.reading not in bridge.promises.uncounted
         self._start_s = time.monotonic()
         self._ended = threading.Event()
         drawn = out.isatty() and os.environ.get("TERM") not in ("dumb", "unknown")
@@ -122,7 +123,7 @@ class LiveView:
 
     def _counters(self) -> list[str]:
         counts, link = self._controller.counts, self._bridge.counters
-        parts = [f"{counts.readings} readings", f"{counts.lost} lost"]
+        parts = [f"{counts.readings} readings", f"{counts.lost if self._counted else 'unknown'} lost"]
         if counts.steps != counts.readings:
             parts.insert(1, f"{counts.steps} steps")
         if counts.waiting:

@@ -55,6 +55,8 @@ class Recording:
         from firmware_bridge.recordings.recorder import Recorder
 
         metadata = {"program": f"edge-lstm {__version__}", "model": model.name, "digest": model.digest}
+        if sha256 := robot.link.source_digest():
+            metadata |= {"dialect": robot.link.dialect, "dialect_sha256": sha256}
         attachments = {"model.npz": content, "robot.toml": robot.text.encode()}
         try:
             _folder(self._wanted.parent, robot.recording_directory is not None)

@@ -17,7 +17,8 @@ def run_lines(summary: Summary, model: Model) -> list[str]:
     counts = summary.counts
     lines = [
         f"{summary.readings} readings in {summary.seconds:.1f} s, {summary.steps} steps, {summary.actions} actions",
-        f"{summary.lost} lost in {summary.gaps} gaps, {damaged} damaged frames"
+        ("lost: unknown" if summary.lost is None else f"{summary.lost} lost in {summary.gaps} gaps")
+        + f", {damaged} damaged frames"
         + (f" ({by_status})" if damaged else ""),
     ]
     skipped = {name: counts[name] for name in ("missing", "refused", "unusable") if counts[name]}

@@ -73,7 +73,6 @@ def command(
     from edge_lstm.robot.controller import Controller
     from edge_lstm.robot.loop import run, steady
     from edge_lstm.robot.realtime import AS_ANY, applied, warm_up
-    from firmware_bridge.links.own.bridge import Bridge
 
     console.unblock()
     robot = load_config(config)
@@ -98,7 +97,7 @@ def command(
         say(f"scheduled {refused.granted}", as_json)
     recording = Recording(_place(robot, model, record, no_record), robot.recording_required)
     port = _open(robot, name, wait)
-    bridge = Bridge()
+    bridge = robot.link.open()
     misfit = ""  # why the robot that is at the port is waited past
     try:
         recorder = recording.begin(robot, model, content)
@@ -107,6 +106,8 @@ def command(
         from edge_lstm.cli.live import LiveView
 
         say(f"{model.name} on {name}, {recording.sentence}", as_json)
+        for sentence in bridge.promises.sentences():
+            say(f"note: {sentence}", as_json)
         if port.waiting:
             say(port.waiting, as_json)
 

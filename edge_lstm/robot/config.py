@@ -15,6 +15,8 @@ Never: guess a value, convert a unit, or read anything but the text it is given.
     device = "cart"
     version = "1.4"
     dictionary = "9f2c64d01b7e5a38"
+    [link]                               # how the robot speaks: firmware_bridge/links/README.md; left out: our protocol
+    ask_first = false
     [model]
     file = "slip_stall.npz"              # relative to robot.toml
     [readings]
@@ -55,6 +57,7 @@ from typing import TYPE_CHECKING, Literal, cast
 
 from edge_lstm.errors import ConfigError, RealtimeError, nearest
 from edge_lstm.robot.realtime import AS_ANY, Realtime
+from firmware_bridge.links.dialects import LinkConfig
 from firmware_bridge.table import Table, show
 
 if sys.version_info >= (3, 11):
@@ -108,6 +111,9 @@ class ActionConfig:
     fields: Mapping[str, FieldConfig]
 
 
+OWN_LINK = LinkConfig({}, "robot.toml", Path())  # our own protocol
+
+
 @dataclass(frozen=True)
 class RobotConfig:
     """One robot.toml, checked as far as the file alone can be."""
@@ -124,6 +130,7 @@ class RobotConfig:
     recording_file: str | None = None
     recording_required: bool = False
     robot: RobotIdentity = RobotIdentity()
+    link: LinkConfig = OWN_LINK
     on_reset: Literal["reset", "keep"] = "reset"
     missing: Missing | None = None  # None: the model's own
     longest_gap: int | None = None
@@ -213,6 +220,8 @@ def parse_config(text: str, source: str, folder: Path) -> RobotConfig:
     readings.done()
     action = _action(root.table("action", required=False))
     directory, file, required = _recording(root.table("recording", required=False))
+    link = LinkConfig(root.take("link", dict, {}), source, folder, ConfigError)
+    link.open()  # every key of it is looked at
     identity = _identity(root.table("robot", required=False))
     policy = root.table("policy", required=False)
     on_reset, missing, longest_gap = "reset", None, None
@@ -235,6 +244,7 @@ def parse_config(text: str, source: str, folder: Path) -> RobotConfig:
         recording_file=file,
         recording_required=required,
         robot=identity,
+        link=link,
         on_reset=cast(Literal["reset", "keep"], on_reset),
         missing=missing,
         longest_gap=longest_gap,

@@ -55,7 +55,7 @@ class Summary:
     seconds: float
     readings: int
     steps: int
-    lost: int
+    lost: int | None  # None: the link cannot know
     gaps: int
     damaged: dict[str, int]
     resets: int
@@ -163,6 +163,8 @@ def run(
                     taken = write(data)
                     if recorder is not None:
                         (recorder.sent if taken else recorder.unsent)(t_ns, data)
+                if (due_ns := bridge.due_ns) is not None:
+                    port.wake_at(due_ns)
                 if recorder is not None and done:
                     _record(recorder, done, made_at if obeyed else -1)
                 if gc.get_count()[0] > (_GARBAGE if chunk.data else _GARBAGE_IN_SILENCE) and not gc.isenabled():
@@ -172,7 +174,7 @@ def run(
     finally:
         data = bridge.stop(t_ns)
         if data:
-            taken = port.write_last(data)
+            taken = port.write_last(data, bridge.cut)
             if recorder is not None:
                 (recorder.sent if taken else recorder.unsent)(t_ns, data)
     if bridge.dictionary is not None and (gone := _gone(latest.reading if latest else None, lost_ns, first_ns, t_ns)):
@@ -189,6 +191,8 @@ def _summary(
     def milliseconds(percent: float) -> float | None:
         return latency.percentile_ns(percent) / 1e6 if latency.count else None
 
+    for sentence in bridge.promises.sentences():
+        notes.append(sentence)
     return Summary(
         model=controller.model.name,
         digest=controller.model.digest,
@@ -196,7 +200,7 @@ def _summary(
         seconds=seconds,
         readings=counts.readings,
         steps=counts.steps,
-        lost=counts.lost,
+        lost=None if controller.config.reading in bridge.promises.uncounted else counts.lost,
         gaps=counts.gaps,
         damaged=dict(link.faults),
         resets=counts.resets,

@@ -25,8 +25,6 @@ from edge_lstm.robot.loop import Summary, run
 from firmware_bridge.dictionary import Dictionary, Format
 from firmware_bridge.events import Event, Gap, Hello, Lost, Reading, Reset
 from firmware_bridge.links.link import Link
-from firmware_bridge.links.own import bodies, framing
-from firmware_bridge.links.own.bridge import Bridge
 from firmware_bridge.ports.port import Port, PortStats
 from firmware_bridge.values import Chunk
 
@@ -174,22 +172,8 @@ class ComparingPort:
         return f"at {(t_ns - self._first_ns) / 1e9:.6f} s (t_ns {t_ns})"
 
     def _read(self, data: bytes) -> str:
-        """What the bytes say: an action with its fields, another frame's kind, or the bytes themselves."""
-        dictionary = self._bridge.dictionary
-        if not data:
-            return "nothing"
-        texts = []
-        for frame in framing.Deframer().feed(data):
-            if isinstance(frame, framing.Frame) and frame.type == framing.ACTION and dictionary is not None:
-                form = dictionary.by_id.get(frame.stream)
-                if form is not None and len(frame.payload) in (form.size, form.size + bodies.OF.size):
-                    fields = zip(form.fields, form.unpack(frame.payload[-form.size :]), strict=True)
-                    texts.append(
-                        f"{form.name} " + ", ".join(f"{f.name} = {value!r} {f.unit}".strip() for f, value in fields)
-                    )
-                    continue
-            texts.append(repr(frame))
-        return "; ".join(texts) or data.hex()
+        """What the bytes say, by the link."""
+        return self._bridge.explain(data) if data else "nothing"
 
 
 def differing_bits(one: bytes, other: bytes) -> int:
@@ -310,11 +294,12 @@ def replay(
 ) -> tuple[Summary, Comparison, list[tuple[int, str]]]:
     """Run a recording again. Returns the summary, the comparison, and (t_ns, what happened) marks.
 
-    controller: a new one. link: a new one, as the robot was recorded with; None: of our own protocol. rows: called with
-    the readings and what came of them, in blocks; progress: with the time now and then; derived: compare readings,
-    outputs, actions and events, too, and not what was sent alone. Raises ConfigError as `run`.
+    controller: a new one. link: a new one, as the robot was recorded with; None: what its robot.toml says. rows: called
+    with the readings and what came of them, in blocks; progress: with the time now and then; derived: compare
+    readings, outputs, actions and events, too, and not what was sent alone. Raises ConfigError as `run`.
     """
-    bridge, recording = Bridge() if link is None else link, port.recording
+    recording = port.recording
+    bridge = controller.config.link.open(ask_first=recording.asked_first) if link is None else link
     comparing = ComparingPort(port, recording.writes(), bridge, progress)
     collector = None if rows is None else Collector(controller, rows)
     evidence = Evidence(recording.messages(), recording.reworded, collector) if derived else None
@@ -329,6 +314,13 @@ def replay(
     dropped = recording.dropped
     if evidence is not None:
         comparison.derived = evidence.finish(dropped, bool(recording.cut))
+    then, now = recording.metadata.get("dialect_sha256", ""), controller.config.link.source_digest()
+    if then != now and link is None:
+        name = recording.metadata.get("dialect", controller.config.link.dialect)
+        summary.notes.append(
+            f"the file of the dialect {name!r} is another one than when this was recorded "
+            f"(SHA-256 {then[:16] or 'none'}… then, {now[:16] or 'none'}… now)"
+        )
     if dropped:
         summary.notes.append(f"the recorder had to leave out {dropped} items, so this replay cannot be complete")
     return summary, comparison, [] if collector is None else collector.marks

@@ -16,6 +16,7 @@ from typing import Any, Protocol
 from firmware_bridge.dictionary import Dictionary
 from firmware_bridge.events import Event
 from firmware_bridge.links.counters import Counters
+from firmware_bridge.links.promises import Promises
 from firmware_bridge.values import Action, Chunk
 
 
@@ -33,13 +34,20 @@ class Link(Protocol):
 
     @property
     def state(self) -> str:
-        """One word for people: closed, asking, running, stopped …"""
+        """One word for people: closed, listening, asking, running, stopped …"""
 
     @property
     def due_ns(self) -> int | None:
         """When, in the chunks' time, it next needs a chunk, an empty one if there is none other: a robot that is polled
-        must be asked on time. None: the chunks that every port gives at least every `SILENCE_MS` are enough. Neither
-        loop nor ports look at it yet, so until they do a poll is up to `SILENCE_MS` late."""
+        must be asked on time. None: the chunks that every port gives at least every `SILENCE_MS` are enough."""
+
+    @property
+    def promises(self) -> Promises:
+        """What it cannot notice of what goes wrong; `ALL`: it notices everything."""
+
+    @property
+    def cut(self) -> bytes:
+        """What ends a message that was cut off in the middle, so that the next one is read as one of its own."""
 
     def receive(self, chunk: Chunk) -> list[Event]:
         """The events of one chunk, in order. Nothing that arrives raises: what is of no use is a `Fault`, what is
@@ -60,6 +68,9 @@ class Link(Protocol):
     def stop(self, t_ns: int) -> bytes:
         """The bytes that put the robot into its safe output now, empty if its protocol has none. Nothing is sent after
         them: `send` and `outgoing` give nothing any more."""
+
+    def explain(self, data: bytes) -> str:
+        """What bytes that were written say, for people: an action with its fields, or the bytes themselves."""
 
     def report(self) -> dict[str, Any]:
         """Counters, state and whatever else helps in a log, as JSON values."""

@@ -27,7 +27,8 @@ DEVICE = "/device"  # JSON: the device's own counters
 DROPPED = "dropped"  # in the summary at the end of the file: how many items were left out
 
 FORM = "form"  # in the metadata: whether another version wrote the derived messages, in other words
-OUR_FORM = "2"  # another one where a sentence or a value of an event becomes another; 0.1 says none
+OUR_FORM = "3"  # another one where a sentence or a value of an event becomes another; 0.1 says none
+LISTENS = "3"  # since then our own link writes nothing until it has heard its robot
 
 
 def link_object(chunk: Chunk) -> dict[str, str]:

@@ -13,7 +13,17 @@ from pathlib import Path
 from typing import Any
 
 from firmware_bridge.errors import RecordingError
-from firmware_bridge.recordings.contents import DROPPED, FORM, LINK, OUR_FORM, RECEIVED, SENT, UNSENT, link_chunk
+from firmware_bridge.recordings.contents import (
+    DROPPED,
+    FORM,
+    LINK,
+    LISTENS,
+    OUR_FORM,
+    RECEIVED,
+    SENT,
+    UNSENT,
+    link_chunk,
+)
 from firmware_bridge.recordings.mcap_reader import McapReader
 from firmware_bridge.values import Chunk
 
@@ -40,6 +50,11 @@ class Recording:
     def reworded(self) -> bool:
         """Whether another version of this program wrote the derived messages: what it said in words may differ."""
         return self._form != OUR_FORM
+
+    @property
+    def asked_first(self) -> bool:
+        """Whether our own link asked the robot before it had heard it, when this was recorded."""
+        return not self._form.isdecimal() or int(self._form) < int(LISTENS)
 
     @property
     def damaged(self) -> bool:

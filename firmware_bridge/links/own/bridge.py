@@ -34,11 +34,12 @@ from firmware_bridge.links.own.bodies import FAULT, IDLE, STATES
 from firmware_bridge.links.own.clock import DeviceClock
 from firmware_bridge.links.own.framing import Deframer, Frame
 from firmware_bridge.links.own.sequence_numbers import AHEAD, BACKWARD, DUPLICATE, ReadingSequence
+from firmware_bridge.links.promises import ALL, Promises
 from firmware_bridge.values import Action, Chunk
 
 # The states, in the order of a handshake; from STARTING on readings are delivered.
-CLOSED, ASKING, DOWNLOADING, STARTING, RUNNING = range(5)
-STATE_NAMES = ("closed", "asking", "downloading", "starting", "running")
+CLOSED, LISTENING, ASKING, DOWNLOADING, STARTING, RUNNING = range(6)
+STATE_NAMES = ("closed", "listening", "asking", "downloading", "starting", "running")
 
 DICTIONARY_PAUSE_NS = 1_000_000_000  # from one downloaded dictionary to the next: reading one takes 15 ms
 HANDSHAKE_PAUSE_NS = 100_000_000  # from one handshake to the next on an open port: each is bound and recorded
@@ -68,6 +69,9 @@ class Bridge:
     without an intact frame), nor once the last action is older than `action_ns`, or than its `hold_ns` if that is
     longer. Then the device's own timeout makes it safe; it goes on sending readings, and the next action wakes it.
 
+    It listens first: nothing is written to a port until an intact frame of ours has arrived there, as our devices send
+    one every second by themselves. ask_first: it asks at once, as it did before; for a device that waits to be asked.
+
     A device of protocol 1 is spoken to exactly as before. One of protocol 2 is told with each action and heartbeat
     which of its own times it answers, so that it refuses what comes too late. `clear_fault`: a person has looked, and a
     fault in which the device is found is cleared; one that comes later is not.
@@ -82,6 +86,7 @@ class Bridge:
         action_ns: int = 250_000_000,
         every: Mapping[str, int] | None = None,
         clear_fault: bool = False,
+        ask_first: bool = False,
     ) -> None:
         for name, divider in (every or {}).items():
             if not 0 <= divider <= 0xFFFF:
@@ -100,7 +105,8 @@ class Bridge:
         self._ages_us: tuple[int, int] | None = None  # of obeyed actions as STATUS told: the last one, the greatest
         self._late = 0  # as STATUS told
         self._reason = ""  # of the fault that the device is in
-        self._state = ASKING
+        self._greeting = ASKING if ask_first else LISTENING  # the state in which an open port begins
+        self._state = self._greeting
         self._stopped = False  # nothing more is sent
         self._doubt = False  # readings continue, but HELLO is asked
         self._silent = False
@@ -129,7 +135,7 @@ class Bridge:
 
     @property
     def state(self) -> str:
-        """closed, asking, downloading, starting, running or fault; stopped after `stop`."""
+        """closed, listening, asking, downloading, starting, running or fault; stopped after `stop`."""
         if self._in_fault and not self._stopped:
             return "fault"
         return "stopped" if self._stopped else STATE_NAMES[self._state]
@@ -138,6 +144,34 @@ class Bridge:
     def due_ns(self) -> int | None:
         """None: requests and heartbeats go out with the chunks that come anyway."""
         return None
+
+    @property
+    def promises(self) -> Promises:
+        """Everything that goes wrong is noticed."""
+        return ALL
+
+    @property
+    def cut(self) -> bytes:
+        """See `Link.cut`."""
+        return framing.DELIMITER
+
+    def explain(self, data: bytes) -> str:
+        """See `Link.explain`: actions with their fields, other frames with their kind."""
+        texts = []
+        for frame in Deframer().feed(data):
+            form = self.dictionary.by_id.get(frame.stream) if self.dictionary and isinstance(frame, Frame) else None
+            if (
+                isinstance(frame, Frame)
+                and frame.type == framing.ACTION
+                and form is not None
+                and len(frame.payload) in (form.size, form.size + bodies.OF.size)
+            ):
+                fields = zip(form.fields, form.unpack(frame.payload[-form.size :]), strict=True)
+                named = (f"{field.name} = {value!r} {field.unit}".strip() for field, value in fields)
+                texts.append(f"{form.name} {', '.join(named)}")
+            else:
+                texts.append(repr(frame))
+        return "; ".join(texts) or data.hex()
 
     def report(self) -> dict[str, Any]:
         """All counters, the state and the clock as JSON values, for people and logs."""
@@ -175,6 +209,8 @@ class Bridge:
                 self.counters.frames += 1
                 self._heard_ns = t_ns
                 self._silent = False
+                if self._state == LISTENING:
+                    self._enter(ASKING)
                 if item.type == framing.READING:
                     self._reading(t_ns, item, events)
                 else:
@@ -194,7 +230,7 @@ class Bridge:
         if chunk.link == "opened":
             self._opened += 1
             self.counters.reconnects = self._opened - 1
-            self._enter(ASKING)
+            self._enter(self._greeting)
             events.append(Opened(chunk.t_ns, text))
         else:
             self._enter(CLOSED)
@@ -464,7 +500,7 @@ class Bridge:
     def outgoing(self) -> bytes:
         """See `Link.outgoing`: requests, START, heartbeats."""
         now_ns = self._now_ns
-        if now_ns is None or self._stopped or self._state == CLOSED:
+        if now_ns is None or self._stopped or self._state in (CLOSED, LISTENING):
             return b""
         out = b""
         mute = self._silent or (self._stale_ns is not None and now_ns > self._stale_ns)
@@ -506,8 +542,11 @@ class Bridge:
         return bodies.OF.pack(device_us & 0xFFFFFFFF)
 
     def stop(self, t_ns: int) -> bytes:
-        """The bytes that put the device into its safe output now. Nothing else is sent after them."""
-        self._stopped = True
+        """The bytes that put the device into its safe output now, none where nothing at the port has shown that it is
+        ours. Nothing else is sent after them."""
+        unknown, self._stopped = self._state == LISTENING, True
+        if unknown:
+            return b""
         return self._frame(t_ns, framing.STOP, 0, b"")
 
     def _frame(self, t_ns: int, kind: int, stream: int, payload: bytes) -> bytes:
@@ -515,6 +554,6 @@ class Bridge:
         self._seq[stream] = (seq + 1) & 0xFFFF
         data = framing.encode(Frame(kind, stream, seq, t_ns // 1000 & 0xFFFFFFFF, self._check, payload))
         if kind == framing.HELLO_REQUEST:
-            data = b"\0" + data  # ends what a lost link left behind
+            data = framing.DELIMITER + data  # ends what a lost link left behind
         self.counters.bytes_sent += len(data)
         return data

@@ -17,6 +17,8 @@ MIN_FRAME = HEADER.size + 2  # and the CRC
 MAX_FRAME = MIN_FRAME + MAX_PAYLOAD  # 254: the longest that COBS lengthens by a single byte
 MAX_ENCODED = MAX_FRAME + 2  # an encoder may end a full block with an empty one (0x01); it is accepted
 
+DELIMITER = b"\0"  # ends each frame
+
 # Device → host.
 HELLO, DICTIONARY, READING, STATUS = 1, 2, 3, 4
 # Host → device.
@@ -49,7 +51,7 @@ def crc16(data: bytes) -> int:
 def cobs_encode(data: bytes) -> bytes:
     """`data` without any 0x00 in it: each zero becomes the distance to the next. At most one byte longer per 254."""
     out = bytearray()
-    *before, last = data.split(b"\0")
+    *before, last = data.split(DELIMITER)
     for part in before:
         while len(part) >= 254:
             out += b"\xff" + part[:254]  # a full block: no zero follows it
@@ -97,7 +99,7 @@ def encode(frame: Frame) -> bytes:
     except struct.error as error:
         raise ValueError(f"{frame} does not fit into a frame header: {error}") from error
     body = head + frame.payload
-    return cobs_encode(body + crc_hqx(body, 0xFFFF).to_bytes(2, "little")) + b"\0"
+    return cobs_encode(body + crc_hqx(body, 0xFFFF).to_bytes(2, "little")) + DELIMITER
 
 
 def decode(data: bytes) -> Frame | Damaged:
@@ -140,7 +142,7 @@ class Deframer:
 
     def feed(self, data: bytes) -> list[Frame | Damaged]:
         """The frames, intact and damaged, that end within `data`."""
-        parts = (self._rest + data).split(b"\0")
+        parts = (self._rest + data).split(DELIMITER)
         self._rest = parts.pop()
         found: list[Frame | Damaged] = []
         for part in parts:
