@@ -140,9 +140,12 @@ class ComparingPort:
             self.stats.dropped(len(data))
         return taken
 
-    def write_last(self, data: bytes) -> bool:
+    def write_last(self, data: bytes, cut: bytes) -> bool:
         """As `write`."""
         return self.write(data)
+
+    def wake_at(self, t_ns: int) -> None:
+        self._port.wake_at(t_ns)
 
     def finish(self, cut: str, damaged: bool = False) -> Comparison:
         """After the run: recorded writes that the replay did not make are differences, and others if it is whole."""

@@ -2,7 +2,7 @@
 
 Its rule: the port is the only source of time, and of everything else that differs from run to run: what a link needs to
 know (bytes, silence, a link opened or lost) comes as a chunk, so that a recording of the chunks is a recording of it
-all. A serial device is one port; a recording and the simulated robot are others.
+all. Serial devices and sockets are ports; a recording and the simulated robot are others.
 """
 
 from __future__ import annotations
@@ -28,8 +28,13 @@ class Port(Protocol):
     def write(self, data: bytes) -> bool:
         """Send bytes; True if they were taken. Never raises or waits: what cannot be sent is dropped whole, counted."""
 
-    def write_last(self, data: bytes) -> bool:
-        """`write` of the last bytes (STOP); if there is no room they go before everything that is queued."""
+    def write_last(self, data: bytes, cut: bytes) -> bool:
+        """`write` of the last bytes (STOP); if there is no room they go before everything that is queued, as far as the
+        system gives that back. cut: the link's bytes that end a message which this cuts in the middle (`Link.cut`)."""
+
+    def wake_at(self, t_ns: int) -> None:
+        """Ask for a chunk at `t_ns`, the port's own time: an empty one where none comes then, as soon as it can be
+        after it. Holds for one wake-up; a later call replaces it. A recording holds the wake-ups already."""
 
     def stop(self) -> None:
         """End `chunks()` soon. May be called from a signal handler or another thread."""

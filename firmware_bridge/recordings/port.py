@@ -47,9 +47,12 @@ class RecordingPort:
             self.stats.wrote(len(data), None)
         return True
 
-    def write_last(self, data: bytes) -> bool:
+    def write_last(self, data: bytes, cut: bytes) -> bool:
         """See `Port.write_last`."""
         return self.write(data)
+
+    def wake_at(self, t_ns: int) -> None:
+        """Nothing to do: the wake-ups of then are among the recorded chunks."""
 
     def stop(self) -> None:
         """See `Port.stop`."""

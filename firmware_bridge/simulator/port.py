@@ -28,6 +28,7 @@ class SimulatedPort:
         self._end_us = None if seconds is None else robot.now_us + round(seconds * 1e6)
         self._open = True
         self._silent_us = self._gone_us = -1  # robot time at which a silence or an unplugging ends
+        self._wake_us: int | None = None  # robot time; see `wake_at`
         self._answers: list[bytes] = []
 
     def chunks(self) -> Iterator[Chunk]:
@@ -37,6 +38,8 @@ class SimulatedPort:
         gone, sent_us = False, robot.now_us
         while self._open and (self._end_us is None or robot.now_us < self._end_us):
             step = min(max(robot.next_us - robot.now_us, 1_000), 10_000)
+            if self._wake_us is not None and self._wake_us > robot.now_us:
+                step = min(step, self._wake_us - robot.now_us)
             data = b"".join(self._answers) + robot.advance(step)
             self._answers.clear()
             passed = self._pass_on(data)
@@ -45,7 +48,7 @@ class SimulatedPort:
                 self.faults.to_host.reopen()
                 self.faults.to_device.reopen()
                 yield Chunk(self._t_ns(), f"simulated robot, seed {robot.seed}".encode(), "opened")
-            elif passed or robot.now_us - sent_us >= SILENCE_US:
+            elif passed or robot.now_us - sent_us >= SILENCE_US or self._awake():
                 sent_us = robot.now_us
                 if passed:
                     self.stats.received(len(passed))
@@ -72,9 +75,13 @@ class SimulatedPort:
             self._answers.append(self.robot.outgoing())
         return True
 
-    def write_last(self, data: bytes) -> bool:
+    def write_last(self, data: bytes, cut: bytes) -> bool:
         """There is always room here."""
         return self.write(data)
+
+    def wake_at(self, t_ns: int) -> None:
+        """See `Port.wake_at`; to the µs, for the robot's time is."""
+        self._wake_us = -((START_NS - t_ns) // 1000)
 
     def stop(self) -> None:
         """End `chunks` after the present one."""
@@ -83,6 +90,10 @@ class SimulatedPort:
     def close(self) -> None:
         self._open = False
 
+    def _awake(self) -> bool:
+        """Whether the wake-up that was asked for is due."""
+        return self._wake_us is not None and self.robot.now_us >= self._wake_us
+
     def _pass_on(self, data: bytes) -> bytes:
         if self.robot.now_us < max(self._silent_us, self._gone_us):
             self.faults.to_host.swallow(data)
@@ -90,4 +101,7 @@ class SimulatedPort:
         return self.faults.to_host.pass_on(data)
 
     def _t_ns(self) -> int:
+        """The time of the chunk that is given now; the wake-up that it comes in time for is done with."""
+        if self._awake():
+            self._wake_us = None
         return START_NS + self.robot.now_us * 1000

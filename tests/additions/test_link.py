@@ -68,7 +68,10 @@ class TextPort:
         self.written.append(data)
         return True
 
-    write_last = write
+    def write_last(self, data: bytes, cut: bytes) -> bool:
+        return self.write(data)
+
+    def wake_at(self, t_ns: int) -> None: ...
 
     def stop(self) -> None: ...
 

@@ -98,7 +98,10 @@ class Line:
         self.pending += data
         return True
 
-    write_last = write
+    def write_last(self, data: bytes, cut: bytes) -> bool:
+        return self.write(data)
+
+    def wake_at(self, t_ns: int) -> None: ...
 
     def stop(self) -> None: ...
 

@@ -92,8 +92,10 @@ class Wire:
         self.stats.wrote(len(data), None)
         return True
 
-    def write_last(self, data: bytes) -> bool:
+    def write_last(self, data: bytes, cut: bytes) -> bool:
         return self.write(data)
+
+    def wake_at(self, t_ns: int) -> None: ...
 
     def stop(self) -> None: ...
 

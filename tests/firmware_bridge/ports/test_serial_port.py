@@ -386,7 +386,7 @@ def test_stop_leaves_although_the_buffer_is_full(board: Board, open_port: OpenPo
     assert taken[0] is True
     assert taken[-1] is False
     assert port.stats.writes_dropped == taken.count(False)
-    assert port.write_last(stop)
+    assert port.write_last(stop, b"\0")
     port.close()
     frames = [item for item in framing.Deframer().feed(b"\0" + board.the_rest()) if isinstance(item, framing.Frame)]
     assert frames[-1].type == framing.STOP
@@ -400,7 +400,7 @@ def test_stop_goes_before_what_waits_although_there_is_room(
     stop = framing.encode(framing.Frame(framing.STOP, 0, 0, 0, 0, b""))
     port._rest = b"\x33" * 5 + b"\0"  # of a frame that was cut
     monkeypatch.setattr(port, "_flush_rest", lambda: True)  # a pseudo-terminal itself is never slow
-    assert port.write_last(stop)
+    assert port.write_last(stop, b"\0")
     monkeypatch.undo()
     port.close()
     said = board.the_rest()
@@ -415,7 +415,7 @@ def test_a_write_to_a_port_that_is_gone_says_so(board: Board, open_port: OpenPor
     board.unplug()
     until(chunks, "lost")
     assert port.write(b"abc") is False
-    assert port.write_last(b"stop") is False
+    assert port.write_last(b"stop", b"\0") is False
     assert port.stats.writes_dropped == 2
 
 
@@ -431,7 +431,7 @@ def test_stop_leaves_when_closing_at_the_latest(
         pass
     with monkeypatch.context() as patch:
         patch.setattr(port, "_make_room", lambda: False)
-        assert not port.write_last(stop)
+        assert not port.write_last(stop, b"\0")
     if stuck:
         monkeypatch.setattr(port, "_drained", iter([False, True]).__next__)
     else:

@@ -59,7 +59,7 @@ def converse(port: SerialPort, enough: Callable[[Bridge], bool]) -> list[Event]:
                 port.write(bridge.send(chunk.t_ns, Action(ACTION, (0.6, 0.6))))
         port.write(bridge.outgoing())
         if enough(bridge) or time.monotonic() > deadline:
-            port.write_last(bridge.stop(chunk.t_ns))  # a full buffer must not swallow it
+            port.write_last(bridge.stop(chunk.t_ns), b"\0")  # a full buffer must not swallow it
             break
     port.close()
     return events
