@@ -17,7 +17,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, cast
+from typing import cast
 
 from firmware_bridge.dictionary import Field, Format
 from firmware_bridge.errors import DictionaryError, nearest
@@ -39,8 +39,8 @@ _TIMES = {  # unit of a time column by its own unit or its name, in lower case
 
 @dataclass(frozen=True)
 class Column:
-    """One number of a message, in the order in which the dialect gives them. type: of the dictionary (`TYPES`); bits: of
-    an unsigned integer, after which a counter or a clock begins again; kept: whether it is a channel."""
+    """One number of a message, in the order in which the dialect gives them. type: of the dictionary (`TYPES`); bits:
+    of an unsigned integer, after which a counter or a clock begins again; kept: whether it is a channel."""
 
     name: str
     unit: str = ""
@@ -251,16 +251,15 @@ def action(name: str, number: int, table: Table, types: Mapping[str, str], safe_
         form = Format(name, number, "action", tuple(fields))
     except DictionaryError as error:
         raise table.fail("fields", str(error)) from None
-    return ActionDeclaration(
-        name, table, form, _ms(table, "repeat_ms", 1), int(_ms(table, "watchdog_ms", 0) or 0) // 10**6
-    )
+    repeat_ms, watchdog_ms = _ms(table, "repeat_ms", 1), _ms(table, "watchdog_ms", 0)
+    return ActionDeclaration(name, table, form, None if repeat_ms is None else repeat_ms * 1_000_000, watchdog_ms or 0)
 
 
 def _ms(table: Table, key: str, least: int) -> int | None:
-    """A number of milliseconds as ns; None where it is not there."""
-    value: Any = table.take(key, int, None)
+    """A number of milliseconds; None where it is not there."""
+    value: int | None = table.take(key, int, None)
     if value is None:
         return None
     if not least <= value <= 3_600_000:
         raise table.fail(key, f"must be a number of milliseconds from {least} to 3600000, not {value}")
-    return value * 1_000_000
+    return value

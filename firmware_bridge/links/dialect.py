@@ -1,9 +1,9 @@
 """The base of every link to a robot that has a firmware of its own: all that does not depend on what it speaks.
 
-Its rule: that of every link (`links/link.py`): a function of the chunks and calls given. A dialect says how bytes become
-numbers and how an action becomes bytes; what is missing, late, outside its limits, repeated or safe is decided here, so
-it is the same for all of them. The robot declares nothing: the dictionary is made of its configuration, and a `Hello`
-comes with the first message that arrives whole.
+Its rule: that of every link (`links/link.py`): a function of the chunks and calls given. A dialect says how bytes
+become numbers and how an action becomes bytes; what is missing, late, outside its limits, repeated or safe is decided
+here, so it is the same for all of them. The robot declares nothing: the dictionary is made of its configuration, and a
+`Hello` comes with the first message that arrives whole.
 
 A sensor that sends "12.5;3" a line:
 
@@ -60,7 +60,8 @@ class Dialect:
         table.take("dialect", str, "")
         device = table.take("device", str, self.name)
         self._start = _start(table)
-        self.counters, self.dictionary = Counters(), None
+        self.counters = Counters()
+        self.dictionary: Dictionary | None = None  # of the configuration, since the robot has been heard
         self.readings: dict[str, ReadingDeclaration] = {}
         self.actions: dict[str, ActionDeclaration] = {}
         for name, inner in table.tables("reading").items():
@@ -75,7 +76,7 @@ class Dialect:
             raise table.fail("reading", f"declares more than {MOST_KINDS} kinds of messages")
         if twins := set(self.readings) & set(self.actions):
             raise table.fail("action", f"{min(twins)!r} is a reading already; take another name")
-        forms = [item.form for item in (*self.readings.values(), *self.actions.values())]
+        forms = [item.form for item in self.readings.values()] + [item.form for item in self.actions.values()]
         try:
             self._declared = Dictionary(tuple(forms), device, self.name)
         except DictionaryError as error:
@@ -150,8 +151,8 @@ class Dialect:
             self._events.append(Hello(t_ns, declared.device, declared.version, self.counters.resets, declared))
 
     def deliver(self, t_ns: int, name: str, raw: Sequence[float], at_ns: int | None = None) -> None:
-        """A message of reading `name` arrived whole, with these numbers, one for each of its columns. at_ns: when it was
-        measured, where the robot has no clock and the dialect knows better than `t_ns`."""
+        """A message of reading `name` arrived whole, with these numbers, one for each of its columns. at_ns: when it
+        was measured, where the robot has no clock and the dialect knows better than `t_ns`."""
         reading = self.readings[name]
         self.intact(t_ns)
         values = tuple([raw[k] for k in reading.kept])

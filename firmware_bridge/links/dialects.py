@@ -54,8 +54,8 @@ class LinkConfig:
             table.done()
             return Bridge(ask_first=ask_first)
         made = _class(table, name, self.folder)(table)
-        for inner in (*made.readings.values(), *made.actions.values()):
-            inner.table.done()
+        for inner in [item.table for item in made.readings.values()] + [item.table for item in made.actions.values()]:
+            inner.done()
         table.done()
         return made
 

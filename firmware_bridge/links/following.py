@@ -1,8 +1,8 @@
 """A robot's clock and a robot's counter, followed from reading to reading: what is missing, what cannot be.
 
 Its rule: a number is believed if it goes on from the last one within the time that has passed; a message can arrive
-late but never early. One that does not is a fault, and so is what one damaged digit makes of a clock. If the next one goes on from
-it, the robot's clock has jumped or the robot has started again, and both are believed.
+late but never early. One that does not is a fault: it may be what a damaged digit has made of it. If the next one goes
+on from there, the clock has jumped or the robot has started again, and both are believed.
 """
 
 from __future__ import annotations

@@ -12,6 +12,7 @@ from typing import Any
 from firmware_bridge.dictionary import Dictionary, Field, Format
 from firmware_bridge.events import Event, Fault, Hello, Lost, Opened, Reading
 from firmware_bridge.links.counters import Counters
+from firmware_bridge.links.promises import Promises
 from firmware_bridge.values import Action, Chunk
 
 IMU = Format("imu", 1, "reading", (Field("ax", "f64", "m/s²"), Field("ay", "f64", "m/s²")), rate_hz=100)
@@ -25,6 +26,7 @@ class TextLink:
     def __init__(self) -> None:
         self.dictionary: Dictionary | None = None
         self.counters, self.state, self.due_ns = Counters(), "closed", None
+        self.promises, self.cut = Promises(damage=False, uncounted=("imu",)), b"\n"
         self._line, self._opened = b"", 0
 
     def receive(self, chunk: Chunk) -> list[Event]:
@@ -72,6 +74,9 @@ class TextLink:
     def stop(self, t_ns: int) -> bytes:
         self.state = "stopped"
         return b"m 0.0\n"
+
+    def explain(self, data: bytes) -> str:
+        return data.decode(errors="replace")
 
     def report(self) -> dict[str, Any]:
         return {"state": self.state, **asdict(self.counters)}

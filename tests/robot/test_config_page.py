@@ -15,6 +15,7 @@ from edge_lstm.cli import codes
 from edge_lstm.cli.run import command
 from edge_lstm.robot import config
 from edge_lstm.robot.realtime import Realtime
+from firmware_bridge.table import Table
 
 PAGE = (Path(config.__file__).parent / "CONFIG.md").read_text()
 
@@ -35,15 +36,15 @@ def test_every_key_of_the_code_is_on_the_page_and_the_reverse(monkeypatch: pytes
     """The keys that parsing the page's example asks for are the keys in the page's tables, no more and no less."""
     example = "\n".join(line[4:] for line in PAGE.split("\n## ")[0].splitlines() if line.startswith("    "))
     asked: set[tuple[str, str]] = set()
-    take = config.Table.take
+    take = Table.take
 
-    def noting(table: config.Table, key: str, *more: object) -> object:
+    def noting(table: Table, key: str, *more: object) -> object:
         value = take(table, key, *more)
         if not isinstance(value, dict) or key == "gain":
             asked.add((table.name, key))
         return value
 
-    monkeypatch.setattr(config.Table, "take", noting)
+    monkeypatch.setattr(Table, "take", noting)
     robot = config.parse_config(example + "\n", "CONFIG.md", Path())
     assert robot.channels == {"wheel_speed_left": "speed_l", "x[5]": "gyro_z"}
     keys = {
