@@ -46,20 +46,16 @@ class Gap:
     count: int
 
 
-# One word. Of our own protocol: bytes that are no frame (cobs, short, long, crc, version); a frame that does not fit
-# what was declared (type, stream, length, schema); a reading that is not newer than the last one, or further ahead than
-# the time that has passed (duplicate, backward, ahead); a handshake that cannot be what was wanted (dictionary, start).
-# Of a dialect: no message (shape, check, length, long …), one that cannot be (limits, time, counter), or none at all
-# (unanswered).
-FaultStatus = str
-
-
 @dataclass(frozen=True, slots=True)
 class Fault:
-    """Bytes or a frame of no use. PROTOCOL.md explains each `status` of our own; `detail` is a sentence or empty."""
+    """Bytes or a message of no use. `status` is one word, `detail` a sentence or empty.
+
+    PROTOCOL.md explains each status of our own link. A dialect's: no message at all (shape, check, length, long …), one
+    that cannot be (limits, time, counter), or none where one was asked for (unanswered).
+    """
 
     t_ns: int
-    status: FaultStatus
+    status: str
     data: bytes
     detail: str = ""
 

@@ -27,7 +27,15 @@ from firmware_bridge.table import Table
 OWN = "own"
 GROUP = "edge_lstm.dialects"  # of entry points
 # name → class; each in a module of its own, which is imported when it is asked for
-DIALECTS: dict[str, str] = {}
+DIALECTS = {
+    "lines": "firmware_bridge.links.lines.link:LinesLink",
+    "struct": "firmware_bridge.links.binary.link:StructLink",
+    "mavlink": "firmware_bridge.links.mavlink.link:MavlinkLink",
+    "msp": "firmware_bridge.links.msp.link:MspLink",
+    "feetech": "firmware_bridge.links.feetech.link:FeetechLink",
+    "dynamixel": "firmware_bridge.links.dynamixel.link:DynamixelLink",
+    "slcan": "firmware_bridge.links.slcan.link:SlcanLink",
+}
 
 
 @dataclass(frozen=True)

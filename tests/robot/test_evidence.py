@@ -44,7 +44,7 @@ def recording(tmp_path_factory: pytest.TempPathFactory) -> Path:
     save(small_robot.model(), folder / "model.npz")
     attachments = {"model.npz": (folder / "model.npz").read_bytes(), "robot.toml": CONFIG.encode()}
     recorder = Recorder(folder / "run.mcap", {}, attachments, wait=True)
-    run(SimulatedPort(Robot(4), SECONDS, Faults(5, RATES)), Bridge(), controller(), recorder)
+    run(SimulatedPort(Robot(4), SECONDS, Faults(9, RATES)), Bridge(), controller(), recorder)
     recorder.close()
     return folder / "run.mcap"
 
@@ -151,7 +151,7 @@ def test_the_command_fails_for_a_changed_recording_only(
 
 
 def test_an_old_recording_may_say_it_in_other_words(recording: Path, tmp_path: Path) -> None:
-    """Where another version wrote it, the sentences of events are not compared; their values are."""
+    """Where a newer version wrote it, the sentences of events are not compared; their values are."""
 
     def older(change: dict[str, object]) -> Comparison:
         def changed(messages: Messages) -> Messages:
@@ -164,10 +164,10 @@ def test_an_old_recording_may_say_it_in_other_words(recording: Path, tmp_path: P
         (tmp_path / "x.mcap").unlink(missing_ok=True)
         path = rewritten(recording, tmp_path / "x.mcap", changed)
         data = path.read_bytes()
-        mark = b"form\x01\x00\x00\x002"
-        assert reader.metadata["form"] == "2"
+        mark = b"form\x01\x00\x00\x003"
+        assert reader.metadata["form"] == "3"
         assert data.count(mark) == 1
-        path.write_bytes(data.replace(mark, mark[:-1] + b"1"))
+        path.write_bytes(data.replace(mark, mark[:-1] + b"4"))
         return verdict(path)
 
     assert older({"text": "As it was said once."}).same

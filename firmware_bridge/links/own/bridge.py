@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, replace
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 from firmware_bridge.declared import plain
 from firmware_bridge.dictionary import Dictionary, Format
@@ -19,7 +19,6 @@ from firmware_bridge.events import (
     DeviceStatus,
     Event,
     Fault,
-    FaultStatus,
     Gap,
     Hello,
     Lost,
@@ -49,6 +48,15 @@ CLOCK_BACK_US = 1_000_000  # a HELLO older than the last frame by this much is a
 # what delayed the most punctual message so far, and for a clock that is wrong by a tenth since the last one.
 AHEAD_US, AHEAD_NS_PER_US = 2_000_000, 10_000
 LONGEST_DETAIL = 300  # characters of a fault's detail: what a device sent may be in it
+
+# Bytes that are no frame; a frame that does not fit what was declared; a reading that is not newer than the last one,
+# or further ahead than the time that has passed; a handshake that cannot be what was wanted.
+FaultStatus = (
+    Literal["cobs", "short", "long", "crc", "version"]
+    | Literal["type", "stream", "length", "schema"]
+    | Literal["duplicate", "backward", "ahead"]
+    | Literal["dictionary", "start"]
+)
 
 _NUMBER_FAULTS: dict[int, FaultStatus] = {BACKWARD: "backward", DUPLICATE: "duplicate", AHEAD: "ahead"}
 

@@ -106,9 +106,24 @@ def test_the_handshake_survives_any_lost_message() -> None:
             assert len(of(Hello, session.events)) == 1
 
 
+def test_nothing_is_written_before_an_intact_frame_of_ours_has_come() -> None:
+    """A port is listened to, whatever comes: text, noise, silence, another opening; the first intact frame is answered
+    with HELLO_REQUEST at once. A port that has shown nothing is not even sent STOP."""
+    frame = framing.encode(Frame(framing.STATUS, 0, 0, 0, 0, b"x"))
+    bridge = Bridge()
+    for ms, data in enumerate([b"", b"ax,ay\r\n1,2\r\n", b"\0" * 40, bytes(range(256)) * 4, frame[:-1] + b"\1\0"]):
+        bridge.receive(Chunk(ms * 1000 * MS, data))
+        assert bridge.outgoing() == b""
+    bridge.receive(Chunk(9000 * MS, frame))
+    assert types(bridge.outgoing()) == [HELLO_REQUEST]
+    bridge.receive(Chunk(9001 * MS, b"another board, perhaps", "opened"))
+    assert bridge.outgoing() == b""
+    assert bridge.stop(9002 * MS) == b""
+
+
 def test_requests_are_repeated_every_200_ms_by_the_time_of_the_chunks() -> None:
     """Without an answer the host asks again each 200 ms of chunk time; without chunks it says nothing."""
-    bridge = Bridge()
+    bridge = Bridge(ask_first=True)
     assert bridge.outgoing() == b""
     asked = []
     for ms in range(0, 1000, 10):
@@ -606,7 +621,7 @@ def test_stop_makes_the_device_safe_and_the_host_silent() -> None:
     session.run(1000)
     assert set(session.written[-1000:]) == {b""}
     assert session.bridge.state == "stopped"
-    assert types(Bridge().stop(0)) == [STOP]
+    assert types(Bridge(ask_first=True).stop(0)) == [STOP]
 
 
 def test_a_lost_link_makes_the_device_safe_by_itself() -> None:

@@ -9,7 +9,6 @@ from typing import get_args
 import pytest
 
 import firmware_bridge
-from firmware_bridge import events
 from firmware_bridge.declared import LONGEST_TEXT
 from firmware_bridge.dictionary import MAX_FIELDS, MAX_JSON, PROTOCOLS, Dictionary
 from firmware_bridge.formats import LONGEST_AGE_MS, TYPES
@@ -87,7 +86,7 @@ def test_payload_lengths(title: str, size: int) -> None:
 def test_every_fault_is_listed() -> None:
     """The table of faults has exactly the statuses that the code can give (the type checker sees to the rest)."""
     listed = set(re.findall(r"^\| `(\w+)` \|", TEXT.split("### Faults")[1], re.M))
-    assert listed == {status for part in get_args(events.FaultStatus) for status in get_args(part)}
+    assert listed == {status for part in get_args(bridge.FaultStatus) for status in get_args(part)}
 
 
 def test_timings_and_limits() -> None:
