@@ -34,7 +34,8 @@ def check(name: str) -> None:
     if "/" not in name and not USB_NAME.fullmatch(name) and not Path(name).exists():
         raise PortError(
             f"{name!r} is not a port name. Give a path such as /dev/{name or 'ttyACM0'} or /dev/serial/by-id/…, "
-            f"VID:PID[:SERIAL] such as 2341:0043, or ./{name or 'name'} for one in this folder."
+            f"VID:PID[:SERIAL] such as 2341:0043, ./{name or 'name'} for one in this folder, or tcp://HOST:PORT or "
+            "udp://HOST:PORT for one on the network."
         )
 
 
