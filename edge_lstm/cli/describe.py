@@ -16,11 +16,13 @@ _PATIENCE_NS = 3_000_000_000
 
 @click.command(name="describe", short_help="What the robot at a port declares: messages, fields, units, limits.")
 @click.argument("port")
-@click.option("--baud", type=click.IntRange(min=1), default=115200, show_default=True, help="Bits per second.")
+@click.option("--baud", type=click.IntRange(min=1), show_default="115200", help="Bits per second of a serial line.")
 @click.option("--clear-fault", is_flag=True, help="End the fault in which the robot is found; look at it first.")
 @json_option
-def command(port: str, baud: int, clear_fault: bool, as_json: bool) -> None:
-    """Ask the robot at PORT (a path, VID:PID or VID:PID:SERIAL) which readings it sends and which actions it takes.
+def command(port: str, baud: int | None, clear_fault: bool, as_json: bool) -> None:
+    """Ask the robot at PORT which readings it sends and which actions it takes.
+
+    PORT is a path, VID:PID, VID:PID:SERIAL, tcp://HOST:PORT, udp://HOST:PORT, or udp://:PORT to listen there.
 
     `edge-lstm fields` is the old name of this command.
     """
@@ -35,13 +37,15 @@ def command(port: str, baud: int, clear_fault: bool, as_json: bool) -> None:
         say(f"\nfault: {fault} ({'cleared' if clear_fault else 'describe --clear-fault ends it'})")
 
 
-def _ask(name: str, baud: int, clear_fault: bool = False) -> tuple[Dictionary, str]:
+def _ask(name: str, baud: int | None, clear_fault: bool = False) -> tuple[Dictionary, str]:
     """The dictionary of the handshake, and why the robot is in a fault ("": it is not). clear_fault: the fault is
     ended. Failure(3) where nobody answers in time."""
     from firmware_bridge.links.own.bridge import Bridge
-    from firmware_bridge.ports.serial_port import SerialPort
+    from firmware_bridge.ports.open_port import BAUD, is_network, open_port
 
-    port, bridge = SerialPort(name, baud), Bridge(clear_fault=clear_fault)
+    if baud is not None and is_network(name):
+        raise Failure(2, f"--baud means nothing for {name}: bits per second are a serial line's; leave it out")
+    port, bridge = open_port(name, baud or BAUD), Bridge(clear_fault=clear_fault)
     first_ns: int | None = None
     t_ns = 0
     try:

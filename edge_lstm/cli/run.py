@@ -36,7 +36,7 @@ from edge_lstm.robot.config import RobotConfig, load_config
 
 if TYPE_CHECKING:
     from edge_lstm.core.model import Model
-    from firmware_bridge.ports.serial_port import SerialPort
+    from firmware_bridge.ports.descriptor_port import DescriptorPort
 
 STOP_S = 0.5  # after a signal: how long the loop may still catch up before it is ended where it is
 _CLOCK_NS = 1_000_000_000  # a wall clock that was set by less is not worth a note
@@ -44,7 +44,7 @@ _CLOCK_NS = 1_000_000_000  # a wall clock that was set by less is not worth a no
 
 @click.command(name="run", short_help="A model on a robot, live, with actions and a recording.")
 @click.argument("config", type=click.Path(path_type=Path))
-@click.option("--port", "device", help="The port, instead of the file's: a path, VID:PID or VID:PID:SERIAL.")
+@click.option("--port", "device", help="The port, instead of the file's: a path, VID:PID[:SERIAL], tcp://… or udp://….")
 @click.option(
     "--wait/--no-wait", default=None, help="Wait for a robot that is not plugged in yet (default: the file's)."
 )
@@ -168,11 +168,11 @@ def _clock_note(moved_ns: int) -> str:
     )
 
 
-def _open(robot: RobotConfig, name: str, wait: bool | None) -> SerialPort:
-    from firmware_bridge.ports.serial_port import SerialPort
+def _open(robot: RobotConfig, name: str, wait: bool | None) -> DescriptorPort:
+    from firmware_bridge.ports.open_port import open_port
 
     port = robot.port
-    return SerialPort(
+    return open_port(
         name,
         port.baud,
         dtr=port.dtr,
@@ -182,7 +182,7 @@ def _open(robot: RobotConfig, name: str, wait: bool | None) -> SerialPort:
     )
 
 
-def _end_with(port: SerialPort) -> Callable[[], bool]:
+def _end_with(port: DescriptorPort) -> Callable[[], bool]:
     """SIGINT, SIGTERM and a closed terminal end the port's chunks; a loop that is still catching up `STOP_S` later is
     ended where it is. Returns a function that says whether one came."""
     from edge_lstm.robot.loop import StopNow, run

@@ -24,7 +24,7 @@ HEAVY = (
     "edge_lstm.logs.replay_table",
     "edge_lstm.quantization",
     "edge_lstm.robot.replay",
-    "firmware_bridge.ports.serial_port",
+    "firmware_bridge.ports.open_port",
     "firmware_bridge.recordings.recorder",
     "onnx.reference",
     "rich.console",
