@@ -1,0 +1,87 @@
+"""Sketches built with the real Arduino core on an emulated Uno: what the board itself does, seen with a plain port."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from itertools import pairwise
+from pathlib import Path
+
+from firmware_bridge.ports.serial_port import SerialPort
+from tests.support.robots.uno import uno
+
+LONGEST_S = 20.0  # only there so that a broken board does not hang the tests
+COLUMNS = 5  # of motor_csv: ms, angle, speed, drive, timeouts
+
+
+class Terminal:
+    """A person at a serial terminal: whole lines, split where they have the columns of the sketch's."""
+
+    def __init__(self, link: Path) -> None:
+        self.port = SerialPort(str(link), 115200)
+        self.links: list[str] = []
+        self.text = ""
+        self._chunks = self.port.chunks()
+
+    @property
+    def rows(self) -> list[list[float]]:
+        lines = [line.split(",") for line in self.text.split("\r\n")[1:-1]]
+        return [[float(cell) for cell in line] for line in lines if len(line) == COLUMNS and line[0].isdigit()]
+
+    def until(self, wanted: Callable[[], object]) -> None:
+        """Read on until something is so."""
+        end = time.monotonic() + LONGEST_S
+        while not wanted():
+            assert time.monotonic() < end, f"{self.links} {self.text[-300:]!r}"
+            chunk = next(self._chunks)
+            if chunk.link == "data":
+                self.text += chunk.data.decode("latin-1")
+            else:
+                self.links.append(chunk.link)
+
+
+def test_a_sketch_sends_obeys_and_stops_by_itself(tmp_path: Path) -> None:
+    """A line every 10 ms; a command comes back in its column and turns the motor; without another it is off after
+    500 ms; the reset button starts clock and motor again; the plug takes the port away and brings it back."""
+    with uno(tmp_path, "motor_csv") as board:
+        person = Terminal(tmp_path / "robot")
+        person.until(lambda: len(person.rows) > 3)
+        person.port.write(b"m 0.75\nm nonsense\nq 9\nm 0.5\n")
+        person.until(lambda: any(row[3] == 0.5 for row in person.rows))
+        obeyed_ms = next(row[0] for row in person.rows if row[3] == 0.5)
+        person.until(lambda: person.rows[-1][4] == 1)
+        rows = person.rows
+        # millis() of an Uno counts by 1.024 ms and skips one now and then.
+        assert {second[0] - first[0] for first, second in pairwise(rows)} <= {9.0, 10.0, 11.0}
+        assert max(row[2] for row in rows) > 4
+        assert rows[-1][3] == 0
+        assert 490 <= rows[-1][0] - obeyed_ms <= 520
+
+        board.reset()
+        person.until(lambda: "motor 1.2 ready" in person.text[-200:] or person.rows[-1][0] < obeyed_ms)
+        person.text = ""
+        person.until(lambda: len(person.rows) > 3)
+        assert person.rows[-1][0] < obeyed_ms
+        assert person.rows[-1][1:] == [0, 0, 0, 0]
+
+        board.unplug()
+        person.until(lambda: "lost" in person.links)
+        assert not (tmp_path / "robot").is_symlink()
+        board.plug()
+        person.text = ""
+        person.until(lambda: len(person.rows) > 3)
+        assert person.links.count("opened") == 2
+        person.port.close()
+    assert not (tmp_path / "robot").is_symlink()
+
+
+def test_a_sketch_with_micros_and_pairs(tmp_path: Path) -> None:
+    """label:value pairs whose clock counts µs, 10 ms apart to within what micros() of an Uno tells."""
+    with uno(tmp_path, "imu_pairs"):
+        person = Terminal(tmp_path / "robot")
+        person.until(lambda: person.text.count("us:") > 30)
+        person.port.close()
+    pairs = [dict(cell.split(":") for cell in line.split(",")) for line in person.text.split("\r\n")[2:-1]]
+    assert all(list(pair) == ["us", "pitch", "gyro_y", "accel_z"] for pair in pairs)
+    times = [int(pair["us"]) for pair in pairs]
+    assert all(9900 <= later - earlier <= 10_100 for earlier, later in pairwise(times))
