@@ -155,7 +155,7 @@ class Dialect:
         was measured, where the robot has no clock and the dialect knows better than `t_ns`."""
         reading = self.readings[name]
         self.intact(t_ns)
-        values = tuple([raw[k] for k in reading.kept])
+        values = tuple([float(raw[k]) for k in reading.kept])
         if reading.scales is not None:
             values = tuple([v * scale + offset for v, (scale, offset) in zip(values, reading.scales, strict=True)])
         for k, least, greatest in reading.limits:

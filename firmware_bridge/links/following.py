@@ -93,7 +93,7 @@ class RobotCounter:
 
     def accept(self, t_ns: int, raw: float, booted: bool) -> tuple[int, str]:
         """How many readings are missing before this one, and why it is not believed ("": it is)."""
-        if not raw.is_integer() or raw < 0:
+        if not math.isfinite(raw) or raw < 0 or raw % 1:
             return 0, f"{raw:g} is no count"
         number = int(raw) % self._wrap
         if self._last is None or booted:
