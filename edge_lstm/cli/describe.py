@@ -41,9 +41,10 @@ def _ask(name: str, baud: int | None, clear_fault: bool = False) -> tuple[Dictio
     """The dictionary of the handshake, and why the robot is in a fault ("": it is not). clear_fault: the fault is
     ended. Failure(3) where nobody answers in time."""
     from firmware_bridge.links.own.bridge import Bridge
-    from firmware_bridge.ports.open_port import BAUD, is_network, open_port
+    from firmware_bridge.ports import network_names
+    from firmware_bridge.ports.open_port import BAUD, open_port
 
-    if baud is not None and is_network(name):
+    if baud is not None and network_names.scheme(name):
         raise Failure(2, f"--baud means nothing for {name}: bits per second are a serial line's; leave it out")
     port, bridge = open_port(name, baud or BAUD), Bridge(clear_fault=clear_fault)
     first_ns: int | None = None

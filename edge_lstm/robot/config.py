@@ -9,7 +9,7 @@ handshake (`edge_lstm.robot.binding`).
 Never: guess a value, convert a unit, or read anything but the text it is given.
 
     [port]
-    device = "/dev/serial/by-id/usb-…"   # or "VID:PID" or "VID:PID:SERIAL"
+    device = "/dev/serial/by-id/usb-…"   # or "VID:PID" or "VID:PID:SERIAL", "tcp://HOST:PORT", "udp://HOST:PORT"
     baud = 115200
     [robot]                              # any of them: another robot at the port is waited past
     device = "cart"
@@ -57,7 +57,9 @@ from typing import TYPE_CHECKING, Literal, cast
 
 from edge_lstm.errors import ConfigError, RealtimeError, nearest
 from edge_lstm.robot.realtime import AS_ANY, Realtime
+from firmware_bridge.errors import PortError
 from firmware_bridge.links.dialects import LinkConfig
+from firmware_bridge.ports import network_names
 from firmware_bridge.table import Table, show
 
 if sys.version_info >= (3, 11):
@@ -282,11 +284,14 @@ def _missing(policy: Table) -> tuple[Missing | None, int | None]:
 def _port(table: Table | None) -> PortConfig:
     if table is None:
         return PortConfig()
+    device = table.take("device", str, None)
+    if device is not None and network_names.scheme(device):
+        _check_network(table, device)
     baud = table.take("baud", int, 115200)
     if not 0 < baud < 1 << 31:
         raise table.fail("baud", f"must be above zero and below 2^31, not {show(baud)}")
     port = PortConfig(
-        device=table.take("device", str, None),
+        device=device,
         baud=baud,
         dtr=cast(Literal["on", "off", "keep", "reset"], table.choice("dtr", DTR_PROFILES, "on")),
         exclusive=table.take("exclusive", bool, True),
@@ -295,6 +300,17 @@ def _port(table: Table | None) -> PortConfig:
     )
     table.done()
     return port
+
+
+def _check_network(table: Table, device: str) -> None:
+    """Raise ConfigError for a network port that is none, or a key that only a serial line has."""
+    try:
+        place = network_names.parse(device)
+    except PortError as error:
+        raise table.fail("device", str(error)) from None
+    for key in ("baud", "dtr", "low_latency") if place.anybody else ("baud", "dtr", "low_latency", "exclusive"):
+        if key in table.values:
+            raise table.fail(key, f"means nothing for {device}: only a serial line has it; leave it out")
 
 
 def _channels(table: Table | None) -> dict[str, str]:

@@ -32,6 +32,7 @@ class Place:
     """Where a network port is. `host`: a name or an address, "" for any of this machine."""
 
     name: str  # as it was typed
+    scheme: str  # one of FORMS
     host: str
     port: int
 
@@ -45,21 +46,24 @@ class Place:
 
 
 def scheme(name: str) -> str:
-    """What stands before "://"; "" where the name has none, so that it is a serial device's."""
+    """What stands before "://"; "" where the name has none: then it is a serial device's."""
     before, mark, _ = name.partition("://")
     return before if mark else ""
 
 
 def parse(name: str) -> Place:
     """The place that `SCHEME://HOST:PORT` names. Raises PortError."""
-    match = _PLACE.fullmatch(name.partition("://")[2])
-    form = FORMS[scheme(name)]
+    kind, _, where = name.partition("://")
+    if kind not in FORMS:
+        forms = "; ".join(FORMS.values())
+        raise PortError(f"{name!r}: there are no ports {kind}://. There are {forms}; and serial devices by path.")
+    match, form = _PLACE.fullmatch(where), FORMS[kind]
     if match is None:
         raise PortError(f"{name!r} does not name a port. Give {form}.")
-    place = Place(name, match["host"] if match["six"] is None else match["six"], int(match["port"]))
+    place = Place(name, kind, match["host"] if match["six"] is None else match["six"], int(match["port"]))
     if not 0 < place.port < 1 << 16:
         raise PortError(f"{name}: there is no port {place.port}; ports are 1 to 65535.")
-    if place.anybody and scheme(name) == "tcp":
+    if place.anybody and kind == "tcp":
         raise PortError(f"{name!r} names no host to connect to. Give {form}.")
     return place
 

@@ -44,6 +44,14 @@ def test_a_port_that_does_not_answer_is_an_error(capsys):
     os.close(theirs)
 
 
+def test_a_network_port_has_no_baud(capsys):
+    """--baud for a robot on the network, or a port of a kind that there is not: a sentence, and nothing is opened."""
+    assert main(["describe", "tcp://127.0.0.1:1", "--baud", "9600"]) == 2
+    assert "--baud means nothing for tcp://127.0.0.1:1" in capsys.readouterr().err
+    assert main(["describe", "can://127.0.0.1:1"]) == 3
+    assert "there are no ports can://" in capsys.readouterr().err
+
+
 def test_a_fault_is_shown_and_ended_by_a_person(capsys):
     """A robot in a fault: its reason, escape sequences taken out; --clear-fault ends it, and it is gone afterwards."""
     ours, theirs = os.openpty()

@@ -88,6 +88,30 @@ def test_a_mistake_is_named(old: str, new: str, words: list[str]):
         assert word in str(caught.value)
 
 
+@pytest.mark.parametrize(
+    ("keys", "words"),
+    [
+        ('device = "tcp://rover:5760"\nbaud = 115200', ["[port] baud", "means nothing for tcp://rover:5760"]),
+        ('device = "udp://:14550"\ndtr = "on"', ["[port] dtr", "means nothing for udp://:14550"]),
+        ('device = "udp://rover:1"\nexclusive = true', ["[port] exclusive", "leave it out"]),
+        ('device = "tcp://rover:0"', ["[port] device", "ports are 1 to 65535"]),
+        ('device = "can://rover:1"', ["[port] device", "there are no ports can://", "tcp://HOST:PORT"]),
+    ],
+)
+def test_a_network_port_has_no_serial_line(keys: str, words: list[str]):
+    """A key that means nothing there, or a name that is none, is an error: nothing looks obeyed that is not."""
+    with pytest.raises(ConfigError) as caught:
+        parse(GOOD.replace('device = "/dev/ttyACM0"\nbaud = 921600', keys))
+    for word in ["robot.toml", *words]:
+        assert word in str(caught.value)
+
+
+def test_a_network_port_is_a_port():
+    """Both kinds, with the keys that they have."""
+    for keys in ('device = "tcp://rover.local:5760"\nwait = true', 'device = "udp://:14550"\nexclusive = false'):
+        assert parse(GOOD.replace('device = "/dev/ttyACM0"\nbaud = 921600', keys)).port.device in keys
+
+
 def test_a_file_that_cannot_be_read_is_named(tmp_path: Path):
     """Missing, a folder, binary: a sentence with the path, not an exception of the system."""
     junk = tmp_path / "junk.toml"

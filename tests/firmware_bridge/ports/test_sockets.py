@@ -324,10 +324,21 @@ def test_what_is_no_name_is_refused_with_what_would_be_one(name: str, sentence: 
     assert not isinstance(caught.value, PortMissing)
 
 
-@pytest.mark.parametrize("name", ["tcp://127.0.0.1:1", "tcp://[::1]:1/", "udp://:1", "/dev/null", "2341:0043"])
-def test_names_of_every_kind_pass(name: str) -> None:
-    """Nothing is opened for it."""
-    ports.check(name)
+@pytest.mark.parametrize(
+    ("name", "host", "anybody"),
+    [
+        ("tcp://127.0.0.1:80", "127.0.0.1", False),
+        ("tcp://[::1]:80/", "::1", False),
+        ("udp://rover.local:80", "rover.local", False),
+        ("udp://:80", "", True),
+        ("udp://0.0.0.0:80", "0.0.0.0", True),
+        ("udp://[::]:80", "::", True),
+    ],
+)
+def test_what_a_name_means(name: str, host: str, anybody: bool) -> None:
+    """Host and port; no host, or the address that means any, is a port of this machine."""
+    place = network_names.parse(name)
+    assert (place.host, place.port, place.anybody) == (host, 80, anybody)
 
 
 def test_an_unknown_name_is_explained_and_a_slow_look_up_keeps_nobody_waiting(
