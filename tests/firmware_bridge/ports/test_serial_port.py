@@ -300,6 +300,61 @@ def test_no_file_descriptor_is_left_behind(board: Board) -> None:
     assert len(os.listdir("/proc/self/fd")) == count  # noqa: PTH208
 
 
+# ------------------------------------------------------------------------------------------- wake-ups
+
+MS = 1_000_000
+
+
+def test_it_wakes_when_it_was_asked_to(board: Board, open_port: OpenPort) -> None:
+    """A poll each 10 ms: every wake-up comes, as an empty chunk, never before its time and never instead of another;
+    bytes that come earlier do not use it up. How late it may be is measured in tools/bench/wake.py."""
+    port = open_port(board.link)
+    chunks = port.chunks()
+    due_ns = next(chunks).t_ns + 10 * MS
+    early = 0
+    for number in range(50):
+        port.wake_at(due_ns)
+        if number == 25:
+            os.write(board.master, b"x")
+        chunk = next(chunks)
+        while chunk.t_ns < due_ns:
+            early += 1
+            assert chunk.data == b"x"
+            chunk = next(chunks)
+        assert chunk.t_ns - due_ns < WITHIN_S * 1e9
+        due_ns = chunk.t_ns + 10 * MS
+    assert early <= 1
+
+
+def test_a_wake_up_holds_once_and_a_later_one_replaces_it(board: Board, open_port: OpenPort) -> None:
+    """After it silence is 20 ms again; a time that has passed is a wake-up soon, not a chunk without end."""
+    port = open_port(board.link)
+    chunks = port.chunks()
+    begun_ns = next(chunks).t_ns
+    port.wake_at(begun_ns + 60_000 * MS)
+    assert next(chunks).t_ns - begun_ns >= 20 * MS  # one that is far does not keep silence from being a chunk
+    for _ in range(3):
+        port.wake_at(begun_ns)
+        before_ns = time.monotonic_ns()
+        next(chunks)
+        assert time.monotonic_ns() - before_ns >= MS * 9 // 10
+    last_ns = next(chunks).t_ns
+    assert next(chunks).t_ns - last_ns >= 20 * MS
+
+
+def test_it_wakes_while_the_port_is_away(board: Board, open_port: OpenPort) -> None:
+    """A link whose robot is unplugged keeps its time."""
+    port = open_port(board.link)
+    chunks = port.chunks()
+    board.unplug()
+    lost, _ = until(chunks, "lost")
+    port.wake_at(lost.t_ns + 5 * MS)
+    chunk = next(chunks)
+    while chunk.t_ns < lost.t_ns + 5 * MS:
+        chunk = next(chunks)
+    assert (chunk.data, chunk.link) == (b"", "data")
+
+
 # ---------------------------------------------------------------------------------------------- names
 
 

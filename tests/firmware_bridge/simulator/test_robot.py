@@ -225,6 +225,18 @@ def test_the_port_speaks_like_a_serial_port() -> None:
     assert times[-1] == START_NS + 3_000_000_000
 
 
+def test_the_port_wakes_when_it_was_asked_to() -> None:
+    """A chunk at the very µs that was asked for, once; a drive without wake-ups is as it was."""
+    port = SimulatedPort(Robot(0, 10.0), 1.0)
+    asked, times = START_NS + 7_345_000, []
+    for chunk in port.chunks():
+        times.append(chunk.t_ns)
+        if len(times) < 100:
+            port.wake_at(asked + 7_000_000 * (len(times) - 1))
+    assert times[1:100] == [asked + 7_000_000 * number for number in range(99)]
+    assert len(times) > 110
+
+
 def test_unplugging_silence_and_resets_arrive_as_what_they_are() -> None:
     """Each fault of the link reaches the host as its event, as often as it was injected, and the drive goes on."""
     faults = Faults(11, Rates(unplug=0.15, reset=0.2))
