@@ -1,0 +1,75 @@
+"""The whole run over TCP: a robot on the network drives like one on a cable, and its recording replays to the bits."""
+
+from __future__ import annotations
+
+import threading
+import time
+from pathlib import Path
+
+from edge_lstm.robot.config import parse_config
+from edge_lstm.robot.controller import Controller
+from edge_lstm.robot.loop import run
+from edge_lstm.robot.replay import replay
+from firmware_bridge.links.own.bridge import Bridge
+from firmware_bridge.ports.open_port import open_port
+from firmware_bridge.recordings.port import RecordingPort
+from firmware_bridge.recordings.recorder import Recorder
+from firmware_bridge.simulator.robot import Robot
+from tests.firmware_bridge.ports.test_sockets import Server
+from tests.support.robots import small_robot
+
+
+class Networked(threading.Thread):
+    """A robot behind a TCP server, in its own real time; it drops the connection once, after half a second."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.robot, self.server, self.connections = Robot(3), Server(), 0
+
+    def run(self) -> None:
+        begun = time.monotonic()
+        for seconds in (0.5, 1e9):
+            peer = self.server.accept()
+            self.connections += 1
+            peer.settimeout(0.002)
+            end = time.monotonic() + seconds
+            while time.monotonic() < end:
+                try:
+                    data = peer.recv(4096)
+                except TimeoutError:
+                    pass
+                else:
+                    if not data:
+                        break  # the host has said goodbye
+                    self.robot.receive(data)
+                us = int((time.monotonic() - begun) * 1e6) - self.robot.now_us
+                peer.sendall(self.robot.outgoing() + self.robot.advance(us))
+            peer.close()
+        self.server.hang_up()
+
+
+def controller() -> Controller:
+    return Controller(small_robot.model(), parse_config(small_robot.CONFIG, "robot.toml", Path()))
+
+
+def test_a_drive_over_tcp_replays_to_the_same_bits(tmp_path: Path) -> None:
+    """Connected, lost and connected again: every reading is answered, the robot obeys and is safe at the end, and the
+    recording sends the same bytes again."""
+    robot = Networked()
+    robot.start()
+    port, recorder = open_port(robot.server.name), Recorder(tmp_path / "run.mcap", {}, {}, wait=True)
+    try:
+        summary = run(port, Bridge(), controller(), recorder, seconds=2.0)
+    finally:
+        port.close()
+        recorder.close()
+        robot.join(20)
+    assert not robot.is_alive()
+    assert (robot.connections, summary.reconnects) == (2, 1)
+    assert summary.damaged == {}
+    assert summary.readings == summary.steps > 20
+    assert robot.robot.device.counters.actions > 20
+    assert robot.robot.drive.torque_limits == (0.0, 0.0)
+    again, comparison, _ = replay(RecordingPort(tmp_path / "run.mcap"), controller())
+    assert comparison.same, comparison.sentence()
+    assert again.counts == summary.counts
