@@ -19,6 +19,7 @@ from firmware_bridge.ports.socket_port import SocketPort
 
 # What the network says of an earlier datagram that found nobody (its program, or the machine, is not there yet).
 _NOBODY = (errno.ECONNREFUSED, errno.EHOSTUNREACH)
+DATAGRAMS = 1000  # of one chunk at most: a flood of empty ones must not hold the loop
 _NOT_NOW = (errno.EAGAIN, errno.ENOBUFS, errno.EMSGSIZE)
 
 
@@ -69,7 +70,9 @@ class UdpPort(SocketPort):
     def _receive(self) -> bytes:
         assert self._socket is not None
         data = bytearray()
-        while len(data) < READ_BYTES:
+        for _ in range(DATAGRAMS):
+            if len(data) >= READ_BYTES:
+                break
             try:
                 datagram, peer = self._socket.recvfrom(READ_BYTES)
             except OSError as error:
