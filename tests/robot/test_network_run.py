@@ -1,7 +1,9 @@
-"""The whole run over TCP: a robot on the network drives like one on a cable, and its recording replays to the bits."""
+"""The whole run over TCP and UDP: a robot on the network drives like one on a cable, and its recording replays to the
+bits."""
 
 from __future__ import annotations
 
+import socket
 import threading
 import time
 from pathlib import Path
@@ -15,7 +17,7 @@ from firmware_bridge.ports.open_port import open_port
 from firmware_bridge.recordings.port import RecordingPort
 from firmware_bridge.recordings.recorder import Recorder
 from firmware_bridge.simulator.robot import Robot
-from tests.firmware_bridge.ports.test_sockets import Server
+from tests.firmware_bridge.ports.test_sockets import Server, free_number
 from tests.support.robots import small_robot
 
 
@@ -70,6 +72,44 @@ def test_a_drive_over_tcp_replays_to_the_same_bits(tmp_path: Path) -> None:
     assert summary.readings == summary.steps > 20
     assert robot.robot.device.counters.actions > 20
     assert robot.robot.drive.torque_limits == (0.0, 0.0)
+    again, comparison, _ = replay(RecordingPort(tmp_path / "run.mcap"), controller())
+    assert comparison.same, comparison.sentence()
+    assert again.counts == summary.counts
+
+
+def test_a_drive_over_udp_replays_to_the_same_bits(tmp_path: Path) -> None:
+    """A robot that sends datagrams to where we listen: heard, answered, obeyed, safe at the end, the same again."""
+    robot, number, ended = Robot(3), free_number(socket.SOCK_DGRAM), threading.Event()
+
+    def live() -> None:
+        begun = time.monotonic()
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as board:
+            board.settimeout(0.002)
+            while not ended.is_set():
+                us = int((time.monotonic() - begun) * 1e6) - robot.now_us
+                board.sendto(robot.outgoing() + robot.advance(us), ("127.0.0.1", number))
+                try:
+                    robot.receive(board.recv(4096))
+                except (TimeoutError, ConnectionRefusedError):
+                    continue
+
+    port, recorder = open_port(f"udp://:{number}"), Recorder(tmp_path / "run.mcap", {}, {}, wait=True)
+    thread = threading.Thread(target=live)
+    thread.start()
+    try:
+        summary = run(port, Bridge(), controller(), recorder, seconds=1.5)
+        deadline = time.monotonic() + 20
+        while robot.drive.torque_limits != (0.0, 0.0) and time.monotonic() < deadline:
+            time.sleep(0.01)
+    finally:
+        ended.set()
+        thread.join(20)
+        port.close()
+        recorder.close()
+    assert robot.drive.torque_limits == (0.0, 0.0)
+    assert summary.damaged == {}
+    assert summary.readings == summary.steps > 20
+    assert robot.device.counters.actions > 20
     again, comparison, _ = replay(RecordingPort(tmp_path / "run.mcap"), controller())
     assert comparison.same, comparison.sentence()
     assert again.counts == summary.counts
