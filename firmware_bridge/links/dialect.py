@@ -52,7 +52,7 @@ class Dialect:
     """A `Link` made of the table [link]. The subclass reads its own keys after `super().__init__`."""
 
     name: ClassVar[str] = ""  # what [link] dialect says
-    checked: ClassVar[bool] = False  # whether every message carries a check; a dialect may say so of itself
+    checked: bool = False  # whether every message carries a check; a dialect may say so of itself
     cut: bytes = b""  # what ends a message that was cut off in the middle; sent before the last one
 
     def __init__(self, table: Table) -> None:

@@ -29,7 +29,7 @@ class RobotClock:
     0, None: never."""
 
     def __init__(self, tick_ns: float, wrap: int | None = None) -> None:
-        self._tick_ns, self._wrap = tick_ns, wrap
+        self.tick_ns, self.wrap = tick_ns, wrap
         self.restart()
 
     def restart(self) -> None:
@@ -45,10 +45,10 @@ class RobotClock:
         if not math.isfinite(raw) or raw < 0:
             return Step(refused=f"{raw:g} is no time")
         if self._raw is None:
-            self._believe(t_ns, raw, raw * self._tick_ns)
+            self._believe(t_ns, raw, raw * self.tick_ns)
             return Step(time_ns=int(self._time_ns))
-        forward = (raw - self._raw) % self._wrap if self._wrap else raw - self._raw
-        forward_ns = forward * self._tick_ns
+        forward = (raw - self._raw) % self.wrap if self.wrap else raw - self._raw
+        forward_ns = forward * self.tick_ns
         time_ns = self._time_ns + forward_ns
         most = self._lead_ns + SLACK_NS + (t_ns - self._t_ns) * DRIFT
         if forward_ns >= 0 and time_ns - t_ns <= most:
@@ -58,7 +58,7 @@ class RobotClock:
         if (back and booted) or self._goes_on(t_ns, raw):
             gone_ns = 0.0 if back else forward_ns
             self.restart()
-            self._believe(t_ns, raw, raw * self._tick_ns if back else time_ns)
+            self._believe(t_ns, raw, raw * self.tick_ns if back else time_ns)
             return Step(gone_ns, int(self._time_ns), restarted=back)
         self._doubted = raw, t_ns
         return Step(refused=f"the robot's clock says {raw:g} after {self._raw:g}")
@@ -68,7 +68,7 @@ class RobotClock:
         if self._doubted is None:
             return False
         before, then_ns = self._doubted
-        return 0 <= (raw - before) * self._tick_ns <= (t_ns - then_ns) * (1 + DRIFT) + SLACK_NS and raw != before
+        return 0 <= (raw - before) * self.tick_ns <= (t_ns - then_ns) * (1 + DRIFT) + SLACK_NS and raw != before
 
     def _believe(self, t_ns: int, raw: float, time_ns: float) -> None:
         lead_ns = time_ns - t_ns
@@ -82,7 +82,7 @@ class RobotCounter:
     readings, None where it is not known."""
 
     def __init__(self, wrap: int, period_ns: float | None) -> None:
-        self._wrap, self._period_ns = wrap, period_ns
+        self.wrap, self._period_ns = wrap, period_ns
         self.restart()
 
     def restart(self) -> None:
@@ -95,15 +95,15 @@ class RobotCounter:
         """How many readings are missing before this one, and why it is not believed ("": it is)."""
         if not math.isfinite(raw) or raw < 0 or raw % 1:
             return 0, f"{raw:g} is no count"
-        number = int(raw) % self._wrap
+        number = int(raw) % self.wrap
         if self._last is None or booted:
             self._last, self._t_ns, self._doubted = number, t_ns, None
             return 0, ""
-        step = (number - self._last) % self._wrap
+        step = (number - self._last) % self.wrap
         if step == 0:
             return 0, f"the counter says {number} twice"
         if step - 1 > self._most(t_ns):
-            if self._doubted is None or (number - self._doubted) % self._wrap != 1:
+            if self._doubted is None or (number - self._doubted) % self.wrap != 1:
                 self._doubted = number
                 return 0, f"the counter says {number} after {self._last}"
             step = 1  # how many it was, nobody knows
@@ -113,5 +113,5 @@ class RobotCounter:
     def _most(self, t_ns: int) -> float:
         """How many can be missing."""
         if self._period_ns is None:
-            return self._wrap // 2
+            return self.wrap // 2
         return (t_ns - self._t_ns + SLACK_NS) * (1 + DRIFT) / self._period_ns + 1
