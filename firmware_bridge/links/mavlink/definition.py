@@ -51,6 +51,11 @@ class Field(NamedTuple):
         return TYPES[self.type][2] * (self.length or 1)
 
     @property
+    def bits(self) -> int:
+        """Of one element."""
+        return 8 * TYPES[self.type][2]
+
+    @property
     def code(self) -> str:
         """What struct packs it with. A text is one value, an array as many as it has elements."""
         return f"{self.length or 1}s" if self.type == "char" else f"{self.length or ''}{TYPES[self.type][1]}"
@@ -61,8 +66,9 @@ class Field(NamedTuple):
         if self.type[0] == "f":
             most = F32_MAX if self.type == "f32" else sys.float_info.max
             return -most, most
-        bits = 8 * TYPES[self.type][2]
-        return (-(2 ** (bits - 1)), 2 ** (bits - 1) - 1) if self.type[0] == "i" else (0, 2**bits - 1)
+        if self.type[0] == "i":
+            return -(2 ** (self.bits - 1)), 2 ** (self.bits - 1) - 1
+        return 0, 2**self.bits - 1
 
     def number(self, value: object) -> float:
         """The number on the wire for a value: rounded for an integer type and held at the type's limits. Raises

@@ -67,6 +67,20 @@ def encode(version: Literal[1, 2], seq: int, system: int, component: int, messag
     return magic + body + crc(body + message.extra).to_bytes(2, "little")
 
 
+def renumbered(data: bytes, seq: int, known: Mapping[int, Message]) -> tuple[bytes, int]:
+    """Frames that `encode` made of known messages, numbered from `seq` on; and the number after the last."""
+    out, at = b"", 0
+    while at < len(data):
+        second = data[at] == MAGIC_2
+        after = at + data[at + 1] + (12 if second else 8)
+        body = bytearray(data[at + 1 : after - 2])
+        body[3 if second else 1] = seq
+        number = int.from_bytes(body[6:9], "little") if second else body[4]
+        out += data[at : at + 1] + body + crc(bytes(body) + known[number].extra).to_bytes(2, "little")
+        at, seq = after, (seq + 1) & 0xFF
+    return out, seq
+
+
 class Deframer:
     """Collects bytes until a frame is whole. Counts what was no frame in `skipped` (bytes), that which came before the
     first frame after `reset`: there the rest of one that began before we listened is no fault.
