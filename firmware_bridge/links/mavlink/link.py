@@ -14,7 +14,7 @@ from firmware_bridge.links.declarations import ActionDeclaration, Column
 from firmware_bridge.links.dialect import Dialect
 from firmware_bridge.links.mavlink.definition import Message
 from firmware_bridge.links.mavlink.framing import Damaged, Deframer, Frame, encode, renumbered
-from firmware_bridge.links.mavlink.messages import MESSAGES
+from firmware_bridge.links.mavlink.messages import COMMAND_ACK, COMMAND_LONG, HEARTBEAT
 from firmware_bridge.links.mavlink.rates import SET_MESSAGE_INTERVAL, Rates, Request
 from firmware_bridge.links.mavlink.wanted import Vocabulary, WantedReading, number
 from firmware_bridge.table import Table
@@ -24,7 +24,6 @@ MOST_LOST = 127  # frames in a row; more look as if one came late
 BACK_NS = 1_000_000_000  # by which the robot's clock goes back when it has started again
 WRAP_NS, WRAP_SLACK_NS = (1 << 32) * 1_000_000, 600_000_000_000  # of time_boot_ms: after 49.7 days it begins at 0
 
-HEARTBEAT, COMMAND_LONG, COMMAND_ACK = (MESSAGES[name] for name in ("HEARTBEAT", "COMMAND_LONG", "COMMAND_ACK"))
 OWN_TYPES = {"gcs": 6, "onboard": 18}  # MAV_TYPE
 NO_AUTOPILOT = 8  # MAV_AUTOPILOT_INVALID
 ACTIVE = 4  # MAV_STATE
@@ -110,7 +109,7 @@ class MavlinkLink(Dialect):
 
     def _frame(self, t_ns: int, frame: Frame) -> None:
         message = frame.message
-        if self.robot is None and message is HEARTBEAT and self._may_be_robot(frame):
+        if self.robot is None and frame.id == HEARTBEAT.id and message is not None and self._may_be_robot(frame):
             self.robot = frame.system, frame.component
         if self.robot != (frame.system, frame.component):
             if self.robot is None and frame.id in self.wanted_readings:
@@ -252,13 +251,14 @@ class MavlinkLink(Dialect):
         )
 
     def explain(self, data: bytes) -> str:
-        """See `Link.explain`: messages and what is not 0 in them."""
+        """See `Link.explain`: messages and their fields, extension fields where they are not 0."""
         said = []
         for item in Deframer(self.vocabulary.by_id).feed(data):
             if isinstance(item, Frame) and item.message is not None:
-                numbers = item.message.unpack(item.payload)
-                named = [(name, numbers[column.at]) for name, column in item.message.columns.items()]
-                said.append(" ".join([item.message.name, *(f"{name}={value!r}" for name, value in named if value)]))
+                numbers, base = item.message.unpack(item.payload), item.message.fields[: item.message.base]
+                named = [(name, numbers[at], field in base) for name, (at, field) in item.message.columns.items()]
+                texts = [f"{name}={value!r}" for name, value, always in named if value or always]
+                said.append(" ".join([item.message.name, *texts]))
         return "; ".join(said) or super().explain(data)
 
     def report(self) -> dict[str, Any]:

@@ -169,3 +169,7 @@ def _messages(table: str) -> dict[str, Message]:
 
 
 MESSAGES = _messages(_TABLE)  # by name
+# Those that the link itself speaks and reads, so no dialect may mean anything else by them.
+HEARTBEAT, COMMAND_LONG, COMMAND_ACK = SPOKEN = tuple(
+    MESSAGES[name] for name in ("HEARTBEAT", "COMMAND_LONG", "COMMAND_ACK")
+)

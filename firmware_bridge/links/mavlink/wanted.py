@@ -8,15 +8,16 @@ is read; what is made of it are places in a message, so that no name is looked u
 from __future__ import annotations
 
 import difflib
+import math
 from collections.abc import Mapping, Sequence
-from typing import NamedTuple
+from typing import NamedTuple, cast
 
 from firmware_bridge.errors import nearest
 from firmware_bridge.links import declarations
 from firmware_bridge.links.declarations import ActionDeclaration, Column, ReadingDeclaration
 from firmware_bridge.links.mavlink import definition_files
 from firmware_bridge.links.mavlink.definition import Field, Message, Value
-from firmware_bridge.links.mavlink.messages import MESSAGES
+from firmware_bridge.links.mavlink.messages import MESSAGES, SPOKEN
 from firmware_bridge.table import Table
 
 STALE_MS = 1000  # of the parts of a reading that other messages bring
@@ -59,8 +60,11 @@ class Vocabulary:
     """The messages that [link] may name, and what its tables make of them."""
 
     def __init__(self, table: Table, version: int) -> None:
-        self.messages: dict[str, Message] = MESSAGES | definition_files.messages(table, "definitions")
-        self.by_id = {item.id: item for item in self.messages.values()}
+        of_file = definition_files.messages(table, "definitions").values()
+        # A dialect's definition stands for the common one of its number; the few that the link speaks are ours.
+        by_id = {item.id: item for known in (MESSAGES.values(), of_file, SPOKEN) for item in known}
+        self.by_id: dict[int, Message] = by_id
+        self.messages = {item.name: item for item in by_id.values()}
         self._version = version
         self._more = (
             "" if "definitions" in table.values else '; other dialects: definitions = "ardupilotmega" in [link]'
@@ -78,7 +82,8 @@ class Vocabulary:
             if not (isinstance(scaled, dict) and item.name in scaled):
                 _check_unit(table, item.name, item.unit, place.field)
             made.append(_column(item.name, item.unit or place.field.unit, place.field))
-        return made + [_column(name, "", self._place(table, "time", name, on).field) for name in _aside(table)]
+        aside = {name: self._place(table, "time", name, on).field for name in _aside(table)}
+        return made + [_column(name, field.unit, field) for name, field in aside.items()]
 
     def reading(self, item: ReadingDeclaration) -> WantedReading:
         """How a reading is put together."""
@@ -230,6 +235,14 @@ def _spelled(unit: str) -> str:
     return unit
 
 
+def _or_nan(inner: Table, name: str, field: Field) -> float:
+    """A number; NaN where a float may be one: commands say "as it is" with it."""
+    value = inner.values[name]
+    if field.type[0] == "f" and isinstance(value, float) and math.isnan(value):
+        return value
+    return cast(float, inner.take(name, float))
+
+
 def _constant(table: Table, message: Message) -> dict[str, Value]:
     """The fields of an action's message that never change."""
     inner = table.table("constant", required=False)
@@ -241,11 +254,13 @@ def _constant(table: Table, message: Message) -> dict[str, Value]:
         if field.type == "char":
             found[name] = inner.take(name, str).encode()
             continue
-        numbers = inner.list(name, float) if whole and whole.length else [inner.take(name, float)]
+        numbers = inner.list(name, float) if whole and whole.length else [_or_nan(inner, name, field)]
         if whole and whole.length and len(numbers) != whole.length:
             raise table.fail("constant", f"{name!r} has {whole.length} elements, not {len(numbers)}")
         least, most = field.limits
         for value in numbers:
+            if math.isnan(value):
+                continue
             if not least <= value <= most or (field.type[0] != "f" and not value.is_integer()):
                 whole_numbers = "" if field.type[0] == "f" else "whole "
                 raise table.fail(
