@@ -10,7 +10,7 @@ from __future__ import annotations
 import difflib
 import math
 from collections.abc import Mapping, Sequence
-from typing import NamedTuple, cast
+from typing import NamedTuple
 
 from firmware_bridge.errors import nearest
 from firmware_bridge.links import declarations
@@ -109,9 +109,10 @@ class Vocabulary:
         for name in inner.values if inner is not None else ():
             assert inner is not None
             if name in on.columns and on.columns[name].field.type == "char":
-                found.append((on.columns[name].at, inner.take(name, str).encode()))
+                found.append((on.columns[name].at, _text(inner, name, on.columns[name].field)))
             else:
-                found.append((_place(table, "where", on, name).at, inner.take(name, float)))
+                place = _place(table, "where", on, name)
+                found.append((place.at, _fixed(inner, name, place.field)))
         return tuple(found)
 
     def _on(self, table: Table) -> Message:
@@ -235,14 +236,6 @@ def _spelled(unit: str) -> str:
     return unit
 
 
-def _or_nan(inner: Table, name: str, field: Field) -> float:
-    """A number; NaN where a float may be one: commands say "as it is" with it."""
-    value = inner.values[name]
-    if field.type[0] == "f" and isinstance(value, float) and math.isnan(value):
-        return value
-    return cast(float, inner.take(name, float))
-
-
 def _constant(table: Table, message: Message) -> dict[str, Value]:
     """The fields of an action's message that never change."""
     inner = table.table("constant", required=False)
@@ -250,21 +243,37 @@ def _constant(table: Table, message: Message) -> dict[str, Value]:
     for name in inner.values if inner is not None else ():
         assert inner is not None
         whole = next((item for item in message.fields if item.name == name), None)
-        field = whole or _place(table, "constant", message, name).field
-        if field.type == "char":
-            found[name] = inner.take(name, str).encode()
-            continue
-        numbers = inner.list(name, float) if whole and whole.length else [_or_nan(inner, name, field)]
-        if whole and whole.length and len(numbers) != whole.length:
-            raise table.fail("constant", f"{name!r} has {whole.length} elements, not {len(numbers)}")
-        least, most = field.limits
-        for value in numbers:
-            if math.isnan(value):
-                continue
-            if not least <= value <= most or (field.type[0] != "f" and not value.is_integer()):
-                whole_numbers = "" if field.type[0] == "f" else "whole "
-                raise table.fail(
-                    "constant", f"{name!r} = {value:g} is none of the {whole_numbers}numbers {least:g} to {most:g}"
-                )
-        found[name] = numbers if whole and whole.length else numbers[0]
+        if whole is None or not whole.length:
+            found[name] = _fixed(inner, name, whole or _place(table, "constant", message, name).field)
+        elif whole.type == "char":
+            found[name] = _text(inner, name, whole)
+        else:
+            found[name] = [_fitting(inner, name, whole, value) for value in inner.list(name, float)]
+            if len(inner.values[name]) != whole.length:
+                raise inner.fail(name, f"has {whole.length} elements, not {len(inner.values[name])}")
     return found
+
+
+def _fixed(table: Table, name: str, field: Field) -> float:
+    """A number of the file for a field; NaN, which some commands take for "as it is", where it may be one."""
+    value = table.values[name]
+    if not (isinstance(value, float) and math.isnan(value) and field.type[0] == "f"):
+        value = table.take(name, float)
+    return _fitting(table, name, field, value)
+
+
+def _fitting(table: Table, name: str, field: Field, value: float) -> float:
+    least, most = field.limits
+    if field.type[0] == "f":
+        if not (math.isnan(value) or least <= value <= most):
+            raise table.fail(name, f"{value:g} is none of the numbers {least:g} to {most:g}")
+    elif not (least <= value <= most and value.is_integer()):
+        raise table.fail(name, f"{value:g} is none of the whole numbers {least:g} to {most:g}")
+    return field.number(value)
+
+
+def _text(table: Table, name: str, field: Field) -> bytes:
+    value: bytes = table.take(name, str).encode()
+    if len(value) > field.length:
+        raise table.fail(name, f"has {len(value)} bytes; {field.length} is the most")
+    return value

@@ -292,7 +292,7 @@ def test_actions_of_several_kinds_are_read_by_pymavlink() -> None:
         "message": "COMMAND_LONG",
         "fields": {"param2": {"min": 0, "max": 1, "safe": 0}},
         "constant": {"command": 187, "confirmation": 0, "target_component": 9}
-        | {f"param{n}": 0 for n in (1, 3, 4, 5, 6, 7)},
+        | {f"param{n}": float("nan") for n in (1, 3, 4, 5, 6, 7)},
     }
     actions = {"attitude": attitude, "channels": channels, "move": move}
     robot, made = Autopilot(3, 1), opened(action=actions, own_system=3, own_component=191, own_type="onboard")
@@ -305,6 +305,7 @@ def test_actions_of_several_kinds_are_read_by_pymavlink() -> None:
     assert (one.target_system, one.target_component, one.type_mask) == (3, 1, 128)
     assert (one.body_roll_rate, one.thrust, one.q) == (0.5, 0.25, [1, 0, 0, -0.5])
     assert [two.chan1_raw, two.chan2_raw, two.chan3_raw, two.chan9_raw] == [1100, 65535, 1901, 0]
+    assert three.param1 != three.param1  # NaN: as it is
     assert (three.command, three.param2, three.target_system, three.target_component) == (187, 0.5, 3, 9)
     safe = robot.read(made.stop(2))
     assert [(x.get_type(), x.get_srcSystem(), x.get_srcComponent()) for x in safe] == [
@@ -478,15 +479,27 @@ MISTAKES = {
     ),
     "constant": (
         {"action": {"drive": DRIVE | {"constant": {"z": 70000, "r": 0, "buttons": 0}}}},
-        "[link.action.drive] constant: 'z' = 70000 is none of the whole numbers -32768 to 32767",
+        "[link.action.drive.constant] z: 70000 is none of the whole numbers -32768 to 32767",
     ),
     "elements": (
         {"action": {"a": {"message": "SET_ATTITUDE_TARGET", "fields": {}, "constant": {"q": [1, 0]}}}},
-        "[link.action.a] constant: 'q' has 4 elements, not 2",
+        "[link.action.a.constant] q: has 4 elements, not 2",
     ),
     "action's range": (
         {"action": {"drive": DRIVE | {"fields": {key: {"min": -1e6, "max": 1, "safe": 0} for key in "xy"}}}},
         "[link.action.drive] fields: Format 'drive': field 'x' has min",
+    ),
+    "no number": (
+        {"action": {"a": {"message": "SET_MODE", "fields": {}, "constant": {"base_mode": float("nan")}}}},
+        "[link.action.a.constant] base_mode: must be finite, not nan",
+    ),
+    "where's value": (
+        {"reading": {"imu": IMU | {"where": {"id": 1.5}}}},
+        "[link.reading.imu.where] id: 1.5 is none of the whole numbers 0 to 255",
+    ),
+    "where's text": (
+        {"reading": {"s": {"message": "NAMED_VALUE_FLOAT", "fields": ["value"], "where": {"name": "a long name"}}}},
+        "[link.reading.s.where] name: has 11 bytes; 10 is the most",
     ),
     "version": ({"version": 3}, "[link] version: must be a whole number from 1 to 2, not 3"),
     "system": ({"system": 256}, "[link] system: must be a whole number from 0 to 255, not 256"),
