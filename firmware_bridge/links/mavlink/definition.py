@@ -34,6 +34,12 @@ TYPES: dict[str, tuple[str, str, int]] = {
     "char": ("char", "s", 1),
 }
 MAX_PAYLOAD = 255
+_LIMITS: dict[str, tuple[float, float]] = {
+    "f32": (-F32_MAX, F32_MAX),
+    "f64": (-sys.float_info.max, sys.float_info.max),
+    **{f"u{bits}": (0, 2**bits - 1) for bits in (8, 16, 32, 64)},
+    **{f"i{bits}": (-(2 ** (bits - 1)), 2 ** (bits - 1) - 1) for bits in (8, 16, 32, 64)},
+}
 
 Value = float | Sequence[float] | bytes
 
@@ -63,12 +69,7 @@ class Field(NamedTuple):
     @property
     def limits(self) -> tuple[float, float]:
         """The least and the greatest number that it carries."""
-        if self.type[0] == "f":
-            most = F32_MAX if self.type == "f32" else sys.float_info.max
-            return -most, most
-        if self.type[0] == "i":
-            return -(2 ** (self.bits - 1)), 2 ** (self.bits - 1) - 1
-        return 0, 2**self.bits - 1
+        return _LIMITS[self.type]
 
     def number(self, value: object) -> float:
         """The number on the wire for a value: rounded for an integer type and held at the type's limits. Raises
@@ -100,13 +101,15 @@ class Message:
     id: int
     fields: tuple[Field, ...]
     base: int
-    wire: tuple[Field, ...] = field(init=False, repr=False)  # the order on the wire
-    crc_extra: int = field(init=False, repr=False)
-    extra: bytes = field(init=False, repr=False)  # the same, as the byte that goes into the CRC
-    size: int = field(init=False, repr=False)  # bytes of the whole payload
-    base_size: int = field(init=False, repr=False)  # bytes of a payload in MAVLink 1
-    columns: dict[str, Column] = field(init=False, repr=False)  # by name; the elements of an array as name[0], name[1]
-    _struct: struct.Struct = field(init=False, repr=False)
+    wire: tuple[Field, ...] = field(init=False, repr=False, compare=False)  # the order on the wire
+    crc_extra: int = field(init=False, repr=False, compare=False)
+    extra: bytes = field(init=False, repr=False, compare=False)  # the same, as the byte that goes into the CRC
+    size: int = field(init=False, repr=False, compare=False)  # bytes of the whole payload
+    base_size: int = field(init=False, repr=False, compare=False)  # bytes of a payload in MAVLink 1
+    columns: dict[str, Column] = field(
+        init=False, repr=False, compare=False
+    )  # by name; the elements of an array as name[0], name[1]
+    _struct: struct.Struct = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         base = sorted(self.fields[: self.base], key=lambda item: -TYPES[item.type][2])  # stable: largest elements first

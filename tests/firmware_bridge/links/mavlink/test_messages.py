@@ -9,8 +9,10 @@ from typing import Any
 import pytest
 
 from firmware_bridge.links.mavlink.definition import TYPES, Field, Message
+from firmware_bridge.links.mavlink.definition_files import messages
 from firmware_bridge.links.mavlink.framing import encode
 from firmware_bridge.links.mavlink.messages import MESSAGES
+from firmware_bridge.table import Table
 
 # Messages that pymavlink's common.xml does not have, and their check byte as mavlink.io's C library has it.
 UPSTREAM = {"ESC_INFO": 251, "ESC_STATUS": 10}
@@ -134,3 +136,19 @@ def test_a_definition_that_no_frame_carries_is_refused() -> None:
     for fields in ((Field("a", "f64", 40),), (), (Field("a", "u8"), Field("a", "u8"))):
         with pytest.raises(ValueError):
             Message("TOO_MUCH", 1, fields, len(fields))
+
+
+@pytest.mark.parametrize("dialect", ["ardupilotmega", "all", "python_array_test"])
+def test_definitions_out_of_xml_are_pymavlinks(dialect: str) -> None:
+    """Every message of a dialect's XML file and those that it includes: check byte, fields and size are those of the
+    classes that pymavlink generated from it; ours of the common messages are the same as the file's."""
+    theirs: Any = pytest.importorskip(f"pymavlink.dialects.v20.{dialect}", reason="its files are read")
+    ours = messages(Table("robot.toml", "link", {"definitions": dialect}), "definitions")
+    assert ours.keys() == {item.msgname for item in theirs.mavlink_map.values()}
+    for item in theirs.mavlink_map.values():
+        made = ours[item.msgname]
+        assert (made.id, made.crc_extra, made.size) == (item.id, item.crc_extra, item.unpacker.size)
+        assert [field.name for field in made.wire] == item.ordered_fieldnames
+        assert {field.name: field.unit for field in made.fields if field.unit} == item.fieldunits_by_name
+        if item.msgname in MESSAGES and dialect == "ardupilotmega":
+            assert made == MESSAGES[item.msgname]
