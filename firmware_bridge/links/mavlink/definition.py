@@ -138,6 +138,13 @@ class Message:
                 return item
         raise KeyError(name)
 
+    def field_at(self, at: int) -> Field:
+        """The field of one of the numbers that `unpack` gives. Raises KeyError."""
+        for column in self.columns.values():
+            if column.at == at:
+                return column.field
+        raise KeyError(at)
+
     def unpack(self, payload: bytes) -> tuple[float | bytes, ...]:
         """All numbers in the wire's order (`columns` says where), texts as bytes. MAVLink 2 leaves zeros at the end
         out, so what is missing is 0; what is longer was made with a newer definition, and is cut."""
