@@ -85,6 +85,7 @@ class Polling:
         self.awaited: Awaited | None = None
         self._waiting: deque[tuple[Poll, int, int]] = deque()  # poll, step, when its first request went out
         self._slots_ns: list[int] = []  # of each regular poll, its next
+        self._writes: dict[bytes, bytes] = {}  # key → what waits to be written, in the order of writing
         self._once = [poll for poll in polls if poll.period_ns is None]
         self._regular = [(poll, poll.period_ns) for poll in polls if poll.period_ns is not None]
         self.close()
@@ -101,7 +102,7 @@ class Polling:
         self.awaited = None
         self._waiting.clear()
         self._slots_ns = []
-        self._write = b""
+        self._writes.clear()
         self._now_ns = self._quiet_until_ns = 0
 
     @property
@@ -109,7 +110,7 @@ class Polling:
         """When `overdue` or `take` next has something to give; None: never, it is closed."""
         if self.awaited is not None:
             return self.awaited.overdue_ns
-        if self._write:
+        if self._writes:
             return self._now_ns
         if self._waiting:
             return max(self._now_ns, self._quiet_until_ns)
@@ -119,10 +120,11 @@ class Polling:
         """Ask this once, before the next slot."""
         self._waiting.append((poll, 0, self._now_ns))
 
-    def write(self, data: bytes) -> None:
-        """What goes out as soon as no answer is awaited, and is not answered. The newest takes the place of an
-        older."""
-        self._write = data
+    def write(self, data: bytes, key: bytes = b"") -> None:
+        """What goes out as soon as no answer is awaited, and is not answered. It takes the place of an older one of the
+        same key that still waits."""
+        self._writes.pop(key, None)
+        self._writes[key] = data
 
     def answered(self, t_ns: int) -> Answer:
         """The request in the air has its whole answer."""
@@ -159,7 +161,8 @@ class Polling:
         if self.awaited is not None:
             return b""
         self._now_ns = t_ns
-        data, self._write = self._write, b""
+        data = b"".join(self._writes.values())
+        self._writes.clear()
         return data + self._request(t_ns)
 
     def _request(self, t_ns: int) -> bytes:

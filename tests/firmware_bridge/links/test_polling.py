@@ -179,7 +179,7 @@ def test_every_slot_ends_as_an_answer_or_as_missed(delays: list, slack: list, ti
 
 @pytest.mark.parametrize("timeout_ms", [10, 50])
 def test_a_robot_that_is_always_too_slow_is_seen_to_be(timeout_ms: int) -> None:
-    """12 ms for each answer: with a time-out of 10 each is late; with one of 50 each is taken, others are missed."""
+    """12 ms for each answer: with a time-out of 10 each is late; with one of 50 each is taken, other slots missed."""
     line = Line(Polling([IMU], timeout_ms * MS), [12 * MS] * 1000)
     line.run(1000 * MS)
     if timeout_ms == 10:

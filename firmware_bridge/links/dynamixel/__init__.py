@@ -1,0 +1,1 @@
+"""Dialect "dynamixel": ROBOTIS' servos by protocol 2."""

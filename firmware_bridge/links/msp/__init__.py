@@ -1,0 +1,1 @@
+"""Dialect "msp": flight controllers by the MultiWii Serial Protocol (Betaflight, iNav, MultiWii, Cleanflight)."""
