@@ -52,7 +52,7 @@ class _Write(NamedTuple):
     numbers: tuple[tuple[int | None, float, float], ...]  # field (None: constant), the constant, scale
 
 
-class Msp(Polled):
+class MspLink(Polled):
     """Dialect "msp"."""
 
     name = "msp"

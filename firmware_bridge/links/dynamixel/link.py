@@ -21,7 +21,7 @@ TICK_MS = 20  # of the bus watchdog
 _STATUS = X["hardware_error_status"]
 
 
-class Dynamixel(Servos[Packet]):
+class DynamixelLink(Servos[Packet]):
     """Dialect "dynamixel"."""
 
     name = "dynamixel"

@@ -14,7 +14,7 @@ from firmware_bridge.links.servos import Servos
 from firmware_bridge.table import Table
 
 
-class Feetech(Servos[Packet]):
+class FeetechLink(Servos[Packet]):
     """Dialect "feetech"."""
 
     name = "feetech"
