@@ -36,7 +36,7 @@ SAFE = ("torque off", "hold")
 GREATEST_SPAN = 128  # bytes of one servo's answer
 
 
-class _Goals(NamedTuple):
+class Goals(NamedTuple):
     """How an action becomes a packet."""
 
     register: Register
@@ -67,10 +67,14 @@ class Servos(Polled, Generic[PacketT]):
         self._about: dict[Poll, tuple[Span, tuple[int, ...]]] = {}  # what is asked for, and of which servos
         self._model = self._poll("model number", Span((self.known["model_number"],)), None)
         polls = [self._model]
-        for name, reading in self.readings.items():
-            polls.append(self._poll(name, self._spans[reading.table.name], self.period_ns(name)))
-        self._goals = {name: self._goal(action) for name, action in self.actions.items()}
+        for name in self.readings:
+            polls.append(self._poll(name, self.span_of(name), self.period_ns(name)))
+        self.goals = {name: self._goal(action) for name, action in self.actions.items()}
         self.schedule(polls)
+
+    def span_of(self, name: str) -> Span:
+        """The registers of a reading."""
+        return self._spans[self.readings[name].table.name]
 
     # ------------------------------------------------------------------------------ what a subclass brings
 
@@ -182,7 +186,7 @@ class Servos(Polled, Generic[PacketT]):
         self._words[id] = words
 
     def encode(self, action: ActionDeclaration, values: tuple[float, ...]) -> bytes:
-        goals = self._goals[action.name]
+        goals = self.goals[action.name]
         register = goals.register
         raw = [register.write(round(value / register.scale), self.order) for value in values]
         return self.sync_write(register.address, dict(zip(goals.ids, raw, strict=True)))
@@ -194,15 +198,15 @@ class Servos(Polled, Generic[PacketT]):
             self._torque = False
         elif not self._torque:
             self._torque = True
-            ids = [id for goals in self._goals.values() for id in goals.ids]
-            torque = [id for goals in self._goals.values() if goals.torque for id in goals.ids]
+            ids = [id for goals in self.goals.values() for id in goals.ids]
+            torque = [id for goals in self.goals.values() if goals.torque for id in goals.ids]
             on = self.before_first(ids, torque)
             on = super().release(t_ns, on) if on else b""
         return on + super().release(t_ns, data)
 
     def safe(self) -> bytes:
         out = b""
-        for goals in self._goals.values():
+        for goals in self.goals.values():
             if goals.safe == "torque off":
                 out += self.sync_write(self.known["torque_enable"].address, dict.fromkeys(goals.ids, b"\0"))
             elif goals.register == self.known["goal_position"]:
@@ -223,7 +227,7 @@ class Servos(Polled, Generic[PacketT]):
         return (self._about[poll][0].size + 11) * len(self.servos)  # 11: the longest packet without parameters
 
     def also(self) -> tuple[str, ...]:
-        held = [name for name, goals in self._goals.items() if goals.safe == "hold"]
+        held = [name for name, goals in self.goals.items() if goals.safe == "hold"]
         if not held:
             return ()
         return (f'stopped, the servos stay under torque where they are ({", ".join(held)}: safe = "hold")',)
@@ -258,7 +262,7 @@ class Servos(Polled, Generic[PacketT]):
         ids = self._about[poll][1]
         return ids if len(poll.requests) == 1 else ids[: step + 1]
 
-    def _goal(self, action: ActionDeclaration) -> _Goals:
+    def _goal(self, action: ActionDeclaration) -> Goals:
         """Reads the keys of an action's table."""
         table = action.table
         name = table.take("register", str)
@@ -291,7 +295,7 @@ class Servos(Polled, Generic[PacketT]):
             if self.known["present_position"] not in read:
                 why = '"hold" writes the position that was read last: add "present_position" to a reading\'s registers'
                 raise table.fail("safe", why)
-        return _Goals(register, ids, safe, torque)
+        return Goals(register, ids, safe, torque)
 
 
 def _servos(table: Table, last_id: int) -> dict[int, str]:

@@ -35,7 +35,7 @@ _LIMITS = {code: (least, greatest) for code, least, greatest in TYPES.values()} 
 }
 
 
-class _Read(NamedTuple):
+class MessageRead(NamedTuple):
     """How a reading is made of a message."""
 
     number: int
@@ -43,7 +43,7 @@ class _Read(NamedTuple):
     chosen: tuple[tuple[int, float], ...]  # of each column: which number of the message, and its scale
 
 
-class _Write(NamedTuple):
+class MessageWrite(NamedTuple):
     """How a message is made of an action: each number is one of the action's fields, or always the same."""
 
     number: int
@@ -61,7 +61,7 @@ class MspLink(Polled):
 
     def __init__(self, table: Table) -> None:
         self._finder = framing.finder()
-        self._reads: dict[str, _Read] = {}  # by the name of the reading's table
+        self._reads: dict[str, MessageRead] = {}  # by the name of the reading's table
         super().__init__(table)
         self._version = table.take("version", int, None)
         if self._version not in (None, 1, 2):
@@ -69,10 +69,10 @@ class MspLink(Polled):
             raise table.fail("version", why)
         polls = []
         for name, reading in self.readings.items():
-            request = self._encoded(reading.table, self._reads[reading.table.name].number)
+            request = self._encoded(reading.table, self.read_of(name).number)
             polls.append(Poll(name, (request,), self.period_ns(name)))
-        self._writes = {name: _write(action) for name, action in self.actions.items()}
-        for name, write in self._writes.items():
+        self.writes = {name: _write(action) for name, action in self.actions.items()}
+        for name, write in self.writes.items():
             self._encoded(self.actions[name].table, write.number)
         self.schedule(polls)
 
@@ -80,6 +80,10 @@ class MspLink(Polled):
         if self._version == 1 and number > 254:
             raise table.fail("message", f"{number} does not fit into version 1 of MSP; leave [link] version out")
         return framing.encode(number, version=self._version)
+
+    def read_of(self, name: str) -> MessageRead:
+        """How a reading is made of its message."""
+        return self._reads[self.readings[name].table.name]
 
     def columns(self, table: Table) -> list[Column]:
         number, layout = _message(table, READINGS)
@@ -99,7 +103,7 @@ class MspLink(Polled):
             codes = layout.codes(max(places) + 1)
             chosen = tuple((k, layout.fields[k].scale) for k in places)
             found = [Column(c.name, c.unit or layout.fields[k].unit) for c, k in zip(found, places, strict=True)]
-        self._reads[table.name] = _Read(number, struct.Struct("<" + codes), chosen)
+        self._reads[table.name] = MessageRead(number, struct.Struct("<" + codes), chosen)
         return found
 
     def opened(self) -> None:
@@ -119,12 +123,12 @@ class MspLink(Polled):
         awaited = self.polling.awaited
         if message.direction == framing.ASKED:
             return  # the line's echo of our own
-        read = None if awaited is None else self._reads[self.readings[awaited.poll.name].table.name]
+        read = None if awaited is None else self.read_of(awaited.poll.name)
         if awaited is None or read is None or message.number != read.number:
             self.intact(t_ns)
             if message.direction == framing.REFUSED:
                 self.fault(t_ns, "refused", message.payload, f"message {message.number} is not known to the robot")
-            elif all(message.number != write.number for write in self._writes.values()):
+            elif all(message.number != write.number for write in self.writes.values()):
                 self.fault(t_ns, "late", message.payload, f"message {message.number} came when it was not awaited")
             return
         name, answer = awaited.poll.name, self.polling.answered(t_ns)
@@ -147,7 +151,7 @@ class MspLink(Polled):
                 self.fault(t_ns, item.status, item.data)
 
     def encode(self, action: ActionDeclaration, values: tuple[float, ...]) -> bytes:
-        write = self._writes[action.name]
+        write = self.writes[action.name]
         raw = [(constant if k is None else values[k]) / scale for k, constant, scale in write.numbers]
         numbers = [value if code in "fd" else round(value) for value, code in zip(raw, write.codes, strict=True)]
         return framing.encode(write.number, write.packed.pack(*numbers), self._version)
@@ -155,7 +159,7 @@ class MspLink(Polled):
     def explain(self, data: bytes) -> str:
         """Each message's name or number, and an action's numbers."""
         names = {layout.number: name for name, layout in (READINGS | ACTIONS).items()}
-        packed = {write.number: write.packed for write in self._writes.values()}
+        packed = {write.number: write.packed for write in self.writes.values()}
         said = []
         for item in framing.finder().feed(data):
             if not isinstance(item, framing.Message):
@@ -199,7 +203,7 @@ def _place(table: Table, layout: Layout, name: str) -> int:
     return known.index(name)
 
 
-def _write(action: ActionDeclaration) -> _Write:
+def _write(action: ActionDeclaration) -> MessageWrite:
     """How an action becomes a message. The table's error where a number of the message has no value, or too large
     one."""
     table = action.table
@@ -239,4 +243,4 @@ def _write(action: ActionDeclaration) -> _Write:
             _place(table, cast(Layout, layout), name)
     if constants is not None:
         constants.done()
-    return _Write(number, struct.Struct("<" + codes), codes, tuple(numbers))
+    return MessageWrite(number, struct.Struct("<" + codes), codes, tuple(numbers))

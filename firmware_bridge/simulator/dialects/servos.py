@@ -1,0 +1,75 @@
+"""A bus of servos that is played: each has a memory, which readings are written into and packets read and write.
+
+Its rule: that of `robot_side.py`. A servo does what its registers say and nothing else: it has no watchdog, and a goal
+stays for ever. Servos answer one after another, in the order in which they were asked.
+"""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Sequence
+
+from firmware_bridge.links.dialect import Dialect
+from firmware_bridge.links.servos import Servos
+from firmware_bridge.simulator.dialects.robot_side import Obeyed, RobotSide
+
+MEMORY = 1024  # bytes of each servo
+
+
+class ServoRobot(RobotSide):
+    """The servos of a link of `Servos`. A subclass knows packets."""
+
+    model_number: int  # of all of them
+
+    def __init__(self, link: Dialect) -> None:
+        super().__init__(link)
+        assert isinstance(link, Servos)
+        self.link = link
+        self._reset()
+
+    def _reset(self) -> None:
+        registers, order = self.link.known, self.link.order
+        self.memory = {id: bytearray(MEMORY) for id in self.link.servos}
+        self._answers = b""
+        for id in self.memory:
+            self.put(id, registers["model_number"].address, registers["model_number"].write(self.model_number, order))
+            self.put(id, registers["id"].address, bytes((id,)))
+
+    def put(self, id: int, address: int, data: bytes) -> None:
+        """Bytes of one servo's memory."""
+        self.memory[id][address : address + len(data)] = data
+
+    def get(self, id: int, address: int, size: int) -> bytes:
+        """Bytes of one servo's memory."""
+        return bytes(self.memory[id][address : address + size])
+
+    def reading(self, name: str, t_us: int, values: Sequence[float]) -> bytes:
+        raw = iter(self.raw(name, t_us, values))
+        for register in self.link.span_of(name).registers:
+            for id in self.memory:
+                number = round(next(raw) / register.scale)
+                self.put(id, register.address, register.write(number, self.link.order))
+        return b""
+
+    def written(self, address: int, ids: Sequence[int]) -> list[Obeyed]:
+        """What of the actions has been obeyed with a write to these servos."""
+        obeyed: list[Obeyed] = []
+        for name, goals in self.link.goals.items():
+            register = goals.register
+            if address <= register.address < address + register.size and set(ids) & set(goals.ids):
+                stored = (self.get(id, register.address, register.size) for id in goals.ids)
+                raw = [register.read(data, self.link.order) for data in stored]
+                obeyed.append((name, tuple(number * register.scale for number in raw)))
+        return obeyed
+
+    @abstractmethod
+    def receive(self, data: bytes) -> list[Obeyed]:
+        """As `RobotSide`."""
+
+    def answers(self) -> bytes:
+        answers, self._answers = self._answers, b""
+        return answers
+
+    def restart(self) -> None:
+        super().restart()
+        self._reset()
