@@ -106,10 +106,7 @@ class Servos(Polled, Generic[PacketT]):
         registers = _registers(table, self.known)
         span = Span(tuple(registers.values()))
         if span.size > GREATEST_SPAN:
-            why = (
-                f"lie up to {span.size} bytes apart; what is further apart than {GREATEST_SPAN} belongs in two readings"
-            )
-            raise table.fail("registers", why)
+            raise table.fail("registers", f"span {span.size} bytes; more than {GREATEST_SPAN} belong in two readings")
         self._spans[table.name] = span
         return [
             Column(f"{name}_{servo}", register.unit)
@@ -273,9 +270,7 @@ class Servos(Polled, Generic[PacketT]):
             goals = [key for key, item in self.known.items() if item.written]
             raise table.fail("register", f"{name!r} is not written while a robot runs{nearest(name, goals)}")
         if "safe" not in table.values:
-            why = (
-                'is missing: a servo keeps its last goal for ever, so say safe = "torque off" (it goes limp) or "hold"'
-            )
+            why = 'is missing: a servo keeps its last goal, so say safe = "torque off" (it goes limp) or safe = "hold"'
             raise table.fail("safe", why)
         safe = table.choice("safe", SAFE)
         torque = table.take("torque", bool, False)
@@ -325,7 +320,9 @@ def _registers(table: Table, known: Mapping[str, Register]) -> dict[str, Registe
             raise table.fail("registers", 'is empty; name some, such as ["present_position"]')
         for name in names:
             if name not in known:
-                why = f"there is no {name!r}{nearest(name, list(known))}; by numbers: {{ {name} = [address, size] }}"
+                why = (
+                    f"there is no {name!r}; one by numbers is {{ NAME = [address, size] }}{nearest(name, list(known))}"
+                )
                 raise table.fail("registers", why)
             if names.count(name) > 1:
                 raise table.fail("registers", f"names {name!r} twice")
