@@ -65,7 +65,7 @@ class Finder(Generic[MessageT]):
                 at += self._damaged(found, "short", rest[at:])
                 continue
             if size > self._longest:
-                at += self._damaged(found, "length", rest[at : at + len(self._head) + 4])
+                at += self._damaged(found, "length", self._head)  # no more: what else is here depends on the pieces
                 continue
             item = self._read(rest[at : at + size])
             if isinstance(item, str):
