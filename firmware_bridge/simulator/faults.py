@@ -59,8 +59,8 @@ LINK_FAULTS: tuple[LinkFault, ...] = ("silence", "reset", "unplug")
 
 @dataclass
 class Counts:
-    """What was done to one direction. A frame is what ends with 0x00; `touched` ones cannot arrive as they were
-    sent."""
+    """What was done to one direction. A frame is what ends with the protocol's last byte (of a protocol that has none,
+    none are counted); `touched` ones cannot arrive as they were sent."""
 
     bytes: int = 0
     frames: int = 0
@@ -73,10 +73,11 @@ class Counts:
 
 
 class ByteFaults:
-    """Damage to the bytes of one direction."""
+    """Damage to the bytes of one direction. end: the byte that ends every frame; b"" where none does."""
 
-    def __init__(self, random: Random, rates: Rates) -> None:
+    def __init__(self, random: Random, rates: Rates, end: bytes = b"\0") -> None:
         self.counts = Counts()
+        self._end = end
         self._random = random
         self._rates = {kind: getattr(rates, kind) for kind in BYTE_FAULTS}
         self._wait: dict[ByteFault, float] = {kind: self._draw(kind) for kind in BYTE_FAULTS}  # bytes until the next
@@ -105,7 +106,7 @@ class ByteFaults:
 
     def swallow(self, data: bytes) -> None:
         """Nothing of `data` arrives; a frame that had begun to arrive then merges with the next one that does."""
-        counts, parts = self.counts, data.split(b"\0")
+        counts, parts = self.counts, data.split(self._end) if self._end else [data]
         counts.swallowed += len(data)
         counts.bytes += len(data)
         counts.frames += len(parts) - 1
@@ -120,7 +121,7 @@ class ByteFaults:
     def _one(self, byte: int, due: list[ByteFault], out: bytearray) -> None:
         counts = self.counts
         counts.bytes += 1
-        ends = byte == 0
+        ends = byte in self._end
         intact = True  # this byte
         if ends:
             self._cutting = False
@@ -154,9 +155,9 @@ class ByteFaults:
     def _count(self, data: bytes) -> None:
         """Bytes that pass unharmed."""
         self.counts.bytes += len(data)
-        ends = data.count(0)
+        ends = data.count(self._end) if self._end else 0
         self.counts.frames += ends
-        self._begun = not data.endswith(b"\0") if data else self._begun
+        self._begun = not (ends and data.endswith(self._end)) if data else self._begun
         if ends and self._touched:
             self.counts.touched += 1
             self._touched = False
@@ -176,17 +177,25 @@ class LinkEvent(NamedTuple):
 
 @dataclass
 class Faults:
-    """All faults of one run: `to_host` and `to_device` damage bytes, `due` gives what happens to the link."""
+    """All faults of one run: `to_host` and `to_device` damage bytes, `due` gives what happens to the link.
+
+    end: the byte that ends every frame of the protocol, b"" where none does; then nothing can be cut up to it.
+    """
 
     seed: int = 0
     rates: Rates = field(default_factory=Rates)
+    end: bytes = b"\0"
     counts: dict[LinkFault, int] = field(init=False)
 
     SHORTEST_US, LONGEST_US = 200_000, 1_500_000
 
     def __post_init__(self) -> None:
-        self.to_host = ByteFaults(Random(f"{self.seed} to host"), self.rates)
-        self.to_device = ByteFaults(Random(f"{self.seed} to device"), self.rates)
+        if self.rates.cut and not self.end:
+            raise BridgeError(
+                "fault cut: these messages have no byte that ends them; flip, lose and double are possible"
+            )
+        self.to_host = ByteFaults(Random(f"{self.seed} to host"), self.rates, self.end)
+        self.to_device = ByteFaults(Random(f"{self.seed} to device"), self.rates, self.end)
         self.counts = dict.fromkeys(LINK_FAULTS, 0)
         self._random = {kind: Random(f"{self.seed} {kind}") for kind in LINK_FAULTS}
         self._next = {kind: self._draw(kind) for kind in LINK_FAULTS}

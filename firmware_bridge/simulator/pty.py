@@ -1,8 +1,8 @@
-"""The simulated robot behind a real pseudo-terminal, in real time: what a USB board looks like to a host program.
+"""A simulated board behind a real pseudo-terminal, in real time: what a USB board looks like to a host program.
 
 Its rule: deadlines are absolute, so nothing drifts; bytes are sent when they are due or, above 1 kHz, once per ms as
-USB does at full speed. What does not fit into the transmit buffer is dropped in whole frames and counted, as boards do
-when nobody reads. Must never: block on a host, or leave its link behind.
+USB does at full speed. What does not fit into the transmit buffer is dropped in whole messages and counted, as boards
+do when nobody reads. Must never: block on a host, or leave its link behind.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import TextIO
 
 from firmware_bridge.errors import PortError
+from firmware_bridge.simulator.board import Board
 from firmware_bridge.simulator.drive import Truth
 from firmware_bridge.simulator.faults import Faults
 from firmware_bridge.simulator.robot import READING_FIELDS, Robot
@@ -45,10 +46,13 @@ class Served:
 
 
 class Terminal:
-    """A pseudo-terminal in raw mode under a symbolic link; at most one exists at a time."""
+    """A pseudo-terminal in raw mode under a symbolic link; at most one exists at a time.
 
-    def __init__(self, link: Path) -> None:
-        self.link = link
+    end: the byte that ends every message; b"" where none does, then each `write` is taken to be one message.
+    """
+
+    def __init__(self, link: Path, end: bytes = b"\0") -> None:
+        self.link, self.end = link, end
         self._master = self._slave = -1
         self._name = ""
         self._waiting = b""  # in the board's own transmit buffer
@@ -107,13 +111,14 @@ class Terminal:
         return b""
 
     def write(self, data: bytes) -> tuple[int, int]:
-        """Send what fits and keep what the buffer holds. Returns bytes sent and frames dropped, whole ones only."""
+        """Send what fits and keep what the buffer holds. Returns bytes sent and messages dropped, whole ones only."""
         if not self.plugged:
-            return 0, data.count(0)
+            return 0, self._messages(data)
         dropped = 0
         if len(self._waiting) + len(data) > BUFFER_SIZE:
-            fits = data.rfind(0, 0, max(0, BUFFER_SIZE - len(self._waiting))) + 1
-            dropped = data.count(0, fits)
+            room = max(0, BUFFER_SIZE - len(self._waiting))
+            fits = data.rfind(self.end, 0, room) + 1 if self.end else 0
+            dropped = self._messages(data[fits:])
             data = data[:fits]
         self._waiting += data
         sent = 0
@@ -122,6 +127,9 @@ class Terminal:
                 sent = os.write(self._master, self._waiting)
         self._waiting = self._waiting[sent:]
         return sent, dropped
+
+    def _messages(self, data: bytes) -> int:
+        return data.count(self.end) if self.end else int(bool(data))
 
 
 class TruthFile:
@@ -157,77 +165,91 @@ def serve(
     are written there as CSV. The link is removed in any case, also when a signal handler raises.
     Raises PortError for a link path that is not ours to take, OSError if the CSV file cannot be written.
     """
-    terminal = Terminal(Path(link_path))
     truth = TruthFile(Path(truth_path)) if truth_path is not None else None
     if truth is not None:
         robot.on_reading = truth.write
     try:
-        terminal.plug()
-        ready(str(link_path))
-        return _Loop(robot, terminal, faults or Faults()).run(seconds, stop)
+        return serve_board(robot, Terminal(Path(link_path)), seconds=seconds, faults=faults, stop=stop, ready=ready)
     finally:
-        terminal.unplug()
         if truth is not None:
             robot.on_reading = None
             truth.close()
 
 
-class _Loop:
-    """One run of `serve`: the clock, the robot, the terminal and what faults do between them."""
+def serve_board(
+    board: Board,
+    terminal: Terminal,
+    *,
+    seconds: float | None = None,
+    faults: Faults | None = None,
+    stop: Callable[[], bool] = lambda: False,
+    ready: Callable[[str], None] = lambda link: None,
+) -> Served:
+    """`serve` for any board, without a truth of ours."""
+    try:
+        terminal.plug()
+        ready(str(terminal.link))
+        return _Loop(board, terminal, faults or Faults()).run(seconds, stop)
+    finally:
+        terminal.unplug()
 
-    def __init__(self, robot: Robot, terminal: Terminal, faults: Faults) -> None:
-        self.robot, self.terminal, self.faults = robot, terminal, faults
+
+class _Loop:
+    """One run of `serve`: the clock, the board, the terminal and what faults do between them."""
+
+    def __init__(self, board: Board, terminal: Terminal, faults: Faults) -> None:
+        self.board, self.terminal, self.faults = board, terminal, faults
         self.served = Served()
-        self._silent_us = self._gone_us = -1  # robot time at which a silence or an unplugging ends
+        self._silent_us = self._gone_us = -1  # board time at which a silence or an unplugging ends
 
     def run(self, seconds: float | None, stop: Callable[[], bool]) -> Served:
-        robot, served = self.robot, self.served
-        start_us, first = robot.now_us, robot.drive.readings
+        board, served = self.board, self.served
+        start_us, first = board.now_us, board.taken
         end_us = None if seconds is None else start_us + round(seconds * 1e6)
-        epoch_ns = time.monotonic_ns() - start_us * 1000  # of the robot's time 0
-        while not stop() and (end_us is None or robot.now_us < end_us):
-            deadline = min(max(robot.next_us, robot.now_us + USB_FRAME_US), robot.now_us + LONGEST_WAIT_US)
+        epoch_ns = time.monotonic_ns() - start_us * 1000  # of the board's time 0
+        while not stop() and (end_us is None or board.now_us < end_us):
+            deadline = min(max(board.next_us, board.now_us + USB_FRAME_US), board.now_us + LONGEST_WAIT_US)
             while (left_ns := epoch_ns + deadline * 1000 - time.monotonic_ns()) > 0:
                 if data := self.terminal.wait(left_ns * 1e-9):
                     self._hear(data)
             if -left_ns > LONGEST_DELAY_US * 1000:
                 epoch_ns -= left_ns
                 served.paused_us += -left_ns // 1000
-            self._say(robot.advance(deadline - robot.now_us))
+            self._say(board.advance(deadline - board.now_us))
             self._link_faults()
-        served.seconds = (robot.now_us - start_us) * 1e-6
-        served.readings = robot.drive.readings - first
+        served.seconds = (board.now_us - start_us) * 1e-6
+        served.readings = board.taken - first
         return served
 
     def _hear(self, data: bytes) -> None:
-        if self.robot.now_us < self._silent_us:
+        if self.board.now_us < self._silent_us:
             return self.faults.to_device.swallow(data)
-        self.robot.receive(self.faults.to_device.pass_on(data))
-        return self._say(self.robot.outgoing())  # answers do not wait for the next reading
+        self.board.receive(self.faults.to_device.pass_on(data))
+        return self._say(self.board.outgoing())  # answers do not wait for the next reading
 
     def _say(self, data: bytes) -> None:
-        if self.robot.now_us < max(self._silent_us, self._gone_us):
+        if self.board.now_us < max(self._silent_us, self._gone_us):
             return self.faults.to_host.swallow(data)
         sent, dropped = self.terminal.write(self.faults.to_host.pass_on(data))
         self.served.sent_bytes += sent
         if dropped:
             self.served.dropped_frames += dropped
-            self.robot.dropped(dropped)
+            self.board.dropped(dropped)
         return None
 
     def _link_faults(self) -> None:
-        robot, terminal = self.robot, self.terminal
-        if not terminal.plugged and robot.now_us >= self._gone_us:
+        board, terminal = self.board, self.terminal
+        if not terminal.plugged and board.now_us >= self._gone_us:
             terminal.plug()
             self.faults.to_host.reopen()
             self.faults.to_device.reopen()
-        for event in self.faults.due(robot.now_us):
+        for event in self.faults.due(board.now_us):
             if event.kind == "reset":
-                robot.reset()
+                board.reset()
                 self.served.resets += 1
             elif event.kind == "silence":
-                self._silent_us = robot.now_us + event.duration_us
+                self._silent_us = board.now_us + event.duration_us
             elif terminal.plugged:
                 terminal.unplug()
                 self.served.unplugged += 1
-                self._gone_us = robot.now_us + event.duration_us
+                self._gone_us = board.now_us + event.duration_us

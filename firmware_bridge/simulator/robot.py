@@ -79,6 +79,11 @@ class Robot:
         return round((self.drive.readings + 1) * 1e6 / self.rate_hz)
 
     @property
+    def taken(self) -> int:
+        """Readings so far, sent or not."""
+        return self.drive.readings
+
+    @property
     def truth(self) -> Truth:
         """Slip and stall at the last reading, as `physics` defines them."""
         return self.drive.truth()
