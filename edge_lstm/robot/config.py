@@ -205,14 +205,7 @@ def load_config(path: str | Path) -> RobotConfig:
 
 def parse_config(text: str, source: str, folder: Path) -> RobotConfig:
     """The same from text, for a configuration that travels inside a recording."""
-    if len(text) > _LONGEST:
-        raise ConfigError(f"{source}: is longer than {_LONGEST} characters; is it really a robot.toml?")
-    try:
-        root = Table(source, "", tomllib.loads(text), ConfigError)
-    except ValueError as error:  # TOMLDecodeError, or a number with thousands of digits
-        raise ConfigError(f"{source}: is not valid TOML: {error}") from None
-    except RecursionError:
-        raise ConfigError(f"{source}: is not valid TOML: it is nested too deep") from None
+    root = _root(text, source)
     port = _port(root.table("port", required=False))
     model = cast(Table, root.table("model"))
     model_file = model.take("file", str)
@@ -222,8 +215,7 @@ def parse_config(text: str, source: str, folder: Path) -> RobotConfig:
     readings.done()
     action = _action(root.table("action", required=False))
     directory, file, required = _recording(root.table("recording", required=False))
-    link = LinkConfig(root.take("link", dict, {}), source, folder, ConfigError)
-    link.open()  # every key of it is looked at
+    link = _link(root, folder)
     identity = _identity(root.table("robot", required=False))
     policy = root.table("policy", required=False)
     on_reset, missing, longest_gap = "reset", None, None
@@ -252,6 +244,28 @@ def parse_config(text: str, source: str, folder: Path) -> RobotConfig:
         longest_gap=longest_gap,
         realtime=realtime,
     )
+
+
+def link_of(text: str, source: str, folder: Path) -> LinkConfig:
+    """[link] alone, of a robot.toml that need not be whole."""
+    return _link(_root(text, source), folder)
+
+
+def _root(text: str, source: str) -> Table:
+    if len(text) > _LONGEST:
+        raise ConfigError(f"{source}: is longer than {_LONGEST} characters; is it really a robot.toml?")
+    try:
+        return Table(source, "", tomllib.loads(text), ConfigError)
+    except ValueError as error:  # TOMLDecodeError, or a number with thousands of digits
+        raise ConfigError(f"{source}: is not valid TOML: {error}") from None
+    except RecursionError:
+        raise ConfigError(f"{source}: is not valid TOML: it is nested too deep") from None
+
+
+def _link(root: Table, folder: Path) -> LinkConfig:
+    link = LinkConfig(root.take("link", dict, {}), root.source, folder, ConfigError)
+    link.open()  # every key of it is looked at
+    return link
 
 
 def _realtime(table: Table | None) -> Realtime:

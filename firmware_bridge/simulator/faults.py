@@ -191,9 +191,7 @@ class Faults:
 
     def __post_init__(self) -> None:
         if self.rates.cut and not self.end:
-            raise BridgeError(
-                "fault cut: these messages have no byte that ends them; flip, lose and double are possible"
-            )
+            raise BridgeError("fault cut: these messages have no byte that ends them; take flip, lose or double")
         self.to_host = ByteFaults(Random(f"{self.seed} to host"), self.rates, self.end)
         self.to_device = ByteFaults(Random(f"{self.seed} to device"), self.rates, self.end)
         self.counts = dict.fromkeys(LINK_FAULTS, 0)

@@ -10,8 +10,10 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple, Protocol
 
-from firmware_bridge.simulator.dialects.robot_side import RobotSide
+from firmware_bridge.formats import Field, Format
+from firmware_bridge.simulator.dialects.robot_side import Obeyed, RobotSide
 from firmware_bridge.simulator.drive import Drive
+from firmware_bridge.simulator.robot import LARGEST_TORQUE
 
 BOOT_US = 400_000  # from a reset until it is heard again
 TICK_US = 10_000
@@ -42,13 +44,13 @@ class Table:
     """Rows that were written down: actions move nothing. loop: from the start again, one period after the last."""
 
     def __init__(self, rows: Callable[[], Iterable[Row]], loop: bool = False) -> None:
-        self._rows, self._loop = rows, loop
+        self.rows_of, self._loop = rows, loop
 
     def rows(self) -> Iterator[Row]:
         begin_us = 0
         while True:
             last_us = before_us = 0
-            for row in self._rows():
+            for row in self.rows_of():
                 before_us, last_us = last_us, row.t_us
                 yield row._replace(t_us=begin_us + row.t_us)
             begin_us += last_us + max(1, last_us - before_us)
@@ -60,15 +62,19 @@ class Table:
 
 
 class Driven:
-    """The two-wheeled robot's physics: `reading` has the sensors' values, `action` sets both torque limits."""
+    """The two-wheeled robot's physics: `reading` has the sensors' values; the first two fields of `action` set the
+    torque limits, from none at their safe value to all at either end."""
 
-    def __init__(self, drive: Drive, reading: str, action: str, pick: Sequence[int] | None = None) -> None:
+    def __init__(
+        self, drive: Drive, reading: str, action: Format | None = None, pick: Sequence[int] | None = None
+    ) -> None:
         """pick: which of `robot.READING_FIELDS`, in which order; None: all."""
         self.drive, self.reading, self.action = drive, reading, action
         self._pick = pick
         drive.torque_limits = (0.0, 0.0)
 
     def rows(self) -> Iterator[Row]:
+        """Without end."""
         drive = self.drive
         while True:
             t_us = round((drive.readings + 1) * 1e6 / drive.rate_hz)
@@ -76,8 +82,19 @@ class Driven:
             yield Row(t_us, self.reading, values if self._pick is None else tuple(values[k] for k in self._pick))
 
     def obey(self, action: str, values: Values) -> None:
-        if action == self.action and len(values) >= 2:
-            self.drive.torque_limits = (values[0], values[1])
+        """The first declared action moves it."""
+        if self.action is None or action != self.action.name:
+            return
+        shares = [_share(field, value) for field, value in zip(self.action.fields, values, strict=True)]
+        left, right = (shares * 2)[:2]
+        self.drive.torque_limits = (left * LARGEST_TORQUE, right * LARGEST_TORQUE)
+
+
+def _share(field: Field, value: float) -> float:
+    """How far a value is from the safe one, 0 to 1."""
+    safe = field.safe or 0.0
+    most = max((field.maximum or 0.0) - safe, safe - (field.minimum or 0.0))
+    return min(1.0, abs(value - safe) / most) if most > 0 else 0.0
 
 
 @dataclass(frozen=True)
@@ -154,8 +171,7 @@ class Played:
             self.now_us = max(self.now_us, min(end, due, tick))
             # Only at times of its own does it act, so it does not matter how the caller cuts time.
             if not self.booting and self.now_us in (due, tick):
-                self.side.tick(self.now_us - self._boot_us)
-                self._watch()
+                self._watch(self.side.tick(self.now_us - self._boot_us))
                 sent.append(self.side.answers())
             while self._row is not None and self._row.t_us <= self.now_us:
                 self._read(self._row, sent)
@@ -180,11 +196,14 @@ class Played:
             sent.append(self.side.reading(row.reading, self.now_us - self._boot_us, row.values))
             self._tell("reading", row.reading, row.values)
 
-    def _watch(self) -> None:
-        if self._watchdog_us is not None and self._commanded_us is not None:
-            if self.now_us - self._commanded_us > self._watchdog_us:
-                self.timeouts += 1
-                self._make_safe("watchdog")
+    def _watch(self, safe: Sequence[Obeyed]) -> None:
+        """safe: what the firmware's own watchdog has done."""
+        for name, values in safe:
+            self._safe[name] = values
+        late = self._watchdog_us is not None and self._commanded_us is not None
+        if safe or (late and self.now_us - (self._commanded_us or 0) > (self._watchdog_us or 0)):
+            self.timeouts += 1
+            self._make_safe("watchdog")
 
     def _make_safe(self, why: str) -> None:
         self._commanded_us = None
