@@ -91,7 +91,7 @@ def play(
     watchdogs = [item.watchdog_ms for item in opened.actions.values() if item.watchdog_ms]
     safe = {item.name: item.safe_action().values for item in actions}
     board = Played(robot_side(opened), source, safe=safe, watchdog_us=min(watchdogs) * 1000 if watchdogs else None)
-    return _made(board, opened.cut[-1:], opened.name, table, source, readings, actions, text)
+    return _made(board, opened.name, table, source, readings, actions, text)
 
 
 def _own(
@@ -107,12 +107,11 @@ def _own(
     source = _source(table, readings, actions, columns, loop, rate_hz, seed)
     actions = tuple(replace(a, max_age_ms=LONGEST_AGE_MS) if a.max_age_ms is None else a for a in actions)
     side = OwnRobot(Dictionary((*readings, *actions), "simulated-robot", "1.0", protocol=2), seed)
-    return _made(Played(side, source), b"\0", OWN, table, source, readings, actions, "")
+    return _made(Played(side, source), OWN, table, source, readings, actions, "")
 
 
 def _made(
     board: Played,
-    end: bytes,
     dialect: str,
     table: Log | None,
     source: Source,
@@ -123,7 +122,7 @@ def _made(
     rows = source.rows_of if isinstance(source, Table) else None
     return Play(
         board=board,
-        end=end,
+        end=board.side.end,
         what=f"{table.path if table is not None else 'two-wheeled robot'} in dialect {dialect}",
         block=text,
         readings={item.name: tuple(field.name for field in item.fields) for item in readings},

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from random import Random
+from typing import ClassVar
 
 from firmware_bridge.dictionary import Dictionary
 from firmware_bridge.events import SafeOutput
@@ -17,6 +18,8 @@ from firmware_bridge.values import Action
 
 class OwnRobot(RobotSide):
     """A board with this dictionary; each start has a boot id drawn from the seed."""
+
+    end: ClassVar[bytes] = b"\0"
 
     def __init__(self, dictionary: Dictionary, seed: int = 0) -> None:
         self._dictionary, self._random = dictionary, Random(f"{seed} boots")

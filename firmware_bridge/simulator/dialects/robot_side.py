@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import importlib
 from collections.abc import Sequence
+from typing import ClassVar
 
 from firmware_bridge.errors import BridgeError
 from firmware_bridge.links.dialect import Dialect
@@ -19,7 +20,12 @@ Obeyed = tuple[str, tuple[float, ...]]  # an action's name and its values in the
 
 class RobotSide:
     """One robot's firmware. A dialect's class derives from this, and is made with the link whose `readings` and
-    `actions` declare the formats."""
+    `actions` declare the formats.
+
+    end: the byte that ends every message; b"" where none does.
+    """
+
+    end: ClassVar[bytes] = b""
 
     def __init__(self, link: Dialect) -> None:
         self.readings, self.actions = link.readings, link.actions
