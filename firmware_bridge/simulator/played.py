@@ -7,7 +7,6 @@ own makes it safe where the configuration declares one. Must never: look at a cl
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from typing import NamedTuple, Protocol
 
 from firmware_bridge.formats import Field, Format
@@ -97,8 +96,7 @@ def _share(field: Field, value: float) -> float:
     return min(1.0, abs(value - safe) / most) if most > 0 else 0.0
 
 
-@dataclass(frozen=True)
-class Happened:
+class Happened(NamedTuple):
     """What the truth has of one moment, in the device's time: a reading sent, an action obeyed, or a safe output."""
 
     t_us: int  # since the power switch
