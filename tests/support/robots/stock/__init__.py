@@ -35,6 +35,14 @@ class Span:
     step: float = 1e-5
 
 
+POLLED = ("dynamixel", "feetech", "msp")
+
+
+def polled(kind: str) -> bool:
+    """Whether the robot speaks only when it is asked, so that not all that it measures is sent."""
+    return kind in POLLED
+
+
 SPANS: dict[str, Span] = {}  # of the kinds that send whole numbers
 
 
