@@ -30,11 +30,10 @@ def obeyed(found: Outcome, kind: str) -> None:
     """The robot obeyed what was sent, and the last of it was the safe output."""
     link = stock.dialect(kind, RATE_HZ)
     (action,) = (item.form for item in link.actions.values())
-    commands = found.truth.commands
-    assert len(commands) > 0.9 * found.summary["actions"]
-    assert len({tuple(command["values"]) for command in commands}) > 10
-    assert tuple(commands[-1]["values"]) == pytest.approx(action.safe_action().values, abs=1e-6)
-    assert not any(command.get("why") == "watchdog" for command in commands), "it was made safe by us, not by itself"
+    actions = [tuple(command["values"]) for command in found.truth.commands if "action" in command]
+    assert len(actions) > 0.9 * found.summary["actions"]
+    assert len(set(actions)) > 10
+    assert actions[-1] == pytest.approx(action.safe_action().values, abs=1e-6)
 
 
 @pytest.mark.parametrize("kind", stock.KINDS)
@@ -49,7 +48,7 @@ def test_every_reading_arrives_and_ctrl_c_leaves_the_safe_output(
     if not stock.polled(kind):
         assert found.missing == 0
     assert found.known_lost == found.summary["lost"] == 0
-    assert found.summary["damaged"] == 0
+    assert found.summary["damaged"] == {}
     obeyed(found, kind)
     assert same_bits(found)
 
@@ -62,6 +61,7 @@ def test_damage_is_noticed_as_far_as_the_link_can(tmp_path: Path, kind: str, vol
     promises = stock.dialect(kind, RATE_HZ).promises
     damages = found.truth.damages
     assert damages
+    assert len(found.delivered) > RATE_HZ
     if promises.damage:
         assert not found.wrong
     assert len(found.wrong) <= max(1, WRONG * len(damages))

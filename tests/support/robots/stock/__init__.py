@@ -7,6 +7,7 @@ what the link cannot notice is what its `promises` say.
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -43,7 +44,8 @@ def polled(kind: str) -> bool:
     return kind in POLLED
 
 
-SPANS: dict[str, Span] = {}  # of the kinds that send whole numbers
+_SERVO = Span(half=90.0, step=360 / 4096)  # degrees
+SPANS = {"msp": Span(half=500.0, step=1.0), "feetech": _SERVO, "dynamixel": _SERVO}  # those that send whole numbers
 
 
 def text(kind: str, rate_hz: float) -> str:
@@ -69,9 +71,8 @@ def folder(path: Path, kind: str, rate_hz: float) -> Path:
     config = [f'[model]\nfile = "model.npz"\n[readings]\nformat = "{reading.name}"\n[action]\nformat = "{action.name}"']
     for k, field in enumerate(action.form.fields):
         least, most = field.minimum or 0.0, field.maximum or 0.0
-        unit = f'unit = "{field.unit}"\n' if field.unit else ""
         gain = f"gain = {{ y{k} = {0.4 * (most - least):g} }}"
-        config.append(f"[action.{field.name}]\n{unit}offset = {(most + least) / 2:g}\n{gain}")
+        config.append(f'[action.{field.name}]\nunit = "{field.unit}"\noffset = {(most + least) / 2:g}\n{gain}')
     (path / "robot.toml").write_text("\n".join([*config, text(kind, rate_hz)]))
     return path / "robot.toml"
 
@@ -95,7 +96,7 @@ def values(kind: str, number: int, rate_hz: float, count: int) -> Values:
     return tuple(round(value / span.step) * span.step for value in found)
 
 
-def key(kind: str, numbers: Values) -> tuple[int, ...]:
+def key(kind: str, numbers: Sequence[float]) -> tuple[int, ...]:
     """Values as they are compared: in the steps that the messages can tell apart."""
     step = SPANS.get(kind, Span()).step
     return tuple(round(number / step) for number in numbers)

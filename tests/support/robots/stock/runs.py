@@ -1,8 +1,7 @@
 """A stock robot and `edge-lstm run`, each a process of its own, for a while; then what the robot knows beside what the
 host has recorded.
 
-Its rule: what is delivered is read from the recording, through a link that its own robot.toml makes; so a reading that
-the host would have dropped on the way is not counted as delivered.
+Its rule: what was delivered, and what the host noticed, is what its own recording says.
 """
 
 from __future__ import annotations
@@ -18,9 +17,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from edge_lstm.robot.config import parse_config
-from firmware_bridge.events import Event, Gap, Reading
+from firmware_bridge.recordings.contents import EVENTS, READINGS
 from firmware_bridge.recordings.reader import open_recording
+from firmware_bridge.simulator.played import Values
 from tests.support.robots import stock
 
 EDGE_LSTM = [sys.executable, "-m", "edge_lstm"]
@@ -99,31 +98,30 @@ class Outcome:
     kind: str
     summary: dict[str, Any]
     truth: Truth
-    events: list[Event]
+    delivered: list[Values]  # the readings that the host got, as its recording has them
+    events: list[dict[str, Any]]  # what else its link noticed
     replayed: dict[str, Any]  # `replay --verify`
-
-    @property
-    def delivered(self) -> list[Reading]:
-        """The readings that the host has got."""
-        return [event for event in self.events if isinstance(event, Reading)]
 
     @property
     def known_lost(self) -> int:
         """How many readings the host says are missing."""
-        return sum(event.count for event in self.events if isinstance(event, Gap))
+        return sum(event["count"] for event in self.events if event["event"] == "gap")
 
     @property
-    def wrong(self) -> list[Reading]:
+    def wrong(self) -> list[Values]:
         """Delivered, and never sent."""
-        sent = {stock.key(self.kind, tuple(reading["values"])) for reading in self.truth.readings}
-        return [reading for reading in self.delivered if stock.key(self.kind, reading.values) not in sent]
+        sent = self._sent()
+        return [values for values in self.delivered if stock.key(self.kind, values) not in sent]
 
     @property
     def missing(self) -> int:
         """Sent between the first and the last one delivered, and not delivered."""
-        places = {stock.key(self.kind, tuple(r["values"])): k for k, r in enumerate(self.truth.readings)}
-        found = {places[key] for r in self.delivered if (key := stock.key(self.kind, r.values)) in places}
+        places = self._sent()
+        found = {places[key] for values in self.delivered if (key := stock.key(self.kind, values)) in places}
         return max(found) - min(found) + 1 - len(found) if found else 0
+
+    def _sent(self) -> dict[tuple[int, ...], int]:
+        return {stock.key(self.kind, reading["values"]): k for k, reading in enumerate(self.truth.readings)}
 
 
 def run(folder: Path, kind: str, rate_hz: float, seconds: float, damaged: float = 0.0) -> Outcome:
@@ -137,14 +135,20 @@ def run(folder: Path, kind: str, rate_hz: float, seconds: float, damaged: float 
             out, err = process.communicate(timeout=LONGEST_S)
         assert process.returncode == 0, err
         time.sleep(0.2)
-    return Outcome(kind, json.loads(out), truth_of(truth), events(folder), replay(folder))
+    seen = delivered(folder, kind), noticed(folder)
+    return Outcome(kind, json.loads(out), truth_of(truth), *seen, replay(folder))
 
 
-def events(folder: Path) -> list[Event]:
-    """What the recording's chunks say to a new link."""
-    recording = open_recording(folder / "run.mcap")
-    link = parse_config(recording.attachments["robot.toml"].decode(), "robot.toml", folder).link.open()
-    return [event for chunk in recording.chunks() for event in link.receive(chunk)]
+def delivered(folder: Path, kind: str) -> list[Values]:
+    """The readings in the recording, in order."""
+    (form,) = (item.form for item in stock.dialect(kind, 1.0).readings.values())
+    rows = open_recording(folder / "run.mcap").values(READINGS + form.name)
+    return [tuple(row[field.name] for field in form.fields) for _, row in rows]
+
+
+def noticed(folder: Path) -> list[dict[str, Any]]:
+    """The other events in it."""
+    return [event for _, event in open_recording(folder / "run.mcap").values(EVENTS)]
 
 
 def replay(folder: Path) -> dict[str, Any]:
