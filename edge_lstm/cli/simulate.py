@@ -115,7 +115,7 @@ def command(
     for line in made.notes:
         say(f"note: {line}", True)
     if made.block:
-        say(made.block, as_json)
+        say(made.block.rstrip(), as_json)
     with _until_told() as told, writing(truth or link), _truth(made, truth):
         served = serve_board(
             made.board,
@@ -187,6 +187,6 @@ def _report(served: Served, damage: Faults, more: dict[str, Any], as_json: bool)
         f"{served.dropped_frames} frames dropped{actions}"
     )
     if more.get("left_out"):
-        say(f"{more['left_out']} readings were left out: a number of theirs is missing in the log")
+        say(f"readings left out, because a number of theirs is missing in the log: {more['left_out']}")
     if any(damage.counts.values()) or damage.to_host.counts.touched:
         say("faults: " + ", ".join(f"{name} {count}" for name, count in counts.items() if count))

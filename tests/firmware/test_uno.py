@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import json
 import time
 from collections.abc import Callable
 from itertools import pairwise
 from pathlib import Path
 
 from firmware_bridge.ports.serial_port import SerialPort
-from tests.support.robots.uno import uno
+from firmware_bridge.recordings.reader import open_recording
+from tests.support.robots.stock.runs import LONGEST_S, host
+from tests.support.robots.uno import imu, uno
 
-LONGEST_S = 20.0  # only there so that a broken board does not hang the tests
 COLUMNS = 5  # of motor_csv: ms, angle, speed, drive, timeouts
 
 
@@ -44,7 +46,7 @@ def test_a_sketch_sends_obeys_and_stops_by_itself(tmp_path: Path) -> None:
     """A line every 10 ms; a command comes back in its column and turns the motor; without another it is off after
     500 ms; the reset button starts clock and motor again; the plug takes the port away and brings it back."""
     with uno(tmp_path, "motor_csv") as board:
-        person = Terminal(tmp_path / "robot")
+        person = Terminal(tmp_path / "port")
         person.until(lambda: len(person.rows) > 3)
         person.port.write(b"m 0.75\nm nonsense\nq 9\nm 0.5\n")
         person.until(lambda: any(row[3] == 0.5 for row in person.rows))
@@ -66,22 +68,39 @@ def test_a_sketch_sends_obeys_and_stops_by_itself(tmp_path: Path) -> None:
 
         board.unplug()
         person.until(lambda: "lost" in person.links)
-        assert not (tmp_path / "robot").is_symlink()
+        assert not (tmp_path / "port").is_symlink()
         board.plug()
         person.text = ""
         person.until(lambda: len(person.rows) > 3)
         assert person.links.count("opened") == 2
         person.port.close()
-    assert not (tmp_path / "robot").is_symlink()
+    assert not (tmp_path / "port").is_symlink()
 
 
 def test_a_sketch_with_micros_and_pairs(tmp_path: Path) -> None:
     """label:value pairs whose clock counts µs, 10 ms apart to within what micros() of an Uno tells."""
     with uno(tmp_path, "imu_pairs"):
-        person = Terminal(tmp_path / "robot")
+        person = Terminal(tmp_path / "port")
         person.until(lambda: person.text.count("us:") > 30)
         person.port.close()
     pairs = [dict(cell.split(":") for cell in line.split(",")) for line in person.text.split("\r\n")[2:-1]]
     assert all(list(pair) == ["us", "pitch", "gyro_y", "accel_z"] for pair in pairs)
     times = [int(pair["us"]) for pair in pairs]
     assert all(9900 <= later - earlier <= 10_100 for earlier, later in pairwise(times))
+
+
+def test_a_sketch_is_run(tmp_path: Path) -> None:
+    """`edge-lstm run` on a sketch with pairs: no reading lost, the times are the sketch's, and no byte is written to it.
+    Its "i2c: timeout" is a fault that is counted, not a reading."""
+    imu(tmp_path)
+    with uno(tmp_path, "imu_pairs"), host(tmp_path, "--seconds", "2.2") as process:
+        out, err = process.communicate(timeout=LONGEST_S)
+    assert process.returncode == 0, err
+    summary = json.loads(out)
+    assert summary["readings"] == summary["steps"] > 100
+    assert (summary["lost"], summary["resets"]) == (0, 0)
+    assert set(summary["damaged"]) <= {"shape"}
+    recording = open_recording(tmp_path / "run.mcap")
+    times = [int(row["_t_device_us"]) for _, row in recording.values("/readings/imu")]
+    assert all(9900 <= later - earlier <= 10_100 for earlier, later in pairwise(times))
+    assert not list(recording.sent())

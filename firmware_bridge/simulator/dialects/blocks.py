@@ -7,6 +7,7 @@ can guess, so there a configuration says it.
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Sequence
 
 from firmware_bridge.dictionary import Field, Format
@@ -27,15 +28,15 @@ def block(dialect: str, device: str, readings: Sequence[Format], actions: Sequen
         )
     lines = ["[link]", f'dialect = "{dialect}"', f"device = {json.dumps(device)}"]
     for number, item in enumerate(readings):
-        lines += [f"[link.reading.{json.dumps(item.name)}]"]
+        lines += [f"[link.reading.{_key(item.name)}]"]
         lines += _text(item) if dialect == "lines" else _frame(item, 0x55 + number)
         lines += [f"rate_hz = {item.rate_hz:.6g}"] if item.rate_hz else []
     for number, item in enumerate(actions):
         names = [field.name for field in item.fields]
-        lines.append(f"[link.action.{json.dumps(item.name)}]")
+        lines.append(f"[link.action.{_key(item.name)}]")
         if dialect == "lines":
             word = "m" if number == 0 else f"m{number}"
-            numbers = " ".join(f"{{{name}:.5g}}" for name in names)
+            numbers = " ".join(f"{{{name}:.4f}}" for name in names)
             lines.append(f"line = {json.dumps(f'{word} {numbers}' + chr(10))}")
         else:
             lines += [f'head = "A5 {number:02X}"', f'layout = "<{len(names)}f"', 'checksum = "xor"']
@@ -64,4 +65,9 @@ def _frame(item: Format, last: int) -> list[str]:
 def _limits(field: Field) -> str:
     unit = f"unit = {json.dumps(field.unit, ensure_ascii=False)}, " if field.unit else ""
     limits = f"min = {field.minimum:g}, max = {field.maximum:g}, safe = {field.safe:g}"
-    return f"{json.dumps(field.name)} = {{ {unit}{limits} }}"
+    return f"{_key(field.name)} = {{ {unit}{limits} }}"
+
+
+def _key(name: str) -> str:
+    """A name as a key in TOML: bare where that is allowed."""
+    return name if re.fullmatch(r"[A-Za-z0-9_-]+", name) else json.dumps(name, ensure_ascii=False)

@@ -11,17 +11,77 @@ from pathlib import Path
 
 import pytest
 
+from edge_lstm.core.channels import Channel
+from edge_lstm.core.storage import save
+from tests.support.robots import stock
 from tools.arduino.uno import Uno, build, missing
 
 SKETCHES = Path(__file__).with_name("arduino")
+MOTOR = """
+[model]
+file = "model.npz"
+[readings]
+format = "state"
+[action]
+format = "motor"
+[action.drive]
+unit = ""
+gain = { y0 = -0.9 }
+offset = 0.05
+[link]
+dialect = "lines"
+device = "motor"
+[link.reading.state]
+shape = "csv"
+fields = ["ms", "angle rad", "speed rad/s", "drive", "timeouts"]
+time = "ms"
+rate_hz = 100
+[link.action.motor]
+line = "m {drive:.3f}\\n"
+fields = { drive = { min = -1, max = 1, safe = 0 } }
+repeat_ms = 100
+watchdog_ms = 500
+"""
+IMU = """
+[model]
+file = "model.npz"
+[readings]
+format = "imu"
+[link]
+dialect = "lines"
+device = "imu"
+[link.reading.imu]
+shape = "pairs"
+fields = ["us", "pitch rad", "gyro_y rad/s", "accel_z m/s^2"]
+time = "us"
+rate_hz = 100
+"""
+
+
+def motor(folder: Path) -> Path:
+    """model.npz and robot.toml for motor_csv: a controller of the angle that overshoots, so the drive never rests.
+    Returns the path of robot.toml."""
+    inputs = (Channel("angle", "rad", scale=0.3), Channel("speed", "rad/s", scale=12.0))
+    return _files(folder, MOTOR, inputs)
+
+
+def imu(folder: Path) -> Path:
+    """The same for imu_pairs, which takes no actions."""
+    return _files(folder, IMU, (Channel("pitch", "rad"), Channel("gyro_y", "rad/s"), Channel("accel_z", "m/s^2")))
+
+
+def _files(folder: Path, config: str, inputs: tuple[Channel, ...]) -> Path:
+    save(stock.model(inputs, 1), folder / "model.npz")
+    (folder / "robot.toml").write_text(config)
+    return folder / "robot.toml"
 
 
 @contextmanager
 def uno(folder: Path, sketch: str) -> Iterator[Uno]:
-    """A board with a sketch, running for the time of the block behind folder/robot."""
+    """A board with a sketch, running for the time of the block behind folder/port."""
     if packages := missing():
         pytest.skip(f"no emulated Arduino (Debian: apt install {' '.join(packages)})")
     work = folder / "build"
     work.mkdir(exist_ok=True)
-    with Uno(build(work, SKETCHES / f"{sketch}.ino"), folder / "robot") as board:
+    with Uno(build(work, SKETCHES / f"{sketch}.ino"), folder / "port") as board:
         yield board
