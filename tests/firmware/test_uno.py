@@ -90,8 +90,8 @@ def test_a_sketch_with_micros_and_pairs(tmp_path: Path) -> None:
 
 
 def test_a_sketch_is_run(tmp_path: Path) -> None:
-    """`edge-lstm run` on a sketch with pairs: no reading lost, the times are the sketch's, and no byte is written to it.
-    Its "i2c: timeout" is a fault that is counted, not a reading."""
+    """`edge-lstm run` on a sketch with pairs: no reading lost, the times are those of the sketch, no byte is written to
+    it. Its "i2c: timeout" is a fault that is counted, not a reading."""
     imu(tmp_path)
     with uno(tmp_path, "imu_pairs"), host(tmp_path, "--seconds", "2.2") as process:
         out, err = process.communicate(timeout=LONGEST_S)

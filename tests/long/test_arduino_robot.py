@@ -130,12 +130,19 @@ def test_a_host_that_is_killed_leaves_it_to_the_sketch(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(("sketch", "shape", "clock"), [("motor_csv", "csv", "ms"), ("imu_pairs", "pairs", "us")])
 def test_listening_names_it(tmp_path: Path, sketch: str, shape: str, clock: str) -> None:
-    """`listen` names shape, clock and rate, and writes nothing: the sketch has counted no command."""
-    with uno.uno(tmp_path, sketch):
-        done = subprocess.run(
-            [*EDGE_LSTM, "listen", str(tmp_path / "port"), "--json"],
-            capture_output=True, text=True, timeout=60, check=False,
-        )  # fmt: skip
-    assert done.returncode == 0, done.stderr
-    assert f'shape = "{shape}"' in done.stdout.replace('\\"', '"')
-    assert f'time = "{clock}"' in done.stdout.replace('\\"', '"')
+    """`listen` names shape, clock and rate of a board that is reset meanwhile, so that a header comes, too; and it
+    writes nothing."""
+    command = [*EDGE_LSTM, "listen", str(tmp_path / "port"), "--json"]
+    pipe = subprocess.PIPE
+    with (
+        uno.uno(tmp_path, sketch) as board,
+        subprocess.Popen(command, stdout=pipe, stderr=pipe, text=True) as listening,
+    ):
+        time.sleep(1.5)  # it has begun, and has seconds to go
+        board.reset()
+        out, err = listening.communicate(timeout=LONGEST_S)
+    assert listening.returncode == 0, err
+    said = out.replace('\\"', '"')
+    assert f'shape = "{shape}"' in said
+    assert f'time = "{clock}"' in said
+    assert "rate_hz = 100" in said
