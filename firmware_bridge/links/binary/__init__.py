@@ -1,0 +1,1 @@
+"""Frames of packed numbers: dialect "struct". README.md has its keys."""
