@@ -71,6 +71,10 @@ class Layout:
         """In bytes."""
         return self.packer.size
 
+    def unpack(self, data: bytes, at: int = 0) -> tuple[float, ...]:
+        """The numbers that stand from byte `at` on. Raises struct.error where there are too few bytes."""
+        return tuple(map(float, self.packer.unpack_from(data, at)))
+
     def letter(self, at: int) -> Letter:
         """What number `at` holds."""
         return LETTERS[self.letters[at]]
@@ -131,7 +135,8 @@ def parse(text: str) -> Layout:
         at = item.end()
     if not letters:
         raise LayoutError(f"{shortened(text)} has no number in it")
-    return Layout("".join(letters), tuple(offsets), "little" if order == "<" else "big", struct.Struct(text))
+    packer = struct.Struct(text.replace("?", "B"))  # any byte is a number, 0 or 1 where the robot keeps to it
+    return Layout("".join(letters), tuple(offsets), "little" if order == "<" else "big", packer)
 
 
 def _refusal(text: str, letter: str) -> str:

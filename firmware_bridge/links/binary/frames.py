@@ -96,7 +96,7 @@ class FrameKind:
 
     def numbers(self, frame: bytes) -> tuple[float, ...]:
         """The raw numbers of a whole frame."""
-        return self.layout.packer.unpack_from(frame, len(self.head))
+        return self.layout.unpack(frame, len(self.head))
 
 
 @dataclass(frozen=True)
