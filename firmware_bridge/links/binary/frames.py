@@ -128,7 +128,7 @@ class Undeclared:
         return cls(kind.head, at, number.format, more, least, *marks)
 
     def judge(self, data: bytes, at: int) -> tuple[str, int]:
-        """As of a `FrameKind`."""
+        """As of a `FrameKind`; of one that is not whole yet, too, how long it will be."""
         left = len(data) - at
         if left < self.least:
             return WAIT, 0
@@ -136,7 +136,7 @@ class Undeclared:
         if not self.least <= size <= self.size:
             return LENGTH, 0
         if left < size:
-            return WAIT, 0
+            return WAIT, size
         return self._judge(data[at : at + size]), size
 
     def _judge(self, frame: bytes) -> str:
@@ -184,6 +184,7 @@ class FrameFinder:
             *((number, kind.head, kind.judge) for number, kind in declared),
             *((None, kind.head, kind.judge) for kind in undeclared),
         ]
+        self._checked = [(kind.head, kind.judge) for kind in kinds if kind.checksum is not None]
         self._longest = max([kind.size for kind in kinds] + [kind.size for kind in undeclared])
         self._search = _search({kind.head for kind in kinds})
         self._rest = b""
@@ -213,39 +214,54 @@ class FrameFinder:
                 at = start
                 if not match:
                     break
-            status, kind, length = self._judge(data, at)
+            status, kind, start, length = self._judge(data, at)
             if status == WAIT:
                 break
             if status == OK:
                 if self._run_size:
                     self._end_run(found)
                 self._begun = True
-                found.append(Found(kind, data[at : at + length]))
-                at += length
+                found.append(Found(kind, data[start : start + length]))
+                at = start + length
             else:
-                self._pass(data[at : at + 1], status, found)
-                at += 1
+                self._pass(data[at:start], status, found)
+                at = start
         self._rest = data[at:]
         return found
 
-    def _judge(self, data: bytes, at: int) -> tuple[str, int | None, int]:
-        """What begins at `at`: the first kind's word that does not refuse it, else the refusal that came furthest."""
+    def _judge(self, data: bytes, at: int) -> tuple[str, int | None, int, int]:
+        """What the first kind says that does not refuse what begins at `at`: (status, kind, start, length); else the
+        refusal that came furthest, and where the search goes on."""
         worst = HEAD
         left = len(data) - at
         for kind, head, judge in self._judges:
             if data.startswith(head, at):
                 status, size = judge(data, at)
-                if status == OK:
-                    return OK, kind, size
+                if kind is None and size and (inner := self._inside(data, at + 1, at + size)):
+                    return worst, None, inner, 0
+                if status in _GOOD:
+                    return status, kind, at, size
             elif left < len(head) and head.startswith(data[at:]):
-                status = WAIT
+                return WAIT, kind, at, 0
             else:
                 continue
-            if status == WAIT:
-                return WAIT, None, 0
             if _RANK[status] > _RANK[worst]:
                 worst = status
-        return worst, None, 0
+        return worst, None, at + 1, 0
+
+    def _inside(self, data: bytes, at: int, end: int) -> int | None:
+        """Where the declared frame begins that is whole first, before `end`, and has a check. What is known only by its
+        length may be a damaged frame, and must not hide or delay those that follow it."""
+        first = None
+        while (match := self._search(data, at)) and match.start() < end:
+            at = match.start()
+            for head, judge in self._checked:
+                if data.startswith(head, at):
+                    status, size = judge(data, at)
+                    if status == OK and at + size < end:
+                        first, end = at, at + size
+            at += 1
+        return first
 
     def _pass(self, data: bytes, status: str, found: list[Found | Passed]) -> None:
         """These bytes are no frame."""
@@ -273,6 +289,7 @@ class FrameFinder:
         self._run, self._run_size, self._run_status, self._run_said = b"", 0, HEAD, False
 
 
+_GOOD = (OK, WAIT)
 _RANK = {status: rank for rank, status in enumerate(WRONG)}
 
 
