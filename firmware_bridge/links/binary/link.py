@@ -1,7 +1,6 @@
 """Dialect "struct": a robot that sends its numbers packed, as its firmware has them in memory, behind a head.
 
-Its rule: that of every dialect. A reading that is spread over several frames is whole only if they came one after the
-other with nothing damaged in between; numbers of two moments are never mixed.
+Its rule: that of every dialect; and nothing here can fail, because the declarations fit their layouts.
 """
 
 from __future__ import annotations
@@ -9,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import ClassVar
 
+from firmware_bridge.links import packed
 from firmware_bridge.links.binary import declarations
 from firmware_bridge.links.binary.declarations import Command, Part
 from firmware_bridge.links.binary.frames import (
@@ -22,6 +22,7 @@ from firmware_bridge.links.binary.frames import (
     Passed,
     told_apart,
 )
+from firmware_bridge.links.collecting import Collector
 from firmware_bridge.links.declarations import ActionDeclaration, Column
 from firmware_bridge.links.dialect import Dialect
 from firmware_bridge.table import Table
@@ -36,7 +37,7 @@ _WHY = {
 }
 
 
-class Struct(Dialect):
+class StructLink(Dialect):
     """A `Link`."""
 
     name: ClassVar[str] = "struct"
@@ -52,10 +53,9 @@ class Struct(Dialect):
         _check_apart([(self.actions[name].table, name, item.kind) for name, item in self.commands.items()])
         self.checked = all(kind.checksum is not None for _, _, kind in kinds)
         self.cut = _filler([item.kind for item in self.commands.values()])
-        self._routes = tuple((name, at, len(self.parts[name]), kind.numbers) for name, at, kind in kinds)
+        self._collectors = {name: Collector(len(found)) for name, found in self.parts.items() if len(found) > 1}
+        self._routes = tuple((name, at, self._collectors.get(name), kind.numbers) for name, at, kind in kinds)
         self._finder = FrameFinder([kind for _, _, kind in kinds])
-        self._collected: dict[str, list[tuple[float, ...]]] = {name: [] for name in self.parts}
-        self._started: set[str] = set()  # readings of several frames whose first one was seen since the port was opened
         self._skipped = 0
         self._sent = dict.fromkeys(self.commands, 0)  # frames of each action, for its counter
 
@@ -63,59 +63,45 @@ class Struct(Dialect):
         return [column for part in declarations.parts(table) for column in part.columns]
 
     def types(self, table: Table) -> Mapping[str, str]:
-        return declarations.types(table)
+        return packed.types(table)
 
     def opened(self) -> None:
         self._finder.reset()
         self._count_skipped()
-        self._break()
-        self._started.clear()
+        for collector in self._collectors.values():
+            collector.reset()
 
     def decode(self, t_ns: int, data: bytes) -> None:
         for item in self._finder.feed(data):
             if isinstance(item, Passed):
-                self._break()
+                for collector in self._collectors.values():
+                    collector.interrupt()
                 self.fault(t_ns, item.status, item.data, f"{item.size} bytes: {_WHY[item.status]}")
             elif item.kind is None:
                 self.intact(t_ns)
             else:
-                name, at, count, numbers = self._routes[item.kind]
-                if count == 1:
+                name, at, collector, numbers = self._routes[item.kind]
+                if collector is None:
                     self.deliver(t_ns, name, numbers(item.frame))
                 else:
-                    self._collect(t_ns, name, at, count, numbers(item.frame))
+                    self._collect(t_ns, name, collector, at, numbers(item.frame))
         self._count_skipped()
 
-    def _collect(self, t_ns: int, name: str, at: int, count: int, numbers: tuple[float, ...]) -> None:
-        """Frame number `at` of the `count` that make a reading."""
-        found = self._collected[name]
-        if at == 0:
-            self._started.add(name)
-            found.clear()
-        if len(found) == at:
-            found.append(numbers)
-        else:
-            found.clear()
-        if at < count - 1:
-            self.intact(t_ns)
-        elif found:
-            self.deliver(t_ns, name, [number for part in found for number in part])
-            found.clear()
-        else:
-            self.intact(t_ns)
-            if name in self._started:  # else it began before we listened
-                self.fault(t_ns, INCOMPLETE, b"", f"{name}: not all of its {count} frames came, one after the other")
-
-    def _break(self) -> None:
-        """What comes next may be of another moment than what was collected."""
-        for found in self._collected.values():
-            found.clear()
+    def _collect(self, t_ns: int, name: str, collector: Collector, at: int, numbers: tuple[float, ...]) -> None:
+        """Frame number `at` of a reading of several."""
+        whole, broken = collector.add(at, numbers)
+        if whole is not None:
+            self.deliver(t_ns, name, whole)
+            return
+        self.intact(t_ns)
+        if broken:
+            self.fault(t_ns, INCOMPLETE, b"", f"{name}: its frames did not all come, one after the other")
 
     def encode(self, action: ActionDeclaration, values: tuple[float, ...]) -> bytes:
         command = self.commands[action.name]
         count = self._sent[action.name]
         self._sent[action.name] = count + 1
-        return command.kind.frame(command.raw(values, count))
+        return command.kind.seal(command.numbers.pack(values, count))
 
     def _count_skipped(self) -> None:
         skipped = self._finder.skipped
