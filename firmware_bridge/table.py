@@ -10,6 +10,7 @@ import builtins
 import difflib
 import math
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Any, cast
 
 from firmware_bridge.declared import shortened
@@ -30,13 +31,19 @@ _KINDS: dict[type, str] = {
 class Table:
     """One table of the file. Keys are taken by name and type; what is left at the end is an error.
 
-    source: how errors name the file; name: the table's, with dots; error: what a mistake raises.
+    source: how errors name the file; name: the table's, with dots; error: what a mistake raises; folder: what names of
+    files in it are relative to.
     """
 
     def __init__(
-        self, source: str, name: str, values: dict[str, Any], error: Callable[[str], Exception] = TableError
+        self,
+        source: str,
+        name: str,
+        values: dict[str, Any],
+        error: Callable[[str], Exception] = TableError,
+        folder: Path = Path(),
     ) -> None:
-        self.source, self.name, self.values, self.error = source, name, values, error
+        self.source, self.name, self.values, self.error, self.folder = source, name, values, error, folder
         self.taken: list[str] = []
         for key, value in values.items():
             for text in (key, value):
@@ -76,7 +83,7 @@ class Table:
         return None if values is None else self._inner(key, values)
 
     def _inner(self, key: str, values: dict[str, Any]) -> Table:
-        return Table(self.source, f"{self.name}.{key}" if self.name else key, values, self.error)
+        return Table(self.source, f"{self.name}.{key}" if self.name else key, values, self.error, self.folder)
 
     def tables(self, key: str) -> dict[str, Table]:
         """The tables in table `key`, by name; none where it is not there."""

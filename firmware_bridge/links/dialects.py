@@ -55,7 +55,7 @@ class LinkConfig:
     def open(self, *, ask_first: bool = False) -> Link:
         """A new link. ask_first: our own protocol asks before it has heard anything, as it did before recordings of
         form 3. Raises the error of a table that is wrong."""
-        table = Table(self.source, "link", self.values, self.error)
+        table = Table(self.source, "link", self.values, self.error, self.folder)
         name = table.take("dialect", str, OWN)
         if name == OWN:
             ask_first = table.take("ask_first", bool, False) or ask_first

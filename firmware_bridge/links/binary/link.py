@@ -74,8 +74,8 @@ class StructLink(Dialect):
     def decode(self, t_ns: int, data: bytes) -> None:
         for item in self._finder.feed(data):
             if isinstance(item, Passed):
-                for collector in self._collectors.values():
-                    collector.interrupt()
+                for each in self._collectors.values():
+                    each.interrupt()
                 self.fault(t_ns, item.status, item.data, f"{item.size} bytes: {_WHY[item.status]}")
             elif item.kind is None:
                 self.intact(t_ns)

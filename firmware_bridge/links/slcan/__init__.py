@@ -1,0 +1,1 @@
+"""A CAN bus behind a serial adapter: dialect "slcan". README.md has its keys."""
