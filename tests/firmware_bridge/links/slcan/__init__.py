@@ -1,0 +1,1 @@
+"""CAN frames over a serial adapter."""
