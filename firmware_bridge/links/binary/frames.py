@@ -22,6 +22,9 @@ LONGEST_MARK = 16  # bytes of a head or a tail
 LONGEST_UNDECLARED = (
     256  # bytes of a frame of which only the length is known: so long may a damaged one keep us waiting
 )
+# A check of 8 bits lets one wrong frame of 256 through. Where so many bytes that begin a frame stand in the middle of
+# another one, it is more likely that this one was cut off than that it holds them by chance.
+WEAK, TELLING = 1, 3
 KEPT = 256  # bytes of what is passed over, to be looked at
 LONGEST_RUN = 4096  # bytes passed over, after which it is said at once
 
@@ -63,6 +66,15 @@ class FrameKind:
         if self.tail:
             known.append((body if self.check_last else body + width, self.tail, TAIL))
         object.__setattr__(self, "known", tuple(known))
+
+    @property
+    def beginning(self) -> bytes:
+        """The bytes with which every such frame begins: the head, and constants that follow it."""
+        known = self.head
+        for offset, constant, wrong in self.known:
+            if offset == len(known) and wrong != TAIL:
+                known += constant
+        return known
 
     def judge(self, data: bytes, at: int) -> tuple[str, int]:
         """What the bytes from `at` on are, which begin with the head, and how many of them."""
@@ -185,6 +197,10 @@ class FrameFinder:
             *((None, kind.head, kind.judge) for kind in undeclared),
         ]
         self._checked = [(kind.head, kind.judge) for kind in kinds if kind.checksum is not None]
+        self._weak = {number for number, kind in declared if kind.checksum is not None and kind.checksum.size <= WEAK}
+        telling = [(kind.beginning, kind.judge) for kind in kinds if len(kind.beginning) >= TELLING]
+        self._telling = telling
+        self._search_telling = _search({beginning for beginning, _ in telling}, whole=True) if telling else None
         self._longest = max([kind.size for kind in kinds] + [kind.size for kind in undeclared])
         self._search = _search({kind.head for kind in kinds})
         self._rest = b""
@@ -239,6 +255,8 @@ class FrameFinder:
                 status, size = judge(data, at)
                 if kind is None and size and (inner := self._inside(data, at + 1, at + size)):
                     return worst, None, inner, 0
+                if status == OK and kind in self._weak:
+                    status = self._doubted(data, at + 1, at + size)
                 if status in _GOOD:
                     return status, kind, at, size
             elif left < len(head) and head.startswith(data[at:]):
@@ -262,6 +280,21 @@ class FrameFinder:
                         first, end = at, at + size
             at += 1
         return first
+
+    def _doubted(self, data: bytes, at: int, end: int) -> str:
+        """Of a frame whose check is weak: CHECK where another one begins inside it and is whole, WAIT where that one is
+        not whole yet, else OK."""
+        if self._search_telling is None:
+            return OK
+        while (match := self._search_telling(data, at)) and match.end() <= end:
+            at = match.start()
+            for beginning, judge in self._telling:
+                if data.startswith(beginning, at):
+                    status, _ = judge(data, at)
+                    if status in _GOOD:
+                        return CHECK if status == OK else WAIT
+            at += 1
+        return OK
 
     def _pass(self, data: bytes, status: str, found: list[Found | Passed]) -> None:
         """These bytes are no frame."""
@@ -293,11 +326,12 @@ _GOOD = (OK, WAIT)
 _RANK = {status: rank for rank, status in enumerate(WRONG)}
 
 
-def _search(heads: set[bytes]) -> Callable[[bytes, int], re.Match[bytes] | None]:
-    """Finds the next place where one of the heads stands, or begins at the very end of the data."""
+def _search(heads: set[bytes], whole: bool = False) -> Callable[[bytes, int], re.Match[bytes] | None]:
+    """Finds the next place where one of the heads stands, or begins at the very end of the data; whole: stands."""
     ways = []
     for head in sorted(heads):
-        ways += [re.escape(head), *(re.escape(head[:length]) + rb"\Z" for length in range(1, len(head)))]
+        lengths = () if whole else range(1, len(head))
+        ways += [re.escape(head), *(re.escape(head[:length]) + rb"\Z" for length in lengths)]
     return re.compile(b"|".join(ways)).search
 
 

@@ -277,6 +277,31 @@ def test_frames_that_nobody_asked_for_are_passed_over_by_their_length() -> None:
     assert frames(items) == [whole, whole]
 
 
+def test_a_frame_cut_off_whose_check_is_right_by_chance_does_not_swallow_the_next() -> None:
+    """One byte of check lets one in 256 through: where the next frame begins inside it, that one decides. A frame that
+    holds such bytes without being cut arrives once they have turned out to be none."""
+    kinds = SETS["one"]
+    rng = random.Random(0)
+    before, after = frame(kinds, 0, rng), frame(kinds, 0, rng)
+    tried = 0
+    for at in range(4, 30):
+        for last in range(256):
+            cut = (before[:at] + bytes([last]) + after)[: kinds[0].size]
+            if kinds[0].judge(cut, 0)[0]:
+                continue
+            tried += 1
+            items = found(FrameFinder(kinds), frame(kinds, 0, rng) + before[:at] + bytes([last]) + after)
+            assert frames(items)[1:] == [after]
+            assert [item.status for item in items if isinstance(item, Passed)] == ["check"]
+    assert tried == 26
+    holding = bytearray(before[2:-1])
+    holding[10:13] = b"\xaa\x55\x21"
+    held = kinds[0].seal(bytes(holding))
+    assert frames(found(FrameFinder(kinds), held)) == []
+    assert frames(found(FrameFinder(kinds), held + after)) == [held, after]
+    assert frames(found(FrameFinder(kinds), after + held + before + held + after)) == [after, held, before, held, after]
+
+
 def test_kinds_that_nothing_tells_apart_are_known() -> None:
     """Same bytes at the same places, and no check that would decide."""
     one = kind("AA", "<2f", "xor")
