@@ -42,7 +42,8 @@ class LinesLink(Dialect):
             self._start = unescaped(table.values["start"]).encode()
         self.kinds = {name: kinds.kind(reading) for name, reading in self.readings.items()}
         self.templates = {name: template(action) for name, action in self.actions.items()}
-        self._groups = kinds.groups(table, list(self.kinds.values()))
+        groups = kinds.groups(table, list(self.kinds.values()))
+        self._groups = [(prefix, [(kind, kind.reader()) for kind in group]) for prefix, group in groups]
         self._ignored = tuple(unescaped(text).encode() for text in table.list("ignore", str, []))
         if b"" in self._ignored:
             raise table.fail("ignore", "holds an empty text, with which every line begins")
@@ -164,8 +165,10 @@ class LinesLink(Dialect):
         for prefix, group in self._groups:
             if not line.startswith(prefix):
                 continue
-            for kind in group:
-                outcome = kind.read(line)
+            for kind, read in group:
+                outcome = read(line)
+                if outcome is None:
+                    continue
                 if isinstance(outcome, Refused):
                     refused = refused or outcome
                 elif outcome:
@@ -173,7 +176,7 @@ class LinesLink(Dialect):
                         self._reading(t_ns, kind, line, row)
                     return
                 else:
-                    understood = understood or outcome is not None
+                    understood = True
             break
         if refused is None and understood:
             self.intact(t_ns)

@@ -79,6 +79,7 @@ class Pairs:
         if len(found) < len(row):
             missing = next(at for at in range(len(row)) if at not in found)
             return shape(f"It has no {self._labels[missing].decode()!r}.")
+        self._changed.clear()
         return shape("It has no number.") if all(map(math.isnan, row)) else [row]
 
     def header(self, body: bytes) -> bool:
@@ -128,7 +129,7 @@ class Pairs:
 
     def _new_unit(self, label: int, unit: bytes) -> Refused | None:
         """A unit that was not in the line before changes what the number means, or is a damaged number's end: refused
-        until it has come twice."""
+        until it has come twice running."""
         before = self._units.get(label)
         if before is None or self._changed.get(label) == unit:
             self._units[label] = unit

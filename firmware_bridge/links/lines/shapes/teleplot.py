@@ -14,7 +14,8 @@ from collections.abc import Mapping, Sequence
 from firmware_bridge.links.lines.numbers import DECIMAL, PLAIN
 from firmware_bridge.links.lines.shapes.shape import Outcome, Row, Shape, shape, shown
 
-_UNIT_SIGNS = (b"\xc2\xa7", b"\xa7")  # § in UTF-8 and Latin-1
+_UNIT = b"\xa7"  # § in Latin-1, and the end of it in UTF-8
+_NAME = PLAIN + b"_"  # what the name of a variable that is not declared is made of
 
 
 class Teleplot:
@@ -48,10 +49,10 @@ class Teleplot:
         rest, _bar, flags = rest.rpartition(b"|") if b"|" in rest else (rest, b"", b"")
         if flags in (b"t", b"xy"):
             return []
-        if not colon or b">" in rest or name.translate(None, PLAIN + b"_"):
+        at = self._at.get(name)
+        if not colon or b">" in rest or (at is None and name.translate(None, _NAME)):
             self._begin(torn=True)
             return shape("It is not one variable, '>name:value'.")
-        at = self._at.get(name)
         if at is None:
             return []
         try:
@@ -110,8 +111,11 @@ class Teleplot:
 
 def _samples(text: bytes) -> tuple[list[float], list[float]]:
     """Values, and the timestamps of all of them or none. Raises ValueError."""
-    for sign in _UNIT_SIGNS:
-        text = text.partition(sign)[0]
+    if (end := text.find(_UNIT)) >= 0:
+        text = text[:end].removesuffix(b"\xc2")
+    if b";" not in text:
+        stamp, colon, value = text.rpartition(b":")
+        return [DECIMAL.read(value)], [DECIMAL.read(stamp)] if colon else []
     values, times = [], []
     for sample in text.removesuffix(b";").split(b";"):
         stamp, colon, value = sample.rpartition(b":")
