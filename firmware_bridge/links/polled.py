@@ -16,7 +16,9 @@ from firmware_bridge.links.promises import Promises
 from firmware_bridge.table import Table
 from firmware_bridge.values import Chunk
 
-TIMEOUT_MS = 100  # the longest that is waited where robot.toml says nothing; never longer than the shortest period
+# Where robot.toml says nothing: of the shortest period, and in ms at most. With the quiet after it (`polling.QUIET`) a
+# whole period has passed, so the next request is on time though the one before was not answered.
+TIMEOUT, TIMEOUT_MS = 0.8, 100
 LONGEST_TIMEOUT_MS = 10_000
 TURN_BYTES = 64  # what a servo may wait before it answers, in bytes at 1 Mbit/s: its return delay is 0.5 ms at most
 
@@ -39,7 +41,7 @@ class Polled(Dialect):
     def schedule(self, polls: list[Poll]) -> None:
         """What is asked, by the names of the readings; those without a period once after each opening."""
         periods = [poll.period_ns for poll in polls if poll.period_ns is not None]
-        self.polling = Polling(polls, self._timeout_ns or min(*periods, TIMEOUT_MS * 1_000_000))
+        self.polling = Polling(polls, self._timeout_ns or min(int(TIMEOUT * min(periods)), TIMEOUT_MS * 1_000_000))
 
     def period_ns(self, name: str) -> int:
         """Of a reading, which must declare its rate."""
