@@ -34,7 +34,7 @@ class MavlinkLink(Dialect):
     """A link to an autopilot, or to anything that speaks MAVLink."""
 
     name: ClassVar[str] = "mavlink"
-    checked: ClassVar[bool] = True
+    checked = True
 
     def __init__(self, table: Table) -> None:
         self.version: Literal[1, 2] = 1 if number(table, "version", 1, 2, 2) == 1 else 2

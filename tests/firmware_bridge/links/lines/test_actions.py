@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from firmware_bridge.simulator.dialects.lines import LinesRobot
 from hypothesis import given
 from hypothesis import strategies as st
 
 from firmware_bridge.links.lines.link import LinesLink
+from firmware_bridge.simulator.dialects.lines import LinesRobot
 from firmware_bridge.values import Action
 from tests.support.robots.text_robots import give, link_of
 

@@ -7,7 +7,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from firmware_bridge.simulator.dialects.lines import LinesRobot
 
 from edge_lstm.core.channels import Channel
 from edge_lstm.robot.config import parse_config
@@ -19,6 +18,7 @@ from firmware_bridge.links.link import Link
 from firmware_bridge.ports.port import PortStats
 from firmware_bridge.recordings.port import RecordingPort
 from firmware_bridge.recordings.recorder import Recorder
+from firmware_bridge.simulator.dialects.lines import LinesRobot
 from firmware_bridge.values import Chunk
 from tests.support.robots import MS, small_robot
 from tests.support.robots.text_robots import give, link_of, values

@@ -7,10 +7,9 @@ from dataclasses import dataclass, field
 from functools import partial
 from itertools import pairwise
 
-from firmware_bridge.simulator.dialects.lines import LinesRobot
-
 from firmware_bridge.events import Event, Fault, Gap, Reading
 from firmware_bridge.links.lines.link import LinesLink
+from firmware_bridge.simulator.dialects.lines import LinesRobot
 from firmware_bridge.values import Chunk
 from tests.support.robots import MS
 from tests.support.robots.text_robots import link_of, values

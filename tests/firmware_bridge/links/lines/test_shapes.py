@@ -8,13 +8,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from firmware_bridge.simulator.dialects.lines import LinesRobot
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from firmware_bridge.errors import BridgeError
 from firmware_bridge.events import Fault, Gap, Reset
 from firmware_bridge.links.lines.numbers import DECIMAL, DECIMAL_COMMA, HEXADECIMAL, Notation
+from firmware_bridge.simulator.dialects.lines import LinesRobot
 from tests.support.robots.text_robots import give, link_from, link_of, values
 
 CASES: list[dict[str, Any]] = json.loads((Path(__file__).parents[3] / "vectors" / "lines.json").read_text())
