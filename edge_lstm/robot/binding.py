@@ -16,9 +16,10 @@ from operator import itemgetter
 from edge_lstm.core.channels import flat_names, flat_units, units_differ
 from edge_lstm.core.model import Model
 from edge_lstm.errors import ConfigError, nearest
-from edge_lstm.robot.config import RobotConfig, toml_key
+from edge_lstm.robot.config import RobotConfig
 from edge_lstm.robot.mismatch import mismatch_report
 from firmware_bridge.dictionary import Dictionary, Field, Format
+from firmware_bridge.toml_text import toml_key
 
 Rule = tuple[float, tuple[tuple[int, float], ...], float, float]  # offset, (output number, gain)…, minimum, maximum
 

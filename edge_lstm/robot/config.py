@@ -47,7 +47,6 @@ Never: guess a value, convert a unit, or read anything but the text it is given.
 
 from __future__ import annotations
 
-import json
 import re
 import sys
 from collections.abc import Iterable, Mapping
@@ -178,11 +177,6 @@ class RobotConfig:
         return replace(
             own, missing=self.missing or own.missing, longest_gap=own.longest_gap if given is None else given
         )
-
-
-def toml_key(name: str) -> str:
-    """The name as a key in a TOML file: bare where that is allowed, else in quotes."""
-    return name if re.fullmatch(r"[A-Za-z0-9_-]+", name) else json.dumps(name, ensure_ascii=False)
 
 
 _LONGEST = 1 << 20  # characters of a robot.toml

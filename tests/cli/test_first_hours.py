@@ -20,7 +20,6 @@ from edge_lstm.logs.jitter import irregularities
 from edge_lstm.logs.matching import match
 from edge_lstm.logs.replay_table import replay_table
 from edge_lstm.logs.stamps import stamp_ns
-from edge_lstm.robot.config import toml_key
 from edge_lstm.robot.replay import Comparison
 from firmware_bridge.errors import PortError, PortMissing
 from firmware_bridge.ports import serial_names
@@ -29,6 +28,7 @@ from firmware_bridge.recordings.port import RecordingPort
 from firmware_bridge.recordings.recorder import Recorder
 from firmware_bridge.simulator.port import SimulatedPort
 from firmware_bridge.simulator.robot import Robot
+from firmware_bridge.toml_text import toml_key
 from tests.support.robots import small_robot
 
 EDGE_LSTM = [sys.executable, "-m", "edge_lstm"]
