@@ -10,9 +10,10 @@ From the ground up; each uses only what stands above it:
     formats      one message: fields, units, limits dictionary   the formats of a device
     events       what a link makes of the bytes
     ports/       what every port is; serial devices, tcp, udp; only ports read a clock
-    table        one table of a robot.toml, key by key
+    table        one table of a robot.toml, key by key        toml_text    values as a TOML file has them
     links/       what every link is; links/own/ is the protocol of PROTOCOL.md, both halves of it; the others are what
                  robots with a firmware of their own speak (links/README.md)
+    recognize/   what arrives at a port that nobody has identified
     recordings/  what is in a recording, its recorder and reader, MCAP, a recording as a port
     simulator/   a robot to try it on               c/           the device's half in C, and networks on the board
 """

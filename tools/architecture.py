@@ -28,7 +28,7 @@ ROOMS: tuple[tuple[str, ...], ...] = (
     ("firmware_bridge",),
     ("firmware_bridge.ports",),
     ("firmware_bridge.links",),
-    ("firmware_bridge.recordings", "firmware_bridge.simulator"),
+    ("firmware_bridge.recordings", "firmware_bridge.recognize", "firmware_bridge.simulator"),
     ("edge_lstm.core",),
     ("edge_lstm.engines",),
     ("edge_lstm.streams",),
