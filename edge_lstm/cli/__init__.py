@@ -38,6 +38,7 @@ COMMANDS = {
     "bench": "edge_lstm.cli.bench",
     "firmware": "edge_lstm.cli.firmware",
     "example": "edge_lstm.cli.example",
+    "listen": "edge_lstm.cli.listen",
     "describe": "edge_lstm.cli.describe",
     "compile": "edge_lstm.cli.compile",
 }

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from edge_lstm.cli.arrived import Arrived
 from edge_lstm.cli.common import Failure, json_option, print_json, say
 
 if TYPE_CHECKING:
@@ -26,9 +27,9 @@ def command(port: str, baud: int | None, clear_fault: bool, as_json: bool) -> No
 
     `edge-lstm fields` is the old name of this command.
     """
-    dictionary, fault = _ask(port, baud)
+    dictionary, fault = ask(port, baud)
     if fault and clear_fault:
-        _ask(port, baud, clear_fault=True)
+        ask(port, baud, clear_fault=True)
     if as_json:
         print_json({"port": port, **describe(dictionary), "fault": fault, "cleared": bool(fault) and clear_fault})
         return
@@ -37,9 +38,9 @@ def command(port: str, baud: int | None, clear_fault: bool, as_json: bool) -> No
         say(f"\nfault: {fault} ({'cleared' if clear_fault else 'describe --clear-fault ends it'})")
 
 
-def _ask(name: str, baud: int | None, clear_fault: bool = False) -> tuple[Dictionary, str]:
-    """The dictionary of the handshake, and why the robot is in a fault ("": it is not). clear_fault: the fault is
-    ended. Failure(3) where nobody answers in time."""
+def ask(name: str, baud: int | None, clear_fault: bool = False) -> tuple[Dictionary, str]:
+    """The dictionary of the handshake, and why the robot is in a fault ("": it is not). Nothing is written before the
+    robot has shown that it is ours. clear_fault: the fault is ended. Failure(3) where none of ours speaks in time."""
     from firmware_bridge.links.own.bridge import Bridge
     from firmware_bridge.ports import network_names
     from firmware_bridge.ports.open_port import BAUD, open_port
@@ -47,6 +48,7 @@ def _ask(name: str, baud: int | None, clear_fault: bool = False) -> tuple[Dictio
     if baud is not None and network_names.scheme(name):
         raise Failure(2, f"--baud means nothing for {name}: bits per second are a serial line's; leave it out")
     port, bridge = open_port(name, baud or BAUD), Bridge(clear_fault=clear_fault)
+    arrived = Arrived(name)
     first_ns: int | None = None
     t_ns = 0
     try:
@@ -54,6 +56,7 @@ def _ask(name: str, baud: int | None, clear_fault: bool = False) -> tuple[Dictio
             t_ns = chunk.t_ns
             first_ns = t_ns if first_ns is None else first_ns
             bridge.receive(chunk)
+            arrived(chunk)
             fault = bridge.report()["fault"] if bridge.state == "fault" else ""
             if bridge.dictionary is not None and (bridge.state != "fault" or (fault and not clear_fault)):
                 return bridge.dictionary, fault
@@ -63,7 +66,7 @@ def _ask(name: str, baud: int | None, clear_fault: bool = False) -> tuple[Dictio
     finally:
         port.write(bridge.stop(t_ns))
         port.close()
-    raise Failure(3, f"{name}: nobody answered in 3 s; is it this port, this baud rate, the right firmware?")
+    raise Failure(3, f"{name}: no robot of ours has spoken in 3 s; {arrived.sentence()}")
 
 
 def describe(dictionary: Dictionary) -> dict[str, Any]:

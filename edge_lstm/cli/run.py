@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from edge_lstm.cli import codes, console
+from edge_lstm.cli.arrived import Arrived
 from edge_lstm.cli.common import (
     Failure,
     announce_compiling,
@@ -97,7 +98,7 @@ def command(
         say(f"scheduled {refused.granted}", as_json)
     recording = Recording(_place(robot, model, record, no_record), robot.recording_required)
     port = _open(robot, name, wait)
-    bridge = robot.link.open()
+    bridge, arrived = robot.link.open(), Arrived(name, aloud=True)
     misfit = ""  # why the robot that is at the port is waited past
     try:
         recorder = recording.begin(robot, model, content)
@@ -123,7 +124,7 @@ def command(
         clock_ns = _clock_ns()
         # Last, when all other threads are there: they must inherit neither priority nor core.
         with steady(), LiveView(controller, bridge, port, name, out, trouble), applied(realtime) as refused:
-            summary = run(port, bridge, controller, recorder, seconds=seconds, unfit=unfit)
+            summary = run(port, bridge, controller, recorder, seconds=seconds, unfit=unfit, heard=arrived)
     finally:
         signal.setitimer(signal.ITIMER_REAL, 0)
         port.close()  # first: it lets the STOP frame leave
@@ -151,8 +152,7 @@ def command(
     if bridge.dictionary is None:
         if port.waiting:
             raise Failure(codes.PORT, f"{name}: the robot never answered; at the end still {port.waiting}")
-        why = "is it this port, this baud rate, the right firmware?"
-        raise Failure(codes.PORT, f"{name}: the robot never answered; {why}")
+        raise Failure(codes.PORT, f"{name}: the robot never answered; {arrived.sentence()}")
 
 
 def _clock_ns() -> int:

@@ -88,11 +88,13 @@ def run(
     *,
     seconds: float | None = None,
     unfit: Callable[[str], None] | None = None,
+    heard: Callable[[Chunk], None] | None = None,
 ) -> Summary:
     """Run until the port ends, or for `seconds` of the port's time.
 
     unfit: called with a sentence where a robot does not fit the configuration, and with "" when one does again; until
     then nothing is obeyed and nothing sent. It must not wait. None: such a robot is a ConfigError.
+    heard: called with each chunk until the robot is known.
     The port stays open (whoever opened it closes it), and so does the recorder.
     """
     receive, handle, send, outgoing, write = bridge.receive, controller.handle, bridge.send, bridge.outgoing, port.write
@@ -120,6 +122,8 @@ def run(
                     lost_ns = None if chunk.link == "opened" else t_ns if lost_ns is None else lost_ns
                 if recorder is not None:
                     recorder.received(chunk)
+                if heard is not None and bridge.dictionary is None:
+                    heard(chunk)
                 newest, made_at, obeyed = None, 0, False
                 for event in receive(chunk):
                     try:
