@@ -39,6 +39,8 @@ COMMANDS = {
     "firmware": "edge_lstm.cli.firmware",
     "example": "edge_lstm.cli.example",
     "listen": "edge_lstm.cli.listen",
+    "init": "edge_lstm.cli.init",
+    "check": "edge_lstm.cli.check",
     "describe": "edge_lstm.cli.describe",
     "compile": "edge_lstm.cli.compile",
 }

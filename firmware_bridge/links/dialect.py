@@ -239,6 +239,11 @@ class Dialect:
         return "stopped" if self._stopped else "silent" if self._silent and self._state == "running" else self._state
 
     @property
+    def declared(self) -> Dictionary:
+        """What the configuration declares; `dictionary` is that once the robot has been heard."""
+        return self._declared
+
+    @property
     def promises(self) -> Promises:
         """What this link cannot notice."""
         return Promises(

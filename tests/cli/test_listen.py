@@ -117,7 +117,7 @@ def test_a_network_port_is_listened_to(capsys: pytest.CaptureFixture[str]):
     assert "baud" not in err
 
 
-@pytest.mark.parametrize(("name", "words"), [("pairs", "Setpoint:"), ("struct", "AA 55"), ("mavlink", "MAVLink 2")])
+@pytest.mark.parametrize(("name", "words"), [("pairs", "Setpoint:"), ("struct", "AA 55"), ("mavlink", "ATTITUDE")])
 def test_describe_says_what_arrives_and_writes_nothing(
     name: str, words: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ):

@@ -17,7 +17,7 @@ from firmware_bridge.recognize.heard import KEPT_BYTES
 from firmware_bridge.recognize.recognizer import Recognizer
 from firmware_bridge.values import Chunk
 from tests.support.robots.lagging import DATED
-from tests.support.robots.talkers import BOOT, MS, TALKERS, Talker, chunks
+from tests.support.robots.talkers import BOOT, MS, TALKERS, Talker, chunks, mavlink
 
 if sys.version_info >= (3, 11):
     import tomllib
@@ -129,12 +129,19 @@ def test_several_frames_make_one_reading() -> None:
     assert [frame["layout"] for frame in frames] == ["<4h"] * 3
 
 
-def test_mavlink_needs_no_table_to_be_named() -> None:
-    """System, component, version and message numbers with their rates, from the checks alone."""
+def test_mavlink_messages_are_named_with_their_rates() -> None:
+    """System, component and version; a reading of a known message with units and clock; of an unknown one its number,
+    from the checks alone."""
     found = listened(chunks(TALKERS["mavlink"]))
     assert dict(found.link) == {"system": 1, "component": 1}
     assert "MAVLink 2" in found.sentence()
-    assert "100 Hz" in found.sentence()
+    assert "ATTITUDE 100 Hz" in found.sentence()
+    (attitude,) = found.readings
+    assert attitude.keys == (("message", "ATTITUDE"),)
+    assert [field.declared for field in attitude.fields][:2] == ["time_boot_ms ms", "roll rad"]
+    assert attitude.of_role("time") == attitude.fields[0]
+    strange = [Chunk(k * 10 * MS, mavlink(k, 4711, 99, bytes([k + 1]) * 9)) for k in range(100)]
+    assert "MESSAGE_4711 100 Hz" in listened(strange).sentence()
 
 
 def test_silence_noise_and_a_boot_log_are_three_sentences() -> None:

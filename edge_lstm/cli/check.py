@@ -1,0 +1,159 @@
+"""`edge-lstm check robot.toml`: everything about a robot.toml that can be checked without the robot.
+
+Its rule: nothing is opened, made or sent. Each check is a line; what a person must mend is exit code 2, what may be
+mended by plugging something in is a note.
+"""
+
+from __future__ import annotations
+
+import os
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from edge_lstm.cli import codes
+from edge_lstm.cli.common import Failure, json_option, print_json, say
+from edge_lstm.errors import EdgeLstmError
+from firmware_bridge.errors import BridgeError
+
+if TYPE_CHECKING:
+    from edge_lstm.core.model import Model
+    from edge_lstm.robot.config import RobotConfig
+
+
+@dataclass(frozen=True)
+class Line:
+    """One thing that was checked. mark: "ok", "note" (it may yet come right), "error"."""
+
+    what: str
+    mark: str
+    text: str
+
+
+@click.command(name="check", short_help="Everything about a robot.toml that can be checked without the robot.")
+@click.argument("config", type=click.Path(path_type=Path))
+@json_option
+def command(config: Path, as_json: bool) -> None:
+    """Check CONFIG (robot.toml): the file, the model, how the robot is spoken to, which field feeds which input, what
+    will be sent, where is recorded, what the operating system grants. Exit code 2 where a person must mend something.
+    """
+    from edge_lstm.robot.config import load_config
+
+    robot = load_config(config)
+    lines = [Line("file", "ok", f"{config} is complete"), *_port(robot)]
+    model, found = _model(robot)
+    lines += [found, *_link(robot, model)]
+    if robot.action is None:
+        lines.append(Line("action", "note", "there is no [action]: outputs are shown and recorded, nothing is driven"))
+    lines += [*_recording(robot), *_realtime(robot)]
+    wrong = [line for line in lines if line.mark == "error"]
+    if as_json:
+        print_json({"config": str(config), "ok": not wrong, "checks": [asdict(line) for line in lines]})
+    else:
+        width = max(len(line.what) for line in lines)
+        for line in lines:
+            first, *more = line.text.split("\n")
+            say(f"{line.mark:5}  {line.what:{width}}  {first}")
+            for text in more:
+                say(f"{'':{width + 9}}{text}")
+    if wrong:
+        count = "one thing" if len(wrong) == 1 else f"{len(wrong)} things"
+        raise Failure(codes.MEND, f"{config}: {count} to mend: {', '.join(line.what for line in wrong)}")
+
+
+def _port(robot: RobotConfig) -> list[Line]:
+    from firmware_bridge.ports import network_names, serial_names
+
+    name = robot.port.device
+    if name is None:
+        return [Line("port", "note", "[port] device is not given: edge-lstm run needs --port")]
+    try:
+        network_names.parse(name) if network_names.scheme(name) else serial_names.check(name)
+    except BridgeError as error:
+        return [Line("port", "error", str(error))]
+    if not network_names.scheme(name) and "/" in name and not Path(name).exists():
+        return [Line("port", "note", f"{name} is not there now")]
+    return [Line("port", "ok", name)]
+
+
+def _model(robot: RobotConfig) -> tuple[Model | None, Line]:
+    """The model, where there is one that fits the file."""
+    from edge_lstm.core.channels import flat_names
+    from edge_lstm.core.storage import load
+
+    try:
+        model = load(robot.model_path)
+        robot.check_model(model, flat_names(model.outputs))
+    except (EdgeLstmError, OSError) as error:
+        return None, Line("model", "error", str(error))
+    inputs, outputs = (", ".join(channel.name for channel in channels) for channels in (model.inputs, model.outputs))
+    return model, Line("model", "ok", f"{model.name}: {inputs} → {outputs}")
+
+
+def _link(robot: RobotConfig, model: Model | None) -> list[Line]:
+    """How the robot is spoken to, which field feeds what, and every byte that is known before it speaks."""
+    from edge_lstm.robot.binding import bind
+    from firmware_bridge.links.dialect import Dialect
+    from firmware_bridge.values import Chunk
+
+    link = robot.link.open()
+    if not isinstance(link, Dialect):
+        text = "our own protocol: what the robot declares is known when it speaks; edge-lstm describe PORT shows it"
+        return [Line("link", "ok", text)]
+    declared = link.declared
+    names = ", ".join(form.name for form in declared.formats)
+    lines = [Line("link", "ok", f"{robot.link.dialect}, device {declared.device!r}: {names}")]
+    if model is not None:
+        try:
+            robot.check_device(declared)
+            binding = bind(robot, model, declared)
+        except EdgeLstmError as error:
+            lines.append(Line("fields", "error", str(error)))
+        else:
+            fed = [f"{channel.name} ← {robot.channels.get(channel.name, channel.name)}" for channel in model.inputs]
+            lines.append(Line("fields", "ok", ", ".join(fed)))
+            lines += [Line("fields", "note", text) for text in binding.notes]
+    link.receive(Chunk(0, b"", "opened"))
+    start, safe = link.outgoing(), link.safe() if link.actions else b""
+    lines.append(Line("start", "ok", f"sent after opening: {link.explain(start)}" if start else "nothing is sent"))
+    if safe:
+        lines.append(Line("safe", "ok", f"sent to make the robot safe: {link.explain(safe)}"))
+    return lines + [Line("promise", "note", text) for text in link.promises.sentences()]
+
+
+def _recording(robot: RobotConfig) -> list[Line]:
+    """Whether a recording could be begun, without beginning one."""
+    wanted = robot.recording_directory or robot.recording_file
+    if wanted is None:
+        return [Line("record", "note", "nothing is recorded, unless run is given --record")]
+    place = robot.folder / wanted
+    folder = place if robot.recording_directory is not None else place.parent
+    there = next((parent for parent in (folder, *folder.resolve().parents) if parent.exists()), Path("/"))
+    why = ""
+    if not there.is_dir():
+        why = f"{there} is no folder"
+    elif not os.access(there, os.W_OK | os.X_OK):
+        why = f"{there} may not be written to"
+    elif robot.recording_directory is None and not folder.is_dir():
+        why = f"there is no folder {folder}"
+    if why:
+        return [Line("record", "error" if robot.recording_required else "note", f"{place}: {why}")]
+    made = "" if folder.is_dir() else ", which will be made"
+    return [Line("record", "ok", f"in {place}{made}")]
+
+
+def _realtime(robot: RobotConfig) -> list[Line]:
+    from edge_lstm.errors import RealtimeError
+    from edge_lstm.robot.realtime import AS_ANY, applied
+
+    if robot.realtime == AS_ANY:
+        return []
+    try:
+        with applied(robot.realtime) as refused:
+            pass
+    except RealtimeError as error:
+        return [Line("realtime", "error", str(error))]
+    lines = [Line("realtime", "note", text) for text in refused]
+    return lines or [Line("realtime", "ok", f"granted: {refused.granted}")]

@@ -1,0 +1,210 @@
+"""A robot.toml for a model and a robot, as far as names and units say it: what is left is a line to fill in.
+
+Its rule: a channel is fed by the field of its name, else by the field of the nearest name that says the same of axis,
+side and number, never by one in another unit. Whatever was not found out is a comment in its place and a note.
+
+Never: an action that is in force. What a robot takes cannot be heard, and a gain is a decision.
+"""
+
+from __future__ import annotations
+
+import difflib
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+from edge_lstm.core.channels import Channel, flat_names, units_differ, unnamed
+from edge_lstm.core.model import Model
+from firmware_bridge.dictionary import Format
+from firmware_bridge.toml_text import toml, toml_key
+
+_NEAR = 0.6  # of names, as difflib counts
+_SIDES = {"left", "right", "front", "rear", "back", "up", "down", "min", "max"}
+_SHORT = {
+    "l": "left",
+    "r": "right",
+    "acc": "accel",
+    "acceleration": "accel",
+    "gyr": "gyro",
+    "vel": "speed",
+    "temp": "t",
+}
+_SENSORS = {"a": "accel", "g": "gyro", "m": "mag"}  # ax, gy, mz
+
+
+@dataclass(frozen=True)
+class Source:
+    """A reading that the robot sends: (name, unit) of each field that a model can be fed with."""
+
+    name: str
+    fields: tuple[tuple[str, str], ...]
+    rate_hz: float | None = None
+
+
+@dataclass(frozen=True)
+class Proposal:
+    """The whole file, and what a person must still look at."""
+
+    text: str
+    notes: tuple[str, ...]
+
+
+def propose(
+    model: Model, file: str, head: str, sources: Sequence[Source], actions: Sequence[Format], dialect: str
+) -> Proposal:
+    """file: the model's, as [model] names it; head: [port] and [link], as they were found; actions: those that the
+    robot declares, if it declares any; dialect: in which it is spoken to."""
+    notes: list[str] = []
+    source = max(sources, key=lambda item: len(_fed(model.inputs, item)))
+    fed = _fed(model.inputs, source)
+    lines = [
+        f"# {model.name} on this robot, proposed by edge-lstm init. Every key: edge_lstm/robot/CONFIG.md.",
+        "# Then: edge-lstm check robot.toml, and edge-lstm run robot.toml",
+        "",
+        head.rstrip(),
+        "",
+        "[model]",
+        f"file = {toml(file)}  # relative to this file",
+        "",
+        "[readings]",
+        f"format = {toml(source.name)}",
+        *_channels(model.inputs, source, fed, notes),
+        "",
+        *(_declared(model, actions) if actions else _undeclared(model, dialect)),
+        "",
+        "[recording]",
+        'directory = "recordings"  # relative to this file; every run is a file of its own',
+    ]
+    if len(sources) > 1:
+        others = ", ".join(repr(item.name) for item in sources if item is not source)
+        notes.append(f"[readings] format is {source.name!r}; the robot also sends {others}")
+    if model.rate_hz and source.rate_hz and abs(model.rate_hz - source.rate_hz) > 0.05 * model.rate_hz:
+        notes.append(f"the model was made for {model.rate_hz:g} Hz, the robot sends {source.rate_hz:g} Hz")
+    notes.append("[action] is commented out: nothing is sent until you say what becomes of the outputs")
+    return Proposal("\n".join(lines) + "\n", tuple(notes))
+
+
+# ---------------------------------------------------------------------------------------------- readings
+
+
+def _fed(inputs: Sequence[Channel], source: Source) -> dict[str, str]:
+    """Channel → field, each field once: equal names first, then the nearest."""
+    if unnamed(inputs) and len(inputs) == len(source.fields):  # as a table's columns are taken
+        return {channel.name: name for channel, (name, _) in zip(inputs, source.fields, strict=True)}
+    pairs = [
+        (score, -place, channel.name, name)
+        for channel in inputs
+        for place, (name, unit) in enumerate(source.fields)
+        if not units_differ(channel.unit, unit) and (score := _likeness(channel.name, name)) >= _NEAR
+    ]
+    fed: dict[str, str] = {}
+    for _, _, channel, name in sorted(pairs, reverse=True):
+        if channel not in fed and name not in fed.values():
+            fed[channel] = name
+    return fed
+
+
+def _likeness(one: str, other: str) -> float:
+    """2 for the same name, 1 for the same words; below 1 for a near one, 0 where axis, side or number differ."""
+    if one == other:
+        return 2.0
+    words, others = _words(one), _words(other)
+    if _telling(words) != _telling(others):
+        return 0.0
+    pairs = [(" ".join(words), " ".join(others)), (_letters(one), _letters(other))]
+    return max(difflib.SequenceMatcher(None, *pair).ratio() for pair in pairs)
+
+
+def _letters(name: str) -> str:
+    return re.sub("[^a-z0-9]", "", name.lower())
+
+
+def _words(name: str) -> list[str]:
+    """The words of a name, in order of the alphabet: "wheelSpeed_L" is left, speed, wheel; "gx" is gyro, x."""
+    spaced = re.sub(r"(?<=[a-z])(?=[A-Z])|(?<=[A-Za-z])(?=\d)|(?<=\d)(?=[A-Za-z])", " ", name)
+    words = [_SHORT.get(word, word) for word in re.split(r"[^A-Za-z0-9]+", spaced.lower()) if word]
+    return sorted(
+        part
+        for word in words
+        for part in ([_SENSORS[word[0]], word[1]] if re.fullmatch("[agm][xyz]", word) else [word])
+    )
+
+
+def _telling(words: Sequence[str]) -> list[str]:
+    """The words that make two alike names two things."""
+    return [word for word in words if len(word) == 1 or word in _SIDES or word.isdigit()]
+
+
+def _channels(inputs: Sequence[Channel], source: Source, fed: Mapping[str, str], notes: list[str]) -> Iterator[str]:
+    """[readings.channels]: names that differ, and a comment for each that nothing feeds yet."""
+    units = dict(source.fields)
+    left = [name for name in units if name not in fed.values()]
+    lines = []
+    for channel in inputs:
+        unit = f", {channel.unit}" if channel.unit else ""
+        name = fed.get(channel.name)
+        if name is None:
+            lines.append(f'# {toml_key(channel.name)} = ""  # {_which(channel, units, left)}')
+            notes.append(f"nothing feeds the model's input {channel.name!r}{unit}: {_which(channel, units, left)}")
+        elif name != channel.name:
+            how = "by its place" if unnamed(inputs) else "the nearest name"
+            lines.append(f"{toml_key(channel.name)} = {toml(name)}  # {how}{unit}")
+            notes.append(f"{channel.name!r} is fed by {name!r}, {how}; is that right?")
+        elif channel.unit and not units[name]:
+            notes.append(f"{name!r}: the model expects {channel.unit}; the robot does not say its unit")
+    if lines:
+        yield ""
+        yield '[readings.channels]  # model input = "field of the robot", where the names differ'
+        yield from lines
+
+
+def _which(channel: Channel, units: Mapping[str, str], left: Sequence[str]) -> str:
+    if channel.name in units and units_differ(channel.unit, units[channel.name]):
+        return f"the robot's {channel.name!r} is in {units[channel.name]}, the model expects {channel.unit}"
+    return f"which field? {', '.join(left) or 'none is left'}"
+
+
+# ---------------------------------------------------------------------------------------------- the action
+
+
+def _declared(model: Model, actions: Sequence[Format]) -> Iterator[str]:
+    """A comment that shows how an action that the robot declares would be made of the outputs."""
+    action, outputs = actions[0], flat_names(model.outputs)
+    yield "# What becomes of the outputs: value = clip(offset + sum of gain * output, min, max)."
+    yield "# [action]"
+    yield f"# format = {toml(action.name)}"
+    for field, output in zip(action.fields, _spread(outputs, len(action.fields)), strict=True):
+        yield f"# [action.{toml_key(field.name)}]"
+        yield f"# unit = {toml(field.unit)}"
+        yield f"# gain = {toml({output: 1.0})}"
+        yield f"# min = {field.minimum:g}"
+        yield f"# max = {field.maximum:g}"
+
+
+def _undeclared(model: Model, dialect: str) -> Iterator[str]:
+    """The same where nobody knows what the robot takes: one field for each output."""
+    names = flat_names(model.outputs)
+    fields = {name: {"unit": "", "min": -1, "max": 1, "safe": 0} for name in names}
+    yield "# What the robot takes cannot be heard. Say it here, with limits and safe values. Nothing is sent as yet."
+    yield "# [link.action.motor]"
+    yield f"# fields = {toml(fields)}"
+    if dialect == "lines":
+        yield f"# line = {toml('m ' + ' '.join(f'{{{name}:.3f}}' for name in names) + chr(10))}"
+    elif dialect == "struct":
+        yield '# head = "AA 55"'
+        yield f'# layout = "<{len(names)}f"'
+    else:
+        yield f"# and what the dialect {dialect!r} needs beside them: firmware_bridge/links/README.md"
+    yield "# repeat_ms = 100  # the last action is sent again while it is fresh"
+    yield "# watchdog_ms = 500  # after so long without a command the robot is safe by itself; 0: it never is"
+    yield "# [action]"
+    yield '# format = "motor"'
+    for name in names:
+        yield f"# [action.{toml_key(name)}]"
+        yield '# unit = ""'
+        yield f"# gain = {toml({name: 1.0})}"
+
+
+def _spread(names: Sequence[str], count: int) -> list[str]:
+    """As many names, from the front again where there are too few."""
+    return [names[k % len(names)] for k in range(count)]
