@@ -21,18 +21,18 @@ from firmware_bridge.links.lines.kinds import Kind
 from firmware_bridge.links.lines.shapes.shape import Refused
 from firmware_bridge.links.lines.splitter import LONGEST, LineSplitter
 from firmware_bridge.links.lines.text import unescaped
+from firmware_bridge.links.polled import TIMEOUT, TIMEOUT_MS
 from firmware_bridge.links.polling import Poll, Polling
 from firmware_bridge.links.promises import Promises
 from firmware_bridge.table import Table
 from firmware_bridge.values import Chunk
 
-LONGEST_WAIT_NS = 1_000_000_000  # for an answer
 # What a chip prints when it starts: ESP32 and ESP8266, MicroPython, CircuitPython, U-Boot's and Linux's first lines.
 BOOT = re.compile(rb"rst:0x|rst cause:|ESP-ROM:|\bets [A-Z][a-z]{2} |soft reboot|Booting Linux|U-Boot ")
 
 
 class LinesLink(Dialect):
-    """See `links/README.md` for the keys of its tables."""
+    """README.md beside this file has the keys of its tables."""
 
     name = "lines"
 
@@ -151,7 +151,7 @@ class LinesLink(Dialect):
             return None
         shortest_ns = min(poll.period_ns for poll in polls if poll.period_ns is not None)
         if timeout_ms is None:
-            return Polling(polls, min(shortest_ns * 3 // 4, LONGEST_WAIT_NS))
+            return Polling(polls, min(int(TIMEOUT * shortest_ns), TIMEOUT_MS * 1_000_000))
         if not 0.1 <= timeout_ms <= shortest_ns / 1e6:
             why = f"must be from 0.1 to {shortest_ns / 1e6:g}, the time between two requests"
             raise table.fail("timeout_ms", f"{why}, not {timeout_ms:g}")

@@ -23,6 +23,8 @@ _ENDS = (b"\n", b"\r")
 class LinesRobot(RobotSide):
     """One robot's firmware. BridgeError where a reading is declared by a pattern, which says only how it is read."""
 
+    end = b"\n"
+
     def __init__(self, link: Dialect) -> None:
         super().__init__(link)
         lines = cast(LinesLink, link)
