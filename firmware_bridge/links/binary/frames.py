@@ -282,13 +282,18 @@ class FrameFinder:
         return first
 
     def _doubted(self, data: bytes, at: int, end: int) -> str:
-        """Of a frame whose check is weak: CHECK where another one begins inside it and is whole, WAIT where that one is
-        not whole yet, else OK."""
+        """Of a frame whose check is weak, and which ends before `end`: CHECK where another one begins inside it and is
+        whole, unless one begins right behind it, as behind a frame that was not cut off; WAIT where that cannot be said
+        yet; else OK."""
         if self._search_telling is None:
             return OK
         while (match := self._search_telling(data, at)) and match.end() <= end:
             at = match.start()
             for beginning, judge in self._telling:
+                if data.startswith(beginning, end):
+                    return OK
+                if beginning.startswith(data[end : end + len(beginning)]):
+                    return WAIT
                 if data.startswith(beginning, at):
                     status, _ = judge(data, at)
                     if status in _GOOD:

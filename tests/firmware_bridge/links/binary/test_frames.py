@@ -59,6 +59,11 @@ def frame(kinds: list[FrameKind], which: int, rng: random.Random) -> bytes:
     return item.seal(bytes(body))
 
 
+def plain(kinds: list[FrameKind]) -> bytes:
+    """A frame with nothing in it that could be another one's beginning."""
+    return kinds[0].frame([dict(kinds[0].constants).get(at, 0) for at in range(len(kinds[0].layout.letters))])
+
+
 def stream(kinds: list[FrameKind], rng: random.Random, pieces: int) -> bytes:
     """Whole, cut, damaged and glued frames, text and noise."""
     out = b""
@@ -125,6 +130,7 @@ def test_whole_frames_all_arrive(kinds: list[FrameKind], seed: int, count: int) 
     """One behind the other, with heads in what they carry: each, of its kind, and not a word about anything else."""
     rng = random.Random(seed)
     sent = [(n := rng.randrange(len(kinds)), frame(kinds, n, rng)) for _ in range(count)]
+    sent.append((0, plain(kinds)))
     items = found(FrameFinder(kinds), b"".join(data for _, data in sent))
     assert [item.frame for item in items if isinstance(item, Found)] == [data for _, data in sent]
     if all(told_apart(a, b) for a in kinds for b in kinds if a is not b):
@@ -174,7 +180,8 @@ def test_one_damaged_byte_costs_at_most_the_frames_it_touches(kinds, seed: int, 
     while at >= start + len(sent[touched]):
         start += len(sent[touched])
         touched += 1
-    got = frames(found(FrameFinder(kinds), bytes(data)))
+    sent.append(plain(kinds))
+    got = frames(found(FrameFinder(kinds), bytes(data) + sent[-1]))
     assert got[:touched] == sent[:touched]
     if all(item.checksum is CRC for item in kinds):
         assert got[touched:] == sent[touched + 1 :]
@@ -299,7 +306,8 @@ def test_a_frame_cut_off_whose_check_is_right_by_chance_does_not_swallow_the_nex
     held = kinds[0].seal(bytes(holding))
     assert frames(found(FrameFinder(kinds), held)) == []
     assert frames(found(FrameFinder(kinds), held + after)) == [held, after]
-    assert frames(found(FrameFinder(kinds), after + held + before + held + after)) == [after, held, before, held, after]
+    assert frames(found(FrameFinder(kinds), held + held + before + held + after)) == [held, held, before, held, after]
+    assert frames(found(FrameFinder(kinds), held + b"warning: low battery, and more of it\n" + after)) == [held, after]
 
 
 def test_kinds_that_nothing_tells_apart_are_known() -> None:
