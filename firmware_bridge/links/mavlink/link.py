@@ -87,6 +87,7 @@ class MavlinkLink(Dialect):
     def _forget(self) -> None:
         """The robot has started, or may have."""
         self._last: int | None = None  # number of its last frame
+        self._missing = 0  # frames, so its numbers say, if it has not started again
         self._latest: dict[int, tuple[int, tuple[Any, ...]]] = {}  # message → when it came, its numbers
         self._times_ns: dict[int, int] = {}  # message → the robot's time in the last one
         self._rates.restart()
@@ -119,9 +120,10 @@ class MavlinkLink(Dialect):
             return
         self._signed += frame.signed
         numbers = None if message is None else message.unpack(frame.payload)
-        if numbers is not None and (clock := self._clocks.get(frame.id)) is not None:
+        clock = None if numbers is None else self._clocks.get(frame.id)
+        if numbers is not None and clock is not None:
             self._follow_clock(t_ns, frame.id, cast(int, numbers[clock[0]]) * clock[1])
-        self._count(t_ns, frame.seq)
+        self._count(t_ns, frame.seq, clock is not None)
         if numbers is None or not self._read(t_ns, frame.id, numbers):
             self.intact(t_ns)
 
@@ -175,11 +177,15 @@ class MavlinkLink(Dialect):
         named = self.system in (0, frame.system) and self.component in (0, frame.component)
         return named and autopilot != NO_AUTOPILOT
 
-    def _count(self, t_ns: int, seq: int) -> None:
-        """What the numbers of the robot's frames say."""
-        lost = 0 if self._last is None else (seq - self._last - 1) % 256
+    def _count(self, t_ns: int, seq: int, dated: bool) -> None:
+        """What the numbers of the robot's frames say. A robot that has started again counts from 0: so a hole is one
+        when a message with a time has shown that it has not. dated: this one has a time."""
+        missing = 0 if self._last is None else (seq - self._last - 1) % 256
         self._last = seq
-        if 0 < lost <= MOST_LOST:  # more: one came late or twice
+        if missing <= MOST_LOST:  # more: one came late or twice
+            self._missing += missing
+        if self._missing and (dated or not self._times_ns):
+            lost, self._missing = self._missing, 0
             self._lost += lost
             self.fault(t_ns, "sequence", b"", f"{lost} frames of the robot's never arrived; what they held is unknown")
 
