@@ -21,7 +21,7 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Mapping, Sequence
-from typing import Any, Generic, NamedTuple, TypeVar, cast
+from typing import Any, ClassVar, Generic, NamedTuple, TypeVar, cast
 
 from firmware_bridge.errors import nearest
 from firmware_bridge.links.declarations import ActionDeclaration, Column
@@ -50,6 +50,7 @@ class Servos(Polled, Generic[PacketT]):
 
     checked = True
     order: Order = "little"
+    watchdog: ClassVar[str] = "servos of this kind have no watchdog: leave it out"  # why there is no watchdog_ms
     last_id: int
     known: Mapping[str, Register]  # of the servos' memory, by name
     finder: Finder[PacketT]
@@ -269,6 +270,8 @@ class Servos(Polled, Generic[PacketT]):
         if not register.written:
             goals = [key for key, item in self.known.items() if item.written]
             raise table.fail("register", f"{name!r} is not written while a robot runs{nearest(name, goals)}")
+        if action.watchdog_ms:
+            raise table.fail("watchdog_ms", self.watchdog)
         if "safe" not in table.values:
             why = 'is missing: a servo keeps its last goal, so say safe = "torque off" (it goes limp) or safe = "hold"'
             raise table.fail("safe", why)

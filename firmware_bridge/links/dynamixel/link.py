@@ -25,6 +25,7 @@ class DynamixelLink(Servos[Packet]):
     """Dialect "dynamixel"."""
 
     name = "dynamixel"
+    watchdog = "is that of the servos themselves here: [link] bus_watchdog_ms"
     last_id = packets.LAST_ID
     known = X
 

@@ -52,15 +52,24 @@ class ServoRobot(RobotSide):
         return b""
 
     def written(self, address: int, ids: Sequence[int]) -> list[Obeyed]:
-        """What of the actions has been obeyed with a write to these servos."""
+        """What of the actions has been obeyed with a write to these servos. Torque that is switched off is the safe
+        output of an action which says so."""
         obeyed: list[Obeyed] = []
+        torque, order = self.link.known["torque_enable"], self.link.order
         for name, goals in self.link.goals.items():
+            if not set(ids) & set(goals.ids):
+                continue
             register = goals.register
-            if address <= register.address < address + register.size and set(ids) & set(goals.ids):
+            if address == register.address:
                 stored = (self.get(id, register.address, register.size) for id in goals.ids)
-                raw = [register.read(data, self.link.order) for data in stored]
+                raw = [register.read(data, order) for data in stored]
                 obeyed.append((name, tuple(number * register.scale for number in raw)))
+            elif address == torque.address and goals.safe == "torque off" and not self._under_torque(goals.ids):
+                obeyed.append((name, self.actions[name].form.safe_action().values))
         return obeyed
+
+    def _under_torque(self, ids: Sequence[int]) -> bool:
+        return any(self.get(id, self.link.known["torque_enable"].address, 1)[0] for id in ids)
 
     @abstractmethod
     def receive(self, data: bytes) -> list[Obeyed]:

@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 from firmware_bridge.events import Fault, Gap, Hello, Lost, Reading
 from firmware_bridge.simulator.dialects.robot_side import robot_side
 from firmware_bridge.values import Action, Chunk
+from tests.firmware_bridge.links import test_link as promises
 from tests.support.robots import MS
 from tests.support.robots.asked import WAY_NS, Conversation, Spoil, made, on_time
 
@@ -89,6 +90,12 @@ def answers_to_model(dialect: str) -> int:
 def per_reading(dialect: str) -> int:
     """How many answers make a reading."""
     return 2 if dialect == "feetech-scs" else 1
+
+
+@each_dialect
+def test_it_is_a_link(dialect: str) -> None:
+    """It has every member that the protocol of links says."""
+    promises.test_a_link_has_what_the_protocol_says(lambda: made(TABLES[dialect]))
 
 
 @each_dialect
@@ -326,10 +333,10 @@ def test_after_unplugging_it_asks_anew(dialect: str) -> None:
 @each_dialect
 def test_what_it_cannot_notice_is_said(dialect: str) -> None:
     """Damage and loss are known; time is between request and answer; a servo's last goal stays."""
-    promises = made(TABLES[dialect]).promises
-    said = " ".join(promises.sentences())
-    assert promises.damage
-    assert promises.uncounted == ()
+    known = made(TABLES[dialect]).promises
+    said = " ".join(known.sentences())
+    assert known.damage
+    assert known.uncounted == ()
     assert "middle of request and answer" in said
     assert ("last action stays" in said) == (dialect != "msp")
 

@@ -95,6 +95,13 @@ MISTAKES: list[tuple[str, str, dict[str, Any], str]] = [
     ("feetech", "", {"bus_watchdog_ms": 100}, "[link] bus_watchdog_ms: unknown key"),
     ("dynamixel", "", {"bus_watchdog_ms": 30}, "[link] bus_watchdog_ms: must be a multiple of 20 from 20 to 2540"),
     ("dynamixel", "", {"series": "x"}, "[link] series: unknown key"),
+    ("feetech", ACT, {"watchdog_ms": 500}, "[link.action.act] watchdog_ms: servos of this kind have no watchdog"),
+    (
+        "dynamixel",
+        ACT,
+        {"watchdog_ms": 500},
+        "watchdog_ms: is that of the servos themselves here: [link] bus",
+    ),
     ("dynamixel", ACT, {"torque": 1}, "[link.action.act] torque: must be true or false, not 1"),
 ]
 
