@@ -15,41 +15,34 @@ whole says only that the robot is there. UARTs are full duplex, so an action doe
 
 from __future__ import annotations
 
-import re
-import struct
+from dataclasses import replace
 from typing import NamedTuple, cast
 
 from firmware_bridge.errors import nearest
-from firmware_bridge.formats import TYPES
-from firmware_bridge.links import declarations
+from firmware_bridge.links import declarations, layout, packed
 from firmware_bridge.links.declarations import ActionDeclaration, Column
+from firmware_bridge.links.layout import Layout, LayoutError
 from firmware_bridge.links.msp import framing
-from firmware_bridge.links.msp.tables import ACTIONS, READINGS, Field, Layout
+from firmware_bridge.links.msp.tables import ACTIONS, READINGS, Message
+from firmware_bridge.links.packed import PackedAction
 from firmware_bridge.links.polled import Polled
 from firmware_bridge.links.polling import Missed, Poll
 from firmware_bridge.table import Table
-
-_LIMITS = {code: (least, greatest) for code, least, greatest in TYPES.values()} | {
-    "q": (-(2.0**63), 2.0**63 - 1),
-    "Q": (0.0, 2.0**64 - 1),
-}
 
 
 class MessageRead(NamedTuple):
     """How a reading is made of a message."""
 
     number: int
-    packed: struct.Struct
+    layout: Layout
     chosen: tuple[tuple[int, float], ...]  # of each column: which number of the message, and its scale
 
 
 class MessageWrite(NamedTuple):
-    """How a message is made of an action: each number is one of the action's fields, or always the same."""
+    """How a message is made of an action."""
 
     number: int
-    packed: struct.Struct
-    codes: str
-    numbers: tuple[tuple[int | None, float, float], ...]  # field (None: constant), the constant, scale
+    packed: PackedAction
 
 
 class MspLink(Polled):
@@ -86,25 +79,23 @@ class MspLink(Polled):
         return self._reads[self.readings[name].table.name]
 
     def columns(self, table: Table) -> list[Column]:
-        number, layout = _message(table, READINGS)
-        if layout is None:
-            codes = _codes(table)
+        number, message = _message(table, READINGS)
+        if message is None:
+            numbers, found = _layout(table), declarations.columns(table)
+            if len(numbers.letters) != len(found):
+                why = f"names {len(found)} numbers, but the layout has {len(numbers.letters)}"
+                raise table.fail("fields", why)
+            self._reads[table.name] = MessageRead(number, numbers, tuple((k, 1.0) for k in range(len(found))))
+            letters = [numbers.letter(k) for k in range(len(found))]
+            return [replace(c, type=letter.type, bits=letter.bits) for c, letter in zip(found, letters, strict=True)]
+        if message.repeated or "fields" in table.values:
             found = declarations.columns(table)
-            if len(codes) != len(found):
-                raise table.fail("fields", f"names {len(found)} numbers, but the layout has {len(codes)}")
-            chosen = tuple((k, 1.0) for k in range(len(codes)))
         else:
-            known = [field.name for field in layout.fields]
-            if layout.repeated or "fields" in table.values:
-                found = declarations.columns(table)
-            else:
-                found = [Column(name) for name in known]
-            places = [_place(table, layout, column.name) for column in found]
-            codes = layout.codes(max(places) + 1)
-            chosen = tuple((k, layout.fields[k].scale) for k in places)
-            found = [Column(c.name, c.unit or layout.fields[k].unit) for c, k in zip(found, places, strict=True)]
-        self._reads[table.name] = MessageRead(number, struct.Struct("<" + codes), chosen)
-        return found
+            found = [Column(field.name) for field in message.fields]
+        places = [_place(table, "fields", message, column.name) for column in found]
+        chosen = tuple((k, message.fields[k].scale) for k in places)
+        self._reads[table.name] = MessageRead(number, message.packed(max(places) + 1), chosen)
+        return [Column(c.name, c.unit or message.fields[k].unit) for c, k in zip(found, places, strict=True)]
 
     def opened(self) -> None:
         super().opened()
@@ -132,15 +123,15 @@ class MspLink(Polled):
                 self.fault(t_ns, "late", message.payload, f"message {message.number} came when it was not awaited")
             return
         name, answer = awaited.poll.name, self.polling.answered(t_ns)
-        if message.direction == framing.REFUSED or len(message.payload) < read.packed.size:
+        if message.direction == framing.REFUSED or len(message.payload) < read.layout.size:
             self.intact(t_ns)
             refused = message.direction == framing.REFUSED
-            has = f"has {len(message.payload)} bytes, {read.packed.size} are needed"
+            has = f"has {len(message.payload)} bytes, {read.layout.size} are needed"
             status, why = ("refused", "is not known to the robot") if refused else ("length", has)
             self.fault(t_ns, status, message.payload, f"{name}: message {message.number} {why}")
             self.missed(t_ns, name)
             return
-        raw = read.packed.unpack_from(message.payload)
+        raw = read.layout.unpack(message.payload)
         self.deliver(t_ns, name, [raw[k] * scale for k, scale in read.chosen], answer.middle_ns)
 
     def gave_up(self, t_ns: int, missed: Missed) -> None:
@@ -152,27 +143,25 @@ class MspLink(Polled):
 
     def encode(self, action: ActionDeclaration, values: tuple[float, ...]) -> bytes:
         write = self.writes[action.name]
-        raw = [(constant if k is None else values[k]) / scale for k, constant, scale in write.numbers]
-        numbers = [value if code in "fd" else round(value) for value, code in zip(raw, write.codes, strict=True)]
-        return framing.encode(write.number, write.packed.pack(*numbers), self._version)
+        return framing.encode(write.number, write.packed.pack(values, self.counters.actions_sent), self._version)
 
     def explain(self, data: bytes) -> str:
         """Each message's name or number, and an action's numbers."""
-        names = {layout.number: name for name, layout in (READINGS | ACTIONS).items()}
-        packed = {write.number: write.packed for write in self.writes.values()}
+        names = {message.number: name for name, message in (READINGS | ACTIONS).items()}
+        layouts = {write.number: write.packed.layout for write in self.writes.values()}
         said = []
         for item in framing.finder().feed(data):
             if not isinstance(item, framing.Message):
                 return super().explain(data)
             text = names.get(item.number, str(item.number))
-            if item.number in packed and len(item.payload) == packed[item.number].size:
-                text += " " + " ".join(f"{value:g}" for value in packed[item.number].unpack(item.payload))
+            if item.number in layouts and len(item.payload) == layouts[item.number].size:
+                text += " " + " ".join(f"{value:g}" for value in layouts[item.number].unpack(item.payload))
             said.append(text)
         return ", ".join(said) or super().explain(data)
 
 
-def _message(table: Table, known: dict[str, Layout]) -> tuple[int, Layout | None]:
-    """The number of the message that a table names, and its layout if it is one that we know."""
+def _message(table: Table, known: dict[str, Message]) -> tuple[int, Message | None]:
+    """The number of the message that a table names, and what it holds if it is one that we know."""
     number = table.values.get("message")
     if isinstance(number, int) and not isinstance(number, bool):
         table.taken.append("message")
@@ -183,64 +172,59 @@ def _message(table: Table, known: dict[str, Layout]) -> tuple[int, Layout | None
     return known[name].number, known[name]
 
 
-def _codes(table: Table) -> str:
-    """The letters of a layout such as "<9h", one for each number."""
-    text: str = table.take("layout", str)
-    if not re.fullmatch(r"<?(\d{0,3}[bBhHiIqQfd])+", text):
-        why = f'{text!r} is not a layout such as "<BHh9h": letters of Python\'s struct, little-endian, of numbers only'
-        raise table.fail("layout", why)
-    codes = "".join(code * int(count or 1) for count, code in re.findall(r"(\d*)([a-zA-Z])", text))
-    if not 1 <= struct.calcsize("<" + codes) <= framing.MAX_PAYLOAD:
-        raise table.fail("layout", f"{text!r} is not 1 to {framing.MAX_PAYLOAD} bytes long")
-    return codes
+def _layout(table: Table) -> Layout:
+    try:
+        found = layout.parse(table.take("layout", str))
+    except LayoutError as error:
+        raise table.fail("layout", str(error)) from None
+    if found.size > framing.MAX_PAYLOAD:
+        raise table.fail("layout", f"has {found.size} bytes; a message holds {framing.MAX_PAYLOAD}")
+    return found
 
 
-def _place(table: Table, layout: Layout, name: str) -> int:
+def _place(table: Table, key: str, message: Message, name: str) -> int:
     """Which number of the message a name is."""
-    known = [field.name for field in layout.fields]
+    known = [field.name for field in message.fields]
     if name not in known:
-        raise table.fail("fields", f"there is no {name!r} in {table.values['message']}{nearest(name, known)}")
+        raise table.fail(key, f"there is no {name!r} in {table.values['message']}{nearest(name, known)}")
     return known.index(name)
 
 
 def _write(action: ActionDeclaration) -> MessageWrite:
-    """How an action becomes a message. The table's error where a number of the message has no value, or too large
-    one."""
+    """How an action becomes a message. The table's error where a number has no value, or one that does not fit."""
     table = action.table
-    number, layout = _message(table, ACTIONS)
-    constants = table.table("constant", required=False)
-    names = [field.name for field in action.form.fields]
-    if layout is None:
-        codes, known = _codes(table), tuple(Field(name) for name in names)
-        if constants is not None:
-            raise table.fail("constant", "is for messages by name; of one by number, every number is a field")
-        if len(codes) != len(names):
-            raise table.fail("fields", f"names {len(names)} numbers, but the layout has {len(codes)}")
-    else:
-        values = constants.values if constants is not None else {}
-        count = max(_place(table, layout, name) for name in [*names, *values]) + 1 if layout.repeated else 0
-        codes = layout.codes(count)
-        known = layout.fields[: len(codes)]
-    numbers: list[tuple[int | None, float, float]] = []
-    for field, code in zip(known, codes, strict=True):
-        if field.name in names:
-            place = names.index(field.name)
-            form = action.form.fields[place]
-            ends = (cast(float, form.minimum), cast(float, form.maximum))
-            numbers.append((place, 0.0, field.scale))
-        elif constants is not None and field.name in constants.values:
-            ends = (constants.take(field.name, float),) * 2
-            numbers.append((None, ends[0], field.scale))
-        else:
-            why = f"has no {field.name!r}, which the message holds: declare it, or give it a value in constant"
+    number, message = _message(table, ACTIONS)
+    if message is None:
+        made = packed.action(action)
+        if made.layout.size > framing.MAX_PAYLOAD:
+            raise table.fail("layout", f"has {made.layout.size} bytes; a message holds {framing.MAX_PAYLOAD}")
+        return MessageWrite(number, made)
+    inner = table.table("constant", required=False)
+    constants = {} if inner is None else {name: cast(float, inner.take(name, float)) for name in inner.values}
+    fields = {field.name: (field.minimum or 0.0, field.maximum or 0.0) for field in action.form.fields}
+    places = {name: _place(table, "fields", message, name) for name in fields}
+    places |= {name: _place(table, "constant", message, name) for name in constants}
+    numbers = message.packed(max(places.values()) + 1)
+    for name in [field.name for field in message.fields[: len(numbers.letters)]]:
+        if name in fields and name in constants:
+            raise table.fail("constant", f"{name!r} is one of the fields, so it is not constant")
+        if name not in places:
+            why = f"has no {name!r}, which the message holds: declare it, or give it a value in constant"
             raise table.fail("fields", why)
-        least, greatest = _LIMITS[code]
-        if not least <= ends[0] / field.scale <= ends[1] / field.scale <= greatest:
-            why = f"of {field.name!r}: {ends[0]:g} to {ends[1]:g} does not fit into the message's number ({code!r})"
-            raise table.fail("fields", why)
-    for name in names:
-        if name not in [field.name for field in known]:
-            _place(table, cast(Layout, layout), name)
-    if constants is not None:
-        constants.done()
-    return MessageWrite(number, struct.Struct("<" + codes), codes, tuple(numbers))
+        for value in fields.get(name) or (constants[name],):
+            try:
+                numbers.check(places[name], value / message.fields[places[name]].scale)
+            except LayoutError as error:
+                raise table.fail("fields" if name in fields else "constant", f"of {name!r}: {error}") from None
+    scales = {name: message.fields[place].scale for name, place in places.items()}
+    fixed = {places[name]: value / scales[name] for name, value in constants.items()}
+    raw = [fixed.get(k, 0.0) if numbers.is_float(k) else round(fixed.get(k, 0)) for k in range(len(numbers.letters))]
+    made = PackedAction(
+        layout=numbers,
+        constants=fixed,
+        numbers=tuple(raw),
+        places=tuple((places[name], scales[name], 0.0) for name in fields),
+        counter=None,
+        wrap=1,
+    )
+    return MessageWrite(number, made)

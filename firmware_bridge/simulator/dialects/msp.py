@@ -32,12 +32,11 @@ class MspRobot(RobotSide):
 
     def reading(self, name: str, t_us: int, values: Sequence[float]) -> bytes:
         read = self._reads[name]
-        numbers = [0.0] * len(read.packed.unpack(bytes(read.packed.size)))
+        numbers = [0.0] * len(read.layout.letters)
         for (place, scale), raw in zip(read.chosen, self.raw(name, t_us, values), strict=True):
             numbers[place] = raw / scale
-        letters = read.packed.format[1:]
-        whole = [value if code in "fd" else round(value) for value, code in zip(numbers, letters, strict=True)]
-        self.payloads[read.number] = read.packed.pack(*whole)
+        whole = [value if read.layout.is_float(k) else round(value) for k, value in enumerate(numbers)]
+        self.payloads[read.number] = read.layout.packer.pack(*whole)
         return b""
 
     def receive(self, data: bytes) -> list[Obeyed]:
@@ -57,15 +56,11 @@ class MspRobot(RobotSide):
 
     def _obey(self, message: framing.Message) -> list[Obeyed]:
         name, write = self._writes[message.number]
-        if len(message.payload) != write.packed.size:
+        if len(message.payload) != write.packed.layout.size:
             return []
-        values = [0.0] * len(self.actions[name].form.fields)
-        for raw, (place, _constant, scale) in zip(write.packed.unpack(message.payload), write.numbers, strict=True):
-            if place is not None:
-                values[place] = raw * scale
         self._obeyed_us[name] = self._now_us
         self._safe.discard(name)
-        return [(name, tuple(values))]
+        return [(name, write.packed.values(write.packed.layout.unpack(message.payload)))]
 
     def answers(self) -> bytes:
         answers, self._answers = self._answers, b""

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import struct
-
 import pytest
 
 from firmware_bridge.links.msp import framing
@@ -39,7 +37,7 @@ def table(message: str) -> dict:
 
 
 def payload(message: str) -> bytes:
-    return struct.pack("<" + READINGS[message].codes(len(PAYLOADS[message])), *PAYLOADS[message])
+    return READINGS[message].packed(len(PAYLOADS[message])).packer.pack(*PAYLOADS[message])
 
 
 class Kept:
