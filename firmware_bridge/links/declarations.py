@@ -182,7 +182,7 @@ def _clock(table: Table, found: Sequence[Column], names: list[str]) -> tuple[int
     if not unit:
         why = f"nothing says in which unit {item.name!r} counts; add time_unit = "
         raise table.fail("time", why + ", ".join(f'"{name}"' for name in TICKS_NS) + ", one of them")
-    wrap = 1 << item.bits if item.bits is not None and item.bits < 64 else WRAPS.get(unit)
+    wrap = WRAPS.get(unit) if item.bits is None else 1 << item.bits if item.bits < 64 else None
     return place, RobotClock(TICKS_NS[unit], wrap)
 
 

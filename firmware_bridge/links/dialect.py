@@ -154,6 +154,10 @@ class Dialect:
         """A message of reading `name` arrived whole, with these numbers, one for each of its columns. at_ns: when it
         was measured, where the robot has no clock and the dialect knows better than `t_ns`."""
         reading = self.readings[name]
+        if len(raw) != len(reading.columns):
+            wanted = len(reading.columns)
+            self.fault(t_ns, "length", b"", f"{name}: {len(raw)} numbers came; its fields are {wanted}")
+            return
         self.intact(t_ns)
         values = tuple([float(raw[k]) for k in reading.kept])
         if reading.scales is not None:

@@ -156,6 +156,13 @@ def test_limits_refuse_and_count_and_a_missing_value_is_none_of_them() -> None:
     assert made.counters.faults == {"limits": 1}
 
 
+def test_a_message_of_another_length_is_a_fault() -> None:
+    """Whatever a dialect of somebody else's gives: too few and too many numbers are no reading."""
+    made = link()
+    assert kinds(feed(made, (0, ""), (0, "1 2"), (0, "1 2 3 4"))) == ["Fault"] * 3
+    assert made.counters.faults == {"length": 3}
+
+
 def running(**changes: Any) -> Rows:
     made = link(**changes)
     feed(made, (0, "0 0 1"))
