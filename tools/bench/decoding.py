@@ -1,5 +1,5 @@
-"""What a reading costs the processor: µs from its bytes to the event, for each shape of text, beside a packed struct
-and our own protocol.
+"""What a reading costs the processor: µs from its bytes to the event, for each shape of text, beside packed numbers in
+one frame and in several, CAN frames and our own protocol.
 
     python -m tools.bench.decoding [--json]
 
@@ -32,6 +32,9 @@ RATE_HZ, ROUNDS, READINGS = 1000, 30, 300
 PERIOD_NS = 10**9 // RATE_HZ
 _CLOCK = {"fields": ["ms", *NAMES], "time": "ms"}
 _STRUCT = {"head": "AA 55", "layout": "<I7f", "checksum": "xor", **_CLOCK}
+_PARTS = [
+    {"layout": f"<{len(names)}f", "fields": names} for names in (NAMES[at : at + 2] for at in range(0, len(NAMES), 2))
+]
 TABLES: dict[str, dict[str, Any]] = {
     "lines, csv": {"shape": "csv", **_CLOCK},
     "lines, csv with a checksum": {"shape": "csv", "prefix": "$P,", "checksum": "nmea", **_CLOCK},
@@ -39,7 +42,12 @@ TABLES: dict[str, dict[str, Any]] = {
     "lines, json": {"shape": "json", "where": {"T": 1001}, **_CLOCK},
     "lines, teleplot": {"shape": "teleplot", **_CLOCK},
     "struct": _STRUCT,
+    "struct, four frames": {
+        "frame": [{"head": f"55 5{k}", "checksum": "sum8"} | part for k, part in enumerate(_PARTS)]
+    },
+    "slcan, four frames": {"frame": [{"id": 0x100 + k} | part for k, part in enumerate(_PARTS)]},
 }
+LINKS: dict[str, dict[str, Any]] = {"slcan": {"bitrate": 1_000_000}}
 
 
 def main() -> int:
@@ -49,7 +57,9 @@ def main() -> int:
     options = parser.parse_args()
     rows = [measure("own", *_own())]
     for name, table in TABLES.items():
-        made = LinkConfig({"dialect": name.partition(",")[0], "reading": {"imu": table}}, "bench", Path()).open()
+        dialect = name.partition(",")[0]
+        values = {"dialect": dialect, "reading": {"imu": table}} | LINKS.get(dialect, {})
+        made = LinkConfig(values, "bench", Path()).open()
         rows.append(measure(name, made, robot_side(cast(Dialect, made))))
     if options.json:
         print(json.dumps(rows, indent=2))
