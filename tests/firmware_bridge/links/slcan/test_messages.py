@@ -38,8 +38,8 @@ class Wire:
     def write(self, data: bytes) -> None:
         self.written += data
 
-    def read(self, count: int) -> bytes:
-        out, self.waiting = self.waiting[:count], self.waiting[count:]
+    def read(self, size: int) -> bytes:
+        out, self.waiting = self.waiting[:size], self.waiting[size:]
         return out
 
     def flush(self) -> None: ...
