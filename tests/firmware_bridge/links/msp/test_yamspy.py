@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import warnings
+
 import pytest
 
 from firmware_bridge.links.msp import framing
@@ -10,7 +12,9 @@ from firmware_bridge.simulator.dialects.msp import MspRobot
 from firmware_bridge.values import Action
 from tests.support.robots.asked import made, on_terminal, read_on
 
-yamspy = pytest.importorskip("yamspy", reason="the extra `test` installs yamspy")
+with warnings.catch_warnings():
+    warnings.simplefilter("ignore", SyntaxWarning)  # Python 3.14 about a `return` in a `finally`
+    yamspy = pytest.importorskip("yamspy", reason="the extra `test` installs yamspy")
 
 PAYLOADS = {
     "STATUS": (125, 3, 0x2B, 0x80000001, 2),
