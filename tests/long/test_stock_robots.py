@@ -9,11 +9,12 @@ from pathlib import Path
 
 import pytest
 
+from firmware_bridge.links.servos import Servos
 from tests.support.robots import stock
 from tests.support.robots.stock.runs import Outcome, grown, host, robot, run, truth_of, until
 
 pytestmark = pytest.mark.long
-SECONDS = 15
+SECONDS = 10
 RATE_HZ = 100.0
 DAMAGED = 0.01  # of the messages
 # Of the damaged messages, those that may become a wrong value where no message has a check; the shape catches the rest.
@@ -31,9 +32,12 @@ def obeyed(found: Outcome, kind: str) -> None:
     link = stock.dialect(kind, RATE_HZ)
     (action,) = (item.form for item in link.actions.values())
     actions = [tuple(command["values"]) for command in found.truth.commands if "action" in command]
-    assert len(actions) > 0.9 * found.summary["actions"]
+    assert len(actions) > 0.98 * found.summary["link"]["actions_sent"]
     assert len(set(actions)) > 10
-    assert actions[-1] == pytest.approx(action.safe_action().values, abs=1e-6)
+    if isinstance(link, Servos):  # what is safe is no goal
+        assert "torque_enable" in found.last_words
+    else:
+        assert actions[-1] == pytest.approx(action.safe_action().values, abs=1e-6)
 
 
 @pytest.mark.parametrize("kind", stock.KINDS)
@@ -45,10 +49,10 @@ def test_every_reading_arrives_and_ctrl_c_leaves_the_safe_output(
     found = run(tmp_path, kind, RATE_HZ, max(2, volume(SECONDS)))
     assert len(found.delivered) > RATE_HZ
     assert not found.wrong
-    if not stock.polled(kind):
-        assert found.missing == 0
-    assert found.known_lost == found.summary["lost"] == 0
-    assert found.summary["damaged"] == {}
+    if not stock.polled(kind):  # a busy machine asks or answers late, and says so
+        assert found.missing == found.known_lost == 0
+        assert found.summary["damaged"] == {}
+    assert found.summary["lost"] in (found.known_lost, None)
     obeyed(found, kind)
     assert same_bits(found)
 
@@ -66,7 +70,7 @@ def test_damage_is_noticed_as_far_as_the_link_can(tmp_path: Path, kind: str, vol
         assert not found.wrong
     assert len(found.wrong) <= max(1, WRONG * len(damages))
     if not promises.uncounted and not stock.polled(kind):
-        assert found.known_lost == pytest.approx(found.missing + len(found.wrong), abs=1 + 0.1 * len(damages))
+        assert found.known_lost == pytest.approx(found.missing - len(found.wrong), abs=1 + 0.1 * len(damages))
         assert found.missing <= 3 * len(damages)
     assert same_bits(found)
 

@@ -101,6 +101,7 @@ class Outcome:
     delivered: list[Values]  # the readings that the host got, as its recording has them
     events: list[dict[str, Any]]  # what else its link noticed
     replayed: dict[str, Any]  # `replay --verify`
+    last_words: str  # the last that was written to the robot, as its link explains it
 
     @property
     def known_lost(self) -> int:
@@ -135,8 +136,10 @@ def run(folder: Path, kind: str, rate_hz: float, seconds: float, damaged: float 
             out, err = process.communicate(timeout=LONGEST_S)
         assert process.returncode == 0, err
         time.sleep(0.2)
+    *_, (_, last) = open_recording(folder / "run.mcap").sent()
+    said = stock.dialect(kind, rate_hz).explain(last)
     seen = delivered(folder, kind), noticed(folder)
-    return Outcome(kind, json.loads(out), truth_of(truth), *seen, replay(folder))
+    return Outcome(kind, json.loads(out), truth_of(truth), *seen, replay(folder), said)
 
 
 def delivered(folder: Path, kind: str) -> list[Values]:
