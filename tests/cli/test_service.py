@@ -33,7 +33,7 @@ from tests.support.robots import small_robot
 
 def config_of(folder: Path, recording: str, more: str = "") -> Path:
     """robot.toml whose [recording] says this."""
-    text = small_robot.CONFIG.replace('directory = "recordings"', recording)
+    text = small_robot.AT_ONCE.replace('directory = "recordings"', recording)
     return small_robot.folder(folder, text + more)
 
 
@@ -66,7 +66,7 @@ def test_a_pipe_that_nobody_reads_stops_neither_the_robot_nor_sigterm(
 ):
     """stdout and stderr full from the first line on: readings are answered and recorded, SIGTERM ends the run, and code
     4 says that somebody has not got what was printed."""
-    config, recording = small_robot.folder(tmp_path), tmp_path / "run.mcap"
+    config, recording = small_robot.folder(tmp_path, small_robot.AT_ONCE), tmp_path / "run.mcap"
     command = [*EDGE_LSTM, "run", str(config), "--port", str(robot), "--record", str(recording)]
     with subprocess.Popen(command, stdout=full_pipe, stderr=full_pipe) as process:
         try:
@@ -82,7 +82,7 @@ def test_a_pipe_that_nobody_reads_stops_neither_the_robot_nor_sigterm(
 def test_a_closed_console_is_none_of_the_robot_s_business(robot: Path, tmp_path: Path):  # noqa: F811
     """Descriptors that are closed at the start are given to no file and to no port: code 0, and the recording is the
     robot's bytes alone."""
-    config, recording = small_robot.folder(tmp_path), tmp_path / "run.mcap"
+    config, recording = small_robot.folder(tmp_path, small_robot.AT_ONCE), tmp_path / "run.mcap"
     run = [*EDGE_LSTM, "run", str(config), "--port", str(robot), "--record", str(recording), "--seconds", "0.7"]
     done = subprocess.run(["bash", "-c", 'exec "$@" <&- >&- 2>&-', "bash", *run], timeout=60, check=False)
     assert done.returncode == 0
@@ -117,7 +117,7 @@ def test_letters_that_the_console_does_not_know_are_no_error(
 
 def test_a_terminal_that_cannot_move_its_cursor_gets_lines(robot: Path, tmp_path: Path):  # noqa: F811
     """TERM=dumb: a line per second, and nothing that such a terminal would show as rubbish."""
-    config = small_robot.folder(tmp_path)
+    config = small_robot.folder(tmp_path, small_robot.AT_ONCE)
     ours, theirs = pty.openpty()
     command = [*EDGE_LSTM, "run", str(config), "--port", str(robot), "--no-record", "--seconds", "1.5"]
     with subprocess.Popen(command, stdout=theirs, stderr=theirs, env=dict(os.environ, TERM="dumb")) as process:
@@ -212,7 +212,7 @@ def test_a_machine_without_a_temporary_folder_runs(robot: Path, tmp_path: Path):
         "from edge_lstm.cli import main\n"
         "sys.exit(main(sys.argv[1:]))\n"
     )
-    config, recording = small_robot.folder(tmp_path), tmp_path / "run.mcap"
+    config, recording = small_robot.folder(tmp_path, small_robot.AT_ONCE), tmp_path / "run.mcap"
     run = ["run", str(config), "--port", str(robot), "--seconds", "0.5", "--record", str(recording)]
     for words in (run, ["replay", str(recording), "--verify"]):
         done = subprocess.run([sys.executable, "-c", script, *words], capture_output=True, text=True, check=False)
@@ -221,7 +221,7 @@ def test_a_machine_without_a_temporary_folder_runs(robot: Path, tmp_path: Path):
 
 def test_a_file_system_that_is_read_only_is_a_note_and_the_robot_runs(robot: Path, tmp_path: Path):  # noqa: F811
     """Configuration, recordings and every temporary folder on file systems without a place to write: driven, code 4."""
-    config = small_robot.folder(tmp_path)
+    config = small_robot.folder(tmp_path, small_robot.AT_ONCE)
     places = {str(tmp_path), *(place for place in ("/tmp", "/var/tmp", "/usr/tmp") if Path(place).is_dir())}
     mounts = " && ".join(
         f"mount --bind {place} {place} && mount -o remount,ro,bind {place}" for place in sorted(places)

@@ -38,6 +38,7 @@ min = 0.1
 [recording]
 directory = "recordings"
 """
+AT_ONCE = CONFIG + "[link]\nask_first = true\n"  # without waiting up to a second for the robot's HELLO: for short runs
 
 
 def model(inputs: tuple[Channel, ...] = INPUTS, outputs: tuple[Channel, ...] = OUTPUTS, **more: object) -> Model:

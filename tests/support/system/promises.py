@@ -48,7 +48,7 @@ def template(folder: Path, onnx: Path) -> Path:
     from firmware_bridge.simulator.robot import Robot
 
     folder.mkdir()
-    config = small_robot.folder(folder)
+    config = small_robot.folder(folder, small_robot.AT_ONCE)
     rows = np.random.default_rng(1).normal(0, 2, (200, 4))
     names = ",".join(channel.name for channel in small_robot.INPUTS)
     lines = [f"{k / 200},{','.join(map(repr, row))}" for k, row in enumerate(rows.tolist())]
