@@ -210,7 +210,7 @@ def _show_reading(reading: FoundReading) -> None:
     fields = [field for part in (reading, *reading.parts) for field in part.fields]
     width = max((len(field.declared) for field in fields), default=0)
     for field in fields:
-        values = " ".join(f"{value:>10.6g}" for value in field.examples)
+        values = " ".join(f"{value:>10.0f}" if value.is_integer() else f"{value:>10.6g}" for value in field.examples)
         say(f"    {field.declared:{width}}  {values}  {_span(field)}".rstrip())
 
 
@@ -220,10 +220,10 @@ def _span(field: FoundField) -> str:
         return f"the robot's clock, in {field.time_unit}"
     if field.role == "counter":
         return "a counter"
-    if field.role == "constant":
-        return "always the same"
     if field.role == "unused" or field.least is None:
         return "no number"
+    if field.least == field.greatest:
+        return f"always {field.least:g}"
     return f"from {field.least:g} to {field.greatest:g}"
 
 

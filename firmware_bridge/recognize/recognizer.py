@@ -125,7 +125,7 @@ class Recognizer:
         notes = []
         if text.other_lines and text.readings:
             notes.append(
-                f"{text.other_lines} other lines between them"
+                f"{text.other_lines} other {'line' if text.other_lines == 1 else 'lines'} between them"
                 + (f", such as {text.others[-1]!r}" if text.others else "")
             )
         samples = text.samples or text.others

@@ -27,7 +27,7 @@ _KIND = re.compile(r"-?\d+|\"[ -~]*\"")  # what a message's kind is called, as J
 _TYPE_KEYS = ("T", "type", "t", "id", "msg", "cmd", "kind")
 _APART = ("json", "nmea", "slcan", "pairs", "teleplot")  # kinds whose lines say what they are
 MOST_READINGS = 8
-LEAST_LINES = 2  # that are alike, before they are believed
+LEAST_LINES = 2  # that are alike, before they are believed; one with a checksum that holds is enough
 
 
 @dataclass(frozen=True)
@@ -60,8 +60,9 @@ def read_text(heard: Heard) -> Text:
     kept, few = [], list[Line]()
     for group in groups.values():
         # Lines that only their prefix or labels tell apart are two readings; others are damaged, or debug lines.
-        least = 0.02 if group[0][1].kind[0] in _APART or group[0][1].kind[1].strip() else 0.2
-        if len(group) >= max(LEAST_LINES, most * least):
+        kind = group[0][1].kind
+        least = 0.02 if kind[0] in _APART or kind[1].strip() else 0.2
+        if len(group) >= max(1 if kind[0] == "nmea" else LEAST_LINES, most * least):
             kept.append(group)
         else:
             few += [line for line, _ in group]

@@ -8,6 +8,9 @@ from collections.abc import Callable
 from itertools import pairwise
 from pathlib import Path
 
+import pytest
+
+from edge_lstm.cli import main
 from firmware_bridge.ports.serial_port import SerialPort
 from firmware_bridge.recordings.reader import open_recording
 from tests.support.robots.stock.runs import LONGEST_S, host
@@ -104,3 +107,20 @@ def test_a_sketch_is_run(tmp_path: Path) -> None:
     times = [int(row["_t_device_us"]) for _, row in recording.values("/readings/imu")]
     assert all(9900 <= later - earlier <= 10_100 for earlier, later in pairwise(times))
     assert not list(recording.sent())
+
+
+def test_a_sketch_is_listened_to_and_run(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """From a stock sketch to a run without an editor: `init` listens and makes robot.toml of its pairs, its clock and
+    its rate, `check` finds nothing to mend, `run` takes the readings; no byte is written to the board."""
+    imu(tmp_path)
+    with uno(tmp_path, "imu_pairs"):
+        port, model = str(tmp_path / "port"), str(tmp_path / "model.npz")
+        assert main(["init", port, model, "--seconds", "0.6"]) == 0
+        text = capsys.readouterr().out
+        assert 'fields = ["us", "pitch", "gyro_y", "accel_z"]\ntime = "us"\ntime_unit = "us"\nrate_hz = 100\n' in text
+        (tmp_path / "robot.toml").write_text(text)
+        assert main(["check", str(tmp_path / "robot.toml")]) == 0
+        recording = tmp_path / "run.mcap"
+        assert main(["run", str(tmp_path / "robot.toml"), "--seconds", "0.8", "--record", str(recording)]) == 0
+    assert not list(open_recording(recording).sent())
+    assert len(list(open_recording(recording).values("/readings/sensors"))) > 50

@@ -171,6 +171,26 @@ def test_frames_between_zeros_that_are_not_ours_are_said_to_be_none_of_ours() ->
     assert found.link_block() == ""
 
 
+@pytest.mark.parametrize(
+    ("text", "shape", "fields"),
+    [
+        ("4,9.81\r\n12.3,4.5,6.7\r\n12.4,-4.5,6.8\r\n12.5,4.5\r\n", "csv", ["a", "b", "c"]),
+        ("3\nmillis,ax,ay\n1000,0.1,-0.2\n1010,0.2,-0.1\nmillis,ax,ay\n20,0.5,0.6\n", "csv", ["millis", "ax", "ay"]),
+        ("52\r\n#YPR=-142.28,-5.38,33.52\r\n#YPR=-142.30,-5.40,33.50\r\n", "csv", ["y", "p", "r"]),
+        ("7\r\nset:100.0,is:97.5\r\nis:98.0,set:100.0\r\nset:100.0\r\n", "pairs", ["set", "is"]),
+        ("ll:1\n>pitch:2.5\n>roll:1.5\n>pitch:2.6\n>note:armed|t\n>roll:1.6\n", "teleplot", ["roll", "pitch"]),
+        ('2}\n{"T":1,"L":0.1,"v":12.1}\n{"T":4,"ok":1}\n{"T":1,"L":0.3,"v":12.0}\n{"T":1,"L"\n', "json", ["L", "v"]),
+        ("0A\r\n$PIMU,1.5,2.5*02\r\n$PIMU,1.5,2.6*02\r\n", "csv", ["a", "b"]),
+    ],
+)
+def test_a_few_lines_are_enough(text: str, shape: str, fields: list[str]) -> None:
+    """The shortest streams that a person could name, with a cut first line, damage and other lines in them."""
+    seen = [Chunk((k + 1) * 10 * MS, line.encode()) for k, line in enumerate(text.splitlines(keepends=True))]
+    reading = listened([Chunk(0, b"", "opened"), *seen]).readings[0]
+    assert dict(reading.keys)["shape"] == shape
+    assert [field.declared for field in reading.fields] == fields
+
+
 def test_a_port_that_is_opened_again_begins_afresh() -> None:
     """Another board may be behind it: what came before is forgotten."""
     second = chunks(TALKERS["pairs"], start_ns=2 * 10**18)
