@@ -19,7 +19,8 @@ from firmware_bridge.ports.port import PortStats
 from firmware_bridge.recordings.port import RecordingPort
 from firmware_bridge.recordings.recorder import Recorder
 from firmware_bridge.simulator.dialects.lines import LinesRobot
-from firmware_bridge.values import Chunk
+from firmware_bridge.values import Action, Chunk
+from tests.firmware_bridge.links import test_link as promises
 from tests.support.robots import MS, small_robot
 from tests.support.robots.text_robots import give, link_of, values
 
@@ -31,6 +32,28 @@ def test_it_is_a_link() -> None:
     """For the type checker; before the robot has spoken it knows nothing."""
     link: Link = link_of(PLAIN)
     assert (link.dictionary, link.state) == (None, "closed")
+
+
+def test_it_keeps_the_promises_of_every_link() -> None:
+    """Those of our own protocol's link: the protocol's members, and the same from the same chunks."""
+    promises.test_a_link_has_what_the_protocol_says(lambda: link_of(PLAIN))
+    promises.test_a_link_is_a_function_of_its_chunks(lambda: link_of(PLAIN))
+
+
+def test_after_stop_it_says_nothing_more() -> None:
+    """Neither an action nor a request, whatever comes in; the safe line goes out once."""
+    link = link_of(
+        PLAIN.replace('"csv"', '"csv"\nrequest = "?\\r"\nrate_hz = 50')
+        + '[link.action.m]\nline = "m {v:.1f}\\n"\nfields = { v = { min = 0, max = 1, safe = 0 } }\nrepeat_ms = 10\n'
+    )
+    link.receive(Chunk(0, b"/dev/robot", "opened"))
+    assert link.outgoing() == b"?\r"
+    link.receive(Chunk(MS, b"1\n"))
+    assert link.send(MS, Action("m", (0.5,))) == b"m 0.5\n"
+    assert (link.stop(2 * MS), link.stop(3 * MS)) == (b"m 0.0\n", b"")
+    for k in range(4, 100):
+        link.receive(Chunk(k * MS, b"2\n"))
+        assert link.outgoing() == link.send(k * MS, Action("m", (1.0,))) == b""
 
 
 def test_the_first_whole_line_is_the_robot() -> None:
