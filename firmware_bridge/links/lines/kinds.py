@@ -36,6 +36,9 @@ SHAPES: dict[str, tuple[str, ...]] = {
     "teleplot": ("labels", "last"),
     "regex": ("pattern", "decimal", "base"),
 }
+# Of the period: lines of one Teleplot reading with their own timestamps may be as far apart as it takes to print them,
+# which is less than a period; those of two readings are at least a period apart.
+APART = 0.9
 NMEA = "nmea"  # its checksum is an xor of all bytes
 
 
@@ -154,7 +157,7 @@ def _shape(reading: ReadingDeclaration, shape: str, prefix: bytes) -> Shape:
         raise table.fail("last", f"there is no field {last!r}{nearest(last, names)}")
     apart = math.inf
     if reading.clock is not None and reading.period_ns is not None:
-        apart = max(1.0, reading.period_ns / 2 / reading.clock.tick_ns)
+        apart = max(1.0, APART * reading.period_ns / reading.clock.tick_ns)
     return Teleplot(names, labels, last, time, apart)
 
 

@@ -17,18 +17,19 @@ from firmware_bridge.links.declarations import ActionDeclaration, Column
 from firmware_bridge.links.dialect import Dialect
 from firmware_bridge.links.lines import kinds
 from firmware_bridge.links.lines.actions import template
+from firmware_bridge.links.lines.asking import schedule
 from firmware_bridge.links.lines.kinds import Kind
 from firmware_bridge.links.lines.shapes.shape import Refused
 from firmware_bridge.links.lines.splitter import LONGEST, LineSplitter
 from firmware_bridge.links.lines.text import unescaped
-from firmware_bridge.links.polled import TIMEOUT, TIMEOUT_MS
-from firmware_bridge.links.polling import Poll, Polling
 from firmware_bridge.links.promises import Promises
 from firmware_bridge.table import Table
 from firmware_bridge.values import Chunk
 
 # What a chip prints when it starts: ESP32 and ESP8266, MicroPython, CircuitPython, U-Boot's and Linux's first lines.
 BOOT = re.compile(rb"rst:0x|rst cause:|ESP-ROM:|\bets [A-Z][a-z]{2} |soft reboot|Booting Linux|U-Boot ")
+
+_BETWEEN = "times are the middle of request and answer, and a restart is not noticed"
 
 
 class LinesLink(Dialect):
@@ -49,11 +50,11 @@ class LinesLink(Dialect):
             raise table.fail("ignore", "holds an empty text, with which every line begins")
         self._boot = unescaped(table.take("boot", str, "")).encode()
         self.checked = all(kind.envelope.checksum is not None for kind in self.kinds.values())
-        ends = {template.safe()[-1:].decode(errors="replace") for template in self.templates.values()}
-        self.cut = b"\n" if "\n" in ends else b"\r" if "\r" in ends else b""
+        ends = {template.safe()[-1:] for template in self.templates.values()}
+        self.cut = next((end for end in (b"\n", b"\r") if end in ends), b"")
         self._splitter = LineSplitter(tuple(prefix for prefix, _ in self._groups if prefix))
         self._asks = all(kind.request is not None for kind in self.kinds.values())  # it says nothing unasked
-        self._polling = self._schedule(table)
+        self._polling = schedule(table, list(self.kinds.values()), self.readings)
         self._polls = False  # since the port was opened
         self._answered = set[str]()  # polled readings that have come since then
         self._told = False  # a reading has come since the port was opened
@@ -118,48 +119,27 @@ class LinesLink(Dialect):
             known,
             uncounted=tuple(name for name in known.uncounted if name not in asked),
             undated=tuple(name for name in known.undated if name not in asked),
-            also=(f"times are the middle of request and answer, and a restart is not noticed ({between})",)
-            if between
-            else (),
+            also=(f"{_BETWEEN} ({between})",) if between else (),
         )
 
     def report(self) -> dict[str, Any]:
         """With what was asked."""
-        asked = self._polling
-        return super().report() | (
-            {}
-            if asked is None
-            else {
+        found, asked = super().report(), self._polling
+        if asked is not None:
+            found |= {
                 "asked": asked.asked,
                 "unanswered": asked.unanswered,
                 "not_asked": asked.passed_over,
                 "slowest_answer_ms": asked.slowest_ns / 1e6,
             }
-        )
-
-    def _schedule(self, table: Table) -> Polling | None:
-        """When the readings that are asked for are asked."""
-        polls = [
-            Poll(name, (kind.request,), int(1e9 / rate_hz))
-            for name, kind in self.kinds.items()
-            if kind.request is not None and (rate_hz := self.readings[name].rate_hz) is not None
-        ]
-        timeout_ms = table.take("timeout_ms", float, None)
-        if not polls:
-            if timeout_ms is not None:
-                raise table.fail("timeout_ms", "is given, but no reading has a request that would be answered")
-            return None
-        shortest_ns = min(poll.period_ns for poll in polls if poll.period_ns is not None)
-        if timeout_ms is None:
-            return Polling(polls, min(int(TIMEOUT * shortest_ns), TIMEOUT_MS * 1_000_000))
-        if not 0.1 <= timeout_ms <= shortest_ns / 1e6:
-            why = f"must be from 0.1 to {shortest_ns / 1e6:g}, the time between two requests"
-            raise table.fail("timeout_ms", f"{why}, not {timeout_ms:g}")
-        return Polling(polls, int(timeout_ms * 1e6))
+        return found
 
     def _line(self, t_ns: int, line: bytes) -> None:
         if len(line) > LONGEST:
             self.fault(t_ns, "long", line, f"It is longer than {LONGEST} bytes.")
+            return
+        if self._ignored and line.startswith(self._ignored):
+            self.intact(t_ns)
             return
         refused, understood = None, False
         for prefix, group in self._groups:
@@ -171,10 +151,12 @@ class LinesLink(Dialect):
                     continue
                 if isinstance(outcome, Refused):
                     refused = refused or outcome
-                elif outcome:
+                elif outcome and self._is_waited_for(kind):
                     for row in outcome:
-                        self._reading(t_ns, kind, line, row)
+                        self._reading(t_ns, kind, row)
                     return
+                elif outcome:
+                    refused = Refused("late", f"{kind.name}: nothing waits for this answer any more.")
                 else:
                     understood = True
             break
@@ -183,17 +165,18 @@ class LinesLink(Dialect):
         else:
             self._other(t_ns, line, refused)
 
-    def _reading(self, t_ns: int, kind: Kind, line: bytes, row: list[float]) -> None:
+    def _is_waited_for(self, kind: Kind) -> bool:
+        """Whether its lines are readings now: one that is asked for answers the request in the air."""
+        awaited = None if self._polling is None else self._polling.awaited
+        return kind.request is None or (awaited is not None and awaited.poll.name == kind.name)
+
+    def _reading(self, t_ns: int, kind: Kind, row: list[float]) -> None:
         self._told = True
-        if kind.request is None:
+        if kind.request is None or self._polling is None:
             self.deliver(t_ns, kind.name, row)
-            return
-        polling = self._polling
-        if polling is None or polling.awaited is None or polling.awaited.poll.name != kind.name:
-            self.fault(t_ns, "late", line, f"{kind.name}: nothing waits for this answer any more.")
-            return
-        self._answered.add(kind.name)
-        self.deliver(t_ns, kind.name, row, polling.answered(t_ns).middle_ns)
+        elif self._polling.awaited is not None:  # else it is a second one of the same answer
+            self._answered.add(kind.name)
+            self.deliver(t_ns, kind.name, row, self._polling.answered(t_ns).middle_ns)
 
     def _other(self, t_ns: int, line: bytes, refused: Refused | None) -> None:
         """A line that is no reading."""
@@ -205,7 +188,7 @@ class LinesLink(Dialect):
             if self._told and all(reading.clock is None for reading in self.readings.values()):
                 self.restarted(t_ns)
                 self._told = False
-        elif line.startswith(self._ignored) or self._is_echo(line):
+        elif self._is_echo(line):
             self.intact(t_ns)
         else:
             if BOOT.search(line):

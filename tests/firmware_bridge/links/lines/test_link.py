@@ -89,10 +89,12 @@ def test_a_line_that_the_file_names_is_a_restart_where_there_is_no_clock() -> No
 
 
 def test_lines_that_the_file_ignores_are_no_faults() -> None:
-    """By what they begin with."""
+    """By what they begin with, even where they would be readings."""
     link = link_of('[link]\nignore = ["#", "DBG:"]\n' + PLAIN)
     assert values(give(link, [b"\n# hello\nDBG: 7\n1\nDBG 2\n"])) == [["r", 1]]
     assert link.counters.faults == {"shape": 1}
+    link = link_of('[link]\nignore = ["DBG"]\n' + PLAIN.replace("csv", "pairs"))
+    assert values(give(link, [b"\nDBG: old, x: 7\nx: 1\n"])) == [["r", 1]]
 
 
 def test_what_is_lost_is_known_by_the_time_column() -> None:

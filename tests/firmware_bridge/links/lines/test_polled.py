@@ -117,6 +117,16 @@ def test_two_that_are_asked_never_wait_at_once() -> None:
     assert talk.link.counters.lost_readings == 0
 
 
+def test_answers_that_look_the_same_belong_to_what_was_asked() -> None:
+    """Two numbers are the encoders' or the currents', as the request says."""
+    currents = ENCODER.replace("enc", "amps").replace("e\\r", "c\\r").replace("50", "25")
+    talk = Conversation(link_of(ENCODER + currents), lambda n, request: b"1 2\r" if request == b"e\r" else b"3 4\r")
+    talk.run(1000 * MS)
+    assert values(talk.events).count(["enc", 1, 2]) == 50
+    assert values(talk.events).count(["amps", 3, 4]) == 25
+    assert talk.link.counters.faults == {}
+
+
 def test_an_answer_to_nothing_is_a_fault() -> None:
     talk = Conversation(link_of(ENCODER + RANGE), lambda n, request: b"1 2\r\n" * 2 if request == b"e\r" else b"7\r\n")
     talk.run(100 * MS)
