@@ -88,7 +88,8 @@ class Dialect:
         self._begun = False
         self._opened = 0
         self._to_start = self._to_calm = False  # bytes that are due: the start, the safe output
-        self._in_force: dict[str, tuple[bytes, int, int]] = {}  # action → bytes, when written, until when fresh
+        # action → values, when written, until when fresh
+        self._in_force: dict[str, tuple[tuple[float, ...], int, int]] = {}
         self._moved = False  # an action was written since the robot was safe
         longest = [item.period_ns or 0.0 for item in self.readings.values()]
         self._silent_ns = max(SILENT_NS, int(5 * min(longest)))
@@ -115,7 +116,7 @@ class Dialect:
         raise NotImplementedError
 
     def encode(self, action: ActionDeclaration, values: tuple[float, ...]) -> bytes:
-        """The bytes of an action; its values are within its limits."""
+        """The bytes of an action, once for each time that it is written; its values are within its limits."""
         raise NotImplementedError
 
     def safe(self) -> bytes:
@@ -264,7 +265,7 @@ class Dialect:
         if self._stopped or self._state == "closed":
             return None
         due = [] if (poll := self.poll_due_ns()) is None else [poll]
-        for name, (_data, written_ns, stale_ns) in self._in_force.items():
+        for name, (_values, written_ns, stale_ns) in self._in_force.items():
             repeat_ns = self.actions[name].repeat_ns
             due.append(stale_ns if repeat_ns is None else min(stale_ns, written_ns + repeat_ns))
         return min(due, default=None)
@@ -316,7 +317,7 @@ class Dialect:
         data = self.encode(declared, action.values)
         self.counters.actions_sent += 1
         self._moved = True
-        self._in_force[action.format] = data, t_ns, t_ns + max(ACTION_NS, hold_ns)
+        self._in_force[action.format] = action.values, t_ns, t_ns + max(ACTION_NS, hold_ns)
         return self._counted(self.release(t_ns, data))
 
     def outgoing(self) -> bytes:
@@ -327,14 +328,14 @@ class Dialect:
         if self._to_start:
             self._to_start = False
             out += self._start
-        for name, (data, written_ns, stale_ns) in list(self._in_force.items()):
+        for name, (values, written_ns, stale_ns) in list(self._in_force.items()):
             repeat_ns = self.actions[name].repeat_ns
             if t_ns >= stale_ns or self._silent:
                 self._to_calm = True
             elif repeat_ns is not None and t_ns - written_ns >= repeat_ns:
-                self._in_force[name] = data, t_ns, stale_ns
+                self._in_force[name] = values, t_ns, stale_ns
                 self.counters.heartbeats += 1
-                out += self.release(t_ns, data)
+                out += self.release(t_ns, self.encode(self.actions[name], values))  # its counter goes on
         if self._to_calm:
             self._to_calm = self._moved = False
             self._in_force.clear()

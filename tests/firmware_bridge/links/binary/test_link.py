@@ -217,7 +217,7 @@ def test_the_dictionary_has_the_layouts_types() -> None:
 
 
 def test_an_actions_counter_grows_with_every_frame_and_begins_again() -> None:
-    """Also with the safe output; of its letter's bits."""
+    """Also where an action is written once more, and with the safe output; of its letter's bits."""
     link = opened(
         dialect(
             XOR,
@@ -231,7 +231,9 @@ def test_an_actions_counter_grows_with_every_frame_and_begins_again() -> None:
     heard(link, [(0, imu(0))])
     counts = [link.send(0, Action("motor", (0, 0)))[3] for _ in range(257)]
     assert counts == [*range(256), 0]
-    assert link.stop(0)[3] == 1
+    link.receive(Chunk(100 * MS))
+    assert link.outgoing()[3] == 1
+    assert link.stop(0)[3] == 2
 
 
 def test_what_was_cut_off_by_a_full_port_is_completed_and_the_next_frame_obeyed() -> None:
