@@ -17,6 +17,7 @@ from firmware_bridge.links.binary.frames import (
     HEAD,
     LENGTH,
     TAIL,
+    Found,
     FrameFinder,
     FrameKind,
     Passed,
@@ -102,6 +103,18 @@ class StructLink(Dialect):
         count = self._sent[action.name]
         self._sent[action.name] = count + 1
         return command.kind.seal(command.numbers.pack(values, count))
+
+    def explain(self, data: bytes) -> str:
+        """Each action with its fields."""
+        named, said, size = list(self.commands.items()), [], 0
+        for item in FrameFinder([command.kind for _, command in named]).feed(data) if named else ():
+            if isinstance(item, Found) and item.kind is not None:
+                name, command = named[item.kind]
+                fields = [field.name for field in self.actions[name].form.fields]
+                values = command.numbers.values(command.kind.numbers(item.frame))
+                said.append(" ".join([name, *(f"{k}={v:g}" for k, v in zip(fields, values, strict=True))]))
+                size += len(item.frame)
+        return ", ".join(said) if said and size == len(data) else super().explain(data)
 
     def _count_skipped(self) -> None:
         skipped = self._finder.skipped

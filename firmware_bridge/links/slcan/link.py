@@ -158,6 +158,20 @@ class SlcanLink(Dialect):
         self._sent[action.name] = count + 1
         return encode(CanFrame(*command.id, command.data(values, count)))
 
+    def explain(self, data: bytes) -> str:
+        """Each action with its fields, anything else as the line that it is."""
+        *lines, rest = data.split(CR)
+        return ", ".join(self._explained(line) for line in lines) if lines and not rest else super().explain(data)
+
+    def _explained(self, line: bytes) -> str:
+        frame = parse(line)
+        if isinstance(frame, CanFrame):
+            for name, command in self.commands.items():
+                if command.id == (frame.id, frame.extended) and (values := command.values(frame.data)) is not None:
+                    fields = [field.name for field in self.actions[name].form.fields]
+                    return " ".join([name, *(f"{k}={v:g}" for k, v in zip(fields, values, strict=True))])
+        return super().explain(line) if line else "(empty line)"
+
 
 def _bitrate(table: Table) -> bytes:
     rate = table.take("bitrate", int)

@@ -70,6 +70,15 @@ def test_commands_of_the_first_example() -> None:
     assert link.stop(0) == b"\xaa\x55" + safe + bytes([reduce(xor, safe)])
 
 
+def test_what_was_written_is_explained_by_its_fields() -> None:
+    """An action, several, and bytes that are none, as they are."""
+    link = opened(dialect(XOR))
+    heard(link, [(0, imu(0))])
+    sent = link.send(0, Action("motor", (0.5, -1.0)))
+    assert link.explain(sent + link.stop(0)) == "motor left=0.5 right=-1, motor left=0 right=0"
+    assert link.explain(sent[1:]) == sent[1:].hex(" ")
+
+
 def test_whole_numbers_with_scale_and_a_sum_from_the_head_on() -> None:
     """55 AA; raw numbers times their scale; the sum begins with the head; limits are of physical values."""
     link = opened(dialect(SUM))

@@ -116,6 +116,16 @@ def test_actions_are_frames_and_stop_leaves_the_channel_open() -> None:
     assert link.stop(0) == b"t2016" + data.hex().upper().encode() + b"\r"
 
 
+def test_what_was_written_is_explained_by_its_fields() -> None:
+    """An action by its values, the opening by its lines."""
+    link = opened(dialect(LAYOUTS))
+    heard(link, [(0, imu(0))])
+    sent = link.send(0, Action("motor", (0.5, -1.0)))
+    assert link.explain(sent) == "motor left=0.5 right=-1"
+    assert link.explain(b"\rC\rS6\r" + sent[:-1] + b"\r") == "(empty line), 'C', 'S6', motor left=0.5 right=-1"
+    assert link.explain(sent[:-1]) == repr(sent[:-1].decode())
+
+
 def test_damage_is_counted_and_no_reading_mixes_two_moments() -> None:
     """A damaged line, a frame of another length, a lost frame: no reading, a fault with its word."""
     link = opened(dialect(LAYOUTS))
