@@ -6,16 +6,15 @@ can guess, so there a configuration says it.
 
 from __future__ import annotations
 
-import json
-import re
 from collections.abc import Sequence
 
 from firmware_bridge.dictionary import Field, Format
 from firmware_bridge.errors import BridgeError
+from firmware_bridge.toml_text import toml, toml_key
 
 FREE = ("lines", "struct")  # the dialects that can
 REPEAT_MS, WATCHDOG_MS = 100, 500
-_MOST = 255 - 5  # bytes of numbers in one frame of the struct
+MOST_DOUBLES = 31  # in a frame of 255 bytes; more numbers are sent as floats
 
 
 def block(dialect: str, device: str, readings: Sequence[Format], actions: Sequence[Format]) -> str:
@@ -26,48 +25,47 @@ def block(dialect: str, device: str, readings: Sequence[Format], actions: Sequen
             f"dialect {dialect!r} has messages of its own: say in --config which of them carries which column; "
             f"without it only {', '.join(FREE)} can be simulated from any table"
         )
-    lines = ["[link]", f'dialect = "{dialect}"', f"device = {json.dumps(device)}"]
+    lines = ["[link]", f"dialect = {toml(dialect)}", f"device = {toml(device)}"]
     for number, item in enumerate(readings):
-        lines += [f"[link.reading.{_key(item.name)}]"]
-        lines += _text(item) if dialect == "lines" else _frame(item, 0x55 + number)
+        lines.append(f"[link.reading.{toml_key(item.name)}]")
+        lines += _line(item) if dialect == "lines" else _frame(item, number)
         lines += [f"rate_hz = {item.rate_hz:.6g}"] if item.rate_hz else []
     for number, item in enumerate(actions):
-        names = [field.name for field in item.fields]
-        lines.append(f"[link.action.{_key(item.name)}]")
-        if dialect == "lines":
-            word = "m" if number == 0 else f"m{number}"
-            numbers = " ".join(f"{{{name}:.4f}}" for name in names)
-            lines.append(f"line = {json.dumps(f'{word} {numbers}' + chr(10))}")
-        else:
-            lines += [f'head = "A5 {number:02X}"', f'layout = "<{len(names)}f"', 'checksum = "xor"']
-        fields = ", ".join(_limits(field) for field in item.fields)
-        lines += [f"fields = {{ {fields} }}", f"repeat_ms = {REPEAT_MS}", f"watchdog_ms = {WATCHDOG_MS}"]
+        lines.append(f"[link.action.{toml_key(item.name)}]")
+        lines += _command(item, number) if dialect == "lines" else _packed(item, number)
+        fields = {field.name: _limits(field) for field in item.fields}
+        lines += [f"fields = {toml(fields)}", f"repeat_ms = {REPEAT_MS}", f"watchdog_ms = {WATCHDOG_MS}"]
     return "\n".join(lines) + "\n"
 
 
-def _text(item: Format) -> list[str]:
-    columns = ["us", *(f"{field.name} {field.unit}".strip() for field in item.fields)]
-    return ['shape = "csv"', f"fields = {json.dumps(columns, ensure_ascii=False)}", 'time = "us"']
+def _columns(item: Format) -> list[str]:
+    return [f"{field.name} {field.unit}".rstrip() for field in item.fields]
 
 
-def _frame(item: Format, last: int) -> list[str]:
-    columns = ["seq", "us", *(f"{field.name} {field.unit}".strip() for field in item.fields)]
-    letter = "d" if 8 * len(item.fields) <= _MOST else "f"
+def _line(item: Format) -> list[str]:
+    return ['shape = "csv"', f"fields = {toml(['us', *_columns(item)])}", 'time = "us"']
+
+
+def _frame(item: Format, number: int) -> list[str]:
+    count = len(item.fields)
     return [
-        f'head = "AA {last:02X}"',
-        f'layout = "<BI{len(item.fields)}{letter}"',
-        f"fields = {json.dumps(columns, ensure_ascii=False)}",
-        'checksum = "xor"',
-        *('time = "us"', 'counter = "seq"'),
+        f'head = "AA {0x55 + number:02X}"',
+        f'layout = "<BI{count}{"d" if count <= MOST_DOUBLES else "f"}"',
+        f"fields = {toml(['seq', 'us', *_columns(item)])}",
+        *('checksum = "xor"', 'time = "us"', 'counter = "seq"'),
     ]
 
 
-def _limits(field: Field) -> str:
-    unit = f"unit = {json.dumps(field.unit, ensure_ascii=False)}, " if field.unit else ""
-    limits = f"min = {field.minimum:g}, max = {field.maximum:g}, safe = {field.safe:g}"
-    return f"{_key(field.name)} = {{ {unit}{limits} }}"
+def _command(item: Format, number: int) -> list[str]:
+    """The line of an action; the word before the numbers tells it from others."""
+    numbers = " ".join(f"{{{field.name}:.4f}}" for field in item.fields)
+    return [f"line = {toml(f'm{number or str()} {numbers}' + chr(10))}"]
 
 
-def _key(name: str) -> str:
-    """A name as a key in TOML: bare where that is allowed."""
-    return name if re.fullmatch(r"[A-Za-z0-9_-]+", name) else json.dumps(name, ensure_ascii=False)
+def _packed(item: Format, number: int) -> list[str]:
+    return [f'head = "A5 {number:02X}"', f'layout = "<{len(item.fields)}f"', 'checksum = "xor"']
+
+
+def _limits(field: Field) -> dict[str, float | str]:
+    limits = {"min": field.minimum or 0.0, "max": field.maximum or 0.0, "safe": field.safe or 0.0}
+    return ({"unit": field.unit} if field.unit else {}) | limits
