@@ -20,7 +20,7 @@ from firmware_bridge.links.dialect import Dialect
 from firmware_bridge.links.dialects import OWN, LinkConfig
 from firmware_bridge.simulator.dialects.blocks import block
 from firmware_bridge.simulator.dialects.own import OwnRobot
-from firmware_bridge.simulator.dialects.robot_side import robot_side
+from firmware_bridge.simulator.dialects.robot_side import ROBOT_SIDES, robot_side
 from firmware_bridge.simulator.drive import Drive
 from firmware_bridge.simulator.played import Driven, Played, Source, Table
 from firmware_bridge.simulator.robot import READING_FIELDS, robot_dictionary
@@ -66,6 +66,8 @@ def play(
     """The robot. log: its readings, None: the drive; config: the robot.toml whose [link] it speaks, dialect: without
     one. ConfigError, LogError or BridgeError where they do not fit together."""
     table = open_log(log, time, time_unit) if log is not None else None
+    if dialect not in (None, OWN, *ROBOT_SIDES):
+        raise ConfigError(f"--dialect {dialect!r} is unknown{nearest(str(dialect), (OWN, *ROBOT_SIDES))}")
     link = _link(config, dialect)
     columns: Mapping[str, list[Column]] = {}
     readings: tuple[Format, ...]
