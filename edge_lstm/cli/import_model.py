@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from edge_lstm.core.model import Model
 
 _ONLY_ONNX = ("mode", "engine", "states", "constants", "time_axis", "linear_before_reset", "no_verify")
-_ONLY_ARRAYS = ("cell", "order", "activations", "nonlinearity")
+_ONLY_ARRAYS = ("cell", "order", "activations", "nonlinearity", "gates", "ignore")
 _OPTION_OF = {"states": "state", "constants": "set"}
 _HINTS = {
     ".pt": "export it to ONNX with torch.onnx.export, or save model.state_dict() with numpy.savez",
@@ -76,8 +76,10 @@ _OPTIONS = [
     click.option("--no-verify", is_flag=True, help="ONNX: without the short comparison with ONNX Runtime."),
     click.option("--cell", type=click.Choice(["lstm", "gru", "rnn"]), help="Weights: where names do not tell."),
     click.option("--order", help="Weights: names of the layers, first to last, with commas."),
-    click.option("--activations", help="Weights: one per dense layer, with commas."),
+    click.option("--activations", help="Weights: one per dense layer, with commas (elu,leaky_relu:0.3,identity)."),
     click.option("--nonlinearity", type=click.Choice(["tanh", "relu"]), help="Weights: of a plain RNN (default tanh)."),
+    click.option("--gates", help="Weights: activation of all gates (default sigmoid; hard_sigmoid:0.2 for old Keras)."),
+    click.option("--ignore", multiple=True, help='Weights: an array that is no part of the network, or "critic.*".'),
     json_option,
 ]
 
@@ -104,7 +106,7 @@ def command(source: Path, output: Path | None, as_json: bool, **options: Any) ->
         model = replace(model, feedback=_feedback(options["feedback"]))
     if model.program.onnx:
         model = replace(model, provenance={**model.provenance, "cost": _price(model)})
-    from edge_lstm.cli.inspect import describe, timing_in_words
+    from edge_lstm.cli.inspect import describe, in_words, timing_in_words
     from edge_lstm.core.storage import content, write_whole
 
     checked = None if source.suffix.lower() != ".onnx" or options["no_verify"] else _checked(model, source)
@@ -122,6 +124,8 @@ def command(source: Path, output: Path | None, as_json: bool, **options: Any) ->
     )
     reason = model.provenance.get("mode_reason")
     click.echo(timing_in_words(model.timing) + (f" ({reason})" if reason else ""))
+    if assumed := model.provenance.get("assumed"):
+        click.echo(plain(f"assumed: {in_words(assumed)}"))
     for layer, why in model.provenance.get("quantized", {}).get("held_as_float32", {}).items():
         click.echo(plain(f"layer {layer} came as integers and is held as float32, with the same values: {why}"))
     if program.onnx:
@@ -173,7 +177,9 @@ def _read(source: Path, options: dict[str, Any]) -> Model:
         cell=options["cell"],
         order=_list(options["order"]),
         activations=_list(options["activations"]),
-        nonlinearity=options["nonlinearity"] or "tanh",
+        nonlinearity=options["nonlinearity"],
+        gates=options["gates"],
+        ignore=options["ignore"],
         **common,
     )
 

@@ -96,14 +96,14 @@ def _operation(op: Operation) -> dict[str, Any]:
     }
 
 
-def _readable(value: Any) -> str:
+def in_words(value: Any) -> str:
     """A value of the provenance as one line; "" for what is empty."""
     if value is None or value == "":
         return ""
     if isinstance(value, dict):
-        return ", ".join(f"{key}: {text}" for key, part in value.items() if (text := _readable(part)))
+        return ", ".join(f"{key}: {text}" for key, part in value.items() if (text := in_words(part)))
     if isinstance(value, list | tuple):
-        return ", ".join(text for part in value if (text := _readable(part)))
+        return ", ".join(text for part in value if (text := in_words(part)))
     return str(value)
 
 
@@ -166,7 +166,7 @@ def _show(model: Model, found: dict[str, Any]) -> None:
         after = "" if longest is None else f", after more than {longest} in a row the memory is reset"
         console.print(f"missing  {model.policy.missing}{after}")
     for key, value in found["provenance"].items():
-        shown = _readable(value)
+        shown = in_words(value)
         if not shown:
             continue
         console.print(f"{escape(key):8} {escape(shown if len(shown) < 400 else shown[:400] + ' …')}", style="dim")

@@ -42,6 +42,7 @@ class Recurrent:
     arrays: tuple[str, ...]
     x_scale: float | None = None
     h_scale: float | None = None
+    keras: bool = False  # whose layers may have other gates than sigmoid
 
     @property
     def width(self) -> tuple[int, int]:
@@ -215,7 +216,7 @@ def _keras(a: Arrays, layer: str, parts: Mapping[str, str], cell: str | None, re
     name = layer or kind
     if kind != "gru":
         bias = as_float(a, parts["bias"], (rows,)) if "bias" in parts else np.zeros(rows, np.float32)
-        return Recurrent(name, kind, W, R, bias, np.zeros(rows, np.float32), keys, *scales)
+        return Recurrent(name, kind, W, R, bias, np.zeros(rows, np.float32), keys, *scales, keras=True)
     swap = np.r_[units : 2 * units, :units, 2 * units : 3 * units]  # z r h to r z n
     if "bias" not in parts:
         if reset_after is None:
@@ -232,4 +233,4 @@ def _keras(a: Arrays, layer: str, parts: Mapping[str, str], cell: str | None, re
         raise a.fail(
             f"array {parts['bias']!r} has the shape of reset_after={after}, but reset_after={reset_after} is asked for"
         )
-    return Recurrent(name, kind, W[swap], R[swap], b_W[swap], b_R[swap] if after else None, keys, *scales)
+    return Recurrent(name, kind, W[swap], R[swap], b_W[swap], b_R[swap] if after else None, keys, *scales, keras=True)

@@ -17,11 +17,13 @@ Array = npt.NDArray[Any]
 
 @dataclass
 class Arrays:
-    """`arrays` of the file `source`, by name; `left` those that nobody has taken, in the order of the file."""
+    """`arrays` of the file `source`, by name; `left` those that nobody has taken, in the order of the file; `ignored`
+    the names of those that the caller says are no part of the network."""
 
     source: str
     arrays: dict[str, Array]
     left: dict[str, None] = field(default_factory=dict)
+    ignored: list[str] = field(default_factory=list)
 
     def fail(self, text: str) -> ImportModelError:
         """The error with this text, to be raised."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -189,6 +190,13 @@ def broken(**changes: Any) -> dict[str, Any]:
         (lambda: broken(), {"activations": ["leaky"]}, r"activation 'leaky' is unknown; known are"),
         (lambda: broken(), {"order": ["fc"]}, r"must name each layer once; there are \['lstm', 'fc'\]"),
         (lambda: broken(), {"nonlinearity": "sin"}, r"nonlinearity 'sin' is unknown"),
+        (lambda: broken(), {"nonlinearity": "relu"}, r"'relu' has no meaning.*only 'lstm' \(lstm\)"),
+        (lambda: keras_gru(True), {"nonlinearity": "tanh"}, r"no meaning.*only 'gru' \(gru\)"),
+        (lambda: torch_stack(1), {"gates": "hard_sigmoid:0.2"}, r"has no meaning: a plain RNN has no gates"),
+        (lambda: broken(), {"gates": "hard_sigmoid"}, r"hard_sigmoid:0.2 \(Keras 2.*or hard_sigmoid:1/6"),
+        (lambda: broken(), {"gates": "softmax"}, r"a gate has an activation of single numbers"),
+        (lambda: broken(), {"activations": ["leaky_relu:"]}, r"NAME:NUMBER is meant"),
+        (lambda: broken(), {"activations": ["relu:2"]}, r"has 1 numbers behind its name; relu takes none"),
         (
             lambda: torch_stack(3, layers=1, name="lstm"),
             {},
@@ -212,15 +220,132 @@ def test_what_does_not_fit_is_named(weights: Callable[[], dict[str, Any]], optio
         from_arrays(weights(), **options)
 
 
-def test_the_order_can_be_said() -> None:
-    """Where the file's order does not fit, order= decides; the layers of one stack keep their numbers."""
+def test_the_order_can_be_said_where_sizes_do_not_tell_it() -> None:
+    """Sizes settle the order where they allow only one, and the model says so; the layers of one stack keep their
+    numbers. Where sizes allow several, order= decides."""
     weights = {"fc.weight": draw(2, 5), "fc.bias": draw(2), **dict(reversed(torch_stack(4).items()))}
-    with pytest.raises(ImportModelError, match="say the order with order="):
-        from_arrays(weights)
-    model = from_arrays(weights, order=["rnn_0", "rnn_1", "fc"])
     stack = {k: v for k, v in weights.items() if k.startswith("rnn")}
     expected = run_torch(stack, 4, XS) @ weights["fc.weight"].T + weights["fc.bias"]
-    assert np.abs(run_model(model, XS) - expected).max() < 1e-6
+    for model in (from_arrays(weights, order=["rnn_0", "rnn_1", "fc"]), from_arrays(weights)):
+        assert np.abs(run_model(model, XS) - expected).max() < 1e-6
+        assert model.provenance["assumed"]["order"] == ["rnn_0", "rnn_1", "fc"]
+    assert model.provenance["assumed"]["order_reason"] == "the only one that the sizes allow"
+    several = {"head.weight": draw(2, 5), "a.weight": draw(5, 5), "b.weight": draw(5, 5), **torch_stack(4)}
+    with pytest.raises(ImportModelError, match=r"say the order with order=.*\(--order head,a,b,rnn_0,rnn_1\)"):
+        from_arrays(several, activations=["relu", "relu", "identity"])
+    order = ["rnn_0", "rnn_1", "b", "a", "head"]
+    assert from_arrays(several, order=order, activations=["relu"] * 3).provenance["assumed"]["order"] == order
+
+
+def test_numbers_in_names_count_where_sizes_allow_several_orders() -> None:
+    """A file sorted by the alphabet (fc10 before fc9, dense before lstm) is put right by them; a file whose own order
+    fits and contradicts them is refused."""
+    alphabet = {f"fc{n}.weight": draw(5 if n < 11 else 2, 5) for n in (10, 11, 9)} | torch_stack(4)
+    model = from_arrays(alphabet, activations=["relu", "relu", "identity"])
+    assert model.provenance["assumed"]["order"] == ["rnn_0", "rnn_1", "fc9", "fc10", "fc11"]
+    assert "numbers in the names" in model.provenance["assumed"]["order_reason"]
+    crossed = torch_stack(4) | {"fc2.weight": draw(5, 5), "fc1.weight": draw(5, 5)}
+    with pytest.raises(ImportModelError, match=r"numbers in their names say rnn_0, rnn_1, fc1, fc2.*--order rnn_0,"):
+        from_arrays(crossed, activations=["relu", "identity"])
+    from_arrays(crossed, activations=["relu", "identity"], order=["rnn_0", "rnn_1", "fc2", "fc1"])
+
+
+ERF = np.vectorize(math.erf)
+HEADS: dict[str, Callable[[Array], Array]] = {
+    "elu": lambda x: np.where(x > 0, x, np.expm1(x)),
+    "elu:0.5": lambda x: np.where(x > 0, x, 0.5 * np.expm1(x)),
+    "selu": lambda x: 1.0507009873554805 * np.where(x > 0, x, 1.6732632423543772 * np.expm1(x)),
+    "celu:2": lambda x: np.maximum(x, 0) + np.minimum(2 * np.expm1(x / 2), 0),
+    "leaky_relu": lambda x: np.where(x > 0, x, 0.01 * x),
+    "LeakyReLU:0.3": lambda x: np.where(x > 0, x, 0.3 * x),
+    "gelu": lambda x: x * (1 + ERF(x / np.sqrt(2))) / 2,
+    "gelu_tanh": lambda x: x * (1 + np.tanh(np.sqrt(2 / np.pi) * (x + 0.044715 * x**3))) / 2,
+    "SiLU": lambda x: x * sigmoid(x),
+    "mish": lambda x: x * np.tanh(np.log1p(np.exp(x))),
+    "hardswish": lambda x: x * np.clip(x + 3, 0, 6) / 6,
+    "hard_sigmoid:1/6": lambda x: np.clip(x / 6 + 0.5, 0, 1),
+    "hard_sigmoid:0.2": lambda x: np.clip(0.2 * x + 0.5, 0, 1),
+    "hardtanh": lambda x: np.clip(x, -1, 1),
+    "relu6": lambda x: np.clip(x, 0, 6),
+    "clip:-0.25:0.5": lambda x: np.clip(x, -0.25, 0.5),
+    "thresholded_relu:0.1": lambda x: np.where(x > 0.1, x, 0),
+    "linear": lambda x: x,
+}
+
+
+@pytest.mark.parametrize("name", HEADS)
+def test_activations_of_a_head(name: str) -> None:
+    """Every activation that ONNX imports have, as PyTorch and Keras write and define it, with its numbers, equals
+    float64; the model says which it took."""
+    weights = torch_stack(4, layers=1) | {"actor.0.weight": 3 * draw(8, 5), "actor.2.weight": draw(2, 8)}
+    model = from_arrays(weights, activations=[name, "identity"])
+    hidden = run_torch({k: v for k, v in weights.items() if k.startswith("rnn")}, 4, XS, layers=1)
+    expected = HEADS[name](hidden @ weights["actor.0.weight"].T) @ weights["actor.2.weight"].T
+    assert np.abs(run_model(model, XS) - expected).max() < 2e-6
+    assert np.abs(np.asarray(model.stream().run(XS.astype(np.float32))) - expected).max() < 2e-6
+    said = model.provenance["assumed"]["activations"]["actor.0"]
+    assert said == from_arrays(weights, activations=[said, "identity"]).provenance["assumed"]["activations"]["actor.0"]
+    if name == "leaky_relu":
+        assert said == "leaky_relu:0.01"
+
+
+def keras_lstm(units: int = 5) -> dict[str, Array]:
+    return {
+        "lstm_1/kernel:0": 2 * draw(3, 4 * units),
+        "lstm_1/recurrent_kernel:0": 2 * draw(units, 4 * units),
+        "lstm_1/bias:0": draw(4 * units),
+    }
+
+
+GATE = {"sigmoid": sigmoid, "hard_sigmoid:0.2": lambda x: np.clip(0.2 * x + 0.5, 0, 1)}
+
+
+@pytest.mark.parametrize("gates", [None, *GATE])
+def test_gates_of_keras_can_be_said(gates: str | None) -> None:
+    """Keras before 2.3 and TensorFlow 1 trained with hard_sigmoid gates, and weights do not tell: it can be said, what
+    was taken stands under "assumed", and both equal float64."""
+    weights = keras_lstm()
+    kernel, recurrent, bias = (v.astype(float) for v in weights.values())
+    h, c, rows, gate = np.zeros(5), np.zeros(5), [], GATE[gates or "sigmoid"]
+    for x in XS:
+        i, f, g, o = np.split(x @ kernel + h @ recurrent + bias, 4)
+        c = gate(f) * c + gate(i) * np.tanh(g)
+        h = gate(o) * np.tanh(c)
+        rows.append(h)
+    model = from_arrays(weights, gates=gates)
+    assert np.abs(run_model(model, XS) - np.array(rows)).max() < 1e-6
+    assert np.abs(np.asarray(model.stream().run(XS.astype(np.float32))) - np.array(rows)).max() < 1e-5
+    assert model.provenance["assumed"]["gates"] == {"hard_sigmoid:0.2": "hard_sigmoid:0.2:0.5"}.get(
+        gates or "", "sigmoid"
+    )
+
+
+@pytest.mark.parametrize("after", [True, False])
+def test_gates_of_a_gru_can_be_said(after: bool) -> None:
+    """A GRU with hard_sigmoid gates, its reset before and after the product, equals float64."""
+    weights, n, rows, h, gate = keras_gru(after), 5, [], np.zeros(5), GATE["hard_sigmoid:0.2"]
+    kernel, recurrent, bias = (v.astype(float) for v in weights.values())
+    for x in XS:
+        inner = h @ recurrent + bias[1] if after else h @ recurrent[:, : 2 * n]
+        given = x @ kernel + (bias[0] if after else bias)
+        z, r = gate(given[:n] + inner[:n]), gate(given[n : 2 * n] + inner[n : 2 * n])
+        new = np.tanh(given[2 * n :] + (r * inner[2 * n :] if after else (r * h) @ recurrent[:, 2 * n :]))
+        h = z * h + (1 - z) * new
+        rows.append(h)
+    assert np.abs(run_model(from_arrays(weights, gates="hard_sigmoid:0.2"), XS) - np.array(rows)).max() < 1e-6
+
+
+def test_what_is_no_part_of_the_network_is_ignored_by_name() -> None:
+    """A buffer, or the critic beside the actor, is left out where the caller says so, and the model says it."""
+    actor = torch_stack(4, layers=1) | {"actor.weight": draw(2, 5)}
+    whole = actor | {"std": draw(2), "critic.0.weight": draw(4, 5), "critic.2.weight": draw(1, 4)}
+    with pytest.raises(ImportModelError, match=r"array 'std' \[2\].*\(--ignore std\)"):
+        from_arrays(whole, ignore=["critic.*"])
+    model = from_arrays(whole, ignore=["critic.*", "std"])
+    assert model.digest == from_arrays(actor).digest
+    assert model.provenance["ignored"] == ["critic.0.weight", "critic.2.weight", "std"]
+    with pytest.raises(ImportModelError, match="no array is named 'sdt'; did you mean 'std'"):
+        from_arrays(whole, ignore=["sdt"])
 
 
 @pytest.mark.parametrize("data", [b"", b"PK\x03\x04 no zip", b"\x93NUMPY"])
