@@ -2,10 +2,12 @@
 
 Its rule: the oracle is ONNX Runtime, run with the model's timing (continuous, window, step with states). An
 error is relative to the range of each number of the expected output by itself, so that a large one hides no small one.
-Where that range is so small that float32 cannot hold it to the tolerance, the verdict (never the reported error)
-allows what rounding does to this network: how far the number moves when every weight is moved by its last bit
-(`jittered`). A quantized model is allowed nothing: there, a last bit can move an integer. What cannot be compared is
-reported, never passed over.
+Where float32 cannot hold that range to the tolerance, the verdict (never the reported error) allows what rounding does
+to this network (`rounding.py`): how far the number moves when every weight is moved by its last bit, and how far the
+model is from its own program in float64. That is a small part of the range, or nothing can be judged by it: readings
+at which rounding alone may move an output by a tenth (of a chaotic network, from some reading on) are left out, and
+the run says so; where too few are left, it is no agreement. A quantized model is allowed nothing: there, a last bit can
+move an integer. What cannot be compared is reported, never passed over.
 """
 
 from __future__ import annotations
@@ -13,13 +15,14 @@ from __future__ import annotations
 import hashlib
 import math
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
 
+from edge_lstm.analysis.rounding import LAST_BIT, exact, jittered, masks
 from edge_lstm.core.channels import scaling
 from edge_lstm.engines.onnxruntime.graph import OnnxGraph, open_session
 from edge_lstm.engines.onnxruntime.gru_reset import with_linear_before_reset
@@ -31,17 +34,22 @@ if TYPE_CHECKING:
 Array = npt.NDArray[Any]
 TOLERANCE = 1e-5  # of the output's range
 LONG = 10_000  # steps of the long run
-LAST_BIT = 2.0**-23  # of a float32, relative
-ROUNDINGS = 8  # how many times the effect of one rounding of each weight two correct runtimes may be apart
+ROUNDINGS = 8  # how many times the effect of one rounding of each weight two correct runtimes may be apart …
+MOST = 0.1  # … where that is no more than this of the range; beyond, a reading cannot be judged
+LEAST = 80  # last bits: a range below is one of a number that does not change
+FEWEST = 0.1  # of a run's readings that must be judged
+STAYS = (4, 13)  # readings that a mask stays as it is
 MAX_WINDOWS = 256  # of one run that are compared, spread over it
 
 
 @dataclass(frozen=True)
 class Run:
     """One comparison of the output `output`. `error` is the largest difference, relative to the range of the number
-    that differs; `first_step` the first reading (from 0) with a difference beyond the tolerance and beyond what
-    rounding may do, -1 where there is none; `rounding` how far rounding alone moves any number, relative to its range
-    (0 where that was not needed): near 1 the network is chaotic, and a comparison shows nothing."""
+    that differs, in the `compared` readings; `first_step` the first reading (from 0) with a difference beyond the
+    tolerance and beyond what rounding may do, or where too few could be compared the first that could not, -1 where
+    there is none; `rounding` how far rounding alone moves any number in any reading, relative to its range (0 where
+    that was not needed): near 1 the network is chaotic, and there a comparison shows nothing. `unjudged`: how many
+    readings were left out for that."""
 
     name: str
     output: str
@@ -51,6 +59,7 @@ class Run:
     worst_step: int
     first_step: int
     rounding: float = 0.0
+    unjudged: int = 0
 
     @property
     def ok(self) -> bool:
@@ -159,24 +168,27 @@ def runs(draw: Readings, *, short: bool) -> Iterator[tuple[str, Array]]:
     """The readings (T, n_inputs) that are compared, each with its name."""
     model = draw.model
     window = model.timing.window or 0
-    few = max(32, 2 * window, model.timing.ready + 32)
+    chunk = (draw.graph.length or 0) if draw.graph.states else 0
+    few = max(32, 2 * window, model.timing.ready + 32, 2 * chunk)
     yield "random", draw.random(few, 1.0)
     yield "saturation", draw.random(few, 30.0)
     if not short:
-        yield "large steps", draw.steps(max(200, 3 * window, 2 * model.timing.ready))
-        yield "long", draw.random(LONG, 1.0)
+        yield "large steps", draw.steps(max(200, 3 * window, 2 * model.timing.ready, 2 * chunk))
+        yield "long", draw.random(max(LONG, 2 * chunk), 1.0)
 
 
 class Readings:
-    """Readings in the network's units: whole numbers where the graph's inputs are integers."""
+    """Readings in the network's units: whole numbers where the graph's inputs are integers, 0 or 1 for some readings
+    where they are masks of a state."""
 
     def __init__(self, model: Model, graph: OnnxGraph, rng: np.random.Generator) -> None:
-        self.model, self.rng = model, rng
+        self.model, self.graph, self.rng = model, graph, rng
         self.scale, self.offset = scaling(model.inputs, np.float64)
         sizes = [(n.name, n.slot.size) for n in model.program.inputs]
         self.types = np.repeat([np.dtype(graph.types[n]).kind for n, _ in sizes], [s for _, s in sizes])
         tables = [len(op.weights["table"]) for op in model.program.operations if op.kind == "lookup"]
         self.words = min(tables, default=4)
+        self.masks = np.flatnonzero(masks(model.program)) if model.program.onnx is None else np.empty(0, np.int64)
 
     def random(self, count: int, size: float) -> Array:
         """Normally distributed readings of this size."""
@@ -191,6 +203,9 @@ class Readings:
         integers = np.isin(self.types, ("i", "u"))
         rows[:, integers] = self.rng.integers(0, self.words, (len(rows), int(integers.sum())))
         rows[:, self.types == "b"] = rows[:, self.types == "b"] > 0
+        for k in self.masks:
+            lengths = self.rng.integers(*STAYS, len(rows) // STAYS[0] + 1)
+            rows[:, k] = np.repeat((np.arange(len(lengths)) + self.rng.integers(2)) % 2, lengths)[: len(rows)]
         return rows
 
 
@@ -198,32 +213,81 @@ def _compare(
     name: str, model: Model, graph: OnnxGraph, rows: Array, tolerance: float, ranges: dict[str, Array]
 ) -> list[Run]:
     """ranges: of each output in the first run; where a later one hardly moves it, that is what its range is."""
-    ours, quantized = outputs(model, rows), is_quantized(model)
+    ours = outputs(model, rows)
     steps, theirs = oracle(model, graph, rows)
     if not steps.size:
         raise ImportModelError(f"run {name!r} of {len(rows)} readings is too short to compare anything")
-    found, start, moved = [], 0, None
+    found, start = [], 0
+    noise = _Noise(model, rows, steps, ours[steps])
     for named in model.program.outputs:
         part = slice(start, start + named.slot.size)
         start += named.slot.size
         expected, y = theirs[:, part], ours[steps, part]
         difference, extent = differences(y, expected)
         extent = np.maximum(extent, ranges.setdefault(named.name, extent))
-        rounding, allowed = 0.0, tolerance * extent
-        if (difference > allowed).any() and not quantized:
-            if moved is None:
-                moved = np.abs(outputs(jittered(model), rows) - ours)
-            noise = _largest(moved[steps, part]) + LAST_BIT * _largest(expected)
-            rounding = float((noise / np.maximum(extent, noise)).max())
-            allowed = np.maximum(allowed, ROUNDINGS * noise)
-        each = (difference / extent).max(axis=1)
-        beyond = np.flatnonzero((difference > allowed).any(axis=1))
-        first = int(steps[beyond[0]]) if beyond.size else -1
-        worst = int(np.argmax(each))
-        found.append(
-            Run(name, named.name, len(rows), len(steps), float(each[worst]), int(steps[worst]), first, rounding)
-        )
+        found.append(_judged(name, named.name, len(rows), difference, extent, expected, tolerance, noise, part))
     return found
+
+
+def _judged(
+    name: str,
+    output: str,
+    count: int,
+    difference: Array,
+    extent: Array,
+    expected: Array,
+    tolerance: float,
+    noise: _Noise,
+    part: slice,
+) -> Run:
+    """The verdict about differences (steps, n) of one output."""
+    steps, allowed = noise.steps, tolerance * extent
+    judged: Array = np.ones(len(steps), np.bool_)
+    rounding = 0.0
+    for moved in noise.grown(part) if (difference > allowed).any() else ():
+        amount = moved + LAST_BIT * _largest(expected)
+        rounding = float((amount / np.maximum(extent, amount)).max())
+        scale = np.maximum(extent, LEAST * LAST_BIT * _largest(expected))
+        judged = np.asarray((ROUNDINGS * amount <= MOST * scale).all(axis=1))
+        allowed = np.maximum(tolerance * extent, ROUNDINGS * amount[judged].max(axis=0, initial=0.0))
+        if not (difference[judged] > allowed).any():
+            break
+    each = (difference / extent).max(axis=1)
+    beyond = judged & (difference > allowed).any(axis=1)
+    if judged.mean() < FEWEST:
+        beyond = ~judged
+    first = int(steps[np.argmax(beyond)]) if beyond.any() else -1
+    compared = np.flatnonzero(judged) if judged.any() else np.arange(len(steps))
+    worst = compared[np.argmax(each[compared])]
+    unjudged = len(steps) - int(judged.sum())
+    return Run(name, output, count, int(judged.sum()), float(each[worst]), int(steps[worst]), first, rounding, unjudged)
+
+
+class _Noise:
+    """How far rounding moves the outputs of one run, found when it is needed: by last bits first, then by float64."""
+
+    def __init__(self, model: Model, rows: Array, steps: npt.NDArray[np.int64], ours: Array) -> None:
+        self.model, self.rows, self.steps, self.ours = model, rows, steps, ours
+        self._found: list[Array | None] = []
+
+    def grown(self, part: slice) -> Iterator[Array]:
+        """(steps, n) of some outputs, ever better: what has once moved the memory of a stream goes on to move it."""
+        largest: Array = np.zeros((len(self.steps), part.stop - part.start))
+        for way in range(0 if is_quantized(self.model) else 2):
+            if len(self._found) <= way:
+                self._found.append(self._measured(way))
+            moved = self._found[way]
+            if moved is not None:
+                largest = np.maximum(largest, moved[:, part])
+                yield largest if self.model.timing.windowed else np.maximum.accumulate(largest, axis=0)
+
+    def _measured(self, way: int) -> Array | None:
+        other = (
+            outputs(jittered(self.model), self.rows)[self.steps]
+            if way == 0
+            else exact(self.model, self.rows, self.steps)
+        )
+        return None if other is None else np.nan_to_num(np.abs(other - self.ours), nan=0.0, posinf=0.0)
 
 
 def outputs(model: Model, rows: Array) -> Array:
@@ -233,32 +297,6 @@ def outputs(model: Model, rows: Array) -> Array:
     scale, offset = scaling(model.outputs, np.float64)
     result: Array = (ours - offset) / scale
     return result
-
-
-def jittered(model: Model) -> Model:
-    """The model with every weight moved by its last bit, up or down, and every sum within the network by half the last
-    bit of one: what rounding does to any runtime, and how far this network amplifies it."""
-    rng, known = np.random.default_rng(0), dict[tuple[int, bool], Array]()
-    shown = {named.slot for named in model.program.outputs}
-
-    def moved(weight: Array, *, sums: bool) -> Array:
-        if weight.dtype.kind != "f":
-            return weight
-        if (key := (id(weight), sums)) not in known:
-            signs = rng.choice([-1.0, 1.0], (2, *weight.shape))
-            array = (weight * (1 + LAST_BIT * signs[0]) + sums * LAST_BIT / 2 * signs[1]).astype(np.float32)
-            array.flags.writeable = False
-            known[key] = array
-        return known[key]
-
-    operations = tuple(
-        replace(
-            op,
-            weights={k: moved(w, sums=k[0] == "b" and shown.isdisjoint(op.outputs)) for k, w in op.weights.items()},
-        )
-        for op in model.program.operations
-    )
-    return replace(model, program=replace(model.program, operations=operations))
 
 
 def _largest(values: Array) -> Array:
@@ -286,6 +324,8 @@ def _chunks(graph: OnnxGraph, rows: Array, length: int) -> tuple[npt.NDArray[np.
         shown, states = graph.run(rows[start : start + length], states)
         results.append(np.concatenate([y if every else y[-1:] for y in shown], axis=1).astype(np.float64))
         steps.append(np.arange(start if every else start + length - 1, start + length))
+    if not steps:
+        return np.empty(0, np.int64), np.empty((0, 0))
     return np.concatenate(steps), np.concatenate(results)
 
 

@@ -240,10 +240,16 @@ def _checked(model: Model, source: Path) -> str:
     if find_spec("onnxruntime") is None:
         return "not compared with the file: onnxruntime is not installed"
     from edge_lstm.analysis.verify import verify
+    from edge_lstm.cli.verify import unjudged
 
     report = verify(model, source, short=True)
+    left_out = [f"run {run.name!r}, {run.output!r}: {unjudged(run)}" for run in report.runs if run.unjudged]
     if not report.ok:
         worst = max((run for run in report.runs if not run.ok), key=lambda run: run.error)
+        if worst.error <= report.tolerance or not worst.compared:
+            raise Failure(
+                1, f"{source}: nothing is shown, and the model was not written. {left_out[0]}; or --no-verify"
+            )
         raise Failure(
             1,
             f"{source}: the model differs from ONNX Runtime by {worst.error:.1e} of the range of {worst.output!r}"
@@ -252,7 +258,7 @@ def _checked(model: Model, source: Path) -> str:
         )
     rounding = ", which is what rounding alone does to this network" if report.error > report.tolerance else ""
     told = f"compared with ONNX Runtime: the largest difference is {report.error:.0e} of the output's range{rounding}"
-    return plain("\n".join([told, *report.notes]))
+    return plain("\n".join([told, *left_out, *report.notes]))
 
 
 def _feedback(pairs: tuple[str, ...]) -> tuple[Feedback, ...]:

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     import numpy as np
     import numpy.typing as npt
 
-    from edge_lstm.analysis.verify import Report
+    from edge_lstm.analysis.verify import Report, Run
     from edge_lstm.core.model import Model
 
 
@@ -78,6 +78,14 @@ def _rows(path: Path, model: Model, asked: list[str]) -> npt.NDArray[np.float32]
     return rows
 
 
+def unjudged(run: Run) -> str:
+    """Of a run with readings that cannot be judged."""
+    return (
+        f"{run.unjudged} of {run.steps} readings are left out: there rounding alone may move this network by a tenth of"
+        " the range (it is chaotic), and a comparison shows nothing"
+    )
+
+
 def lines(report: Report) -> list[str]:
     """A line for each note, and for each run and output."""
     from edge_lstm.analysis.verify import ROUNDINGS
@@ -87,6 +95,8 @@ def lines(report: Report) -> list[str]:
         beyond = "" if run.ok else f", beyond {report.tolerance:g} from step {run.first_step} on"
         if run.ok and run.error > report.tolerance:
             beyond = f", within {ROUNDINGS} times what rounding alone does to this network"
+        if run.unjudged:
+            beyond += f"; {unjudged(run)}"
         found.append(
             f"{run.name:12} {run.output:16} {run.compared:6} of {run.steps} steps compared, largest error"
             f" {run.error:.1e} of the range at step {run.worst_step}{beyond}"

@@ -6,6 +6,7 @@ import dataclasses
 import json
 import math
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnx
@@ -21,7 +22,7 @@ from edge_lstm.errors import EdgeLstmError, ImportModelError, ReadingError
 from edge_lstm.importers import import_onnx
 from edge_lstm.quantization import quantize
 from tests.support.graphs.heads import head_file
-from tests.support.graphs.onnx_files import node
+from tests.support.graphs.onnx_files import Array, node, onnxruntime_run, save
 
 FOLDER = Path(__file__).parents[1] / "vectors" / "onnx"
 MEANINGS = {
@@ -250,3 +251,159 @@ def test_an_infinite_error_is_null_in_json() -> None:
     """JSON has no infinity: where one side is NaN, the error is null."""
     run = Run("random", "y", 3, 3, math.inf, 0, 0)
     assert Report(TOLERANCE, (run,)).as_json()["runs"][0]["error"] is None
+
+
+def softmax_file(path: Path, classes: int, amplitude: float) -> Path:
+    """An LSTM over a window of 33, and the softmax of logits far from zero."""
+    rng = np.random.default_rng(0)
+
+    def draw(*shape: int) -> Array:
+        return (rng.normal(size=shape) * 0.5).astype(np.float32)
+
+    constants = {"W": draw(1, 64, 3) * 2, "R": draw(1, 64, 16) * 2, "B": draw(1, 128)}
+    constants |= {"D": draw(16, classes) * np.float32(2 * amplitude), "d": draw(classes), "zero": np.array([0])}
+    nodes = [
+        node("Transpose", ["x"], ["xt"], perm=[1, 0, 2]),
+        node("LSTM", ["xt", "W", "R", "B"], ["Y", "Yh"], hidden_size=16),
+        node("Squeeze", ["Yh", "zero"], ["q"]),
+        node("MatMul", ["q", "D"], ["m"]),
+        node("Add", ["m", "d"], ["a"]),
+        node("Softmax", ["a"], ["y"], axis=-1),
+    ]
+    return save(path, nodes, constants, {"x": [1, 33, 3]}, {"y": [1, classes]}, opset=13)
+
+
+@pytest.mark.parametrize(("classes", "amplitude"), [(50, 10), (50, 30), (5, 50)])
+def test_rounding_of_float32_itself_is_no_alarm(tmp_path: Path, classes: int, amplitude: float) -> None:
+    """Probabilities of large logits part by more than the tolerance in any two float32 runtimes: as far as the model
+    itself is from float64 they agree, and the report has the true difference. A wrong weight is found all the same."""
+    path = softmax_file(tmp_path / "m.onnx", classes, amplitude)
+    model = import_onnx(path)
+    report = verify(model, path, short=True)
+    assert report.ok
+    assert errors(report) == pytest.approx(true_errors(model, path))
+    assert not verify(off_by(model, 0, 1e-2), path, short=True).ok
+
+
+def test_what_is_chaotic_is_left_out_and_said(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Of a network that amplifies the last bit until it decides everything, the readings before that are compared, the
+    others are counted as left out, and none of them is called equal; a wrong weight is found in the first ones."""
+    rng = np.random.default_rng(1)
+    constants = {
+        "W": rng.normal(0, 1, (1, 16, 2)),
+        "R": rng.normal(0, 0.7, (1, 16, 16)),
+        "M": rng.normal(0, 1, (16, 1)),
+    }
+    nodes = [
+        node("RNN", ["x", "W", "R", "", "", "h_in"], ["Y", "h_out"], hidden_size=16),
+        node("Squeeze", ["h_out", "zero"], ["h"]),
+        node("MatMul", ["h", "M"], ["y"]),
+    ]
+    ins, outs = {"x": [1, 1, 2], "h_in": [1, 1, 16]}, {"y": [1, 1], "h_out": [1, 1, 16]}
+    floats = {k: v.astype(np.float32) for k, v in constants.items()} | {"zero": np.array([0])}
+    path = save(tmp_path / "m.onnx", nodes, floats, ins, outs, opset=13)
+    model = import_onnx(path)
+    long = next(run for run in verify(model, path).runs if run.name == "long")
+    assert long.unjudged == long.steps - long.compared > 0
+    assert long.error < 0.1
+    assert not long.ok  # too few of 10,000 are left
+    assert all(run.error < 0.1 and not run.unjudged for run in verify(model, path, short=True).runs)
+    assert not verify(off_by(model, 0, 1e-3), path, short=True).ok
+    edge_lstm.save(model, tmp_path / "m.npz")
+    assert main(["verify", str(tmp_path / "m.npz"), "--against", str(path)]) == 1
+    assert "readings are left out: there rounding alone may move" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("length", [33, 34, 100])
+def test_chunks_of_any_length_are_compared_chunk_after_chunk(tmp_path: Path, length: int) -> None:
+    """A graph for so many readings that hands its states on is one continuous stream, and equals ONNX Runtime over
+    chunks of that length. A log that holds no whole chunk is a sentence."""
+    rng = np.random.default_rng(0)
+    constants = {
+        "W": rng.normal(0, 0.5, (1, 12, 2)),
+        "R": rng.normal(0, 0.5, (1, 12, 3)),
+        "D": rng.normal(0, 0.5, (3, 1)),
+    }
+    nodes = [
+        node("Transpose", ["x"], ["xt"], perm=[1, 0, 2]),
+        node("LSTM", ["xt", "W", "R", "", "", "h0", "c0"], ["Y", "hn", "cn"], hidden_size=3),
+        node("Squeeze", ["Y", "one"], ["Ys"]),
+        node("Transpose", ["Ys"], ["Yb"], perm=[1, 0, 2]),
+        node("MatMul", ["Yb", "D"], ["y"]),
+    ]
+    floats = {k: v.astype(np.float32) for k, v in constants.items()} | {"one": np.array([1])}
+    ins, outs = (
+        {"x": [1, length, 2], "h0": [1, 1, 3], "c0": [1, 1, 3]},
+        {"y": [1, length, 1], "hn": [1, 1, 3], "cn": [1, 1, 3]},
+    )
+    path = save(tmp_path / "m.onnx", nodes, floats, ins, outs, opset=13)
+    model = import_onnx(path)
+    assert (model.timing.mode, model.timing.first_output, model.program.output_size) == ("continuous", 1, 1)
+    report = verify(model, path, short=True)
+    assert report.ok
+    assert min(run.compared for run in report.runs) >= length
+    rows = np.random.default_rng(2).normal(0, 1, (3 * length, 2)).astype(np.float32)
+    h = c = np.zeros((1, 1, 3), np.float32)
+    expected = []
+    for k in range(3):
+        y, h, c = onnxruntime_run(path, {"x": rows[None, k * length : (k + 1) * length], "h0": h, "c0": c})
+        expected.append(y[0])
+    assert np.abs(np.asarray(model.stream().run(rows)) - np.concatenate(expected)).max() < 1e-6
+    with pytest.raises(ImportModelError, match="too short to compare"):
+        verify(model, path, log=rows[: length - 1], short=True)
+
+
+def masked_policy(path: Path) -> Path:
+    """A recurrent actor and critic whose states an input blanks, as 1 - episode_start."""
+    rng = np.random.default_rng(3)
+    constants: dict[str, Array] = {"zero": np.array([0]), "1": np.array(1, np.float32), "shape": np.array([1, -1, 1])}
+    nodes = [
+        node("Unsqueeze", ["observation", "zero"], ["x"]),
+        node("Sub", ["1", "episode_start"], ["inverse"]),
+        node("Reshape", ["inverse", "shape"], ["keep"]),
+    ]
+    ins: dict[str, list[Any]] = {"observation": [1, 5]}
+    outs: dict[str, list[Any]] = {}
+    for name, count in (("pi", 2), ("vf", 1)):
+        for part, shape in (("W", (1, 32, 5)), ("R", (1, 32, 8)), ("M", (8, count))):
+            constants[f"{name}_{part}"] = rng.normal(0, 0.5, shape).astype(np.float32)
+        nodes += [node("Mul", ["keep", f"{name}_{s}"], [f"{name}_{s}_kept"]) for s in "hc"]
+        states = [f"{name}_h_kept", f"{name}_c_kept"]
+        after = [f"{name}_h_out", f"{name}_c_out"]
+        nodes.append(
+            node("LSTM", ["x", f"{name}_W", f"{name}_R", "", "", *states], [f"{name}_Y", *after], hidden_size=8)
+        )
+        nodes.append(node("Squeeze", [f"{name}_h_out", "zero"], [f"{name}_s"]))
+        nodes.append(node("MatMul", [f"{name}_s", f"{name}_M"], [f"{name}_y"]))
+        ins |= {f"{name}_{s}": [1, 1, 8] for s in "hc"}
+        outs |= {f"{name}_y": [1, count]} | {one: [1, 1, 8] for one in after}
+    return save(path, nodes, constants, ins | {"episode_start": [1]}, outs)
+
+
+def test_masks_of_states_are_fed_0_and_1(tmp_path: Path) -> None:
+    """An input that the states are multiplied with (1 - episode_start) gets 0 and 1 in a comparison, for some readings
+    each: -30 would make the states grow without end, and no two runtimes would agree. The stream equals ONNX Runtime
+    with its states handed on and blanked."""
+    path = masked_policy(tmp_path / "m.onnx")
+    model = import_onnx(path)
+    names = [c.name for c in model.inputs]
+    assert names[5:] == ["episode_start"]
+    draw = Readings(model, graph_of(model, path), np.random.default_rng(0))
+    for _, rows in runs(draw, short=False):
+        assert set(np.unique(rows[:, 5])) == {0, 1}
+        assert 2 < np.abs(np.diff(rows[:, 5])).sum() < len(rows) / 4
+        assert np.abs(rows[:, :5]).max() > 2
+    report = verify(model, path)
+    assert report.ok
+    assert report.error < TOLERANCE
+    states = {f"{name}_{s}": np.zeros((1, 1, 8), np.float32) for name in ("pi", "vf") for s in "hc"}
+    stream = model.stream()
+    for t in range(20):
+        x = (((3 * t + np.arange(5)) % 7 - 3) / 3).astype(np.float32)
+        start = np.array([t in (0, 5)], np.float32)
+        results = onnxruntime_run(path, {"observation": x[None], "episode_start": start, **states})
+        found = dict(zip(["pi_y", "pi_h", "pi_c", "vf_y", "vf_h", "vf_c"], results, strict=True))
+        states = {n: found[n] for n in states}
+        y = stream.step(np.concatenate([x, start]))
+        assert y is not None
+        assert np.abs(y - np.concatenate([found["pi_y"], found["vf_y"]], axis=1)[0]).max() < 1e-6

@@ -85,7 +85,7 @@ class _Feed:
 
     def __call__(self, rows: Array) -> Array:
         part = rows[:, self.columns] if self.has_time else rows[-1, self.columns]
-        values = part.reshape(*part.shape[:-1], *self.inner)
+        values = part.reshape((*part.shape[:-1], *self.inner))  # one tuple: it may be empty
         if np.dtype(self.dtype).kind in "iu":
             values = self._whole_numbers(values)
         if self.streams is not None:
@@ -118,7 +118,6 @@ class OnnxGraph:
         self.length: int | None = min((d for d in lengths if isinstance(d, int)), default=None)
         self.has_time = any(a.time is not None for a in axes.inputs.values())
         self._wanted = [*self.outputs, *self.states.values()]
-        self._constants = {n: np.asarray(v, self.types[n]) for n, v in axes.constants.items()}
         self._feeds, start = {}, 0
         for name in axes.inputs:
             if name not in self.states:
@@ -169,7 +168,17 @@ class OnnxGraph:
 
     def feeds(self, rows: Array) -> dict[str, Array]:
         """Readings (T, n) as the graph's inputs. All streams of a fixed batch get the same."""
-        return {name: feed(rows) for name, feed in self._feeds.items()} | self._constants
+        constants = {n: self._constant(n, v, len(rows)) for n, v in self.axes.constants.items()}
+        return {name: feed(rows) for name, feed in self._feeds.items()} | constants
+
+    def _constant(self, name: str, value: Any, length: int) -> Array:
+        """An input that never changes: one number fills its shape, whose open dimensions are those of the readings."""
+        array = np.asarray(value, self.types[name])
+        if array.size != 1:
+            return array
+        sizes = {self.shapes[n][a.time]: length for n, a in self.axes.inputs.items() if a.time is not None}
+        dims = [d if isinstance(d, int) and d > 0 else sizes.get(d, self.axes.streams) for d in self.shapes[name]]
+        return np.full(dims, array.reshape(()), array.dtype)
 
     def run(self, rows: Array, states: Mapping[str, Array]) -> tuple[list[Array], dict[str, Array]]:
         """Outputs in the model's order, each (T or 1, n) of the first stream, and the states after the readings."""

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import math
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 
 import numpy as np
@@ -16,7 +17,7 @@ import numpy as np
 from edge_lstm.errors import ImportModelError, TooLargeError, UnsupportedError
 from edge_lstm.importers.onnx.axes import Axes, assignments
 from edge_lstm.importers.onnx.budget import Budget
-from edge_lstm.importers.onnx.graph import Graph, Value
+from edge_lstm.importers.onnx.graph import Array, Graph, Value
 from edge_lstm.importers.onnx.lowering import NARROW, Carry, Lag, Lowering, Operand
 from edge_lstm.importers.onnx.operators import OPERATORS
 from edge_lstm.importers.onnx.outputs import newest
@@ -38,13 +39,27 @@ MAX_INPUT = 1 << 21  # values of one input in one run of the graph
 
 @dataclass(frozen=True)
 class Source:
-    """What is drawn: the graph, its operator set, inputs that are zero, and the time axis where the caller says it."""
+    """What is drawn: the graph, its operator set, inputs that are zero or another number throughout, and the time axis
+    where the caller says it."""
 
     opset: int
     graph: Graph
     zero: frozenset[str]
     time_axis: int | str | None
+    filled: Mapping[str, Array] = field(default_factory=dict)
     budget: Budget = field(default_factory=Budget, compare=False)
+
+    @property
+    def fixed(self) -> frozenset[str]:
+        """Inputs that carry no readings."""
+        return self.zero | frozenset(self.filled)
+
+    def still(self, value: Value, dims: tuple[int, ...]) -> Array | None:
+        """An input that never changes, of these dimensions; None where it carries readings."""
+        if value.name in self.zero:
+            return np.zeros(dims, np.float32)
+        number = self.filled.get(value.name)
+        return None if number is None else np.full(dims, number, number.dtype)
 
     def allowed(self, axes: Axes) -> bool:
         """Whether these are the axes that the caller says."""
@@ -150,8 +165,8 @@ def _run(low: Lowering, source: Source, axes: Axes, pairs: Pairs, earlier: Drawi
     for value in graph.inputs:
         dims = _fitting(value, axes.dims(value, low.length, low.batch))
         low.narrow = low.narrow or (value.dtype if value.dtype in NARROW else "")
-        if value.name in source.zero:
-            values[value.name] = np.zeros(dims, np.float32)
+        if (still := source.still(value, dims)) is not None:
+            values[value.name] = still
             continue
         time, stream = axes.of[value.name]
         count = int(np.prod([d for k, d in enumerate(dims) if k not in (time, stream)], dtype=np.int64))
@@ -280,8 +295,8 @@ def _draw_window(source: Source, axes: Axes, length: int, sizes: tuple[int, int]
     for value in graph.inputs:
         dims = _fitting(value, axes.dims(value, length, low.batch))
         low.narrow = low.narrow or (value.dtype if value.dtype in NARROW else "")
-        if value.name in source.zero:
-            values[value.name] = np.zeros(dims, np.float32)
+        if (still := source.still(value, dims)) is not None:
+            values[value.name] = still
             continue
         time, stream = axes.of[value.name]
         one = [1 if k in (time, stream) else d for k, d in enumerate(dims)]

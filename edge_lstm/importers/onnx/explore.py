@@ -101,7 +101,7 @@ def explore(source: Source, asked: Mapping[str, str] | None, sizes: tuple[int, i
             continue
         if one.evidence[0] is not Evidence.NONE or furthest is None:
             candidates.append(one)
-        if one.evidence == (Evidence.CARRIED, True) and len(source.graph.inputs) - len(source.zero) == 1:
+        if one.evidence == (Evidence.CARRIED, True) and len(source.graph.inputs) - len(source.fixed) == 1:
             break  # every recurrent layer runs along this axis, so none can run along another
     remembering = [f for f in candidates if f.evidence[0] is not Evidence.NONE]
     best = max(remembering, key=lambda f: f.evidence, default=None)

@@ -15,7 +15,7 @@ import numpy.typing as npt
 
 from edge_lstm.core.timing import BeforeWindow
 from edge_lstm.errors import ImportModelError, UnsupportedError
-from edge_lstm.importers.onnx.graph import Graph, OnnxFile, used_names
+from edge_lstm.importers.onnx.graph import Array, Graph, OnnxFile, used_names
 
 MODES = ("auto", "continuous", "window", "log")
 ENGINES = ("auto", "native", "onnxruntime")
@@ -41,7 +41,7 @@ def check_options(graph: Graph, options: ImportOptions) -> frozenset[str]:
     zero = frozenset(i for i, o in (options.states or {}).items() if o is None)
     if unknown := zero - {v.name for v in graph.inputs}:
         raise ImportModelError(f"states: {sorted(unknown)[0]!r} is no input of the graph")
-    if all(v.name in zero for v in graph.inputs):
+    if all(v.name in zero or v.name in options.constants for v in graph.inputs):
         raise ImportModelError("the graph has no inputs that carry readings")
     if options.window is not None and options.window < 1:
         raise ImportModelError(f"window = {options.window} must be at least 1")
@@ -51,7 +51,8 @@ def check_options(graph: Graph, options: ImportOptions) -> frozenset[str]:
 
 
 def with_constants(graph: Graph, constants: Mapping[str, npt.ArrayLike]) -> Graph:
-    """Inputs with a fixed value are constants of the graph."""
+    """Inputs with a fixed value are constants of the graph. One number fills the input's shape; where that is open, the
+    input stays one, and is filled when its sizes are known (`filled`)."""
     fixed = {}
     inputs = {v.name: v for v in graph.inputs}
     for name, given in constants.items():
@@ -65,7 +66,9 @@ def with_constants(graph: Graph, constants: Mapping[str, npt.ArrayLike]) -> Grap
         if value.dtype not in READABLE and value.dtype not in ("float64", "float16"):
             raise ImportModelError(f"constants: input {value} holds {value.dtype}")
         shape = tuple(d if isinstance(d, int) else -1 for d in value.dims)
-        if array.size == 1 and -1 not in shape:
+        if array.size == 1 and -1 in shape:
+            continue
+        if array.size == 1:
             array = np.broadcast_to(array.reshape(()), shape)
         if array.ndim != len(shape) or any(want not in (-1, got) for want, got in zip(shape, array.shape, strict=True)):
             raise ImportModelError(f"constants: {name!r} has shape {list(array.shape)}, the input is {value}")
@@ -74,6 +77,12 @@ def with_constants(graph: Graph, constants: Mapping[str, npt.ArrayLike]) -> Grap
     used = used_names(graph)
     read = {name: array for name, array in fixed.items() if name in used}
     return replace(graph, inputs=left, constants={**graph.constants, **read}) if fixed else graph
+
+
+def filled(graph: Graph, constants: Mapping[str, npt.ArrayLike]) -> dict[str, Array]:
+    """The inputs of open shape that one number fills, by name."""
+    given = {v.name: np.asarray(constants[v.name]).astype(v.dtype) for v in graph.inputs if v.name in constants}
+    return {name: array.reshape(()) for name, array in given.items()}
 
 
 def checked(graph: Graph, types: Sequence[str] = READABLE) -> Graph:

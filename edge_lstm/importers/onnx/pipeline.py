@@ -40,6 +40,7 @@ from edge_lstm.importers.onnx.options import (
     ImportOptions,
     check_options,
     checked,
+    filled,
     origin,
     with_constants,
 )
@@ -160,7 +161,7 @@ def _by_engine(path: str | Path, file: OnnxFile, options: ImportOptions, engine:
 def _import(file: OnnxFile, options: ImportOptions) -> _Imported:
     graph = checked(with_constants(file.graph, options.constants))
     zero = check_options(graph, options)
-    source = Source(file.opset, graph, zero, options.time_axis)
+    source = Source(file.opset, graph, zero, options.time_axis, filled(graph, options.constants))
     sizes = {int(d) for a in graph.constants.values() for d in a.shape}
     sizes |= {d for v in graph.inputs for d in v.dims if isinstance(d, int)}
     try:
@@ -252,7 +253,7 @@ def _whole_window(file: OnnxFile, source: Source, options: ImportOptions, sizes:
 def _graph_axes(source: Source, options: ImportOptions, axes: Axes, pairs: Pairs, outputs: _Outputs) -> GraphAxes:
     """What ONNX Runtime needs to run the graph itself with the same timing."""
     return GraphAxes(
-        {n: InputAxes(t, b) for n, (t, b) in axes.of.items() if n not in source.zero},
+        {n: InputAxes(t, b) for n, (t, b) in axes.of.items() if n not in source.fixed},
         {
             n: OutputAxes(o.axes["time"], o.axes["batch"], *((o.rate.first, o.rate.stride) if o.rate else ()))
             for n, o in outputs.items()

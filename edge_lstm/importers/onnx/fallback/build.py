@@ -127,7 +127,7 @@ def build_fallback(
     initial = dict.fromkeys(n for layer in found for n in layer.initial if n)
     session = Patience(open_session(with_outputs(proto, (*sequences, *initial))))
     zero = sorted(i for i, o in (options.states or {}).items() if o is None)
-    readings = tuple(v for v in graph.inputs if v.name not in zero)
+    readings = tuple(v for v in graph.inputs if v.name not in zero and v.name not in options.constants)
     _check_types(session)
     pairs = dict(proven.states) if proven else named_pairs(options, readings, proto, found)
     outputs = tuple(v.name for v in proto.graph.output if v.name not in pairs.values())

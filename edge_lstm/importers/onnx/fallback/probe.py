@@ -15,7 +15,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from edge_lstm.analysis.verify import LAST_BIT, differences
+from edge_lstm.analysis.rounding import LAST_BIT
+from edge_lstm.analysis.verify import differences
 from edge_lstm.core.axes import GraphAxes, InputAxes, OutputAxes
 from edge_lstm.engines.onnxruntime.graph import Array, OnnxGraph, one_line
 from edge_lstm.errors import ImportModelError
