@@ -69,16 +69,17 @@ def _matmul(c: Call, low: Lowering) -> Traced:
         while b.ndim > 2 and b.shape[0] == 1 and a.ndim >= b.ndim:
             b = b[0]
         if b.ndim == 1:
-            return Traced(dense(c, low, a, b[None]).origins[..., 0])
+            return Traced(dense(c, low, a, b[None]).origins[..., 0], a.kind)
         if b.ndim == 2:
             return dense(c, low, a, b.T)
     elif isinstance(b, Traced) and not isinstance(a, Traced) and a.ndim == 2 and b.ndim >= 2:
         return swapped(dense(c, low, swapped(b), a))
     x, y = low.traced(c, a), low.traced(c, b)
-    left, right = Traced(x.origins[None]) if a.ndim == 1 else x, Traced(y.origins[:, None]) if b.ndim == 1 else y
+    left = Traced(x.origins[None], x.kind) if a.ndim == 1 else x
+    right = Traced(y.origins[:, None], y.kind) if b.ndim == 1 else y
     result = product(c, low, left, right).origins
     result = result[..., 0, :] if a.ndim == 1 else result
-    return Traced(result[..., 0] if b.ndim == 1 else result)
+    return Traced(result[..., 0] if b.ndim == 1 else result, x.kind)
 
 
 def _gemm(c: Call, low: Lowering) -> Traced:
@@ -90,7 +91,7 @@ def _gemm(c: Call, low: Lowering) -> Traced:
     left: Any
     right: Any
     left, right = (
-        (Traced(m.origins.T) if isinstance(m, Traced) else m.T) if c.attribute(name, 0) else m
+        (Traced(m.origins.T, m.kind) if isinstance(m, Traced) else m.T) if c.attribute(name, 0) else m
         for m, name in ((a, "transA"), (b, "transB"))
     )
     offset = c.inputs[2] if c.has(2) else None
@@ -110,7 +111,7 @@ def _gemm(c: Call, low: Lowering) -> Traced:
                 bias, offset = rows[0], None
         y = dense(c, low, left, alpha * right.T, bias)
     else:
-        y = swapped(dense(c, low, Traced(right.origins.T), alpha * left))
+        y = swapped(dense(c, low, Traced(right.origins.T, right.kind), alpha * left))
     return y if offset is None else binary(c, low, "add", y, offset)
 
 

@@ -274,7 +274,7 @@ def accumulate(c: Call, low: Lowering, function: str, rows: Traced) -> Traced | 
         )[0]
     total = running(low, function, values, source, rate)
     low.notes.append(f"{c.node}: the {function} over time is that of all readings since the reset, kept up to date")
-    return Traced(traced(int(moments[-1]), b[:, 0], total[which]).origins.reshape(rows.shape[:-1]))
+    return Traced(traced(int(moments[-1]), b[:, 0], total[which]).origins.reshape(rows.shape[:-1]), rows.kind)
 
 
 def running(low: Lowering, function: str, values: Ids, source: list[str], rate: Rate = EVERY_READING) -> Ids:

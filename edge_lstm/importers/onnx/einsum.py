@@ -54,7 +54,7 @@ def einsum(c: Call, low: Lowering) -> Traced:
         gone = [k for k, letter in enumerate(operands[0]) if letter not in result]
         x = reduce(c, low, "sum", x, gone, False) if gone else x
         left = [letter for letter in operands[0] if letter in result]
-        return Traced(np.transpose(x.origins, [left.index(letter) for letter in result]))
+        return Traced(np.transpose(x.origins, [left.index(letter) for letter in result]), x.kind)
     return _product(c, low, operands, result, values)
 
 
@@ -75,11 +75,12 @@ def _product(c: Call, low: Lowering, operands: list[str], result: str, values: l
 
     if not kept and isinstance(values[1], np.ndarray) and isinstance(values[0], Traced):
         weight = shaped(values[1], b, [columns, summed])
-        y = dense(c, low, Traced(shaped(values[0].origins, a, [rows, summed])), weight).origins
+        y = dense(c, low, Traced(shaped(values[0].origins, a, [rows, summed]), values[0].kind), weight)
     else:
-        left = Traced(shaped(low.traced(c, values[0]).origins, a, [kept, rows, summed]))
-        right = Traced(shaped(low.traced(c, values[1]).origins, b, [kept, summed, columns]))
-        y = product(c, low, left, right).origins
+        one, other = low.traced(c, values[0]), low.traced(c, values[1])
+        left = Traced(shaped(one.origins, a, [kept, rows, summed]), one.kind)
+        right = Traced(shaped(other.origins, b, [kept, summed, columns]), other.kind)
+        y = product(c, low, left, right)
     letters = kept + rows + columns
-    whole = y.reshape([size[x] for x in letters])
-    return Traced(np.transpose(whole, [letters.index(x) for x in result]))
+    whole = y.origins.reshape([size[x] for x in letters])
+    return Traced(np.transpose(whole, [letters.index(x) for x in result]), y.kind)

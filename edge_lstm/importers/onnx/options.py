@@ -1,7 +1,7 @@
 """What the caller of an ONNX import asks for, and the graph as far as it can be checked before it is followed.
 
-Its rule: options that no graph can meet, inputs that are no readings and weights that nothing uses are refused here,
-whichever engine would run the graph.
+Its rule: options that no graph can meet, inputs that are no readings and nodes that draw random numbers are refused
+here, whichever engine would run the graph.
 """
 
 from __future__ import annotations
@@ -15,12 +15,17 @@ import numpy.typing as npt
 
 from edge_lstm.core.timing import BeforeWindow
 from edge_lstm.errors import ImportModelError, UnsupportedError
-from edge_lstm.importers.onnx.graph import Array, Graph, OnnxFile, used_names
+from edge_lstm.importers.onnx.graph import Array, Graph, Node, OnnxFile, used_names
 
 MODES = ("auto", "continuous", "window", "log")
 ENGINES = ("auto", "native", "onnxruntime")
 OLD_ENGINES = {"machine": "native"}  # names that older scripts use
-READABLE = ("float32", "int8", "int16", "int32", "int64", "uint8", "uint16", "uint32", "bool")
+RANDOM = frozenset(
+    ("Bernoulli", "Multinomial", "RandomNormal", "RandomNormalLike", "RandomUniform", "RandomUniformLike")
+)
+COMPARES = ("Equal", "Greater", "GreaterOrEqual", "Less", "LessOrEqual")
+WHOLE = ("int8", "int16", "int32", "int64", "uint8", "uint16", "uint32")
+READABLE = ("float32", *WHOLE, "bool")
 
 
 @dataclass(frozen=True)
@@ -86,7 +91,7 @@ def filled(graph: Graph, constants: Mapping[str, npt.ArrayLike]) -> dict[str, Ar
 
 
 def checked(graph: Graph, types: Sequence[str] = READABLE) -> Graph:
-    """Refuses graphs whose inputs are no readings, and inputs and weights that nothing uses."""
+    """Refuses graphs whose inputs are no readings, inputs that nothing uses, and random numbers."""
     used = used_names(graph)
     for value in graph.inputs:
         if value.dtype not in types:
@@ -102,12 +107,70 @@ def checked(graph: Graph, types: Sequence[str] = READABLE) -> Graph:
                 " exporter has joined them (h and c, say): export again with a tensor of its own for each. If it is"
                 f" meant, say constants={{{value.name!r}: 0}} (--set {value.name}=0)"
             )
-    for name, array in graph.constants.items():
-        if name not in used and array.dtype.kind == "f" and array.size > 1:
-            raise ImportModelError(
-                f"the weight {name!r} {list(array.shape)} is used by no node; the graph is incomplete"
-            )
+    needed = {v.name for v in graph.outputs}
+    for node in reversed(graph.nodes):
+        if not needed.isdisjoint(node.outputs):
+            needed.update(node.reads)
+            check_not_random(node, graph.constants)
     return graph
+
+
+def check_not_random(node: Node, constants: Mapping[str, Array]) -> None:
+    """Refuses a node that draws random numbers, for whichever engine: a replay could not give the same bits."""
+    for value in node.attributes.values():
+        for inner in value.nodes if isinstance(value, Graph) else ():
+            check_not_random(inner, value.constants)
+    if node.op in RANDOM:
+        raise ImportModelError(
+            f"{node}: draws random numbers, so two runs over the same readings would differ. Take the sampling out of"
+            " the exported part: export what it draws from (the logits, or mean and deviation) or the likeliest"
+            " (ArgMax, the mean), and draw after the model"
+        )
+    training = constants.get(node.inputs[2]) if node.op == "Dropout" and len(node.inputs) > 2 else None
+    if training is not None and np.any(training):
+        raise ImportModelError(
+            f"{node}: training_mode is true, so it draws random numbers; export the model after model.eval()"
+        )
+
+
+def unused_weights(graph: Graph) -> list[str]:
+    """A sentence for each weight of the file that no node reads."""
+    used = used_names(graph)
+    return [
+        f"the weight {name!r} {list(array.shape)} is used by no node of the file"
+        for name, array in graph.constants.items()
+        if name not in used and array.dtype.kind == "f" and array.size > 1
+    ]
+
+
+def never_changing(graph: Graph) -> str:
+    """The way out where a single whole number (a sample rate) decides what a graph does; "" where none does."""
+    found = []
+    for value in graph.inputs:
+        single = value.dtype in WHOLE and all(d == 1 for d in value.dims)
+        if single and (numbers := _compared_with(graph, value.name)):
+            shown = [f"{n:g}" for n in numbers]
+            found.append(
+                f"input {value} decides what the graph does: it is compared with {', '.join(shown)}. If it never"
+                f" changes (a sample rate), say constants={{{value.name!r}: {shown[-1]}}} (--set"
+                f" {value.name}={shown[-1]})"
+            )
+    return "; ".join(found)
+
+
+def _compared_with(graph: Graph, name: str) -> list[float]:
+    """The constants that an input is compared with."""
+    same, constants, found = {name}, dict(graph.constants), set[float]()
+    for node in graph.nodes:
+        if node.op == "Constant":
+            values = [v for v in node.attributes.values() if isinstance(v, np.ndarray)]
+            constants.update(zip(node.outputs, values, strict=False))
+        if node.op in ("Cast", "Identity", "Reshape", "Squeeze", "Unsqueeze") and node.inputs[0] in same:
+            same.update(node.outputs)
+        if node.op in COMPARES and not same.isdisjoint(node.inputs):
+            values = [constants[n] for n in node.inputs if n in constants and constants[n].size == 1]
+            found.update(float(v.reshape(-1)[0]) for v in values)
+    return sorted(found)
 
 
 def origin(file: OnnxFile) -> dict[str, Any]:

@@ -21,6 +21,11 @@ from edge_lstm.importers.onnx.provenance import Ints, Misfit, Traced, first_uniq
 MAX_ROWS = 1 << 16  # different rows of one operator within one reading
 WRAPPING = ("add", "sub", "mul")
 SAME = ("trunc", "floor", "ceil", "round", "abs", "neg", "relu")  # in which no whole number grows
+KINDS = {"f": "floats", "i": "whole numbers", "b": "booleans"}
+TOO_LARGE = (
+    "its whole numbers may be larger than 16,777,216 (2^24), beyond which float32, in which the native engine computes,"
+    " is not exact. Clip what it multiplies, or cast it to float32 first, if that is meant"
+)
 TRUTHS = ("less", "less_or_equal", "equal", "and", "or")
 
 
@@ -51,10 +56,9 @@ def binary(c: Call, low: Lowering, function: str, a: Operand, b: Operand) -> Tra
     shape = np.broadcast_shapes(a.shape, b.shape)
     left, right = (low.traced(c, v) for v in given)
     if left.kind != right.kind:
-        other = next((v for v in given if not isinstance(v, Traced)), np.zeros(0))
         raise c.fail(
-            f"joins values of the network of different types (one is a constant of type {other.dtype}); the file is"
-            " damaged, ONNX would refuse it too"
+            f"joins {KINDS[left.kind]} and {KINDS[right.kind]}, as far as the native engine can tell; cast one of them,"
+            " if the file means it"
         )
     narrow = low.narrow or next((v.dtype.name for v in given if not isinstance(v, Traced) and v.dtype in NARROW), "")
     if narrow and left.kind == "i" and function in WRAPPING:
@@ -88,10 +92,7 @@ def _most(c: Call, low: Lowering, function: str, x: Traced, y: Traced) -> float:
     else:
         return a if function == "div" else max(a, b)
     if most > EXACT and (min(a, b) > 1 if function == "mul" else most < np.inf):
-        raise c.fail(
-            "its whole numbers may be larger than 16,777,216 (2^24), beyond which float32, in which the native"
-            " engine computes, is not exact. Clip what it multiplies, or cast it to float32 first, if that is meant"
-        )
+        raise c.fail(TOO_LARGE)
     return most
 
 
@@ -136,9 +137,14 @@ def over_rows(c: Call, low: Lowering, x: Traced, make: Callable[[Ids, int], Ids]
 
 
 def dense(c: Call, low: Lowering, x: Traced, weight: Array, bias: Array | None = None) -> Traced:
-    """x (..., K) times weight (N, K) transposed, plus bias."""
+    """x (..., K) times weight (N, K) transposed, plus bias. Whole numbers only where they stay exact."""
     if weight.ndim != 2 or x.ndim == 0 or x.shape[-1] != weight.shape[1]:
         raise c.fail(f"shapes {list(x.shape)} and {list(weight.T.shape)} do not go together")
+    most = np.inf
+    if x.kind == "i":
+        most = low.largest(x) * float(np.abs(weight).sum(axis=1).max(initial=0.0))
+        if most > EXACT or bias is not None or weight.dtype.kind not in "iu":
+            raise c.fail(TOO_LARGE)
     weights = {"W": np.ascontiguousarray(weight, np.float32)}
     if bias is not None:
         weights["b"] = np.ascontiguousarray(bias, np.float32)
@@ -147,7 +153,9 @@ def dense(c: Call, low: Lowering, x: Traced, weight: Array, bias: Array | None =
         sizes, source = [rows * len(weight)], [str(c.node)]
         return low.plan.step("dense", [values], sizes, weights=weights, source=source, name=c.node.name, rows=rows)[0]
 
-    return over_rows(c, low, x, make)
+    y = over_rows(c, low, x, make, x.kind)
+    low.bound(y.ids, most)
+    return y
 
 
 def swapped(x: Traced) -> Traced:

@@ -41,7 +41,9 @@ from edge_lstm.importers.onnx.options import (
     check_options,
     checked,
     filled,
+    never_changing,
     origin,
+    unused_weights,
     with_constants,
 )
 from edge_lstm.importers.onnx.outputs import Output, newest, output_of
@@ -111,6 +113,7 @@ def import_onnx(
         if before_window != "wait" and not timing.windowed:
             raise ImportModelError(f"before_window = {before_window!r} has no meaning: {provenance['mode_reason']}")
         provenance["warnings"] = [warning] if warning else []
+        provenance["notes"] += [*unused_weights(file.graph), *filter(None, [never_changing(_left(file, options))])]
         if linear_before_reset is not None and timing.axes is not None:
             timing = replace(timing, axes=replace(timing.axes, linear_before_reset=linear_before_reset))
             provenance["notes"].append(f"linear_before_reset = {linear_before_reset} in every GRU, as asked")
@@ -124,7 +127,8 @@ def import_onnx(
             name or Path(path).stem,
         )
     except EdgeLstmError as error:
-        raise ImportModelError(f"{path}: {error}") from None
+        ways = never_changing(_left(file, options))
+        raise ImportModelError(f"{path}: {error}{f'. Note that {ways}' if ways else ''}") from None
     except MemoryError:
         raise ImportModelError(f"{path}: reading it takes more memory than this process may have") from None
     if warning:
@@ -132,6 +136,11 @@ def import_onnx(
     if engine == "auto" and mode != "log" and provenance.get("engine"):
         warnings.warn(f"{path}: runs with ONNX Runtime, because {provenance['engine_reason']}", stacklevel=2)
     return model
+
+
+def _left(file: OnnxFile, options: ImportOptions) -> Graph:
+    """The graph without the inputs that the caller has given a value."""
+    return replace(file.graph, inputs=tuple(v for v in file.graph.inputs if v.name not in options.constants))
 
 
 def _by_engine(path: str | Path, file: OnnxFile, options: ImportOptions, engine: str) -> _Imported:

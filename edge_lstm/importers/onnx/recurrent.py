@@ -51,8 +51,15 @@ def recurrent(c: Call, low: Lowering) -> tuple[Traced, ...]:
     cells = read_cells(c, low, x.shape[2], len(backwards))
     lengths = _lengths(c, x.shape[0], x.shape[1])
     initial = [_initial(c, k, x.shape[1], cells, batch_first) for k in ((5, 6) if c.node.op == "LSTM" else (5,))]
+    lost = x.shape[0] == 1 and any(isinstance(v, np.ndarray) for v in initial)
+    if lost and low.order:  # of a window: it would be the features that are taken for its readings
+        raise ImportModelError(f"{c.node}: {LOST}")
     x = _at_once(c, low, x)
     rate = None if low.whole_window else _time(c, low, x)
+    if rate is not None and low.length == 1 and direction != "forward":
+        if lost:
+            raise ImportModelError(f"{c.node}: {LOST}")
+        rate = None  # one step: each direction goes on from the state it is given
     if rate is not None:
         if direction != "forward":
             raise ProvenMisfit(

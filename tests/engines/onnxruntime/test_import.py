@@ -244,7 +244,7 @@ UNCLEAR = {
         {"x": ["T", 1, 3]},
         {"y": ["T", 1, 1, 5]},
         {},
-        "other numbers each time",
+        "draws random numbers",
     ),
     "an operator of nobody": (
         [node("LSTM", ["x", "W", "R"], ["Y"], hidden_size=5), node("Frob", ["Y"], ["y"], domain="my.company")],
@@ -274,12 +274,33 @@ def test_what_is_not_clear_stays_refused(name: str, tmp_path: Path) -> None:
     assert re.search(pattern, refusal(path, **options), re.DOTALL)
 
 
-def test_a_left_over_weight_is_no_matter_of_the_engine(tmp_path: Path) -> None:
-    """A damaged file is refused for every engine."""
+def test_a_left_over_weight_is_a_note_in_any_engine(tmp_path: Path) -> None:
+    """Weights that no node of the file reads are noted."""
     path = head_file(tmp_path / "m.onnx", [node("Sin", ["h"], ["y"])], {"lonely": np.ones((3, 3), np.float32)})
-    for engine in ("auto", "onnxruntime"):
-        assert "the weight 'lonely' [3, 3] is used by no node" in refusal(path, engine=engine)
+    note = "the weight 'lonely' [3, 3] is used by no node of the file"
+    assert all(note in quietly(path, engine=engine).provenance["notes"] for engine in ("auto", "onnxruntime"))
     assert "engine 'gpu' is unknown" in refusal(path, engine="gpu")
+
+
+def test_an_input_without_dimensions(tmp_path: Path) -> None:
+    """A single number [] beside the readings of a step is a channel of one number in ONNX Runtime's engine too."""
+    constants = {"W": np.eye(3, dtype=np.float32)}
+    nodes = [
+        node("MatMul", ["h_in", "W"], ["m"]),
+        node("Mul", ["m", "gain"], ["g"]),
+        node("Add", ["g", "x"], ["s"]),
+        node("Sin", ["s"], ["h_out"]),
+        node("Identity", ["h_out"], ["y"]),
+    ]
+    ins = {"x": [1, 3], "gain": [], "h_in": [1, 3]}
+    path = save_graph(tmp_path / "m.onnx", nodes, constants, ins, {"y": [1, 3], "h_out": [1, 3]})
+    model = quietly(path, states={"h_in": "h_out"})
+    assert [c.name for c in model.inputs] == ["x[0]", "x[1]", "x[2]", "gain"]
+    rows = np.random.default_rng(0).normal(0, 0.5, (9, 4)).astype(np.float32)
+    h = np.zeros(3, np.float32)
+    for x, y in zip(rows, np.asarray(model.stream().run(rows)), strict=True):
+        h = np.sin(h * x[3] + x[:3])
+        assert np.abs(y - h).max() < 1e-5
 
 
 def test_data_in_other_files_comes_along(tmp_path: Path) -> None:

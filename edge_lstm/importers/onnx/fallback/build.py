@@ -50,9 +50,17 @@ from edge_lstm.importers.onnx.fallback.surgery import (
     with_outputs,
     with_states,
 )
-from edge_lstm.importers.onnx.graph import Graph, OnnxFile
+from edge_lstm.importers.onnx.graph import Graph, Node, OnnxFile
 from edge_lstm.importers.onnx.operators import foreign
-from edge_lstm.importers.onnx.options import READABLE, ImportOptions, check_options, checked, origin, with_constants
+from edge_lstm.importers.onnx.options import (
+    READABLE,
+    ImportOptions,
+    check_not_random,
+    check_options,
+    checked,
+    origin,
+    with_constants,
+)
 
 LOST = (
     "the state was lost when the model was exported: {} is one reading long, and no input carries its state. Export the"
@@ -122,6 +130,9 @@ def build_fallback(
     Raises ImportModelError where the graph does not run, or its meaning is not clear.
     """
     proto = guarded(taken_in(path, options.linear_before_reset))
+    if proto.functions or any(node.domain for node in graph.nodes):
+        for node in proto.graph.node:  # what the file's own functions held
+            check_not_random(Node(node.op_type, node.name or "?", tuple(node.input), tuple(node.output), {}), {})
     found = layers(proto)
     sequences = dict.fromkeys(layer.x for layer in found)
     initial = dict.fromkeys(n for layer in found for n in layer.initial if n)
