@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
 _ONLY_ONNX = ("mode", "engine", "states", "constants", "time_axis", "linear_before_reset", "no_verify")
 _ONLY_ARRAYS = ("cell", "order", "activations", "nonlinearity", "gates", "ignore")
+MOST_NOTES = 8  # that are printed
 _OPTION_OF = {"states": "state", "constants": "set"}
 _HINTS = {
     ".pt": "export it to ONNX with torch.onnx.export, or save model.state_dict() with numpy.savez",
@@ -124,6 +125,11 @@ def command(source: Path, output: Path | None, as_json: bool, **options: Any) ->
     )
     reason = model.provenance.get("mode_reason")
     click.echo(timing_in_words(model.timing) + (f" ({reason})" if reason else ""))
+    notes = model.provenance.get("notes", [])
+    for note in notes[:MOST_NOTES]:
+        click.echo(plain(f"note: {note}"))
+    if len(notes) > MOST_NOTES:
+        click.echo(f"note: … {len(notes) - MOST_NOTES} more, with edge-lstm inspect --json")
     if assumed := model.provenance.get("assumed"):
         click.echo(plain(f"assumed: {in_words(assumed)}"))
     for layer, why in model.provenance.get("quantized", {}).get("held_as_float32", {}).items():

@@ -248,6 +248,7 @@ def common_rate(candidate: Candidate, drawing: Drawing, others: Sequence[Drawing
     """
     low = drawing.low
     rates = []
+    check_rows(candidate, drawing, others)
     for name, value in drawing.outputs.items():
         one = output_of(name, value, low)
         rate = one.rate or _of_newest(name, one.moment, drawing, others)
@@ -264,6 +265,30 @@ def common_rate(candidate: Candidate, drawing: Drawing, others: Sequence[Drawing
     if candidate.pairs and any(rate != EVERY_READING for rate in low.rates.seen):
         raise _sure("strides over time in a graph that hands its states on are not supported; use a window")
     return together
+
+
+def check_rows(candidate: Candidate, drawing: Drawing, others: Sequence[Drawing]) -> None:
+    """Refuses an output that holds some of the last readings only: in a stream each came with its own reading, from
+    another reset, and the output would be its newest row alone. Raises ProvenMisfit, so that a window may give all."""
+    low = drawing.low
+    for name, value in drawing.outputs.items():
+        one = output_of(name, value, low)
+        if one.rate is None or low.length == 1:
+            continue
+        begins = max(low.first_output, low.rates.begins(one.ids))
+        if candidate.axes.length:
+            last_only = one.rate.first >= begins + one.rate.stride
+        else:
+            firsts = {(r.first if (r := output_of(name, o.outputs[name], o.low).rate) else 0) for o in others}
+            last_only = firsts != {one.rate.first} and bool(others)
+        if last_only:
+            axis = one.axes["time"]
+            count = value.shape[axis] if axis is not None else 1
+            raise _sure(
+                f"output {name!r} holds the last {count} readings of the sequence. In a continuous stream each of them"
+                " comes with its own reading: export all, or the newest one. A window (mode='window', window=T) gives"
+                f" all {count} at each reading"
+            )
 
 
 def _of_newest(name: str, moment: int, drawing: Drawing, others: Sequence[Drawing]) -> Rate:

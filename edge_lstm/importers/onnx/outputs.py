@@ -22,6 +22,14 @@ def newest(name: str, y: Traced, low: Lowering) -> Ids:
     return output_of(name, y, low).ids
 
 
+def newest_of(output: str) -> str:
+    """The note of an output of which a stream shows one row."""
+    return (
+        f"output {output!r} has a row for each reading of the window; the model gives the newest one. The others are of"
+        " the same window, after fewer of its readings"
+    )
+
+
 @dataclass(frozen=True)
 class Output:
     """What an output shows. ids: of one reading of one stream, in the output's own order. axes: which of its axes are

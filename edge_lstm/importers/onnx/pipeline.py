@@ -46,7 +46,7 @@ from edge_lstm.importers.onnx.options import (
     unused_weights,
     with_constants,
 )
-from edge_lstm.importers.onnx.outputs import Output, newest, output_of
+from edge_lstm.importers.onnx.outputs import Output, newest, newest_of, output_of
 from edge_lstm.importers.onnx.provenance import Misfit
 from edge_lstm.importers.onnx.rates import Rate
 from edge_lstm.importers.onnx.read import read_onnx
@@ -227,6 +227,8 @@ def _over_time(file: OnnxFile, source: Source, options: ImportOptions, dims: set
     else:
         timing = Timing("continuous", None, rate.first, rate.stride, delay)
     provenance = _provenance(file, (window, reason), axes, pairs, drawing, program)
+    if window is not None:
+        provenance["notes"] += [newest_of(name) for name, one in results.items() if one.rate is not None]
     if delays:
         provenance["notes"].append(f"looks ahead: {', '.join(delays)} come {delay} reading{'s' * (delay > 1)} late")
     return program, replace(timing, axes=_graph_axes(source, options, axes, pairs, results)), provenance

@@ -61,6 +61,7 @@ from edge_lstm.importers.onnx.options import (
     origin,
     with_constants,
 )
+from edge_lstm.importers.onnx.outputs import newest_of
 
 LOST = (
     "the state was lost when the model was exported: {} is one reading long, and no input carries its state. Export the"
@@ -108,13 +109,16 @@ def import_fallback(
     check_options(graph, options)
     fallback = build_fallback(path, graph, options, proven, receptive_field)
     timing, axes = fallback.timing, fallback.timing.axes
+    shown = axes.outputs if axes else {}
     provenance = origin(file) | {
         "mode": "window" if timing.windowed else timing.mode,
         "mode_reason": fallback.reason,
         "window": timing.window,
         "axes": fallback.axes,
         "states": {i: {"output": o, "reset": "zero"} for i, o in axes.states.items()} if axes else {},
-        "notes": [],
+        "notes": [newest_of(n) for n, a in axes.outputs.items() if a.time is not None and timing.windowed]
+        if axes
+        else [],
         "engine": f"ONNX Runtime {version()}",
         "engine_reason": because,
         "engine_forced_by": foreign(graph),
