@@ -116,9 +116,7 @@ def import_fallback(
         "window": timing.window,
         "axes": fallback.axes,
         "states": {i: {"output": o, "reset": "zero"} for i, o in axes.states.items()} if axes else {},
-        "notes": [newest_of(n) for n, a in axes.outputs.items() if a.time is not None and timing.windowed]
-        if axes
-        else [],
+        "notes": [newest_of(n) for n, a in shown.items() if a.time is not None and timing.windowed],
         "engine": f"ONNX Runtime {version()}",
         "engine_reason": because,
         "engine_forced_by": foreign(graph),
