@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from edge_lstm.core.feedback import Feedback
     from edge_lstm.core.model import Model
 
-_ONLY_ONNX = ("mode", "engine", "states", "constants", "time_axis", "linear_before_reset", "no_verify")
+_ONLY_ONNX = ("mode", "engine", "states", "no_state", "constants", "time_axis", "linear_before_reset", "no_verify")
 _ONLY_ARRAYS = ("cell", "order", "activations", "nonlinearity", "gates", "ignore")
 MOST_NOTES = 8  # that are printed
 _OPTION_OF = {"states": "state", "constants": "set"}
@@ -63,6 +63,7 @@ _OPTIONS = [
         help="ONNX: auto (default) takes ONNX Runtime only where the native engine cannot hold a graph, and says why.",
     ),
     click.option("--state", "states", multiple=True, help="ONNX, one step: INPUT=OUTPUT of a state; INPUT= is zero."),
+    click.option("--no-state", is_flag=True, help="ONNX, one step: no input is a state, whatever the names say."),
     click.option(
         "--set", "constants", multiple=True, help="ONNX: INPUT=NUMBER, an input that never changes (sr=16000)."
     ),
@@ -159,6 +160,8 @@ def _read(source: Path, options: dict[str, Any]) -> Model:
     for name in _ONLY_ARRAYS if suffix == ".onnx" else _ONLY_ONNX:
         if options[name]:
             raise Failure(2, f"--{_OPTION_OF.get(name, name).replace('_', '-')} has no meaning for {suffix} files")
+    if options["no_state"] and options["states"]:
+        raise Failure(2, "--no-state contradicts --state")
     common = {key: options[key] for key in ("name", "rate_hz", "window", "before_window")}
     if suffix == ".onnx":
         from edge_lstm.importers import import_onnx
@@ -170,7 +173,7 @@ def _read(source: Path, options: dict[str, Any]) -> Model:
             source,
             options["mode"] or "auto",
             engine=options["engine"] or "auto",
-            states=_states(options["states"]),
+            states={} if options["no_state"] else _states(options["states"]),
             constants=_constants(options["constants"]),
             time_axis=int(axis) if axis is not None and axis.isdigit() else axis,
             linear_before_reset=None if reset is None else int(reset),

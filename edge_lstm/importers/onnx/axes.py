@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from edge_lstm.errors import ImportModelError
@@ -66,24 +66,37 @@ def check_names(axes: Axes, inputs: Sequence[Value]) -> None:
                 )
 
 
-def assignments(inputs: Sequence[Value]) -> Iterator[Axes]:
-    """Assignments in the order of their likelihood."""
+def assignments(inputs: Sequence[Value], states: Collection[str] = ()) -> Iterator[Axes]:
+    """Assignments in the order of their likelihood; those where one run is one reading are always among them. `states`:
+    inputs that are carried from run to run, so that none of their axes is time."""
     found: dict[tuple[object, ...], Axes] = {}
-    for axes in _all(inputs):
+    for axes in _all(inputs, states):
         found.setdefault((axes.length, axes.batch, *axes.of.items()), axes)
         if len(found) >= 4096:
             break
     ordered = sorted(found.values(), key=lambda a: _unlikely(a, inputs))
-    yield from ordered[:MOST]
+    kept = ordered[:MOST]
+    yield from kept
+    yield from (axes for axes in one_reading(inputs) if axes not in kept)
 
 
-def _all(inputs: Sequence[Value]) -> Iterator[Axes]:
+def one_reading(inputs: Sequence[Value]) -> Iterator[Axes]:
+    """The assignments where one run of the graph is one reading, of one stream or of an open batch of them."""
+    nothing = {v.name: (None, None) for v in inputs}
+    opened = {v.name: [k for k, d in enumerate(v.dims) if isinstance(d, str)] for v in inputs}
+    if not any(opened.values()):
+        yield Axes(nothing, 1, 1)
+    elif all(len(axes) <= 1 for axes in opened.values()):
+        yield Axes({**nothing, **{n: (None, axes[0]) for n, axes in opened.items() if axes}}, 1, 0)
+
+
+def _all(inputs: Sequence[Value], states: Collection[str]) -> Iterator[Axes]:
     sizes = sorted({d for v in inputs for d in v.dims if isinstance(d, int) and d > 1})
     is_open = any(isinstance(d, str) for v in inputs for d in v.dims)
     for length, batch in itertools.product((0, 1, *sizes), repeat=2):
         if (length == 0 or batch == 0) and not is_open:
             continue
-        per_input = [list(_roles(v, length, batch)) for v in inputs]
+        per_input = [list(_roles(v, 1 if v.name in states else length, batch)) for v in inputs]
         for choice in itertools.islice(itertools.product(*per_input), 512):
             uses = [sum(role[k] is not None for role in choice) for k in (0, 1)]
             if (length != 1) != bool(uses[0]) or (batch != 1) != bool(uses[1]):

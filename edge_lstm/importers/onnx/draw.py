@@ -91,9 +91,14 @@ def unclear(graph: Graph, candidates: list[Axes]) -> UnclearError:
     """The refusal where more than one axis could be time."""
     ways = sorted({time for axes in candidates for time, _ in axes.of.values() if time is not None})
     choices = [str(a) for a in ways] + ['"none"'] * any(axes.length == 1 for axes in candidates)
+    typed = " or ".join(f"--time-axis {c.strip(chr(34))}" for c in choices)
+    alike = [
+        f"--state {i.name}={o.name}" for i in graph.inputs for o in graph.outputs if i.dims == o.dims and len(i.dims)
+    ]
+    step = f"; if one run is one reading and its states are carried on, say them: {' or '.join(alike)}" if alike else ""
     error = UnclearError(
         f"which axis of the inputs {', '.join(map(str, graph.inputs))} is time is not clear: say"
-        f" time_axis={' or '.join(choices)} (--time-axis)"
+        f" time_axis={' or '.join(choices)} ({typed}){step}"
     )
     error.progress = float(len(graph.nodes))
     return error

@@ -17,13 +17,14 @@ from enum import IntEnum
 import numpy as np
 
 from edge_lstm.errors import ImportModelError
-from edge_lstm.importers.onnx.axes import LEAST, Axes, assignments, witness
+from edge_lstm.importers.onnx.axes import LEAST, Axes, assignments, one_reading, witness
 from edge_lstm.importers.onnx.draw import Drawing, Source, draw, unclear
+from edge_lstm.importers.onnx.graph import Value
 from edge_lstm.importers.onnx.outputs import newest, output_of
 from edge_lstm.importers.onnx.plan import Plan
 from edge_lstm.importers.onnx.provenance import ENDED, Misfit, ProvenMisfit
 from edge_lstm.importers.onnx.rates import EVERY_READING, Rate
-from edge_lstm.importers.onnx.states import Pairs, pair_states
+from edge_lstm.importers.onnx.states import PROOFS, Pairs, pair_states
 
 LONG = 64  # readings of a drawing from which on its batch is kept small
 MOST_SIDES = 32
@@ -76,18 +77,25 @@ def explore(source: Source, asked: Mapping[str, str] | None, sizes: tuple[int, i
     wide reading; so that is taken only where nothing likelier has failed. It goes before readings that are joined over
     an axis that nothing proves: a dense layer over a vector could always be one over readings.
     """
+    first = _as_one_reading(source, asked, sizes)
+    states = first.pairs if first is not None else {}
+    stepping = first is not None and not first.drawing.low.chunked
+    if first is not None and stepping and any(why in PROOFS for _, why in states.values()):
+        return first
     furthest: ImportModelError | None = None
     unsaid: ImportModelError | None = None  # which state is which is not clear, under likelier axes
     receptive_field, reached = 0, 0.0
     candidates: list[Candidate] = []
-    for axes in filter(source.allowed, assignments(source.graph.inputs)):
+    for axes in filter(source.allowed, assignments(source.graph.inputs, states)):
+        if stepping and axes.length != 1:
+            continue
         if any(
             f.times == tuple(t for t, _ in axes.of.values()) and f.evidence > (Evidence.PAIRED, False)
             for f in candidates
         ):
             continue  # only the batch is another
         try:
-            one = _attempt(source, axes, asked, sizes)
+            one = first if first is not None and axes == first.axes else _attempt(source, axes, asked, sizes)
         except UnclearState as error:
             if all(f.evidence[0] < Evidence.PAIRED for f in candidates):
                 unsaid = unsaid or error.error
@@ -124,6 +132,34 @@ def explore(source: Source, asked: Mapping[str, str] | None, sizes: tuple[int, i
         raise furthest
     shapes = ", ".join(str(v) for v in source.graph.inputs)
     raise ImportModelError(f"no axes of the inputs {shapes} can be time and batch; at most two dimensions may be open")
+
+
+def _as_one_reading(source: Source, asked: Mapping[str, str] | None, sizes: tuple[int, int]) -> Candidate | None:
+    """The graph as one run for each reading, where outputs are then the next values of inputs; None where that is not
+    so, or the caller says which axis is time.
+
+    No time axis beats it where every recurrent layer that goes on from such an input does so by one step (not
+    `chunked`): no axis of what is carried on is time, and along an axis of a reading the graph would begin anew after
+    each run. Where the pairs are proven there is no batch either: a layer would have several columns.
+    """
+    graph = source.graph
+    alike = any(_like(i, o) for i in graph.inputs for o in graph.outputs if i.name not in source.fixed)
+    if not alike or isinstance(source.time_axis, int):
+        return None
+    for axes in filter(source.allowed, one_reading(graph.inputs)):
+        try:
+            candidate = _attempt(source, axes, asked, sizes)
+        except (ImportModelError, UnclearState):
+            continue
+        if candidate.evidence[0] is Evidence.PAIRED:
+            return candidate
+    return None
+
+
+def _like(one: Value, other: Value) -> bool:
+    """Whether an output may have an input's shape."""
+    sizes = zip(one.dims, other.dims, strict=False)
+    return len(one.dims) == len(other.dims) and all(a == b or str in (type(a), type(b)) for a, b in sizes)
 
 
 def _attempt(source: Source, axes: Axes, asked: Mapping[str, str] | None, sizes: tuple[int, int]) -> Candidate:

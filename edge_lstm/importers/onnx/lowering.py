@@ -105,6 +105,7 @@ class Lowering:
     rates: Rates = field(init=False)
     layers: int = 0  # recurrent operators so far
     proven: bool = False  # whether something showed that the time axis is time: a recurrent layer, a loop, a causal row
+    chunked: bool = False  # whether a recurrent layer makes several steps in one run from a value that the run is given
     forgets: str = ""  # a recurrent operator that begins anew within every reading
     weights: dict[str, Mapping[str, Array]] = field(default_factory=dict)
     narrow: str = ""  # a type of NARROW that values of the network have

@@ -208,8 +208,8 @@ def _over_time(file: OnnxFile, source: Source, options: ImportOptions, dims: set
         check_names(axes, graph.inputs)
     rate = common_rate(found, drawing, others)
     program, results = _program(drawing, graph, pairs)
-    alike = (f"{i} -> {o}" for i, x in drawing.inputs.items() for o, y in drawing.outputs.items() if x.shape == y.shape)
-    window, reason = _window(options.mode, options.window, axes, pairs, program, ", ".join(alike))
+    alike = {(i, o) for i, x in drawing.inputs.items() for o, y in drawing.outputs.items() if x.shape == y.shape}
+    window, reason = _window(options.mode, options.window, axes, pairs, program, sorted(alike))
     delays = {
         name: max(output_of(name, other.outputs[name], other.low).delay for other in (drawing, *others))
         for name, one in results.items()
@@ -300,16 +300,18 @@ def _parts(named: Sequence[Any]) -> tuple[tuple[str, ...], tuple[int, ...]]:
 
 
 def _window(
-    mode: str, window: int | None, axes: Axes, pairs: Pairs, program: Program, candidates: str
+    mode: str, window: int | None, axes: Axes, pairs: Pairs, program: Program, alike: Sequence[tuple[str, str]]
 ) -> tuple[int | None, str]:
     """The window (None: continuous) and the reason."""
     if not program.states and mode == "auto":
+        candidates = ", ".join(f"{i} -> {o}" for i, o in alike)
+        typed = " or ".join(f"--state {i}={o}" for i, o in alike[:4])
         raise ImportModelError(
             "the graph has no memory: no recurrent layer over time, and no input that an output clearly carries on. If"
             " it was a recurrent network, its state was lost at export, or the names of its states do not tell which"
             ' belong together: say states={"h_in": "h_out"}'
-            f" ({candidates or 'no output has the shape of an input'})."
-            ' If it is meant to have no memory, say mode="continuous"'
+            f" ({candidates or 'no output has the shape of an input'}){f': {typed}' if typed else ''}."
+            ' If it is meant to have no memory, say mode="continuous" (--mode continuous)'
         )
     if mode == "continuous":
         return None, "asked for"

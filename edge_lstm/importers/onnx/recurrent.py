@@ -212,6 +212,7 @@ def _written_out(
     c, low = cells[0].call, cells[0].low
     length, batch, width = x.shape
     starts = [low.traced(c, v) for v in initial]
+    low.chunked |= length > 1 and any(isinstance(v, Traced) for v in initial)
     if any(isinstance(v, np.ndarray) for v in initial):
         low.forgets = low.forgets or str(c.node)
     rows = np.concatenate([v.origins.swapaxes(0, 1).reshape(batch, -1) for v in (x, *starts)], axis=1)

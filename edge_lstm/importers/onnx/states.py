@@ -1,10 +1,10 @@
 """Which output of a graph is the next value of which input: the states of a network exported as one step.
 
-Its rule: proof before names. An output that is, element for element, what the recurrent layers make of an input is
-its next value. Where the arithmetic is written out there is no such proof; then the names must agree, be unique, and
-say that they mean a memory (`h_in`, `h_out`), or the caller says it with `states`. It must never pair by shape alone,
-and ask where the names agree but could mean readings as well (`audio_in`, `audio_out`; `state`, `next_state`): a wrong
-pair would be a wrong number without a word.
+Its rule: proof before names. An output that is, element for element, what the recurrent layers make of an input, or
+the gates of an LSTM or GRU cell written out (`written_cells.py`), is its next value, and no caller can say otherwise.
+Where there is no such proof, the names must agree, be unique, and say that they mean a memory (`h_in`, `h_out`), or the
+caller says it with `states`. It must never pair by shape alone, and ask where the names agree but could mean readings
+as well (`audio_in`, `audio_out`; `state`, `next_state`): a wrong pair would be a wrong number without a word.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ from edge_lstm.importers.onnx.graph import Value
 from edge_lstm.importers.onnx.lowering import Lowering
 from edge_lstm.importers.onnx.plan import Ids
 from edge_lstm.importers.onnx.provenance import Traced
+from edge_lstm.importers.onnx.written_cells import written_cells
 
 # Words that tell the value before a step from the one after it.
 BEFORE = {"in", "input", "prev", "previous", "old", "last", "init", "initial", "0", "tm1", "past", "start"}
@@ -29,6 +30,9 @@ NUMBERS = {"0", "1", "n"}
 # Words that mean a memory. A "state" alone may be the robot's, measured: then it is a reading.
 MEMORY = {"h", "c", "hx", "cx", "hid", "hidden", "cell", "mem", "memory", "cache", "carry", "buf", "buffer", "context"}
 MEMORY |= {"ctx", "rnn", "lstm", "gru", "recurrent", "fifo", "hs", "cs"}
+LAYERS = "dataflow: it is what the recurrent layers make of it"
+CELLS = "dataflow: it is what the gates of a cell written out make of it"
+PROOFS = (LAYERS, CELLS)
 SHARED = -2  # in `following`: two layers begin from this value, and end apart
 Pairs = dict[str, tuple[str, str]]  # input -> output, reason
 
@@ -43,24 +47,24 @@ def pair_states(
     """Pairs of state inputs and outputs. ImportModelError where an input is a state but its output is not clear."""
     following = np.full(low.plan.size, -1, np.int64)
     for port in low.ports:
-        apart = (following[port.before] != -1) & (following[port.before] != port.after)
-        following[port.before] = np.where(apart, SHARED, port.after)
+        _follow(following, port.before, port.after)
     fed = {n for n, value in inputs.items() if (following[value.ids] != -1).any()}
-    proven = {
-        (i, o)
-        for i, before in inputs.items()
-        for o, after in outputs.items()
-        if before.shape == after.shape and _follows(before, after, following, low.length)
-    }
+    proven = dict.fromkeys(_proven(inputs, outputs, following, low.length), LAYERS)
+    if low.length == 1:
+        for pair in _proven(inputs, outputs, _of_cells(inputs, low, following), 1):
+            proven.setdefault(pair, CELLS)
+        if {i for i, _ in proven} == set(inputs):  # something must be a reading
+            proven = {pair: why for pair, why in proven.items() if why == LAYERS}
     if asked is not None:
-        return _as_asked(inputs, outputs, low, asked, proven, fed)
+        return _as_asked(inputs, outputs, low, asked, set(proven), fed)
     pairs: Pairs = {}
     for i in inputs:
         candidates = [o for o in outputs if (i, o) in proven and o not in {p[0] for p in pairs.values()}]
         if candidates:
             # Of equal outputs (the layer's output and its new state) the first is the one to show.
             named = [o for o in candidates if stems(i, BEFORE) & stems(o, AFTER)]
-            pairs[i] = ((named or candidates)[-1], "dataflow: it is what the recurrent layers make of it")
+            output = (named or candidates)[-1]
+            pairs[i] = (output, proven[i, output])
     if low.length == 1:
         apart = {n for n, value in inputs.items() if (following[value.ids] == SHARED).any()}
         _by_name({n: value for n, value in inputs.items() if n not in apart}, outputs, declared, pairs)
@@ -68,6 +72,39 @@ def pair_states(
     near = {n for n, value in inputs.items() if reached[value.ids].any()}
     _leftovers(inputs, outputs, declared, pairs, fed, near)
     return pairs
+
+
+def _follow(following: Ids, before: Ids, after: Ids) -> None:
+    apart = (following[before] != -1) & (following[before] != after)
+    following[before] = np.where(apart, SHARED, after)
+
+
+def _of_cells(inputs: Mapping[str, Traced], low: Lowering, following: Ids) -> Ids:
+    """`following` with what cells written out make of their memories. An h that could as well be a reading counts where
+    the name of its input alone means a memory."""
+    found: Ids = following.copy()
+    kept = written_cells(low.plan)
+    for one in kept:
+        if one.sure:
+            _follow(found, one.before, one.after)
+    meant = [value.ids for n, value in inputs.items() if MEMORY & set(_words(n))]
+    for after in {one.after.tobytes() for one in kept if not one.sure}:
+        ways = [one for one in kept if one.after.tobytes() == after]
+        named = [one for one in ways if any(np.isin(one.before, ids).all() for ids in meant)]
+        if len(named) == 1:
+            _follow(found, named[0].before, named[0].after)
+    return found
+
+
+def _proven(
+    inputs: Mapping[str, Traced], outputs: Mapping[str, Traced], following: Ids, length: int
+) -> list[tuple[str, str]]:
+    return [
+        (i, o)
+        for i, before in inputs.items()
+        for o, after in outputs.items()
+        if before.shape == after.shape and _follows(before, after, following, length)
+    ]
 
 
 def _reached(low: Lowering) -> Mask:
@@ -118,13 +155,18 @@ def _as_asked(
         if (right := sorted(after for before, after in proven if before == i)) and o not in right:
             raise ImportModelError(
                 f"states: output {o!r} is not the next value of input {i!r}: the recurrent layers make"
-                f" {' or '.join(map(repr, right))} of it. Say that (--state INPUT=OUTPUT), or name no state: this"
+                f" {' or '.join(map(repr, right))} of it. Say that (--state {i}={right[0]}), or name no state: this"
                 " one is found without"
+            )
+        if (owners := sorted(before for before, after in proven if after == o)) and i not in owners:
+            raise ImportModelError(
+                f"states: output {o!r} is not the next value of input {i!r}: it is what becomes of"
+                f" {' or '.join(map(repr, owners))} (--state {owners[0]}={o})"
             )
     if len(set(asked.values())) != len(asked):
         raise ImportModelError("states: an output is named twice")
-    for i in sorted(fed - set(asked)):
-        raise ImportModelError(f"states: input {i!r} is the initial state of a recurrent layer, but is not named there")
+    for i in sorted((fed | {before for before, _ in proven}) - set(asked)):
+        raise ImportModelError(f"states: input {i!r} is the state of a recurrent layer, but is not named there")
     return {i: (o, "as asked") for i, o in asked.items()}
 
 
@@ -145,9 +187,13 @@ def stems(name: str, own: set[str]) -> set[str]:
     return result | ({"_".join(kept)} if kept else set())
 
 
+def _words(name: str) -> list[str]:
+    return re.split(r"[^a-z]+", re.sub(r"([a-z])([A-Z])", r"\1_\2", name).lower())
+
+
 def remembers(before: str, after: str) -> bool:
     """Whether these names, which agree, say that they mean a memory, not a reading and a result of the same kind."""
-    words = [set(re.split(r"[^a-z]+", re.sub(r"([a-z])([A-Z])", r"\1_\2", name).lower())) for name in (before, after)]
+    words = [set(_words(name)) for name in (before, after)]
     if any(own & (MEMORY | {f"{m}{w}" for m in ("h", "c") for w in BEFORE | AFTER}) for own in words):
         return True
     states = all(own & {"state", "states", "staten"} for own in words)
@@ -178,12 +224,18 @@ def _by_name(
 
 def _unclear(name: str, candidates: Sequence[str], declared: Sequence[Value], pairs: Pairs) -> ImportModelError:
     written = next(str(v) for v in declared if v.name == name)
-    sure = ", ".join(f"{k!r}: {o!r}" for k, (o, _) in pairs.items())
+    sure = {k: o for k, (o, _) in pairs.items()}
     return ImportModelError(
         f"input {written} may be a state: {', '.join(map(repr, candidates))} has its shape. If so, say all"
-        f" pairs, states={{{sure + ', ' if sure else ''}{name!r}: {candidates[0]!r}}}; if it is a reading, say the"
-        f" others, states={{{sure}}} (--state input=output, once for each)"
+        f" pairs, {in_words({**sure, name: candidates[0]})}; if it is a reading, say the others, {in_words(sure)}"
     )
+
+
+def in_words(states: Mapping[str, str]) -> str:
+    """States as they can be said, in Python and at the command line."""
+    typed = " ".join(f"--state {i}={o}" for i, o in states.items())
+    pairs = ", ".join(f"{i!r}: {o!r}" for i, o in states.items())
+    return f"states={{{pairs}}} ({typed or '--no-state'})"
 
 
 def _leftovers(
@@ -207,4 +259,5 @@ def _leftovers(
         raise ImportModelError(
             f"input {written[i]} is the initial state of a recurrent layer, but no output of its shape gives the state"
             f" after the step. Export the new state as an output too, or say states={{{i!r}: None}} to start from zero"
+            f" (--state {i}=)"
         )

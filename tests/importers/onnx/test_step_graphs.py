@@ -1,0 +1,130 @@
+"""Networks exported as one step, as users have them: imported without a hint, equal to ONNX Runtime with the states
+handed on, and wrong answers refused."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from edge_lstm.errors import ImportModelError
+from edge_lstm.importers import import_onnx
+from tests.support.drawing import generator
+from tests.support.graphs.onnx_files import difference, node, save
+from tests.support.graphs.step_graphs import StepGraph, enhancer, packed, written_step
+
+LSTM_NAMES = {"44": "61", "45": "59"}  # as exporters name what nobody has named
+STEPS = 60
+
+
+def check(graph: StepGraph, **options: object) -> None:
+    """The import pairs the states that the graph has, and equals ONNX Runtime."""
+    model = import_onnx(graph.path, engine="native", **options)  # type: ignore[arg-type]
+    assert {i: s["output"] for i, s in model.provenance["states"].items()} == {
+        i: after for i, (after, _) in graph.states.items()
+    }
+    assert (model.timing.mode, model.timing.first_output) == ("continuous", 1)
+    rows = generator().normal(0, 1, (STEPS, model.program.input_size)).astype(np.float32)
+    assert difference(np.asarray(model.stream().run(rows)), graph.run(rows)) < 1e-5
+
+
+@pytest.mark.parametrize("time_axis", [None, "none"])
+def test_several_caches(tmp_path: Path, time_axis: str | None) -> None:
+    """Ten GRUs, some over bands, three caches of 4 and 5 axes: one run is one reading, and is found at once, also where
+    it is said; no axis of a cache is taken for time."""
+    graph = enhancer(tmp_path / "m.onnx", generator())
+    started = time.monotonic()
+    check(graph, time_axis=time_axis)
+    assert time.monotonic() - started < 10
+
+
+@pytest.mark.parametrize("written", [False, True], ids=["operators", "primitives"])
+def test_states_packed_into_one(tmp_path: Path, written: bool) -> None:
+    """h and c of two layers in one state [1, 2, units, 2], of LSTM operators or of cells written out, are one state;
+    none of its axes is asked about."""
+    graph = packed(tmp_path / "m.onnx", generator(), written=written)
+    check(graph)
+    states = import_onnx(graph.path).provenance["states"]
+    assert states["memory"]["reason"].startswith("dataflow")
+
+
+@pytest.mark.parametrize("form", ["", "joined", "masked"])
+def test_an_lstm_cell_in_primitives_is_proven_by_its_arithmetic(tmp_path: Path, form: str) -> None:
+    """c is what a gate lets through, element by element, h what enters the products: names do not matter, and answers
+    that contradict it are refused with the right ones."""
+    graph = written_step(tmp_path / "m.onnx", generator(), "LSTM", LSTM_NAMES, form)
+    if form != "masked":
+        check(graph)
+    else:
+        assert set(import_onnx(graph.path).provenance["states"]) == set(LSTM_NAMES)
+    wrong = "not the next value of input '44': the recurrent layers make '61'.*--state 44=61"
+    with pytest.raises(ImportModelError, match=wrong):
+        import_onnx(graph.path, states={"44": "59", "45": "61"})
+    with pytest.raises(ImportModelError, match="input '44' is the state of a recurrent layer, but is not named"):
+        import_onnx(graph.path, states={"45": "59"})
+    swapped = written_step(tmp_path / "s.onnx", generator(), "LSTM", {"c_in": "c_out", "h_in": "h_out"}, form)
+    states = import_onnx(swapped.path).provenance["states"]
+    assert {i: s["output"] for i, s in states.items()} == {"c_in": "c_out", "h_in": "h_out"}
+
+
+@pytest.mark.parametrize("form", ["", "lerp"])
+def test_a_gru_cell_in_primitives_is_proven_by_its_arithmetic(tmp_path: Path, form: str) -> None:
+    """Its state is let through by a gate that is made of it: (1 - z) n + z h, and n + z (h - n)."""
+    check(written_step(tmp_path / "m.onnx", generator(), "GRU", {"11": "37"}, form))
+
+
+def test_where_the_reading_could_be_h_as_well(tmp_path: Path) -> None:
+    """With as many features as units both enter the products alike: a name that means a memory decides, else it is
+    asked, as the options can be typed, and the answer works; c is proven in any case."""
+    named = written_step(tmp_path / "n.onnx", generator(), "LSTM", {"hx": "p", "cx": "q"}, width=5)
+    check(named)
+    unnamed = written_step(tmp_path / "m.onnx", generator(), "LSTM", LSTM_NAMES, width=5)
+    with pytest.raises(ImportModelError, match=r"may be a state: .*--state 45=59 --state"):
+        import_onnx(unnamed.path)
+    check(unnamed, states=LSTM_NAMES)
+    with pytest.raises(ImportModelError, match="'59' is not the next value of input '44': it is what becomes of '45'"):
+        import_onnx(unnamed.path, states={"44": "59", "45": "61"})
+
+
+def test_a_model_of_the_world_and_a_mask_are_no_cells(tmp_path: Path) -> None:
+    """state + f(state) and gate * spectrum are not proven to be memories: they are asked about, or readings."""
+    rng = np.random.default_rng(0)
+    floats = {"A": rng.normal(0, 1, (6, 4)).astype(np.float32), "B": rng.normal(0, 1, (4, 4)).astype(np.float32)}
+    world = [
+        node("Concat", ["measured", "u"], ["xu"], axis=1),
+        node("MatMul", ["xu", "A"], ["f"]),
+        node("Tanh", ["f"], ["t"]),
+        node("Add", ["measured", "t"], ["predicted"]),
+    ]
+    ins, outs = {"measured": [1, 4], "u": [1, 2]}, {"predicted": [1, 4]}
+    with pytest.raises(ImportModelError, match=r"no memory.*\(measured -> predicted\): --state measured=predicted"):
+        import_onnx(save(tmp_path / "w.onnx", world, floats, ins, outs))
+    mask = [
+        node("MatMul", ["x", "B"], ["f"]),
+        node("Sigmoid", ["f"], ["g"]),
+        node("Mul", ["g", "x"], ["y"]),
+    ]
+    with pytest.raises(ImportModelError, match=r"no memory"):
+        import_onnx(save(tmp_path / "s.onnx", mask, floats, {"x": [1, 4]}, {"y": [1, 4]}))
+
+
+def test_a_batch_is_no_part_of_the_reading(tmp_path: Path) -> None:
+    """Eight robots side by side in a step are streams, not one reading of eight parts."""
+    rng = np.random.default_rng(0)
+    constants = {
+        "W": rng.normal(0, 0.5, (1, 12, 3)),
+        "R": rng.normal(0, 0.5, (1, 12, 4)),
+        "D": rng.normal(0, 1, (4, 2)),
+    }
+    nodes = [
+        node("Unsqueeze", ["x", "zero"], ["xt"]),
+        node("GRU", ["xt", "W", "R", "", "", "h_in"], ["Y", "h_out"], hidden_size=4, linear_before_reset=1),
+        node("Squeeze", ["h_out", "zero"], ["s"]),
+        node("MatMul", ["s", "D"], ["y"]),
+    ]
+    floats = {k: v.astype(np.float32) for k, v in constants.items()} | {"zero": np.array([0])}
+    ins, outs = {"x": [8, 3], "h_in": [1, 8, 4]}, {"y": [8, 2], "h_out": [1, 8, 4]}
+    model = import_onnx(save(tmp_path / "m.onnx", nodes, floats, ins, outs, opset=13))
+    assert (model.program.input_size, model.program.output_size) == (3, 2)
