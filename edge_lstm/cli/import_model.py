@@ -5,8 +5,11 @@ Its rule: an option that has no meaning for this kind of source is an error, nev
 
 from __future__ import annotations
 
+import threading
 import time
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from importlib.util import find_spec
 from pathlib import Path
@@ -23,6 +26,7 @@ if TYPE_CHECKING:
 
 _ONLY_ONNX = ("mode", "engine", "states", "no_state", "constants", "time_axis", "linear_before_reset", "no_verify")
 _ONLY_ARRAYS = ("cell", "order", "activations", "nonlinearity", "gates", "ignore")
+PATIENCE = 2.0  # seconds before a word is said of what takes so long
 MOST_NOTES = 8  # that are printed
 _OPTION_OF = {"states": "state", "constants": "set"}
 _HINTS = {
@@ -98,7 +102,8 @@ def command(source: Path, output: Path | None, as_json: bool, **options: Any) ->
     check_writable(output)
     if output.exists() and source.exists() and output.samefile(source):
         raise Failure(2, f"{source}: the model would be written over its source; say where with -o MODEL.npz")
-    model = _read(source, options)
+    with _said_after(PATIENCE, f"{source}: finding what its axes and states mean"):
+        model = _read(source, options)
     model = replace(
         model,
         inputs=_renamed(model, model.inputs, options["channels"], "--channels"),
@@ -111,7 +116,8 @@ def command(source: Path, output: Path | None, as_json: bool, **options: Any) ->
     from edge_lstm.cli.inspect import describe, in_words, timing_in_words
     from edge_lstm.core.storage import content, write_whole
 
-    checked = None if source.suffix.lower() != ".onnx" or options["no_verify"] else _checked(model, source)
+    with _said_after(PATIENCE, f"{source}: comparing with ONNX Runtime"):
+        checked = None if source.suffix.lower() != ".onnx" or options["no_verify"] else _checked(model, source)
     with writing(output):
         write_whole(output, content(model))
     if as_json:
@@ -142,6 +148,26 @@ def command(source: Path, output: Path | None, as_json: bool, **options: Any) ->
         click.echo(model.provenance["cost"])
     if checked:
         click.echo(checked)
+
+
+@contextmanager
+def _said_after(seconds: float, what: str) -> Iterator[None]:
+    """Says on the error output what goes on where it takes longer than this, and again with the time so far."""
+    over, began = threading.Event(), time.monotonic()
+
+    def say() -> None:
+        wait = seconds
+        while not over.wait(wait):
+            wait = 5 * seconds
+            click.echo(plain(f"{what} … {time.monotonic() - began:.0f} s"), err=True)
+
+    watcher = threading.Thread(target=say, daemon=True)
+    watcher.start()
+    try:
+        yield
+    finally:
+        over.set()
+        watcher.join()
 
 
 for _option in _OPTIONS:

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import json
+import time
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
 import edge_lstm
-from edge_lstm.cli import main
+from edge_lstm.cli import import_model, main
+from edge_lstm.core.model import Model
 
 VECTORS = Path(__file__).parents[1] / "vectors" / "onnx"
 
@@ -94,3 +97,23 @@ def test_an_onnx_file_is_brought_in(tmp_path: Path, capsys: pytest.CaptureFixtur
     assert edge_lstm.load(tmp_path / "model.npz").digest[:16] in out
     assert main(["import", str(sources[0]), "-o", str(tmp_path / "m.npz"), "--cell", "lstm"]) == 2
     assert "--cell has no meaning for .onnx" in capsys.readouterr().err
+
+
+def test_what_takes_long_says_what_it_does(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """After two seconds a line on the error output says what is being done; a quick import says nothing there."""
+    command = ["import", str(VECTORS / "lstm_step_legacy11.onnx"), "-o", str(tmp_path / "m.npz"), "--no-verify"]
+    monkeypatch.setattr(import_model, "PATIENCE", 60)
+    assert main(command) == 0
+    assert not capsys.readouterr().err
+    monkeypatch.setattr(import_model, "PATIENCE", 0.01)
+    read = import_model._read
+
+    def slow(source: Path, options: dict[str, Any]) -> Model:
+        time.sleep(0.2)
+        return read(source, options)
+
+    monkeypatch.setattr(import_model, "_read", slow)
+    assert main(command) == 0
+    assert "lstm_step_legacy11.onnx: finding what its axes and states mean … 0 s" in capsys.readouterr().err

@@ -65,6 +65,7 @@ class _Rows:
         self.lags = np.where(t == 0, -1, now[:, None] - t)  # -1: a constant
         self.moments = np.unique(now[now > 0])
         self.single = len(self.moments) == 1
+        self._orders: dict[int, tuple[Ints, Ids]] = {}
         # With which reading each value is there for the first time.
         self.begins: dict[int, int] = {}
         if not self.single:
@@ -99,18 +100,23 @@ class _Rows:
         end."""
         number = self.ids.shape[1]
         patterns, pattern = unique_rows(np.concatenate([self.lags, self.ids], axis=1))
+        order = np.argsort(pattern, kind="stable")
+        rows_of = np.split(order, np.searchsorted(pattern[order], np.arange(1, len(patterns))))
         which = np.where(self.now == 0, -2, -1)
         forms: list[Ints] = []
         # A row that is cut off has no more readings than the form it is cut from.
         for k in np.argsort(-(patterns[:, :number] >= 0).sum(axis=1), kind="stable"):
             lag, value = patterns[k, :number], patterns[k, number:]
-            if not ((pattern == k) & (which == -1)).any():
+            if not (which[rows_of[k]] == -1).any():
                 continue
-            fits = self._fits(lag, value) & (which == -1)
+            # Thousands of rows, in hundreds of forms (attention over a window): only rows that may fit are looked at.
+            may_fit = ((patterns[:, :number] == lag) & (patterns[:, number:] == value)) | (patterns[:, :number] == -1)
+            rows = np.concatenate([rows_of[other] for other in np.flatnonzero(may_fit.all(axis=1))])
+            fits = rows[(which[rows] == -1) & self._fits(lag, value, rows)]
             if self.single or self._regular(lag, value, self.now[fits]):
                 which[fits] = len(forms)
                 forms.append(np.stack([lag, value]))
-                which[(which == -1) & self._ended(lag, value)] = -3
+                which[self._ended(lag, value, which)] = -3
         if not forms or (which == -1).any():
             raise _unequal(self.c, self.low)
         return np.stack([f[0] for f in forms]), np.stack([f[1] for f in forms]), which
@@ -129,28 +135,57 @@ class _Rows:
         begins = np.array([self.begins.get(int(v), 1) for v in value])
         return now[:, None] - lag[None, :] >= begins
 
-    def _fits(self, lag: Ints, value: Ids) -> Mask:
-        """Which rows are this form at their own moment, with constants for what was not there yet."""
-        there = self._started(lag, value, self.now) | (lag < 0)
-        same = (self.lags == lag) & (self.ids == value)
-        found: Mask = np.where(there, same, self.lags == -1).all(axis=1) & (self.now > 0)
+    def _fits(self, lag: Ints, value: Ids, rows: Ints) -> Mask:
+        """Which of these rows are this form at their own moment, with constants for what was not there yet."""
+        now, lags = self.now[rows], self.lags[rows]
+        there = self._started(lag, value, now) | (lag < 0)
+        same = (lags == lag) & (self.ids[rows] == value)
+        found: Mask = np.where(there, same, lags == -1).all(axis=1) & (now > 0)
         return found
 
-    def _ended(self, lag: Ints, value: Ids) -> Mask:
-        """Which rows are this form at a moment after the end, with anything for what is not there any more."""
-        found = np.zeros(len(self.now), np.bool_)
+    def _ended(self, lag: Ints, value: Ids, which: Ints) -> Ints:
+        """The rows that have no form yet and are this one at a moment after the end, with anything for what is not
+        there any more."""
         if self.single:
-            return found
-        end = self.low.length
-        t = np.where(self.lags < 0, 0, self.now[:, None] - self.lags)
+            return np.empty(0, np.int64)
+        end, oldest = self.low.length, int(np.argmax(lag))
+        begins = np.array([self.begins.get(int(v), 1) for v in value])
+        if lag[oldest] > 0 and begins[oldest] <= end + 1 - lag[oldest]:
+            # Its oldest reading is there at each of these moments, so it tells which one a row can be of.
+            rows: Ints = self._holding(oldest, int(value[oldest]))
+            lags = self.lags[rows, oldest]
+            moments = self.now[rows] - lags + lag[oldest]
+            may = (which[rows] == -1) & (lags >= 0) & (moments > end) & (moments <= end + lag[oldest])
+            rows, moments = rows[may], moments[may, None]
+            ended: Ints = rows[self._at(moments, lag, value, begins, rows)]
+            return ended
+        rows = np.flatnonzero(which == -1)
+        found = np.zeros(len(rows), np.bool_)
         for moment in range(end + 1, end + int(lag.max()) + 1):
             meant = np.where(lag < 0, 0, moment - lag)
-            begun = self._started(lag, value, np.array([moment]))[0]
-            same = (t == meant) & (self.ids == value)
-            known = (lag < 0) | (meant <= end)
-            if not (known & (lag >= 0) & begun).any():
-                continue
-            found |= np.where(known, np.where(begun | (lag < 0), same, t == 0), True).all(axis=1) & (self.now > 0)
+            if ((lag >= 0) & (meant <= end) & (meant >= begins)).any():
+                found |= self._at(np.full((len(rows), 1), moment), lag, value, begins, rows)
+        some: Ints = rows[found]
+        return some
+
+    def _holding(self, place: int, value: int) -> Ints:
+        """The rows that hold this value at this place."""
+        if place not in self._orders:
+            order = np.argsort(self.ids[:, place], kind="stable")
+            self._orders[place] = order, self.ids[order, place]
+        order, ids = self._orders[place]
+        first, last = np.searchsorted(ids, [value, value + 1])
+        return order[int(first) : int(last)]
+
+    def _at(self, moments: Ints, lag: Ints, value: Ids, begins: Ints, rows: Ints) -> Mask:
+        """Which of these rows are this form at a moment (n, 1) after the end."""
+        lags, now = self.lags[rows], self.now[rows]
+        t = np.where(lags < 0, 0, now[:, None] - lags)
+        meant = np.where(lag < 0, 0, moments - lag)
+        begun = meant >= begins
+        same = (t == meant) & (self.ids[rows] == value)
+        known = (lag < 0) | (meant <= self.low.length)
+        found: Mask = np.where(known, np.where(begun | (lag < 0), same, t == 0), True).all(axis=1) & (now > 0)
         return found
 
     def _before(self, lags: Ints, ids: Ids, which: Ints) -> dict[tuple[int, int], int]:

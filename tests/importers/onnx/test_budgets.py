@@ -18,6 +18,7 @@ from edge_lstm.engines.onnxruntime import patience
 from edge_lstm.errors import ImportModelError
 from edge_lstm.importers import import_onnx
 from edge_lstm.importers.onnx import budget
+from tests.support.graphs.onnx_files import node, onnxruntime_run, save
 
 WIDE = 8000  # an outer product of it has 64 million elements
 
@@ -152,3 +153,34 @@ def test_what_is_within_the_budget_is_folded(tmp_path: Path) -> None:
     """The same graphs with small numbers come in."""
     for made in (loop(10), loop(5, nested=True), of_shape([30, 30], helper.make_node("MatMul", ["a", "a"], ["o"]))):
         assert import_onnx(file(tmp_path, made)).program.input_size == 3
+
+
+def test_readings_that_are_all_joined_with_each_other(tmp_path: Path) -> None:
+    """Dot-product attention between all 40 states of a window is imported in seconds, as the whole window that it is,
+    and equals ONNX Runtime; it took a minute, and its time grew with the fourth power of the window."""
+    rng, units, length = np.random.default_rng(0), 8, 40
+    constants: dict[str, Any] = {"one": np.array([1]), "last": np.array([-3]), "end": np.array([2**31 - 1])}
+    for part, shape in (("W", (1, 24, 5)), ("R", (1, 24, units)), ("V", (1, 24, units)), ("S", (1, 24, units))):
+        constants[part] = rng.normal(0, 0.3, shape).astype(np.float32)
+    nodes = [
+        node("Transpose", ["x"], ["xt"], perm=[1, 0, 2]),
+        node("GRU", ["xt", "W", "R"], ["Y"], hidden_size=units, linear_before_reset=1),
+        node("Squeeze", ["Y", "one"], ["s"]),
+        node("Transpose", ["s"], ["y1"], perm=[1, 0, 2]),
+        node("Transpose", ["s"], ["y2"], perm=[1, 2, 0]),
+        node("MatMul", ["y1", "y2"], ["scores"]),
+        node("Softmax", ["scores"], ["a"], axis=-1),
+        node("MatMul", ["a", "y1"], ["mixed"]),
+        node("Transpose", ["mixed"], ["mt"], perm=[1, 0, 2]),
+        node("GRU", ["mt", "V", "S"], ["Z"], hidden_size=units, linear_before_reset=1),
+        node("Squeeze", ["Z", "one"], ["zs"]),
+        node("Slice", ["zs", "last", "end"], ["y"]),
+    ]
+    path = save(tmp_path / "m.onnx", nodes, constants, {"x": [1, length, 5]}, {"y": [3, 1, units]}, opset=13)
+    started = time.monotonic()
+    model = import_onnx(path, engine="native")
+    assert time.monotonic() - started < 15
+    assert (model.timing.mode, model.timing.window, model.program.output_size) == ("whole window", length, 3 * units)
+    rows = rng.normal(0, 1, (length, 5)).astype(np.float32)
+    (expected,) = onnxruntime_run(path, {"x": rows[None]})
+    assert np.abs(np.asarray(model.stream().run(rows))[-1] - expected.reshape(-1)).max() < 1e-5
