@@ -78,7 +78,7 @@ def command(
     Faults are chances per byte (flip, lose, double, cut) or events per second (silence, reset, unplug).
     """
     from firmware_bridge.simulator.faults import Faults, Rates
-    from firmware_bridge.simulator.pty import Terminal, serve, serve_board
+    from firmware_bridge.simulator.pty import PATIENCE_S, Terminal, serve, serve_board
     from firmware_bridge.simulator.robot import Robot
 
     if log is None and (loop or time or time_unit):
@@ -119,7 +119,7 @@ def command(
     with _until_told() as told, writing(truth or link), _truth(made, truth):
         served = serve_board(
             made.board,
-            Terminal(link, made.end),
+            Terminal(link, made.end, PATIENCE_S),
             seconds=seconds,
             faults=damage,
             stop=_at_the_end(made, told),

@@ -8,8 +8,11 @@ do when nobody reads. Must never: block on a host, or leave its link behind.
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import os
 import select
+import struct
+import termios
 import time
 import tty
 from collections.abc import Callable
@@ -27,6 +30,7 @@ USB_FRAME_US = 1_000  # nothing is sent more often
 LONGEST_WAIT_US = 10_000
 LONGEST_DELAY_US = 500_000  # behind by more (a suspended machine): time stood still for the robot, too
 READ_SIZE = 65536
+PATIENCE_S = 0.5  # with a robot that speaks unasked
 # The transmit buffer: about a second at 1 kHz. Larger than most boards', because here both ends share a busy machine: a
 # simulator that was delayed sends in a burst what a board would have sent in time.
 BUFFER_SIZE = 65536
@@ -49,13 +53,17 @@ class Terminal:
     """A pseudo-terminal in raw mode under a symbolic link; at most one exists at a time.
 
     end: the byte that ends every message; b"" where none does, then each `write` is taken to be one message.
+    patience_s: when nobody has read for so long, all that waits is dropped, in the system, too: a robot that speaks
+    unasked has no host then, and one that comes must not be told of the past. None: it waits for ever.
     """
 
-    def __init__(self, link: Path, end: bytes = b"\0") -> None:
-        self.link, self.end = link, end
+    def __init__(self, link: Path, end: bytes = b"\0", patience_s: float | None = None) -> None:
+        self.link, self.end, self.patience_s = link, end, patience_s
         self._master = self._slave = -1
         self._name = ""
         self._waiting = b""  # in the board's own transmit buffer
+        self._read_s = 0.0  # on the monotonic clock: when somebody last read
+        self._unread = 0  # bytes that the system showed to be unread, at the last look
 
     @property
     def plugged(self) -> bool:
@@ -126,7 +134,24 @@ class Terminal:
             with contextlib.suppress(BlockingIOError):
                 sent = os.write(self._master, self._waiting)
         self._waiting = self._waiting[sent:]
+        if self.patience_s is not None:
+            dropped += self._forget(self.patience_s)
         return sent, dropped
+
+    def _forget(self, patience_s: float) -> int:
+        """Drop what nobody reads; how many messages of our own buffer that were."""
+        last = self._unread
+        (self._unread,) = struct.unpack("i", fcntl.ioctl(self._slave, termios.FIONREAD, bytes(4)))
+        now_s = time.monotonic()
+        if self._unread == 0 or self._unread < last:
+            self._read_s = now_s
+        elif now_s - self._read_s > patience_s:
+            dropped, self._waiting = self._messages(self._waiting), b""
+            termios.tcflush(self._master, termios.TCOFLUSH)  # what the slave's side has not taken yet
+            termios.tcflush(self._slave, termios.TCIFLUSH)
+            self._read_s, self._unread = now_s, 0
+            return dropped
+        return 0
 
     def _messages(self, data: bytes) -> int:
         return data.count(self.end) if self.end else int(bool(data))

@@ -220,3 +220,25 @@ def test_whatever_ends_it_the_link_is_removed(tmp_path: Path) -> None:
         serve(Robot(0), link, stop=stop, truth_path=tmp_path / "truth.csv")
     assert not link.is_symlink()
     assert len(list(Path("/proc/self/fd").iterdir())) == before
+
+
+def test_nobody_is_told_of_the_past_by_a_robot_that_speaks_unasked(tmp_path: Path) -> None:
+    """With patience: what nobody has read for so long is dropped, here and in the system; then the newest is sent."""
+    terminal = Terminal(tmp_path / "robot", b"\n", patience_s=0.1)
+    terminal.plug()
+    host = os.open(tmp_path / "robot", os.O_RDWR | os.O_NOCTTY)
+    try:
+        line, dropped, begun = b"x" * 99 + b"\n", 0, time.monotonic()
+        while time.monotonic() - begun < 0.5:
+            dropped += terminal.write(line * 100)[1]
+            time.sleep(0.01)
+        time.sleep(0.15)
+        dropped += terminal.write(line)[1]
+        assert dropped > 100
+        time.sleep(0.05)
+        assert not select.select([host], [], [], 0)[0]
+        assert terminal.write(b"new\n") == (4, 0)
+        assert os.read(host, 65536) == b"new\n"
+    finally:
+        os.close(host)
+        terminal.unplug()

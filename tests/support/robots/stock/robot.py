@@ -16,7 +16,7 @@ from random import Random
 
 from firmware_bridge.simulator.dialects.robot_side import Obeyed, RobotSide, robot_side
 from firmware_bridge.simulator.played import Happened, Played, Row, Table
-from firmware_bridge.simulator.pty import Terminal, serve_board
+from firmware_bridge.simulator.pty import PATIENCE_S, Terminal, serve_board
 from firmware_bridge.simulator.truth import PlayedTruth
 from tests.support.robots import stock
 
@@ -107,7 +107,7 @@ def main() -> None:
 
     signal.signal(signal.SIGINT, stop)
     signal.signal(signal.SIGTERM, stop)
-    serve_board(board, Terminal(options.link, inner.end), stop=lambda: told)
+    serve_board(board, Terminal(options.link, inner.end, PATIENCE_S), stop=lambda: told)
     truth.close()
 
 
