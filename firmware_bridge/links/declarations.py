@@ -85,17 +85,15 @@ class ReadingDeclaration:
     clock: RobotClock | None
     counter: int | None
     follow: RobotCounter | None
+    period_ns: float | None  # from one reading to the next; None where no rate is declared
     number: int = 0  # of the last reading, the missing ones counted
+    told: int = 0  # readings since then that are known to be missing already
+    booted: bool = False  # since then the robot has printed something that it prints when it starts
 
     @property
     def rate_hz(self) -> float | None:
         """Readings per second, as declared."""
         return self.form.rate_hz
-
-    @property
-    def period_ns(self) -> float | None:
-        """From one reading to the next; None where no rate is declared."""
-        return None if self.form.rate_hz is None else 1e9 / self.form.rate_hz
 
     @property
     def counted(self) -> bool:
@@ -140,7 +138,8 @@ def reading(name: str, number: int, table: Table, found: Sequence[Column]) -> Re
     except DictionaryError as error:
         raise table.fail("rate_hz" if "rate_hz" in str(error) else "fields", str(error)) from None
     plain = all(field.scale == 1 and field.offset == 0 for field in fields)
-    made = ReadingDeclaration(
+    period_ns = None if form.rate_hz is None else 1e9 / form.rate_hz
+    return ReadingDeclaration(
         name=name,
         table=table,
         columns=tuple(found),
@@ -151,11 +150,9 @@ def reading(name: str, number: int, table: Table, found: Sequence[Column]) -> Re
         time=time,
         clock=clock,
         counter=counter,
-        follow=None,
+        follow=None if wrap is None else RobotCounter(wrap, period_ns),
+        period_ns=period_ns,
     )
-    if wrap is not None:
-        made.follow = RobotCounter(wrap, made.period_ns)
-    return made
 
 
 def _place(table: Table, key: str, names: list[str], found: Sequence[Column]) -> int | None:

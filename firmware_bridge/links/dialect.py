@@ -3,7 +3,8 @@
 Its rule: that of every link (`links/link.py`): a function of the chunks and calls given. A dialect says how bytes
 become numbers and how an action becomes bytes; what is missing, late, outside its limits, repeated or safe is decided
 here, so it is the same for all of them. The robot declares nothing: the dictionary is made of its configuration, and a
-`Hello` comes with the first message that arrives whole.
+`Hello` comes with the first message that arrives whole. A mistake in a dialect's own code is a fault like one on the
+line: it is counted and said, and the robot is made safe.
 
 A sensor that sends "12.5;3" a line:
 
@@ -12,10 +13,10 @@ A sensor that sends "12.5;3" a line:
         cut = b"\\n"
 
         def opened(self) -> None:
-            self._line = b""
+            self.__line = b""
 
         def decode(self, t_ns: int, data: bytes) -> None:
-            *lines, self._line = (self._line + data).split(b"\\n")
+            *lines, self.__line = (self.__line + data).split(b"\\n")
             for line in lines:
                 try:
                     self.deliver(t_ns, "weight", [float(text) for text in line.split(b";")])
@@ -38,18 +39,21 @@ from firmware_bridge.events import Event, Fault, Gap, Hello, Lost, Opened, Readi
 from firmware_bridge.links import declarations
 from firmware_bridge.links.counters import Counters
 from firmware_bridge.links.declarations import ActionDeclaration, Column, ReadingDeclaration
+from firmware_bridge.links.in_force import InForce
 from firmware_bridge.links.promises import Promises
 from firmware_bridge.table import Table
 from firmware_bridge.values import Action, Chunk
 
 SILENT_NS = 1_500_000_000  # without a whole message: the robot is silent
-ACTION_NS = 250_000_000  # how long an action stays fresh without another, unless `hold_ns` is longer
 LONGEST_FAULT = 256  # bytes of what was of no use that a `Fault` keeps
 MOST_KINDS = 120  # of readings, and of actions
 
 
 class Dialect:
-    """A `Link` made of the table [link]. The subclass reads its own keys after `super().__init__`."""
+    """A `Link` made of the table [link]. The subclass reads its own keys after `super().__init__`.
+
+    What it keeps for itself has two underscores, so a subclass may call its own whatever it likes.
+    """
 
     name: ClassVar[str] = ""  # what [link] dialect says
     checked: bool = False  # whether every message carries a check; a dialect may say so of itself
@@ -58,41 +62,44 @@ class Dialect:
     def __init__(self, table: Table) -> None:
         self.table = table
         table.take("dialect", str, "")
-        device = table.take("device", str, self.name)
-        self._start = _start(table)
+        spoken = self.name or type(self).__name__.lower()
+        device = table.take("device", str, spoken)
+        self.start = _start(table)  # written after each opening; a dialect may add to it
         self.counters = Counters()
         self.dictionary: Dictionary | None = None  # of the configuration, since the robot has been heard
         self.readings: dict[str, ReadingDeclaration] = {}
         self.actions: dict[str, ActionDeclaration] = {}
-        for name, inner in table.tables("reading").items():
+        readings, actions = table.tables("reading"), table.tables("action")
+        if not readings:
+            raise table.fail("reading", "is missing: add a table [link.reading.NAME] with its fields")
+        for key, found in (("reading", readings), ("action", actions)):
+            if len(found) > MOST_KINDS:
+                raise table.fail(key, f"declares more than {MOST_KINDS} kinds of messages")
+        if twins := set(readings) & set(actions):
+            raise table.fail("action", f"{min(twins)!r} is a reading already; take another name")
+        for name, inner in readings.items():
             number = len(self.readings) + 1
             self.readings[name] = declarations.reading(name, number, inner, self.columns(inner))
-        for name, inner in table.tables("action").items():
+        for name, inner in actions.items():
             number = len(self.readings) + len(self.actions) + 1
             self.actions[name] = declarations.action(name, number, inner, self.types(inner), self.needs_safe(inner))
-        if not self.readings:
-            raise table.fail("reading", "is missing: add a table [link.reading.NAME] with its fields")
-        if len(self.readings) > MOST_KINDS or len(self.actions) > MOST_KINDS:
-            raise table.fail("reading", f"declares more than {MOST_KINDS} kinds of messages")
-        if twins := set(self.readings) & set(self.actions):
-            raise table.fail("action", f"{min(twins)!r} is a reading already; take another name")
         forms = [item.form for item in self.readings.values()] + [item.form for item in self.actions.values()]
         try:
-            self._declared = Dictionary(tuple(forms), device, self.name)
+            self.__declared = Dictionary(tuple(forms), device, spoken)
         except DictionaryError as error:
             raise table.fail("device" if "device" in str(error) else "reading", str(error)) from None
-        self._state = "closed"
-        self._stopped = self._silent = self._booted = False
-        self._events: list[Event] = []
-        self._now_ns = self._heard_ns = 0
-        self._begun = False
-        self._opened = 0
-        self._to_start = self._to_calm = False  # bytes that are due: the start, the safe output
-        # action → values, when written, until when fresh
-        self._in_force: dict[str, tuple[tuple[float, ...], int, int]] = {}
-        self._moved = False  # an action was written since the robot was safe
-        longest = [item.period_ns or 0.0 for item in self.readings.values()]
-        self._silent_ns = max(SILENT_NS, int(5 * min(longest)))
+        self.__state = "closed"
+        self.__stopped = self.__silent = False
+        self.__events: list[Event] = []
+        self.__now_ns = self.__heard_ns = 0
+        self.__begun = False
+        self.__opened = 0
+        self.__to_start = self.__to_calm = False  # bytes that are due: the start, the safe output
+        self.__in_force = InForce({name: item.repeat_ns for name, item in self.actions.items()})
+        self.__mistakes: dict[str, str] = {}  # of the dialect's code: method → the first of them
+        self.__between: list[Event] = []  # faults that were found between two chunks
+        periods = [item.period_ns or 0.0 for item in self.readings.values()]
+        self.__silent_ns = max(SILENT_NS, int(5 * min(periods)))
 
     # ------------------------------------------------------------------------------ what a dialect says of itself
 
@@ -143,16 +150,17 @@ class Dialect:
 
     def intact(self, t_ns: int) -> None:
         """Something of the robot's arrived whole: it is there, and speaks as it was told it would."""
-        self._heard_ns, self._silent = t_ns, False
+        self.__heard_ns, self.__silent = t_ns, False
         self.counters.frames += 1
-        if self.dictionary is None or self._state == "listening":
-            self.dictionary, self._state = self._declared, "running"
+        if self.dictionary is None or self.__state == "listening":
+            self.dictionary, self.__state = self.__declared, "running"
             self.counters.hellos += 1
-            declared = self._declared
-            self._events.append(Hello(t_ns, declared.device, declared.version, self.counters.resets, declared))
+            declared = self.__declared
+            self.__events.append(Hello(t_ns, declared.device, declared.version, self.counters.resets, declared))
 
     def deliver(self, t_ns: int, name: str, raw: Sequence[float], at_ns: int | None = None) -> None:
-        """A message of reading `name` arrived whole, with these numbers, one for each of its columns. at_ns: when it
+        """A message of reading `name` arrived whole, with these numbers, one for each of its columns (else it
+        is a fault). at_ns: when it
         was measured, where the robot has no clock and the dialect knows better than `t_ns`."""
         reading = self.readings[name]
         if len(raw) != len(reading.columns):
@@ -169,21 +177,24 @@ class Dialect:
                 what = f"{field.name} = {values[k]:g} {field.unit}".rstrip()
                 self.fault(t_ns, "limits", b"", f"{name}: {what} is outside {least:g} to {greatest:g}")
                 return
-        missing, device_us = self._follow(t_ns, reading, raw, t_ns if at_ns is None else at_ns)
+        missing, device_us = self.__follow(t_ns, reading, raw, t_ns if at_ns is None else at_ns)
         if missing < 0:
             return
-        self._gap(t_ns, reading, missing)
+        self.__gap(t_ns, reading, missing)
         reading.number += 1
         self.counters.readings += 1
-        self._events.append(Reading(t_ns, name, reading.number & 0xFFFF, device_us, values))
+        self.__events.append(Reading(t_ns, name, reading.number & 0xFFFF, device_us, values))
 
     def missed(self, t_ns: int, name: str, count: int = 1) -> None:
         """So many readings were asked for and never came."""
-        self._gap(t_ns, self.readings[name], count)
+        self.__gap(t_ns, self.readings[name], count)
+        self.readings[name].told += count
 
     def booted(self) -> None:
-        """The robot has printed something that it prints when it starts: if its clock goes back now, it has."""
-        self._booted = True
+        """The robot has printed something that it prints when it starts: if its clock goes back now, or its counter
+        where it has no clock, it has."""
+        for reading in self.readings.values():
+            reading.booted = True
 
     def restarted(self, t_ns: int) -> None:
         """The robot has started again: its clocks and counters begin afresh, and it must be told again to start."""
@@ -192,48 +203,49 @@ class Dialect:
             for follower in (reading.clock, reading.follow):
                 if follower is not None:
                     follower.restart()
-        self._in_force.clear()
-        self._moved, self._to_start = False, True
-        self._events.append(Reset(t_ns, self.counters.resets))
+            reading.told, reading.booted = 0, False
+        self.__in_force.restarted()
+        self.__to_start = True
+        self.__events.append(Reset(t_ns, self.counters.resets))
 
     def fault(self, t_ns: int, status: str, data: bytes = b"", detail: str = "") -> None:
         """Bytes of no use. status: one word (shape, check, length, limits, time …); detail: a sentence or empty."""
         self.counters.faults[status] = self.counters.faults.get(status, 0) + 1
-        self._events.append(Fault(t_ns, status, data[:LONGEST_FAULT], plain(detail)[:LONGEST_FAULT]))
+        self.__events.append(Fault(t_ns, status, data[:LONGEST_FAULT], plain(detail[:LONGEST_FAULT])))
 
     def skipped(self, count: int) -> None:
         """Bytes that were passed over, as the rest of a message that began before the port was opened."""
         self.counters.skipped_bytes += count
 
-    def _gap(self, t_ns: int, reading: ReadingDeclaration, missing: int) -> None:
+    def __gap(self, t_ns: int, reading: ReadingDeclaration, missing: int) -> None:
         if missing > 0:
             self.counters.gaps += 1
             self.counters.lost_readings += missing
-            self._events.append(Gap(t_ns, reading.name, reading.number + 1 & 0xFFFF, missing))
+            self.__events.append(Gap(t_ns, reading.name, reading.number + 1 & 0xFFFF, missing))
             reading.number += missing
 
-    def _follow(self, t_ns: int, reading: ReadingDeclaration, raw: Sequence[float], at_ns: int) -> tuple[int, int]:
+    def __follow(self, t_ns: int, reading: ReadingDeclaration, raw: Sequence[float], at_ns: int) -> tuple[int, int]:
         """How many readings are missing before this one (-1: it is not believed), and its time on the robot in µs."""
         missing, device_us = 0, at_ns // 1000
-        booted, self._booted = self._booted, False
-        if reading.clock is not None and reading.time is not None:
-            step = reading.clock.accept(t_ns, raw[reading.time], booted)
+        clock, follow, forward_ns = reading.clock, reading.follow, None
+        if clock is not None and reading.time is not None:
+            step = clock.accept(t_ns, raw[reading.time], reading.booted, reading.period_ns)
             if step.refused:
-                self._booted = booted
                 self.fault(t_ns, "time", b"", f"{reading.name}: {step.refused}")
                 return -1, 0
             if step.restarted:
                 self.restarted(t_ns)
-                reading.clock.accept(t_ns, raw[reading.time], False)
-            elif reading.period_ns is not None:
-                missing = max(0, round(step.forward_ns / reading.period_ns) - 1)
-            device_us = step.time_ns // 1000
-            booted = step.restarted
-        if reading.follow is not None and reading.counter is not None:
-            missing, refused = reading.follow.accept(t_ns, raw[reading.counter], booted)
+                clock.accept(t_ns, raw[reading.time], False)
+            missing, device_us, forward_ns = step.missing, step.time_us, step.forward_ns
+        if follow is not None and reading.counter is not None:
+            if clock is None and reading.booted and follow.goes_back(raw[reading.counter]):
+                self.restarted(t_ns)
+            missing, refused = follow.accept(t_ns, raw[reading.counter], forward_ns)
             if refused:
                 self.fault(t_ns, "counter", b"", f"{reading.name}: {refused}")
                 return -1, 0
+        missing -= min(missing, reading.told)
+        reading.told, reading.booted = 0, False
         return missing, device_us
 
     # ------------------------------------------------------------------------------ what every link has
@@ -241,12 +253,14 @@ class Dialect:
     @property
     def state(self) -> str:
         """closed, listening, running; silent while nothing whole arrives; stopped after `stop`."""
-        return "stopped" if self._stopped else "silent" if self._silent and self._state == "running" else self._state
+        return (
+            "stopped" if self.__stopped else "silent" if self.__silent and self.__state == "running" else self.__state
+        )
 
     @property
     def declared(self) -> Dictionary:
         """What the configuration declares; `dictionary` is that once the robot has been heard."""
-        return self._declared
+        return self.__declared
 
     @property
     def promises(self) -> Promises:
@@ -256,97 +270,105 @@ class Dialect:
             uncounted=tuple(item.name for item in self.readings.values() if not item.counted),
             undated=tuple(item.name for item in self.readings.values() if item.clock is None),
             unguarded=tuple(item.name for item in self.actions.values() if not item.watchdog_ms),
-            also=self.also(),
+            also=(*self.also(), *self.__mistakes.values()),
         )
 
     @property
     def due_ns(self) -> int | None:
         """See `Link.due_ns`: the next poll, the next repetition of an action, or when the last one is too old."""
-        if self._stopped or self._state == "closed":
+        if self.__stopped or self.__state == "closed":
             return None
-        due = [] if (poll := self.poll_due_ns()) is None else [poll]
-        for name, (_values, written_ns, stale_ns) in self._in_force.items():
-            repeat_ns = self.actions[name].repeat_ns
-            due.append(stale_ns if repeat_ns is None else min(stale_ns, written_ns + repeat_ns))
-        return min(due, default=None)
+        try:
+            poll_ns = self.poll_due_ns()
+        except Exception as error:
+            self.__between.append(self.__mistake("poll_due_ns", error))
+            poll_ns = None
+        stale_ns = self.__in_force.due_ns
+        if poll_ns is None or stale_ns is None:
+            return stale_ns if poll_ns is None else poll_ns
+        return min(poll_ns, stale_ns)
 
     def receive(self, chunk: Chunk) -> list[Event]:
         """See `Link.receive`."""
-        t_ns, self._events = chunk.t_ns, []
-        if not self._begun:
-            self._begun, self._heard_ns = True, t_ns
-        self._now_ns = t_ns
+        t_ns, self.__events = chunk.t_ns, self.__between
+        self.__between = []
+        if not self.__begun:
+            self.__begun, self.__heard_ns = True, t_ns
+        self.__now_ns = t_ns
         if chunk.link != "data":
-            self._turned(chunk)
-        elif self._state != "closed" or chunk.data:
-            if self._state == "closed":  # bytes of a port that never said that it was opened
-                self._state = "listening"
-                self.opened()
+            self.__turned(chunk)
+        elif self.__state != "closed" or chunk.data:
+            if self.__state == "closed":  # bytes of a port that never said that it was opened
+                self.__state = "listening"
+                self.__forget()
             if chunk.data:
                 self.counters.bytes += len(chunk.data)
-                self.decode(t_ns, chunk.data)
-            if t_ns - self._heard_ns > self._silent_ns and not self._silent:
-                self._silent = True
-                self._events.append(Silent(t_ns))
-        return self._events
+                try:
+                    self.decode(t_ns, chunk.data)
+                except Exception as error:
+                    self.__events.append(self.__mistake("decode", error, chunk.data))
+                    self.__forget()
+            if t_ns - self.__heard_ns > self.__silent_ns and not self.__silent:
+                self.__silent = True
+                self.__events.append(Silent(t_ns))
+        return self.__events
 
-    def _turned(self, chunk: Chunk) -> None:
+    def __turned(self, chunk: Chunk) -> None:
         """The port was opened or lost."""
         text = chunk.data.decode(errors="replace")
-        self._heard_ns, self._silent, self._booted = chunk.t_ns, False, False
-        self._in_force.clear()
-        self.opened()
+        self.__heard_ns, self.__silent = chunk.t_ns, False
+        for reading in self.readings.values():
+            reading.booted = False
+        self.__in_force.lost()
+        self.__forget()
         if chunk.link == "opened":
-            self._opened += 1
-            self.counters.reconnects = self._opened - 1
-            self._state, self._to_start, self._to_calm = "listening", True, self._moved
-            self._events.append(Opened(chunk.t_ns, text))
+            self.__opened += 1
+            self.counters.reconnects = self.__opened - 1
+            self.__state, self.__to_start, self.__to_calm = "listening", True, self.__in_force.moved
+            self.__events.append(Opened(chunk.t_ns, text))
         else:
-            self._state = "closed"
-            self._events.append(Lost(chunk.t_ns, text))
+            self.__state = "closed"
+            self.__events.append(Lost(chunk.t_ns, text))
 
     def send(self, t_ns: int, action: Action, hold_ns: int = 0, of_device_us: int | None = None) -> bytes:
         """See `Link.send`; empty, and counted, until the robot has spoken, while it is silent and after `stop`."""
-        if self._stopped or self._silent or self._state != "running":
+        if self.__stopped or self.__silent or self.__state != "running":
             self.counters.actions_held += 1
             return b""
         declared = self.actions.get(action.format)
         if declared is None:
             raise ActionError(f"robot.toml declares no action {action.format!r}{nearest(action.format, self.actions)}.")
         declared.form.pack(action.values)  # raises where its limits do not allow it
-        data = self.encode(declared, action.values)
+        data = self.__bytes("encode", declared, action.values)
+        if data is None:
+            self.counters.actions_held += 1
+            return b""
         self.counters.actions_sent += 1
-        self._moved = True
-        self._in_force[action.format] = action.values, t_ns, t_ns + max(ACTION_NS, hold_ns)
-        return self._counted(self.release(t_ns, data))
+        self.__in_force.wrote(t_ns, action, hold_ns)
+        return self.__counted(self.__started() + self.__released(t_ns, data))
 
     def outgoing(self) -> bytes:
         """See `Link.outgoing`: the start, polls, actions once more, and the safe output where the last one is old."""
-        if self._stopped or self._state == "closed":
+        if self.__stopped or self.__state == "closed":
             return b""
-        t_ns, out = self._now_ns, b""
-        if self._to_start:
-            self._to_start = False
-            out += self._start
-        for name, (values, written_ns, stale_ns) in list(self._in_force.items()):
-            repeat_ns = self.actions[name].repeat_ns
-            if t_ns >= stale_ns or self._silent:
-                self._to_calm = True
-            elif repeat_ns is not None and t_ns - written_ns >= repeat_ns:
-                self._in_force[name] = values, t_ns, stale_ns
-                self.counters.heartbeats += 1
-                out += self.release(t_ns, self.encode(self.actions[name], values))  # its counter goes on
-        if self._to_calm:
-            self._to_calm = self._moved = False
-            self._in_force.clear()
+        t_ns, out = self.__now_ns, self.__started()
+        if self.__to_calm or self.__in_force.stale(t_ns) or (self.__silent and self.__in_force.moved):
+            data, whole = self.__safe()
+            self.__to_calm = not whole  # a dialect that could not say it is asked again
+            self.__in_force.made_safe()
             self.counters.muted += 1
-            out += self.release(t_ns, self.safe())
-        return self._counted(out + self.poll(t_ns))
+            out += self.__released(t_ns, data)
+        for action in self.__in_force.again(t_ns):
+            again = self.__bytes("encode", self.actions[action.format], action.values)  # its counter goes on
+            if again is not None:
+                self.counters.heartbeats += 1
+                out += self.__released(t_ns, again)
+        return self.__counted(out + (self.__bytes("poll", t_ns) or b""))
 
     def stop(self, t_ns: int) -> bytes:
-        """See `Link.stop`: the safe output, where the robot has spoken or something was sent."""
-        first, self._stopped = not self._stopped, True
-        return self._counted(self.safe()) if first and self.actions and self.dictionary is not None else b""
+        """See `Link.stop`: the safe output, where the robot has ever spoken."""
+        first, self.__stopped = not self.__stopped, True
+        return self.__counted(self.__safe()[0]) if first and self.actions and self.dictionary is not None else b""
 
     def explain(self, data: bytes) -> str:
         """What bytes that were written say, for people."""
@@ -360,9 +382,53 @@ class Dialect:
         """See `Link.report`."""
         return {"state": self.state, **asdict(self.counters)}
 
-    def _counted(self, data: bytes) -> bytes:
+    def __counted(self, data: bytes) -> bytes:
         self.counters.bytes_sent += len(data)
         return data
+
+    def __started(self) -> bytes:
+        """The start, where it is due: before anything else."""
+        due, self.__to_start = self.__to_start, False
+        return self.start if due else b""
+
+    # ------------------------------------------------------------------------------ a dialect's code is a stranger's
+
+    def __bytes(self, method: str, *arguments: Any) -> bytes | None:
+        """The bytes that a method of the dialect gives; None, and a fault, where it raises or gives something else."""
+        try:
+            data = getattr(self, method)(*arguments)
+            if type(data) is bytes:
+                return data
+            raise TypeError(f"it gives {shortened(data)}, which is not bytes")
+        except Exception as error:
+            self.__between.append(self.__mistake(method, error))
+            return None
+
+    def __released(self, t_ns: int, data: bytes) -> bytes:
+        released = self.__bytes("release", t_ns, data)
+        return data if released is None else released
+
+    def __safe(self) -> tuple[bytes, bool]:
+        """The safe output, and whether it is whole; where the dialect cannot make it, what it makes of the declared
+        safe values."""
+        data = self.__bytes("safe")
+        if data is not None:
+            return data, True
+        found = [self.__bytes("encode", item, item.form.safe_action().values) for item in self.actions.values()]
+        return b"".join(data for data in found if data is not None), None not in found
+
+    def __forget(self) -> None:
+        try:
+            self.opened()
+        except Exception as error:
+            self.__events.append(self.__mistake("opened", error))
+
+    def __mistake(self, method: str, error: Exception, data: bytes = b"") -> Fault:
+        """The fault of a dialect's own code; the summary says the first of each method."""
+        self.counters.faults["dialect"] = self.counters.faults.get("dialect", 0) + 1
+        why = plain(f"{type(self).__name__}.{method}: {type(error).__name__}: {error}"[:LONGEST_FAULT])
+        self.__mistakes.setdefault(method, f"the dialect {self.name!r} has a mistake of its own: {why}")
+        return Fault(self.__now_ns, "dialect", data[:LONGEST_FAULT], why)
 
 
 def _start(table: Table) -> bytes:

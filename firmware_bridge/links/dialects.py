@@ -61,19 +61,32 @@ class LinkConfig:
             ask_first = table.take("ask_first", bool, False) or ask_first
             table.done()
             return Bridge(ask_first=ask_first)
-        made = _class(table, name, self.folder)(table)
+        made = self._made(table, _class(table, name, self.folder))
         for inner in [item.table for item in made.readings.values()] + [item.table for item in made.actions.values()]:
             inner.done()
         table.done()
         return made
 
+    def _made(self, table: Table, found: type[Dialect]) -> Dialect:
+        try:
+            made = found(table)
+            _ = made.readings, made.actions
+        except Exception as error:
+            if isinstance(error, type(self.error(""))):
+                raise
+            raise table.fail("dialect", f"{self.dialect!r} cannot be made: {type(error).__name__}: {error}") from error
+        return made
+
     def source_digest(self) -> str:
-        """SHA-256 of the file that holds the user's own dialect, in hexadecimal digits; "" where it is one of ours."""
+        """SHA-256 of the file that holds the user's own dialect, in hexadecimal digits; "" where it is one of ours, or
+        where there is no such file (in a zip)."""
         if self.dialect == OWN or self.dialect in DIALECTS:
             return ""
         found = _class(Table(self.source, "link", self.values, self.error), self.dialect, self.folder)
-        path = inspect.getsourcefile(found)
-        return hashlib.sha256(Path(path).read_bytes()).hexdigest() if path else ""
+        try:
+            return hashlib.sha256(Path(inspect.getsourcefile(found) or "").read_bytes()).hexdigest()
+        except (OSError, TypeError):  # a module that is no file of its own
+            return ""
 
 
 def _class(table: Table, name: str, folder: Path) -> type[Dialect]:
@@ -88,15 +101,15 @@ def _class(table: Table, name: str, folder: Path) -> type[Dialect]:
     module_name, _, class_name = (place or name).partition(":")
     try:
         module = _file(folder / module_name) if module_name.endswith(".py") else importlib.import_module(module_name)
-        found = getattr(module, class_name)
     except ModuleNotFoundError as error:
         raise table.fail("dialect", f"{name!r}: there is no module {error.name!r}; is its package installed?") from None
     except FileNotFoundError:
         raise table.fail("dialect", f"{name!r}: there is no file {folder / module_name}") from None
-    except AttributeError:
-        raise table.fail("dialect", f"{name!r}: {module_name} has no class {class_name!r}") from None
-    except Exception as error:  # a stranger's module
+    except (Exception, SystemExit) as error:  # a stranger's module
         raise table.fail("dialect", f"{name!r} cannot be loaded: {type(error).__name__}: {error}") from None
+    found = getattr(module, class_name, None)
+    if found is None:
+        raise table.fail("dialect", f"{name!r}: {module_name} has no class {class_name!r}")
     if not (isinstance(found, type) and issubclass(found, Dialect)):
         raise table.fail("dialect", f"{name!r} is no class derived from firmware_bridge.links.dialect.Dialect")
     return found

@@ -40,7 +40,7 @@ class LinesLink(Dialect):
     def __init__(self, table: Table) -> None:
         super().__init__(table)
         if "start" in table.values:
-            self._start = unescaped(table.values["start"]).encode()
+            self.start = unescaped(table.values["start"]).encode()
         self.kinds = {name: kinds.kind(reading) for name, reading in self.readings.items()}
         self.templates = {name: template(action) for name, action in self.actions.items()}
         groups = kinds.groups(table, list(self.kinds.values()))

@@ -55,7 +55,7 @@ class SlcanLink(Dialect):
         super().__init__(table)
         # A line that was cut off ends; then the channel is closed, set up, and opened.
         self._opening = (b"", b"C", *((b"Z1",) if self.stamped else ()), _bitrate(table), b"O")
-        self._start = b"".join(line + CR for line in self._opening) + self._start
+        self.start = b"".join(line + CR for line in self._opening) + self.start
         self.frames: dict[str, list[Frame]] = {
             name: declarations.frames(item.table, self._database) for name, item in self.readings.items()
         }
