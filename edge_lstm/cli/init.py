@@ -49,12 +49,7 @@ def command(port: str, model: Path, baud: int | None, seconds: float) -> None:
         sources = [
             Source(
                 reading.name,
-                tuple(
-                    (field.name, field.unit)
-                    for part in (reading, *reading.parts)
-                    for field in part.fields
-                    if field.role == "value"
-                ),
+                tuple((field.name, field.unit) for field in reading.all_fields if field.role == "value"),
                 reading.rate_hz,
             )
             for reading in heard.findings.readings

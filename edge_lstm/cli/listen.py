@@ -207,7 +207,7 @@ def _show_reading(reading: FoundReading) -> None:
     """Its fields, with values of each."""
     rate = f", {reading.rate_hz:g} a second" if reading.rate_hz else ""
     say(f"\n{reading.name}: {reading.count} of them{rate}")
-    fields = [field for part in (reading, *reading.parts) for field in part.fields]
+    fields = reading.all_fields
     width = max((len(field.declared) for field in fields), default=0)
     for field in fields:
         values = " ".join(f"{value:>10.0f}" if value.is_integer() else f"{value:>10.6g}" for value in field.examples)

@@ -57,8 +57,12 @@ def distinct(names: Iterable[str]) -> list[str]:
 def split_unit(label: str) -> tuple[str, str]:
     """(name, unit) of "ax (m/s2)", "ax [deg/s]" or "ax"."""
     found = re.fullmatch(r"\s*(.+?)\s*[\[(]([^\])]*)[\])]\s*", label)
-    unit = plain(found[2].strip())[: LONGEST_TEXT // 2] if found else ""
-    return clean_name(found[1] if found else label), unit
+    return clean_name(found[1] if found else label), found[2] if found else ""
+
+
+def clean_unit(text: str) -> str:
+    """A unit as a declaration takes it."""
+    return plain(" ".join(text.split()))[: LONGEST_TEXT // 2]
 
 
 def fields_of(
@@ -85,7 +89,7 @@ def fields_of(
         made.append(
             FoundField(
                 name,
-                unit,
+                clean_unit(unit),
                 role,  # type: ignore[arg-type]
                 time_unit,
                 tuple(finite[-SAMPLES:]),

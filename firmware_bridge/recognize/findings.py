@@ -56,36 +56,34 @@ class FoundReading:
     keys: tuple[tuple[str, Any], ...] = ()
     parts: tuple[FoundReading, ...] = ()  # frames that make one reading together
 
+    @property
+    def all_fields(self) -> tuple[FoundField, ...]:
+        """Its own, and those of its frames."""
+        return self.fields + tuple(field for part in self.parts for field in part.fields)
+
     def of_role(self, role: Role) -> FoundField | None:
         """The first field of this role."""
-        return next((field for field in self.fields if field.role == role), None)
+        return next((field for field in self.all_fields if field.role == role), None)
 
     def lines(self) -> list[str]:
         """Its table of the configuration."""
-        made = [f"[link.reading.{toml_key(self.name)}]", *(f"{key} = {toml(value)}" for key, value in self.keys)]
-        made += self._declared()
-        if self.rate_hz is not None:
-            made.append(f"rate_hz = {self.rate_hz:g}")
-        for part in self.parts:
-            made += [
-                f"[[link.reading.{toml_key(self.name)}.frame]]",
-                *(f"{key} = {toml(value)}" for key, value in part.keys),
-            ]
-            made += part._declared()
-        return made
-
-    def _declared(self) -> list[str]:
-        """Its fields, and which of them are clock and counter."""
-        made = []
-        if self.fields:
-            made.append(f"fields = {toml([field.declared for field in self.fields])}")
+        made = [f"[link.reading.{toml_key(self.name)}]", *self._keys()]
         if (time := self.of_role("time")) is not None:
             made += [f"time = {toml(time.name)}", f"time_unit = {toml(time.time_unit)}"]
         if (counter := self.of_role("counter")) is not None:
             made.append(f"counter = {toml(counter.name)}")
             if counter.bits:
                 made.append(f"counter_bits = {counter.bits}")
+        if self.rate_hz is not None:
+            made.append(f"rate_hz = {self.rate_hz:g}")
+        for part in self.parts:
+            made += [f"[[link.reading.{toml_key(self.name)}.frame]]", *part._keys()]
         return made
+
+    def _keys(self) -> list[str]:
+        """The dialect's own keys, and the fields."""
+        fields = [f"fields = {toml([field.declared for field in self.fields])}"] if self.fields else []
+        return [*(f"{key} = {toml(value)}" for key, value in self.keys), *fields]
 
 
 @dataclass(frozen=True)

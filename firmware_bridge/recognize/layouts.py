@@ -16,6 +16,7 @@ from statistics import median
 from firmware_bridge.recognize.columns import COUNTING, named
 from firmware_bridge.recognize.findings import SAMPLES, FoundField
 
+LENGTH = "len"  # the name of a byte that says how long its frame is
 _PLAUSIBLE = (1e-6, 1e7)  # magnitudes of a float that means something
 
 
@@ -36,7 +37,7 @@ def layout_of(bodies: Sequence[bytes], rate_hz: float | None, length: int = 0) -
     taken = {place for at in letters for place in range(at, at + 4)}
     said = {size, size - 1, size - 2, length, length - 1, length - 2, length - 3, length - 4}
     if 0 not in taken and size > 2 and len({body[0] for body in bodies}) == 1 and bodies[0][0] in said:
-        letters[0] = ("B", "len", "constant")
+        letters[0] = ("B", LENGTH, "constant")
         taken.add(0)
     if (counter := _counter(bodies, taken, order)) is not None:
         at, letter, order = counter

@@ -119,7 +119,8 @@ def _flat(before: str, value: Any) -> Iterable[tuple[str, Any]]:
     if isinstance(value, dict | list) and before.count(".") < 4:
         for key, item in value.items() if isinstance(value, dict) else enumerate(value):
             name = f"{before}[{key}]" if isinstance(value, list) else f"{before}.{key}"
-            yield from _flat(name.removeprefix("."), item)
+            if isinstance(value, list) or not re.search(r"[.\[\]]|^$", str(key)):  # no path leads to such a key
+                yield from _flat(name.removeprefix("."), item)
     elif before:
         yield before, value
 

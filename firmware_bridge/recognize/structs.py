@@ -15,9 +15,9 @@ from typing import Any
 
 from firmware_bridge.links.checksums import CHECKSUMS, Checksum
 from firmware_bridge.recognize.columns import by_clock, named
-from firmware_bridge.recognize.findings import FoundReading
+from firmware_bridge.recognize.findings import FoundField, FoundReading
 from firmware_bridge.recognize.heard import Heard, nice_rate, rate_of
-from firmware_bridge.recognize.layouts import layout_of
+from firmware_bridge.recognize.layouts import LENGTH, layout_of
 
 LOOKED_AT = 1 << 14  # bytes, the newest
 LEAST_FRAMES = 5
@@ -180,29 +180,51 @@ def _holds(frame: bytes, check: Checksum, start: int, end: int, swapped: bool) -
 
 
 def readings_of(found: Frames, heard: Heard) -> tuple[FoundReading, ...]:
-    """One reading, or, where one head begins frames of several kinds, one for each value of the byte after it."""
+    """One reading, or, where one head begins frames of several kinds, one for each value of the byte after it; those
+    that come at one rate are frames of one reading."""
     data = bytes(heard.data)
     whole = [(data[at : at + found.length], heard.time_of(at + found.length - 1)) for at in found.places]
-    if not _several([frame[len(found.head)] for frame, _ in whole]):
+    size = len(found.head)
+    kinds = [frame[size] for frame, _ in whole]
+    if found.length < size + 2 + _behind(found) or not _several(kinds):
         return (_reading("sensors", found.head, found, whole),)
-    heads = [found.head + bytes([kind]) for kind in dict.fromkeys(frame[len(found.head)] for frame, _ in whole)]
-    made = [
-        _reading(f"x{head.hex()}", head, found, [item for item in whole if item[0].startswith(head)]) for head in heads
-    ]
+    pauses = dict.fromkeys(kinds, 0)
+    for (frame, t_ns), (_, next_ns) in itertools.pairwise(whole):
+        pauses[frame[size]] += next_ns - t_ns
+    order = list(pauses)
+    last = order.index(max(order, key=lambda kind: pauses[kind])) + 1
+    made = []
+    for kind in order[last:] + order[:last]:
+        head = found.head + bytes([kind])
+        made.append(_reading(f"x{head.hex()}", head, found, [item for item in whole if item[0].startswith(head)]))
     rates = [reading.rate_hz or 0.0 for reading in made]
     if min(rates) < 0.8 * max(rates):
         return tuple(made)
-    # All at one rate: the frames of one reading, the last of them with the pause behind it.
-    names = iter(named(sum(field.role == "value" for reading in made for field in reading.fields)))
-    parts = tuple(
-        replace(
-            reading,
-            rate_hz=None,
-            fields=tuple(replace(f, name=next(names)) if f.role == "value" else f for f in reading.fields),
-        )
-        for reading in made
-    )
-    return (FoundReading("sensors", (), min(part.count for part in parts), made[0].rate_hz, parts=parts),)
+    return (FoundReading("sensors", (), min(r.count for r in made), rates[0] or None, parts=tuple(_together(made))),)
+
+
+def _together(readings: Sequence[FoundReading]) -> Iterator[FoundReading]:
+    """The same as frames of one reading: names that differ, one clock and one counter."""
+    names = iter(named(sum(field.role == "value" for reading in readings for field in reading.fields)))
+    seen: set[str] = set()
+    for number, reading in enumerate(readings, 1):
+        fields = []
+        for field in reading.fields:
+            if field.role == "value":
+                field = replace(field, name=next(names))
+            elif field.role == "constant":
+                field = replace(field, name=f"{field.name}_{number}")
+            elif field.role in seen:
+                field = replace(field, role="unused")
+            seen.add(field.role)
+            fields.append(field)
+        keys = tuple((dict(reading.keys) | _constants(fields)).items())
+        yield replace(reading, rate_hz=None, fields=tuple(fields), keys=keys)
+
+
+def _behind(found: Frames) -> int:
+    """Bytes behind the numbers of a frame."""
+    return (found.check.size if found.check else 0) + len(found.tail)
 
 
 def _several(values: list[int]) -> bool:
@@ -217,11 +239,17 @@ def _several(values: list[int]) -> bool:
 
 
 def _reading(name: str, head: bytes, found: Frames, whole: list[tuple[bytes, int]]) -> FoundReading:
-    """What frames of one kind hold."""
-    size = (found.check.size if found.check else 0) + len(found.tail)
-    bodies = [frame[len(head) : found.length - size] for frame, _ in whole]
+    """What frames of one kind hold. head: with the byte that says the kind, where there are several."""
+    size = len(head)
+    bodies = [frame[size : found.length - _behind(found)] for frame, _ in whole]
     rate_hz = rate_of([t_ns for _, t_ns in whole])
     layout, fields = layout_of(bodies, rate_hz, found.length)
+    if all(field.role != "value" for field in fields):  # a clock or a counter is all there is
+        fields = tuple(field.plain() for field in fields)
+    if found.check and not found.from_head and size > len(found.head):  # the check covers the kind, so it is a number
+        kind = float(head[-1])
+        fields = (FoundField("kind", role="constant", examples=(kind,), least=kind, greatest=kind), *fields)
+        head, layout = found.head, f"{layout[0]}B{layout[1:]}"
     keys: dict[str, Any] = {"head": head.hex(" ").upper(), "layout": layout}
     if found.tail:
         keys["tail"] = found.tail.hex(" ").upper()
@@ -232,6 +260,13 @@ def _reading(name: str, head: bytes, found: Frames, whole: list[tuple[bytes, int
         order = found.check.order if not found.swapped else "big" if found.check.order == "little" else "little"
         if found.check.size > 1 and order != ("little" if layout[0] == "<" else "big"):
             keys["checksum_order"] = order
-    if constant := {field.name: int(field.examples[0]) for field in fields if field.role == "constant"}:
-        keys |= {"where": constant, "length": next(iter(constant))}
-    return FoundReading(name, fields, len(whole), nice_rate(by_clock(fields) or rate_hz), tuple(keys.items()))
+    return FoundReading(
+        name, fields, len(whole), nice_rate(by_clock(fields) or rate_hz), tuple((keys | _constants(fields)).items())
+    )
+
+
+def _constants(fields: Sequence[FoundField]) -> dict[str, Any]:
+    """The keys `where` and `length`, as far as there are such numbers."""
+    constant = {field.name: int(field.examples[0]) for field in fields if field.role == "constant"}
+    length = [name for name in constant if name.startswith(LENGTH)]
+    return ({"where": constant} if constant else {}) | ({"length": length[0]} if length else {})

@@ -67,8 +67,8 @@ def read_text(heard: Heard) -> Text:
         else:
             few += [line for line, _ in group]
     kept = sorted(_named_types(kept), key=lambda group: -len(group) * len(group[0][1].text))
-    few += [line for group in kept[1:] if group[0][1].kind[0] == "regex" for line, _ in group]
-    kept = kept[:1] + [group for group in kept[1:] if group[0][1].kind[0] != "regex"]
+    kept, alike = _told_apart(kept)
+    few += [line for group in alike for line, _ in group]
     readings = _distinct([made for group in kept[:MOST_READINGS] if (made := _reading(group, others))])
     strays = [line for line in others if not _is_header(line.text, readings)] + few
     return Text(
@@ -112,6 +112,39 @@ def _join_words(groups: dict[tuple[Any, ...], Group]) -> None:
                 if line.text.count(separator) == cells
             ]
             return
+
+
+def _told_apart(groups: Sequence[Group]) -> tuple[list[Group], list[Group]]:
+    """Those that a link could tell apart, of two that it could not the larger; and the others, damaged most likely."""
+    kept: list[Group] = []
+    alike: list[Group] = []
+    for group in groups:
+        mark = _mark(group)
+        (alike if any(_meet(mark, _mark(other)) for other in kept) else kept).append(group)
+    return kept, alike
+
+
+Mark = tuple[str, frozenset[Any]]
+
+
+def _mark(group: Group) -> Mark:
+    """The shape of a group, and by what its lines are told from others of that shape: prefix, labels, kind of message,
+    CAN id; none: by nothing."""
+    kind = group[0][1].kind
+    if kind[0] in ("csv", "nmea", "comma", "hex", "words"):
+        return "csv", frozenset({{"csv": kind[1], "nmea": f"${kind[1]},"}.get(kind[0], "")})
+    if kind[0] == "pairs":
+        return "pairs", frozenset(kind[1])
+    if kind[0] == "json":
+        return "json", frozenset({kind[2:4]} if len(kind) == 4 else ())
+    return kind[0], frozenset({kind[1]} if kind[0] == "slcan" else ())
+
+
+def _meet(one: Mark, other: Mark) -> bool:
+    """Whether a line could be of both. Patterns are for one reading only."""
+    if one[0] != other[0] or "regex" in (one[0], other[0]):
+        return "regex" in (one[0], other[0])
+    return not one[1] or not other[1] or bool(one[1] & other[1])
 
 
 def _named_types(groups: list[Group]) -> Iterable[Group]:
@@ -202,6 +235,8 @@ def _made(
     rows = [[_number(text, base) for text in row] for row in texts]
     whole = [all(re.fullmatch(r"\s*[-+]?\w*\s*", text) for text in column) for column in zip(*texts, strict=True)]
     fields = fields_of(names, units, rows, rate_hz, whole)
+    if all(field.role != "value" for field in fields):  # a clock or a counter is all there is
+        fields = tuple(field.plain() for field in fields)
     return FoundReading(name, fields, len(group), nice_rate(by_clock(fields) or rate_hz), tuple(keys.items()))
 
 
@@ -253,7 +288,7 @@ def _named_by(literals: Sequence[str], count: int) -> list[str]:
 
 
 def _group_name(name: str) -> str:
-    return re.sub(r"\W", "_", name, flags=re.ASCII).lstrip("_") or "field"
+    return re.sub(r"\W", "_", name, flags=re.ASCII).lstrip("_0123456789").rstrip("_") or "field"
 
 
 def _pattern(literals: Sequence[str], names: Sequence[str]) -> str:

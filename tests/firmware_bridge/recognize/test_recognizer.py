@@ -6,11 +6,13 @@ import json
 import random
 import sys
 from collections.abc import Iterable
+from pathlib import Path
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from firmware_bridge.links.dialects import LinkConfig
 from firmware_bridge.links.own.device import Device
 from firmware_bridge.recognize.findings import Findings
 from firmware_bridge.recognize.heard import KEPT_BYTES
@@ -224,6 +226,9 @@ def test_whatever_is_printed_raises_nothing(text: str) -> None:
 
 
 def check(found: Findings) -> None:
+    """JSON takes it, its sentence is one line, and its block is a link once what cannot be heard is filled in."""
     json.dumps(found.as_dict())
     assert "\n" not in found.sentence()
-    tomllib.loads(found.link_block())
+    tree = tomllib.loads(found.link_block().replace("# bitrate", "bitrate"))
+    if tree:
+        LinkConfig(tree["link"], "robot.toml", Path()).open()

@@ -139,6 +139,14 @@ def _imu_in_three(k: int) -> bytes:
     return made
 
 
+def _two_that_count(k: int) -> bytes:
+    made = b""
+    for kind in (1, 2):
+        body = struct.pack("<BBIf", 10, k & 255, 10 * k, wave(k, kind - 1))
+        made += bytes((0xA7, kind)) + body + bytes([reduce(xor, body, kind)])
+    return made
+
+
 def _big_endian(k: int) -> bytes:
     body = struct.pack(">4h", *(round(300 * wave(k, n)) for n in range(4)))
     return b"\x7b" + body + bytes([reduce(xor, b"\x7b" + body)]) + b"\x7d"
@@ -333,5 +341,6 @@ TALKERS: dict[str, Talker] = {
         {"ms": "time"},
     ),
     "reading of three frames": Talker(_imu_in_three, "struct", "struct", [], {}),
+    "two frames that count": Talker(_two_that_count, "struct", "struct", [], {}),
     "mavlink": Talker(_attitude, "mavlink", "mavlink", []),
 }
