@@ -146,3 +146,18 @@ def test_listening_names_it(tmp_path: Path, sketch: str, shape: str, clock: str)
     assert f'shape = "{shape}"' in said
     assert f'time = "{clock}"' in said
     assert "rate_hz = 100" in said
+
+
+def test_our_own_sketch_runs_on_a_mega(tmp_path: Path, volume: Callable[[float], int]) -> None:
+    """The example of the C library, built with the real core: it declares itself, sends 100 readings a second, none
+    lost, and obeys actions until the host stops it."""
+    with uno.cart(tmp_path), host(tmp_path, "--seconds", str(max(4, volume(20)))) as process:
+        out, err = process.communicate(timeout=LONGEST_S)
+    assert process.returncode == 0, err
+    summary = json.loads(out)
+    assert summary["readings"] == summary["steps"] > 100
+    assert (summary["lost"], summary["damaged"], summary["resets"]) == (0, {}, 0)
+    device = [status for _, status in open_recording(tmp_path / "run.mcap").values("/device")]
+    assert device[-1]["actions"] > 50
+    assert (device[-1]["refused"], device[-1]["damaged"]) == (0, 0)
+    same_bits(tmp_path)

@@ -1,1 +1,1 @@
-"""A real Arduino: sketches built with the AVR core and run on an emulated Uno."""
+"""A real Arduino: sketches built with the AVR core and run on an emulated board."""

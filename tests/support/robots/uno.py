@@ -1,4 +1,4 @@
-"""Sketches of ours on an emulated Arduino Uno, as tests find them: what is missing is a skip that names the packages.
+"""Sketches of ours on an emulated Arduino, as tests find them: what is missing is a skip that names the packages.
 
 Its rule: the sketches in arduino/ know nothing of this project; they write and read text as sketches do.
 """
@@ -14,7 +14,8 @@ import pytest
 from edge_lstm.core.channels import Channel
 from edge_lstm.core.storage import save
 from tests.support.robots import stock
-from tools.arduino.uno import Uno, build, missing
+from tests.support.robots.toolchain import SOURCES
+from tools.arduino.board import Arduino, build, missing
 
 SKETCHES = Path(__file__).with_name("arduino")
 MOTOR = """
@@ -56,6 +57,21 @@ fields = ["us", "pitch rad", "gyro_y rad/s", "accel_z m/s^2"]
 time = "us"
 rate_hz = 100
 """
+CART = """
+[model]
+file = "model.npz"
+[readings]
+format = "wheels"
+[action]
+format = "motor_limits"
+[action.torque_limit_left]
+unit = "N m"
+offset = 0.5
+gain = { y0 = 0.3 }
+[action.torque_limit_right]
+unit = "N m"
+offset = 0.5
+"""
 
 
 def motor(folder: Path) -> Path:
@@ -77,11 +93,27 @@ def _files(folder: Path, config: str, inputs: tuple[Channel, ...]) -> Path:
 
 
 @contextmanager
-def uno(folder: Path, sketch: str) -> Iterator[Uno]:
+def uno(folder: Path, sketch: str) -> Iterator[Arduino]:
     """A board with a sketch, running for the time of the block behind folder/port."""
+    work = _workshop(folder)
+    with Arduino(build(work, SKETCHES / f"{sketch}.ino"), folder / "port") as board:
+        yield board
+
+
+@contextmanager
+def cart(folder: Path) -> Iterator[Arduino]:
+    """The example sketch of our own C library on a Mega, running for the time of the block behind folder/port; with
+    model.npz and robot.toml that drive it."""
+    inputs = (Channel("speed_left", "rad/s"), Channel("speed_right", "rad/s"), Channel("battery", "V"))
+    _files(folder, CART, inputs)
+    image = build(_workshop(folder), SOURCES / "examples" / "robot" / "robot.ino", "mega", [SOURCES / "bridge.c"])
+    with Arduino(image, folder / "port", "mega") as board:
+        yield board
+
+
+def _workshop(folder: Path) -> Path:
     if packages := missing():
         pytest.skip(f"no emulated Arduino (Debian: apt install {' '.join(packages)})")
     work = folder / "build"
     work.mkdir(exist_ok=True)
-    with Uno(build(work, SKETCHES / f"{sketch}.ino"), folder / "port") as board:
-        yield board
+    return work

@@ -1,9 +1,9 @@
-/* An Arduino Uno that runs a sketch in real time: an ATmega328P in simavr, its UART behind a pseudo-terminal.
+/* An Arduino that runs a sketch in real time: its processor in simavr, its first UART behind a pseudo-terminal.
 
-       uno SKETCH.elf LINK
+       board PROCESSOR SKETCH.elf LINK        PROCESSOR: atmega328p (Uno), atmega2560 (Mega)
 
    LINK is a symbolic link to the pseudo-terminal, the same however often the board is plugged in. SIGUSR1 presses the
-   reset button; SIGUSR2 pulls the USB plug, and the next one puts it back (a Uno lives off its USB: it starts again).
+   reset button; SIGUSR2 pulls the USB plug, and the next one puts it back (an Arduino lives off its USB: it starts again).
    SIGINT and SIGTERM switch it off. A line on stdout for each: "plugged /dev/pts/3", "reset", "unplugged", "off …".
 
    Its rule: the processor's cycles follow CLOCK_MONOTONIC by absolute deadlines, so nothing drifts. What nobody reads is
@@ -131,11 +131,12 @@ int main(int argc, char **argv) {
     elf_firmware_t firmware;
     memset(&firmware, 0, sizeof firmware);
     avr_global_logger_set(log_error);
-    if (argc != 3 || elf_read_firmware(argv[1], &firmware)) {
-        fprintf(stderr, "usage: uno SKETCH.elf LINK\n");
+    avr_t *avr = argc == 4 ? avr_make_mcu_by_name(argv[1]) : NULL;
+    if (!avr || elf_read_firmware(argv[2], &firmware)) {
+        fprintf(stderr, "usage: board PROCESSOR SKETCH.elf LINK\n");
         return 2;
     }
-    link_path = argv[2];
+    link_path = argv[3];
     setvbuf(stdout, NULL, _IOLBF, 0);
     struct sigaction action;
     memset(&action, 0, sizeof action);
@@ -143,7 +144,6 @@ int main(int argc, char **argv) {
     for (const int *number = (const int[]){SIGUSR1, SIGUSR2, SIGINT, SIGTERM, 0}; *number; number++)
         sigaction(*number, &action, NULL);
 
-    avr_t *avr = avr_make_mcu_by_name("atmega328p");
     avr_init(avr);
     avr->frequency = HZ;
     avr_load_firmware(avr, &firmware);
