@@ -13,7 +13,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, cast
 
-from firmware_bridge.declared import shortened
+from firmware_bridge.declared import plain, shortened
 from firmware_bridge.errors import TableError, nearest
 
 REQUIRED: Any = object()
@@ -53,7 +53,7 @@ class Table:
 
     def fail(self, key: str, why: str) -> Exception:
         """The error to raise about a key of this table."""
-        where = f"[{self.name}] {key}" if self.name else f"[{key}]"
+        where = plain(f"[{self.name}] {key}" if self.name else f"[{key}]")  # a recording's robot.toml is a stranger's
         return self.error(f"{self.source}: {where}: {why}")
 
     def take(self, key: str, kind: type, default: Any = REQUIRED) -> Any:
@@ -66,16 +66,23 @@ class Table:
             close = difflib.get_close_matches(key, left, n=1, cutoff=0.6)
             raise self.fail(key, f"is missing; is {close[0]!r} meant as {key!r}?" if close else "is missing")
         value = self.values[key]
-        if kind is float and type(value) is int:
-            try:
-                value = float(value)
-            except OverflowError:
-                raise self.fail(key, "must be finite, not a number of more than 300 digits") from None
+        if kind is float:
+            value = self._number(key, value)
         if type(value) is not kind:
             raise self.fail(key, f"must be {_KINDS[kind]}, not {show(value)}")
-        if kind is float and not math.isfinite(cast(float, value)):
-            raise self.fail(key, f"must be finite, not {value}")
         return value
+
+    def _number(self, key: str, value: Any) -> Any:
+        """A whole number as one that need not be; what is neither as it is. It must be finite."""
+        if type(value) not in (int, float):
+            return value
+        try:
+            number = float(value)
+        except OverflowError:
+            raise self.fail(key, "must be finite, not a number of more than 300 digits") from None
+        if not math.isfinite(number):
+            raise self.fail(key, f"must be finite, not {number}")
+        return number
 
     def table(self, key: str, required: bool = True) -> Table | None:
         """A table in this one; None where it is not there and need not be."""
@@ -93,14 +100,16 @@ class Table:
     def list(self, key: str, kind: type, default: Any = REQUIRED) -> builtins.list[Any]:
         """A list whose items are all of this type, tables (`dict`) as `Table`s."""
         values = self.take(key, list, default)
+        if kind is float:
+            values = [self._number(key, item) for item in values]
         for item in values:
-            if type(item) is not kind and not (kind is float and type(item) is int):
+            if type(item) is not kind:
                 raise self.fail(key, f"must be a list, each of it {_KINDS[kind]}; {show(item)} is not")
             if isinstance(item, str) and len(item) > _LONGEST_TEXT:
                 raise self.fail(key, f"holds a text of {len(item):,} characters; {_LONGEST_TEXT:,} is the most")
         if kind is dict:
             return [self._inner(f"{key}[{n}]", item) for n, item in enumerate(values)]
-        return [float(item) for item in values] if kind is float else list(values)
+        return builtins.list(values)
 
     def choice(self, key: str, choices: Sequence[str], default: str = REQUIRED) -> str:
         """One of these texts."""

@@ -66,11 +66,15 @@ class Controller:
     """One robot's model at work. `counts`, `latest` and `not_real` may be read any time, from any thread."""
 
     def __init__(self, model: Model, config: RobotConfig) -> None:
-        """ConfigError: the configuration names a channel or an output that the model does not have."""
+        """ConfigError: the configuration names a channel or an output that the model does not have, or a reading or an
+        action that its own [link] does not declare."""
         self.model, self.config = model, config
         self.counts = Counts()
         self.latest: Decision | None = None
         config.check_model(model, flat_names(model.outputs))
+        if (declared := config.link.declared()) is not None:  # no robot needs to be waited for to know it
+            config.check_device(declared)
+            bind(config, model, declared)
         if model.timing.mode == "log":
             raise ConfigError(f"model {model.name!r} takes whole logs, no single readings: a robot cannot run it")
         self.stream = model.stream()

@@ -243,6 +243,7 @@ class Collector:
             latest = self._controller.latest
             self._fits = latest is not None and latest.binding.dictionary == event.dictionary
         elif isinstance(event, Reset):
+            self._boot_id = event.boot_id
             self.marks.append((event.t_ns, "reset"))
         elif isinstance(event, Lost):
             self.marks.append((event.t_ns, "link lost"))

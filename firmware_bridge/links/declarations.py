@@ -121,7 +121,10 @@ def reading(name: str, number: int, table: Table, found: Sequence[Column]) -> Re
     kept = tuple(k for k, item in enumerate(found) if item.kept and k not in aside)
     if not kept:
         raise table.fail("fields", "leaves no number for a model: all of them are unused, a time or a counter")
-    scale, offset = _numbers(table, "scale", names), _numbers(table, "offset", names)
+    if time is not None and time == counter:
+        raise table.fail("counter", f"is {found[time].name!r}, which is the time already")
+    channels = [found[k].name for k in kept]
+    scale, offset = _numbers(table, "scale", channels, names), _numbers(table, "offset", channels, names)
     for key, value in scale.items():
         if value == 0:
             raise table.fail("scale", f"of {key!r} is 0, which would make every value the same")
@@ -195,27 +198,34 @@ def _counter(table: Table, found: Sequence[Column], names: list[str]) -> tuple[i
         raise table.fail("counter_bits", why)
     if not 1 <= bits <= 32:
         raise table.fail("counter_bits", f"must be a number of bits from 1 to 32, not {bits}")
+    has = found[place].bits
+    if has is not None and bits > has:
+        raise table.fail("counter_bits", f"{found[place].name!r} has {has} bits, so it cannot count with {bits}")
     return place, 1 << bits
 
 
-def _numbers(table: Table, key: str, names: Sequence[str]) -> dict[str, float]:
-    """A table of numbers by field."""
+def _fields_table(table: Table, key: str, channels: Sequence[str], names: Sequence[str]) -> Table | None:
+    """A table by channel; None where it is not there. The table's error where a key is none."""
     inner = table.table(key, required=False)
+    for name in inner.values if inner is not None else ():
+        if name not in channels:
+            aside = f"is a time or a counter, which has no {key}" if name in names else "is no field"
+            raise table.fail(key, f"{name!r} {aside}{nearest(name, channels)}")
+    return inner
+
+
+def _numbers(table: Table, key: str, channels: Sequence[str], names: Sequence[str]) -> dict[str, float]:
+    """A table of numbers by channel."""
+    inner = _fields_table(table, key, channels, names)
     if inner is None:
         return {}
-    for name in inner.values:
-        if name not in names:
-            raise table.fail(key, f"there is no field {name!r}{nearest(name, names)}")
     return {name: cast(float, inner.take(name, float)) for name in inner.values}
 
 
 def _limits(table: Table, fields: Sequence[str], names: Sequence[str]) -> tuple[tuple[int, float, float], ...]:
-    inner = table.table("limits", required=False)
+    inner = _fields_table(table, "limits", fields, names)
     made = []
     for name in inner.values if inner is not None else ():
-        if name not in fields:
-            aside = "is a time or a counter, which has no limits" if name in names else "is no field"
-            raise table.fail("limits", f"{name!r} {aside}{nearest(name, fields)}")
         ends = cast(Table, inner).list(name, float)
         if len(ends) != 2:
             raise table.fail("limits", f"of {name!r} must be [least, greatest], two numbers, not {len(ends)}")
@@ -249,6 +259,9 @@ def action(name: str, number: int, table: Table, types: Mapping[str, str], safe_
     except DictionaryError as error:
         raise table.fail("fields", str(error)) from None
     repeat_ms, watchdog_ms = _ms(table, "repeat_ms", 1), _ms(table, "watchdog_ms", 0)
+    if repeat_ms is not None and watchdog_ms and repeat_ms >= watchdog_ms:
+        why = f"{repeat_ms} is too late for watchdog_ms = {watchdog_ms}: the robot would be safe before each repetition"
+        raise table.fail("repeat_ms", why)
     return ActionDeclaration(name, table, form, None if repeat_ms is None else repeat_ms * 1_000_000, watchdog_ms or 0)
 
 

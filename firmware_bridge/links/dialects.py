@@ -18,6 +18,7 @@ from importlib.metadata import entry_points
 from pathlib import Path
 from typing import Any
 
+from firmware_bridge.dictionary import Dictionary
 from firmware_bridge.errors import TableError, nearest
 from firmware_bridge.links.dialect import Dialect
 from firmware_bridge.links.link import Link
@@ -76,6 +77,11 @@ class LinkConfig:
                 raise
             raise table.fail("dialect", f"{self.dialect!r} cannot be made: {type(error).__name__}: {error}") from error
         return made
+
+    def declared(self) -> Dictionary | None:
+        """What a robot that declares nothing sends and takes; None with our own protocol, where the robot says it."""
+        made = self.open()
+        return made.declared if isinstance(made, Dialect) else None
 
     def source_digest(self) -> str:
         """SHA-256 of the file that holds the user's own dialect, in hexadecimal digits; "" where it is one of ours, or

@@ -54,7 +54,7 @@ class Recording:
     @property
     def asked_first(self) -> bool:
         """Whether our own link asked the robot before it had heard it, when this was recorded."""
-        return not self._form.isdecimal() or int(self._form) < int(LISTENS)
+        return not (self._form.isdecimal() and len(self._form) < 10) or int(self._form) < int(LISTENS)
 
     @property
     def damaged(self) -> bool:

@@ -272,6 +272,12 @@ MISTAKES = [
     (imu(counter_bits=64), "counter_bits: must be a number of bits from 1 to 32"),
     (imu(counter=None), "counter_bits: is given, but no field is a counter"),
     (imu(limits={"gx": [2, 1]}), "limits: of 'gx' are reversed: 2 is above 1"),
+    (imu(limits={"gx": [float("nan"), 1]}), "limits] gx: must be finite, not nan"),
+    (imu(limits={"gx": [0, 10**400]}), "limits] gx: must be finite, not a number of more than 300 digits"),
+    (imu(scale={"ms": 2}), "scale: 'ms' is a time or a counter, which has no scale"),
+    (imu(offset={"n": 2}), "offset: 'n' is a time or a counter, which has no offset"),
+    (imu(scale={"gy": 2}), "scale: 'gy' is no field; did you mean 'gx'?"),
+    (imu(counter="ms"), "counter: is 'ms', which is the time already"),
     (imu(limits={"gx": [1]}), "limits: of 'gx' must be [least, greatest]"),
     (imu(limits={"gy": [1, 2]}), "limits: 'gy' is no field; did you mean 'gx'?"),
     (imu(limits={"ms": [1, 2]}), "limits: 'ms' is a time or a counter"),
@@ -289,6 +295,13 @@ MISTAKES = [
     ({"action": {"motor": {"fields": {"left": {"min": -1, "max": 1, "safe": 2}}}}}, "safe: 2 is outside -1 to 1"),
     ({"action": {"motor": {"fields": {"left": {"min": -1, "max": 1}}}}}, "safe: is missing"),
     ({"action": {"motor": MOTOR | {"repeat_ms": 0}}}, "repeat_ms: must be a number of milliseconds from 1"),
+    (
+        {"action": {"motor": MOTOR | {"repeat_ms": 500, "watchdog_ms": 500}}},
+        "repeat_ms: 500 is too late for",
+    ),
+    ({"reading": {f"r{n}": {"fields": ["x"]} for n in range(300)}}, "reading: declares more than 120 kinds"),
+    ({"action": {f"a{n}": MOTOR for n in range(300)}}, "action: declares more than 120 kinds"),
+    ({"\x1b]52;c;\x07": 1}, "[link] \ufffd]52;c;\ufffd: unknown key"),
     ({"action": {"imu": MOTOR}}, "action: 'imu' is a reading already"),
 ]
 

@@ -10,7 +10,7 @@ import pytest
 
 from firmware_bridge.errors import TableError
 from firmware_bridge.events import Event, Fault, Reading
-from firmware_bridge.links.declarations import ActionDeclaration
+from firmware_bridge.links.declarations import ActionDeclaration, Column
 from firmware_bridge.links.dialects import LinkConfig
 from firmware_bridge.table import Table
 from firmware_bridge.values import Action, Chunk
@@ -191,6 +191,28 @@ def test_one_that_cannot_be_loaded_or_made_is_a_sentence(
         LinkConfig(values, "robot.toml", tmp_path).open()
     assert str(error.value).startswith("robot.toml: [link] ")
     assert sentence in str(error.value)
+
+
+class Byte(Rows):
+    """Its columns have types, as packed ones have."""
+
+    name = "byte"
+
+    def columns(self, table: Table) -> list[Column]:
+        table.take("fields", list)
+        return [Column("n", "", "u8", 8), Column("x")]
+
+
+def test_a_counter_has_no_more_bits_than_its_type() -> None:
+    """Else it would seem to jump at each wrap; fewer are fine, and none said are its type's."""
+    for bits, wrap in ((None, 256), (4, 16), (8, 256)):
+        reading = {"fields": ["n", "x"], "counter": "n"} | ({} if bits is None else {"counter_bits": bits})
+        follow = Byte(Table("robot.toml", "link", {"reading": {"imu": reading}})).readings["imu"].follow
+        assert follow is not None
+        assert follow.wrap == wrap
+    reading = {"fields": ["n", "x"], "counter": "n", "counter_bits": 16}
+    with pytest.raises(TableError, match="'n' has 8 bits, so it cannot count with 16"):
+        Byte(Table("robot.toml", "link", {"reading": {"imu": reading}}))
 
 
 def test_a_dialect_without_a_name_takes_that_of_its_class() -> None:
