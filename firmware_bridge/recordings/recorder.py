@@ -61,7 +61,8 @@ class Recorder:
         self._unwritten = 0
         self.failed = ""  # why nothing more is written
         self.odd = ""  # the first item that could not be encoded, and was left out
-        self._queue: deque[tuple[Callable[..., None], tuple[Any, ...]]] = deque()
+        # How to write it, what it is, and how many were left out before it.
+        self._queue: deque[tuple[Callable[..., None], tuple[Any, ...], int]] = deque()
         self._queue_items, self._derived_items = queue_items, (queue_items + 1) // 2
         self._wait = wait
         self._closing = False
@@ -120,7 +121,7 @@ class Recorder:
         if len(self._queue) >= most or self.failed or self._closing:
             self._refused += 1
         else:
-            self._queue.append((write, item))
+            self._queue.append((write, item, self._refused))
 
     def _make_room(self) -> None:
         """Wait until three quarters of the queue are written."""
@@ -153,7 +154,8 @@ class Recorder:
 
     def _drain(self) -> None:
         for turn in range(len(self._queue)):
-            write, item = self._queue[0]
+            write, item, refused = self._queue[0]
+            self._note(refused + self._unwritten)  # before it: a file that is cut off says all that it lacks
             try:
                 write(*item)
             except OSError:
@@ -164,8 +166,12 @@ class Recorder:
             self._queue.popleft()
             if turn % BATCH == BATCH - 1 and not (self._closing or self._wait):
                 self._breath.wait(BREATH_S)
-        if self.dropped != self._noted:
-            self._noted = self.dropped
+        self._note(self.dropped)
+
+    def _note(self, dropped: int) -> None:
+        """Say in the file how many items it lacks, where that is more than it says so far."""
+        if dropped > self._noted:
+            self._noted = dropped
             why = self.odd or "the writer was too slow"
             text = f"{self._noted} items are missing from this recording so far: {why}."
             tree = {"event": DROPPED, "count": self._noted, "text": text}

@@ -15,6 +15,7 @@ from edge_lstm.robot.controller import Controller
 from edge_lstm.robot.loop import run
 from edge_lstm.robot.replay import Comparison, replay
 from firmware_bridge.links.own.bridge import Bridge
+from firmware_bridge.recordings import mcap_writer
 from firmware_bridge.recordings import recorder as recorder_module
 from firmware_bridge.recordings.mcap_reader import McapReader
 from firmware_bridge.recordings.mcap_writer import McapWriter
@@ -191,6 +192,25 @@ def test_what_the_recorder_left_out_may_be_missing_and_no_more(tmp_path: Path, m
     )
     assert not verdict(fewer).same
     assert not verdict(rewritten(path, tmp_path / "y.mcap", lambda messages: messages, dropped=0)).same
+
+
+def test_what_the_recorder_left_out_is_said_before_what_came_after_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """So a recording of a busy machine that was cut off is not taken for one that lacks more than it says."""
+    monkeypatch.setattr(recorder_module, "DRAIN_S", 3600.0)
+    monkeypatch.setattr(mcap_writer, "BLOCK_BYTES", 4096)
+    recorder = Recorder(tmp_path / "run.mcap", {}, {}, queue_items=3000)
+    run(SimulatedPort(Robot(4), 2.0), Bridge(), controller(), recorder)
+    recorder.close()
+    data, left_out = (tmp_path / "run.mcap").read_bytes(), set()
+    for share in (70, 80, 90, 97):
+        (tmp_path / "cut.mcap").write_bytes(data[: len(data) * share // 100])
+        found = verdict(tmp_path / "cut.mcap")
+        assert found.cut
+        assert found.same, found.sentence()
+        left_out.add(found.derived.left_out)
+    assert len(left_out) > 1
 
 
 def test_a_cut_recording_is_compared_up_to_its_cut(recording: Path, tmp_path: Path) -> None:
