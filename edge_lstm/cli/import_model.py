@@ -24,11 +24,12 @@ if TYPE_CHECKING:
     from edge_lstm.core.feedback import Feedback
     from edge_lstm.core.model import Model
 
-_ONLY_ONNX = ("mode", "engine", "states", "no_state", "constants", "time_axis", "linear_before_reset", "no_verify")
+_STEPS = ("states", "no_state", "constants", "sizes")
+_ONLY_ONNX = ("mode", "engine", *_STEPS, "time_axis", "linear_before_reset", "no_verify")
 _ONLY_ARRAYS = ("cell", "order", "activations", "nonlinearity", "gates", "ignore")
 PATIENCE = 2.0  # seconds before a word is said of what takes so long
 MOST_NOTES = 8  # that are printed
-_OPTION_OF = {"states": "state", "constants": "set"}
+_OPTION_OF = {"states": "state", "constants": "set", "sizes": "size"}
 _HINTS = {
     ".pt": "export it to ONNX with torch.onnx.export, or save model.state_dict() with numpy.savez",
     ".pth": "export it to ONNX with torch.onnx.export, or save model.state_dict() with numpy.savez",
@@ -70,6 +71,9 @@ _OPTIONS = [
     click.option("--no-state", is_flag=True, help="ONNX, one step: no input is a state, whatever the names say."),
     click.option(
         "--set", "constants", multiple=True, help="ONNX: INPUT=NUMBER, an input that never changes (sr=16000)."
+    ),
+    click.option(
+        "--size", "sizes", multiple=True, help="ONNX: NAME=SIZE of an open dimension that is neither time nor batch."
     ),
     click.option(
         "--time-axis", help='ONNX: which axis is time, where the graph does not show it; "none": it has none.'
@@ -201,6 +205,7 @@ def _read(source: Path, options: dict[str, Any]) -> Model:
             engine=options["engine"] or "auto",
             states={} if options["no_state"] else _states(options["states"]),
             constants=_constants(options["constants"]),
+            sizes=_sizes(options["sizes"]),
             time_axis=int(axis) if axis is not None and axis.isdigit() else axis,
             linear_before_reset=None if reset is None else int(reset),
             **common,
@@ -241,6 +246,16 @@ def _constants(pairs: tuple[str, ...]) -> dict[str, float]:
             found[name] = float(value)
         except ValueError:
             raise Failure(2, f"--set {pair!r}: INPUT=NUMBER is meant") from None
+    return found
+
+
+def _sizes(pairs: tuple[str, ...]) -> dict[str, int]:
+    found: dict[str, int] = {}
+    for pair in pairs:
+        name, _, value = pair.rpartition("=")
+        if not name or not value.strip().isdigit():
+            raise Failure(2, f"--size {pair!r}: NAME=SIZE is meant, an open dimension and a whole number")
+        found[name] = int(value)
     return found
 
 

@@ -39,7 +39,8 @@ class GraphAxes:
     """inputs, outputs: by name, in the order of the model's, states among the inputs where they have axes of their own.
     states: {input: output}, what is carried from call to call. zero: inputs that are always zero. constants: {input:
     value}. streams: how many the batch axis holds, 1 where it is open; all of them get the same readings.
-    linear_before_reset: of every GRU, where the file's own attribute is wrong."""
+    linear_before_reset: of every GRU, where the file's own attribute is wrong. sizes: {"input[axis]": size} of open
+    dimensions that are neither time nor batch."""
 
     inputs: Mapping[str, InputAxes]
     outputs: Mapping[str, OutputAxes]
@@ -48,6 +49,7 @@ class GraphAxes:
     constants: Mapping[str, Any] = field(default_factory=dict)
     streams: int = 1
     linear_before_reset: int | None = None
+    sizes: Mapping[str, int] = field(default_factory=dict)
 
     def as_dict(self) -> dict[str, Any]:
         """As JSON values; defaults are left out."""
@@ -66,6 +68,8 @@ class GraphAxes:
         }
         if self.linear_before_reset is not None:
             found["linear_before_reset"] = self.linear_before_reset
+        if self.sizes:
+            found["sizes"] = dict(self.sizes)
         return found
 
     @staticmethod
@@ -97,7 +101,9 @@ class GraphAxes:
         if reset is not None and (type(reset) is not int or reset not in (0, 1)):
             raise ModelFileError(f"linear_before_reset must be 0 or 1, not {reset!r}")
         streams = _number("the graph", found, "streams")
-        return GraphAxes(inputs, outputs, states, tuple(zero), _table(found, "constants"), streams, reset)
+        given = _table(found, "sizes")
+        sizes = {name: _number("sizes", given, name) for name in given}
+        return GraphAxes(inputs, outputs, states, tuple(zero), _table(found, "constants"), streams, reset, sizes)
 
 
 def _table(found: Mapping[str, Any], key: str) -> dict[str, Any]:

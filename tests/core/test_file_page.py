@@ -27,7 +27,12 @@ from tests.support.models.nets import network
 
 PAGE = (Path(storage.__file__).parent / "FILE.md").read_text()
 NAMED = ("timing.axes.inputs", "timing.axes.outputs")  # keys are names there
-FREE = ("provenance", "timing.axes.states", "timing.axes.constants")  # and here; and what is below is not ours
+FREE = (
+    "provenance",
+    "timing.axes.states",
+    "timing.axes.constants",
+    "timing.axes.sizes",
+)  # and here; and what is below is not ours
 FREE_OF_OPERATIONS = ("program.operations[].weights", "program.operations[].attributes")
 
 
@@ -50,7 +55,13 @@ def everything() -> Model:
     b.next(h, b.map("tanh", y))
     b.output("y", y)
     axes = GraphAxes(
-        {"x": InputAxes(0, 1)}, {"y": OutputAxes(0, 1, 2, 3)}, {"h": "h'"}, ("z",), {"sr": 16000}, linear_before_reset=1
+        {"x": InputAxes(0, 1)},
+        {"y": OutputAxes(0, 1, 2, 3)},
+        {"h": "h'"},
+        ("z",),
+        {"sr": 16000},
+        linear_before_reset=1,
+        sizes={"x[2]": 3},
     )
     channels = tuple(Channel(name, "m/s²", 2.0, -1.0) for name in ("a", "b", "c"))
     timing = Timing(first_output=2, stride=3, delay=1, axes=axes)

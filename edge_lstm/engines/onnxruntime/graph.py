@@ -102,7 +102,9 @@ class OnnxGraph:
         self.session, self.axes = session, axes
         self.states, self.outputs = axes.states, axes.outputs
         self.types = {v.name: TYPES[v.type] for v in session.get_inputs() if v.type in TYPES}
-        self.shapes: dict[str, list[Any]] = {v.name: list(v.shape) for v in session.get_inputs()}
+        self.shapes: dict[str, list[Any]] = {
+            v.name: [axes.sizes.get(f"{v.name}[{k}]", d) for k, d in enumerate(v.shape)] for v in session.get_inputs()
+        }
         declared = {v.name: list(v.shape) for v in session.get_outputs()}
         needed = (*axes.inputs, *axes.states, *axes.constants, *axes.zero)
         missing = [n for n in needed if n not in self.types]

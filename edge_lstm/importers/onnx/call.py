@@ -15,7 +15,7 @@ import numpy as np
 
 from edge_lstm.errors import ImportModelError, UnsupportedError
 from edge_lstm.importers.onnx.graph import Array, Node
-from edge_lstm.importers.onnx.provenance import Misfit
+from edge_lstm.importers.onnx.provenance import ShapeMisfit
 
 MAX_ELEMENTS = 1 << 25  # of one array: beyond it a shape is a mistake or an attack
 Result = Array | tuple[Array, ...]
@@ -110,7 +110,7 @@ def guarded(call: Call, function: Callable[[Call], Result]) -> tuple[Array, ...]
     except MemoryError:
         raise ImportModelError(f"{call.node}: on inputs of shapes {shapes(call)} it takes too much memory") from None
     except (ValueError, IndexError, TypeError, OverflowError, ZeroDivisionError) as error:
-        raise Misfit(f"{call.node}: cannot be evaluated on inputs of shapes {shapes(call)}: {error}") from None
+        raise ShapeMisfit(f"{call.node}: cannot be evaluated on inputs of shapes {shapes(call)}: {error}") from None
     call.finish()
     return tuple(np.asarray(r) for r in (result if isinstance(result, tuple) else (result,)))
 

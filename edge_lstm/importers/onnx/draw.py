@@ -47,6 +47,7 @@ class Source:
     zero: frozenset[str]
     time_axis: int | str | None
     filled: Mapping[str, Array] = field(default_factory=dict)
+    sizes: Mapping[str, int] = field(default_factory=dict)  # of dimensions that are open in the file: {"x[1]": 576}
     budget: Budget = field(default_factory=Budget, compare=False)
 
     @property

@@ -22,7 +22,7 @@ from edge_lstm.importers.onnx.draw import Drawing, Source, draw, unclear
 from edge_lstm.importers.onnx.graph import Value
 from edge_lstm.importers.onnx.outputs import newest, output_of
 from edge_lstm.importers.onnx.plan import Plan
-from edge_lstm.importers.onnx.provenance import ENDED, Misfit, ProvenMisfit
+from edge_lstm.importers.onnx.provenance import ENDED, Misfit, ProvenMisfit, ShapeMisfit
 from edge_lstm.importers.onnx.rates import EVERY_READING, Rate
 from edge_lstm.importers.onnx.states import PROOFS, Pairs, pair_states
 
@@ -85,6 +85,7 @@ def explore(source: Source, asked: Mapping[str, str] | None, sizes: tuple[int, i
     furthest: ImportModelError | None = None
     unsaid: ImportModelError | None = None  # which state is which is not clear, under likelier axes
     receptive_field, reached = 0, 0.0
+    unshaped: list[Axes] = []  # open batches of which several do not fit the graph's shapes
     candidates: list[Candidate] = []
     for axes in filter(source.allowed, assignments(source.graph.inputs, states)):
         if stepping and axes.length != 1:
@@ -102,6 +103,8 @@ def explore(source: Source, asked: Mapping[str, str] | None, sizes: tuple[int, i
             continue
         except Misfit as error:
             receptive_field = max(receptive_field, error.receptive_field)
+            if isinstance(error, ShapeMisfit) and axes.batch == 0 and sizes[1] != 1:
+                unshaped.append(axes)
             # Of two that came equally far, the one that took an axis for time says more.
             far = error.progress + 0.25 * (axes.length != 1)
             if furthest is None or far > reached:
@@ -127,11 +130,33 @@ def explore(source: Source, asked: Mapping[str, str] | None, sizes: tuple[int, i
         if len({f.times for f in equal}) > 1:
             raise unclear(source.graph, [f.axes for f in equal])
         return equal[0]
+    alone = _of_one_stream(source, asked, sizes[0], unshaped)
+    if alone is not None:
+        return alone
     if furthest is not None:
         furthest.receptive_field = receptive_field
         raise furthest
     shapes = ", ".join(str(v) for v in source.graph.inputs)
     raise ImportModelError(f"no axes of the inputs {shapes} can be time and batch; at most two dimensions may be open")
+
+
+def _of_one_stream(
+    source: Source, asked: Mapping[str, str] | None, length: int, unshaped: Sequence[Axes]
+) -> Candidate | None:
+    """The graph whose batch is open in name only: it runs with 1, and its shapes forbid several. None where that is not
+    it, or two time axes would do."""
+    found: list[Candidate] = []
+    for axes in unshaped:
+        try:
+            candidate = _attempt(source, axes, asked, (length, 1))
+        except (ImportModelError, UnclearState):
+            continue
+        if candidate.evidence[0] >= Evidence.PAIRED:
+            found.append(candidate)
+    best = [f for f in found if f.evidence == max(one.evidence for one in found)]
+    if not best or len({f.times for f in best}) > 1:
+        return None
+    return best[0]
 
 
 def _as_one_reading(source: Source, asked: Mapping[str, str] | None, sizes: tuple[int, int]) -> Candidate | None:
@@ -143,7 +168,7 @@ def _as_one_reading(source: Source, asked: Mapping[str, str] | None, sizes: tupl
     each run. Where the pairs are proven there is no batch either: a layer would have several columns.
     """
     graph = source.graph
-    alike = any(_like(i, o) for i in graph.inputs for o in graph.outputs if i.name not in source.fixed)
+    alike = any(like(i, o) for i in graph.inputs for o in graph.outputs if i.name not in source.fixed)
     if not alike or isinstance(source.time_axis, int):
         return None
     for axes in filter(source.allowed, one_reading(graph.inputs)):
@@ -156,7 +181,7 @@ def _as_one_reading(source: Source, asked: Mapping[str, str] | None, sizes: tupl
     return None
 
 
-def _like(one: Value, other: Value) -> bool:
+def like(one: Value, other: Value) -> bool:
     """Whether an output may have an input's shape."""
     sizes = zip(one.dims, other.dims, strict=False)
     return len(one.dims) == len(other.dims) and all(a == b or str in (type(a), type(b)) for a, b in sizes)

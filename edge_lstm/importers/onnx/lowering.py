@@ -21,7 +21,7 @@ from edge_lstm.importers.onnx.fold import evaluate, shape_of, size_of
 from edge_lstm.importers.onnx.graph import Array, Graph, Node
 from edge_lstm.importers.onnx.moves import MOVES
 from edge_lstm.importers.onnx.plan import Ids, Place, Plan
-from edge_lstm.importers.onnx.provenance import Ints, Misfit, Traced, traced
+from edge_lstm.importers.onnx.provenance import Ints, Misfit, ShapeMisfit, Traced, traced
 from edge_lstm.importers.onnx.rates import Rate, Rates
 from edge_lstm.importers.onnx.receptive_field import limits, receptive_field
 
@@ -218,7 +218,7 @@ class Lowering:
         try:
             results = function(call, self)
         except (ValueError, IndexError, TypeError, OverflowError, ZeroDivisionError) as error:
-            raise Misfit(f"{node}: inputs of shapes {shapes(call)} do not go together: {error}") from None
+            raise ShapeMisfit(f"{node}: inputs of shapes {shapes(call)} do not go together: {error}") from None
         call.finish()
         return results if isinstance(results, tuple) else (results,)
 

@@ -7,14 +7,14 @@ here, whichever engine would run the graph.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from edge_lstm.core.timing import BeforeWindow
-from edge_lstm.errors import ImportModelError, UnsupportedError
+from edge_lstm.errors import ImportModelError, UnsupportedError, nearest
 from edge_lstm.importers.onnx.graph import Array, Graph, Node, OnnxFile, used_names
 
 MODES = ("auto", "continuous", "window", "log")
@@ -25,6 +25,7 @@ RANDOM = frozenset(
 )
 COMPARES = ("Equal", "Greater", "GreaterOrEqual", "Less", "LessOrEqual")
 WHOLE = ("int8", "int16", "int32", "int64", "uint8", "uint16", "uint32")
+LARGEST_SIZE = 1 << 20
 READABLE = ("float32", *WHOLE, "bool")
 
 
@@ -39,6 +40,7 @@ class ImportOptions:
     time_axis: int | str | None
     before_window: BeforeWindow
     linear_before_reset: int | None
+    sizes: Mapping[str, int] = field(default_factory=dict)
 
 
 def check_options(graph: Graph, options: ImportOptions) -> frozenset[str]:
@@ -82,6 +84,61 @@ def with_constants(graph: Graph, constants: Mapping[str, npt.ArrayLike]) -> Grap
     used = used_names(graph)
     read = {name: array for name, array in fixed.items() if name in used}
     return replace(graph, inputs=left, constants={**graph.constants, **read}) if fixed else graph
+
+
+def open_sizes(graph: Graph, sizes: Mapping[str, int]) -> dict[str, int]:
+    """The sizes of open dimensions as the caller says them, by name or by place, by their places: {"x[1]": 576}.
+
+    Raises ImportModelError where one is no open dimension, or no size."""
+    found: dict[str, int] = {}
+    places = {f"{v.name}[{k}]": d for v in graph.inputs for k, d in enumerate(v.dims) if isinstance(d, str)}
+    for name, size in sizes.items():
+        mine = [place for place, d in places.items() if name in (d, place) and name]
+        if not mine:
+            known = list(dict.fromkeys(d or place for place, d in places.items()))
+            raise ImportModelError(f"sizes: {name!r} is no open dimension of an input{nearest(name, known)}")
+        if not 1 <= size <= LARGEST_SIZE:
+            raise ImportModelError(f"sizes: {name!r} = {size} must be from 1 to {LARGEST_SIZE}")
+        found.update(dict.fromkeys(mine, int(size)))
+    return found
+
+
+def with_sizes(graph: Graph, sizes: Mapping[str, int]) -> Graph:
+    """The graph whose inputs have these sizes, and outputs where they name the same dimensions."""
+    found = open_sizes(graph, sizes)
+    inputs, names = [], dict[int | str, int]()
+    for value in graph.inputs:
+        dims = [found.get(f"{value.name}[{k}]", d) for k, d in enumerate(value.dims)]
+        names.update((d, int(n)) for d, n in zip(value.dims, dims, strict=True) if d and d != n)
+        inputs.append(replace(value, dims=tuple(dims)))
+    outputs = (replace(v, dims=tuple(names.get(d, d) for d in v.dims)) for v in graph.outputs)
+    return replace(graph, inputs=tuple(inputs), outputs=tuple(outputs)) if found else graph
+
+
+def feature_sizes(graph: Graph) -> list[dict[str, int]]:
+    """Sizes that open dimensions may have by the weights, the likeliest axes first: of inputs of which more dimensions
+    are open than time and batch. Empty where there is none."""
+    crowded = [v for v in graph.inputs if sum(isinstance(d, str) for d in v.dims) > 2]
+    if len(crowded) != 1 or len(crowded[0].dims) > 4:
+        return []
+    value, sizes = crowded[0], dict[int, None]()
+    for node in graph.nodes:
+        weight = graph.constants.get(node.inputs[1]) if len(node.inputs) > 1 else None
+        if weight is None or weight.ndim < 2:
+            continue
+        if node.op in ("LSTM", "GRU", "RNN"):
+            sizes[weight.shape[-1]] = None
+        elif node.op == "MatMul":
+            sizes[weight.shape[-2]] = None
+        elif node.op == "Gemm":
+            sizes[weight.shape[-1 if node.attributes.get("transB") else -2]] = None
+        elif node.op == "Conv":
+            sizes[weight.shape[1]] = None
+    ways = []
+    for axis in reversed(range(len(value.dims))):
+        if isinstance(value.dims[axis], str):
+            ways += [{f"{value.name}[{axis}]": size} for size in sizes]
+    return ways
 
 
 def filled(graph: Graph, constants: Mapping[str, npt.ArrayLike]) -> dict[str, Array]:

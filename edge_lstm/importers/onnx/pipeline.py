@@ -30,7 +30,7 @@ from edge_lstm.importers.onnx.draw import (
     draw,
     draw_whole,
 )
-from edge_lstm.importers.onnx.explore import common_rate, prove_open, settle
+from edge_lstm.importers.onnx.explore import common_rate, like, prove_open, settle
 from edge_lstm.importers.onnx.graph import Graph, OnnxFile, Value
 from edge_lstm.importers.onnx.gru_reset import doubtful, with_reset
 from edge_lstm.importers.onnx.options import (
@@ -40,11 +40,14 @@ from edge_lstm.importers.onnx.options import (
     ImportOptions,
     check_options,
     checked,
+    feature_sizes,
     filled,
     never_changing,
+    open_sizes,
     origin,
     unused_weights,
     with_constants,
+    with_sizes,
 )
 from edge_lstm.importers.onnx.outputs import Output, newest, newest_of, output_of
 from edge_lstm.importers.onnx.provenance import Misfit
@@ -70,6 +73,7 @@ def import_onnx(
     constants: Mapping[str, npt.ArrayLike] | None = None,
     time_axis: int | str | None = None,
     linear_before_reset: int | None = None,
+    sizes: Mapping[str, int] | None = None,
     inputs: Sequence[Channel] | None = None,
     outputs: Sequence[Channel] | None = None,
 ) -> Model:
@@ -90,6 +94,8 @@ def import_onnx(
     where a graph without recurrent layers does not show it; "none": one run of the graph is one reading of one stream.
     linear_before_reset: of every GRU, whatever the file says; None believes the file, and warns (UserWarning) where its
     exporter is known to have left it out.
+    sizes: {dimension: size} of open dimensions that are neither time nor batch (the samples of a chunk), by name or as
+    "input[axis]".
     inputs, outputs: channels in the order of the graph's values, where names and units are known.
 
     Raises ImportModelError with node, operator, attribute and value for everything that is not understood.
@@ -104,12 +110,14 @@ def import_onnx(
     file = read_onnx(path)
     if before_window not in BEFORE_WINDOW:
         raise ImportModelError(f"before_window {before_window!r} is unknown; known are {', '.join(BEFORE_WINDOW)}")
-    options = ImportOptions(mode, window, states, constants or {}, time_axis, before_window, linear_before_reset)
+    options = ImportOptions(
+        mode, window, states, constants or {}, time_axis, before_window, linear_before_reset, sizes or {}
+    )
     warning = doubtful(file) if linear_before_reset is None else ""
     try:
         file = file if linear_before_reset is None else with_reset(file, linear_before_reset)
         with np.errstate(all="ignore"):  # what is not finite is refused where it would enter the program
-            program, timing, provenance = _by_engine(path, file, options, engine)
+            program, timing, provenance = _sized(path, file, options, engine)
         if before_window != "wait" and not timing.windowed:
             raise ImportModelError(f"before_window = {before_window!r} has no meaning: {provenance['mode_reason']}")
         provenance["warnings"] = [warning] if warning else []
@@ -143,6 +151,48 @@ def _left(file: OnnxFile, options: ImportOptions) -> Graph:
     return replace(file.graph, inputs=tuple(v for v in file.graph.inputs if v.name not in options.constants))
 
 
+def _sized(path: str | Path, file: OnnxFile, options: ImportOptions, engine: str) -> _Imported:
+    """The import, and where more dimensions are open than time and batch, with the size that the weights say."""
+    try:
+        return _by_engine(path, file, options, engine)
+    except EdgeLstmError as error:
+        ways = feature_sizes(with_sizes(_left(file, options), options.sizes))
+        found: list[tuple[str, int, _Imported]] = []
+        for (place, size), *_ in (list(way.items()) for way in ways):
+            if found and found[0][0] != place:
+                break  # the innermost axis goes first
+            try:
+                with_it = replace(options, sizes={**options.sizes, place: size})
+                found.append((place, size, _by_engine(path, file, with_it, engine)))
+            except EdgeLstmError:
+                continue
+        if len(found) > 1:
+            typed = " or ".join(f"--size {place}={size}" for place, size, _ in found)
+            raise ImportModelError(
+                f"{error}. By the weights an open dimension has one of several sizes: {typed}"
+            ) from None
+        if not found:
+            raise _with_size_hint(error, file, options) from None
+        place, size, (program, timing, provenance) = found[0]
+        provenance["notes"].append(f"the open dimension {place} is {size}, by the weights (--size {place}={size})")
+        return program, timing, provenance
+
+
+def _with_size_hint(error: EdgeLstmError, file: OnnxFile, options: ImportOptions) -> EdgeLstmError:
+    """With the way out where an open dimension may be the size of one reading."""
+    graph = with_sizes(_left(file, options), options.sizes)
+    names = {d or f"{v.name}[{k}]" for v in graph.inputs for k, d in enumerate(v.dims) if isinstance(d, str)}
+    crowded = any(sum(isinstance(d, str) for d in v.dims) > 2 for v in graph.inputs)
+    step = any(like(i, o) for i in graph.inputs for o in graph.outputs)
+    if not names or not (crowded or step) or isinstance(error, UnclearError):
+        return error
+    typed = " or ".join(f"--size {name}=N" for name in sorted(names))
+    return ImportModelError(
+        f"{error}. If an open dimension is neither readings nor a batch, but the size of one reading (the samples of a"
+        f" chunk), say it: sizes={{{sorted(names)[0]!r}: N}} ({typed})"
+    )
+
+
 def _by_engine(path: str | Path, file: OnnxFile, options: ImportOptions, engine: str) -> _Imported:
     from edge_lstm.importers.onnx.fallback.build import import_fallback
 
@@ -168,9 +218,10 @@ def _by_engine(path: str | Path, file: OnnxFile, options: ImportOptions, engine:
 
 
 def _import(file: OnnxFile, options: ImportOptions) -> _Imported:
-    graph = checked(with_constants(file.graph, options.constants))
+    graph = checked(with_sizes(with_constants(file.graph, options.constants), options.sizes))
     zero = check_options(graph, options)
-    source = Source(file.opset, graph, zero, options.time_axis, filled(graph, options.constants))
+    sizes_said = open_sizes(file.graph, options.sizes)
+    source = Source(file.opset, graph, zero, options.time_axis, filled(graph, options.constants), sizes_said)
     sizes = {int(d) for a in graph.constants.values() for d in a.shape}
     sizes |= {d for v in graph.inputs for d in v.dims if isinstance(d, int)}
     try:
@@ -227,6 +278,8 @@ def _over_time(file: OnnxFile, source: Source, options: ImportOptions, dims: set
     else:
         timing = Timing("continuous", None, rate.first, rate.stride, delay)
     provenance = _provenance(file, (window, reason), axes, pairs, drawing, program)
+    if axes.batch == 0 and drawing.low.batch == 1:
+        provenance["notes"].append("its batch is open in name only: the graph's shapes allow 1")
     if window is not None:
         provenance["notes"] += [newest_of(name) for name, one in results.items() if one.rate is not None]
     if delays:
@@ -273,6 +326,7 @@ def _graph_axes(source: Source, options: ImportOptions, axes: Axes, pairs: Pairs
         tuple(sorted(source.zero)),
         {n: np.asarray(v).tolist() for n, v in options.constants.items()},
         axes.batch or 1,
+        sizes=source.sizes,
     )
 
 

@@ -31,6 +31,10 @@ class Misfit(ImportModelError):
     """The graph does not fit the assumed time and batch axes; another assumption may."""
 
 
+class ShapeMisfit(Misfit):
+    """Shapes do not go together: the assumed sizes of open dimensions may be what does not fit."""
+
+
 class ProvenMisfit(Misfit):
     """The axes are right, but the graph cannot run on a stream: of several errors this is the one to raise."""
 

@@ -18,7 +18,16 @@ from edge_lstm.importers.onnx.cells import Cell, State, read_cells
 from edge_lstm.importers.onnx.lowering import Lowering, Operand, Port
 from edge_lstm.importers.onnx.parts import one_moment
 from edge_lstm.importers.onnx.plan import Ids
-from edge_lstm.importers.onnx.provenance import Ints, Misfit, ProvenMisfit, Traced, find_axis, traced, unique_rows
+from edge_lstm.importers.onnx.provenance import (
+    Ints,
+    Misfit,
+    ProvenMisfit,
+    ShapeMisfit,
+    Traced,
+    find_axis,
+    traced,
+    unique_rows,
+)
 from edge_lstm.importers.onnx.rates import EVERY_READING, Rate, rate_along
 
 LOST = """the state was lost when the model was exported: the sequence is one reading long, the initial state of \
@@ -99,7 +108,7 @@ def _initial(c: Call, number: int, batch: int, cells: list[Cell], batch_first: b
     if given.shape != shape:
         what = "initial_h" if number == 5 else "initial_c"
         cut = " (proj_size cannot be written in ONNX; the exporter cuts the weights)" if number == 6 else ""
-        raise Misfit(f"{c.node}: {what} is {list(given.shape)}, must be {list(shape)}{cut}")
+        raise ShapeMisfit(f"{c.node}: {what} is {list(given.shape)}, must be {list(shape)}{cut}")
     if not batch_first:
         return given
     return Traced(np.swapaxes(given.origins, 0, 1)) if isinstance(given, Traced) else np.swapaxes(given, 0, 1)

@@ -58,8 +58,10 @@ from edge_lstm.importers.onnx.options import (
     check_not_random,
     check_options,
     checked,
+    open_sizes,
     origin,
     with_constants,
+    with_sizes,
 )
 from edge_lstm.importers.onnx.outputs import newest_of
 
@@ -105,9 +107,11 @@ def import_fallback(
     because: why it is not the native engine. proven: the graph's axes, where the import for that came so far.
     receptive_field: how far the graph looks along time, as far as that is known.
     """
-    graph = checked(with_constants(file.graph, options.constants), (*READABLE, "float64", "float16"))
+    graph = with_sizes(with_constants(file.graph, options.constants), options.sizes)
+    graph = checked(graph, (*READABLE, "float64", "float16"))
     check_options(graph, options)
-    fallback = build_fallback(path, graph, options, proven, receptive_field)
+    sizes = open_sizes(file.graph, options.sizes)
+    fallback = build_fallback(path, graph, options, proven, receptive_field, sizes)
     timing, axes = fallback.timing, fallback.timing.axes
     shown = axes.outputs if axes else {}
     provenance = origin(file) | {
@@ -125,7 +129,12 @@ def import_fallback(
 
 
 def build_fallback(
-    path: str | Path, graph: Graph, options: ImportOptions, proven: GraphAxes | None, receptive_field: int
+    path: str | Path,
+    graph: Graph,
+    options: ImportOptions,
+    proven: GraphAxes | None,
+    receptive_field: int,
+    sizes: Mapping[str, int],
 ) -> Fallback:
     """The graph for ONNX Runtime; the rest as in `import_fallback`.
 
@@ -150,7 +159,7 @@ def build_fallback(
     streams = proven.streams if proven else 1
     sides: dict[str, InputAxes | OutputAxes] = {**proven.inputs, **proven.outputs} if proven and streams > 1 else {}
     batch = {name: axes.batch for name, axes in sides.items()}
-    known = GraphAxes({}, {}, pairs, tuple(zero), constants, streams)
+    known = GraphAxes({}, {}, pairs, tuple(zero), constants, streams, sizes=sizes)
     probe = Probe(session, readings, outputs, tuple(sequences), known, batch)
     author = _Author(proto, probe, found, proven, enough_readings(graph), receptive_field)
     try:
