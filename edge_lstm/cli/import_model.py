@@ -17,16 +17,20 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from edge_lstm.cli.channels import are_raw, normalized, renamed
 from edge_lstm.cli.common import Failure, check_writable, json_option, plain, print_json, writing
 
 if TYPE_CHECKING:
-    from edge_lstm.core.channels import Channel
     from edge_lstm.core.feedback import Feedback
     from edge_lstm.core.model import Model
 
 _STEPS = ("states", "no_state", "constants", "sizes")
 _ONLY_ONNX = ("mode", "engine", *_STEPS, "time_axis", "linear_before_reset", "no_verify")
 _ONLY_ARRAYS = ("cell", "order", "activations", "nonlinearity", "gates", "ignore")
+RAW = (
+    "readings go into the network as they are; if it was trained on normalized ones, say so: --normalize stats.json, or"
+    ' --channels "name (unit) *STD +MEAN, …"'
+)
 PATIENCE = 2.0  # seconds before a word is said of what takes so long
 MOST_NOTES = 8  # that are printed
 _OPTION_OF = {"states": "state", "constants": "set", "sizes": "size"}
@@ -42,8 +46,16 @@ _OPTIONS = [
     click.option("-o", "--output", type=click.Path(path_type=Path), help="The model file (default: SRC with .npz)."),
     click.option("--name", help="The model's name (default: the file's)."),
     click.option("--rate", "rate_hz", type=float, help="Readings per second it was trained for."),
-    click.option("--channels", help='Names of the inputs, in order: "speed (rad/s),current (A),…".'),
-    click.option("--outputs", help='Names of the outputs, in order: "slip_left,slip_right,…".'),
+    click.option(
+        "--channels",
+        help='The inputs, in order: "speed (rad/s), az (m/s²) *2 +9.81, …"; *STD +MEAN where it needs them.',
+    ),
+    click.option("--outputs", help='The outputs, in order, likewise: "slip_left, slip_right, …".'),
+    click.option(
+        "--normalize",
+        type=click.Path(path_type=Path),
+        help="Mean and std by name, of a network trained on normalized readings: .json, .csv or .npz.",
+    ),
     click.option(
         "--feedback",
         multiple=True,
@@ -110,9 +122,11 @@ def command(source: Path, output: Path | None, as_json: bool, **options: Any) ->
         model = _read(source, options)
     model = replace(
         model,
-        inputs=_renamed(model, model.inputs, options["channels"], "--channels"),
-        outputs=_renamed(model, model.outputs, options["outputs"], "--outputs"),
+        inputs=renamed(model, model.inputs, options["channels"], "--channels"),
+        outputs=renamed(model, model.outputs, options["outputs"], "--outputs"),
     )
+    if options["normalize"]:
+        model = normalized(model, options["normalize"])
     if options["feedback"]:
         model = replace(model, feedback=_feedback(options["feedback"]))
     if model.program.onnx:
@@ -150,6 +164,8 @@ def command(source: Path, output: Path | None, as_json: bool, **options: Any) ->
         if more := model.provenance["engine_forced_by"][1:]:
             click.echo(plain(f"the native engine has no operator for these either: {', '.join(more)}"))
         click.echo(model.provenance["cost"])
+    if are_raw(model):
+        click.echo(RAW)
     if checked:
         click.echo(checked)
 
@@ -319,15 +335,3 @@ def _feedback(pairs: tuple[str, ...]) -> tuple[Feedback, ...]:
         if not output or not input:
             raise Failure(2, f"--feedback {pair!r}: OUTPUT=INPUT is meant, two channels of the model")
     return tuple(Feedback(output, input) for output, _, input in split)
-
-
-def _renamed(model: Model, channels: tuple[Channel, ...], text: str | None, option: str) -> tuple[Channel, ...]:
-    """The channels with names and units from "speed (rad/s),current (A)". Failure(2) where the number differs."""
-    if text is None:
-        return channels
-    from edge_lstm.logs.log import column
-
-    named = [column(k, title) for k, title in enumerate(text.split(","))]
-    if len(named) != len(channels):
-        raise Failure(2, f"{option}: {len(named)} names for the {len(channels)} channels of {model.name!r}")
-    return tuple(replace(c, name=n.name, unit=n.unit or c.unit) for c, n in zip(channels, named, strict=True))

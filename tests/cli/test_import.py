@@ -117,3 +117,93 @@ def test_what_takes_long_says_what_it_does(
     monkeypatch.setattr(import_model, "_read", slow)
     assert main(command) == 0
     assert "lstm_step_legacy11.onnx: finding what its axes and states mean … 0 s" in capsys.readouterr().err
+
+
+def scaling_of(path: Path) -> list[tuple[str, str, float, float]]:
+    model = edge_lstm.load(path)
+    return [(c.name, c.unit, c.scale, c.offset) for c in (*model.inputs, *model.outputs)]
+
+
+def test_a_network_trained_on_normalized_readings(weights: Path, tmp_path: Path) -> None:
+    """--channels "NAME (UNIT) *SCALE +OFFSET": the model takes physical readings, and gives what the bare network gives
+    for (x - offset) / scale, in physical units."""
+    bare, out = tmp_path / "bare.npz", tmp_path / "out.npz"
+    assert main(["import", str(weights), "-o", str(bare)]) == 0
+    channels = "ax (m/s²) *2 +9.81, ay (m/s²) -3, gz[2] *.5"
+    assert main(["import", str(weights), "-o", str(out), "--channels", channels, "--outputs", "a (A) *3, b"]) == 0
+    assert scaling_of(out) == [
+        ("ax", "m/s²", 2, 9.81), ("ay", "m/s²", 1, -3), ("gz[2]", "", 0.5, 0), ("a", "A", 3, 0), ("b", "", 1, 0)
+    ]  # fmt: skip
+    x = np.random.default_rng(0).normal(0, 1, (20, 3)).astype(np.float32)
+    raw, scaled = (
+        edge_lstm.load(bare).stream().run(x),
+        edge_lstm.load(out).stream().run(x * [2, 1, 0.5] + [9.81, -3, 0]),
+    )
+    assert np.abs(np.asarray(scaled) - np.asarray(raw) * [3, 1]).max() < 1e-5
+
+
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        ("s.json", '{"a": {"mean": 1, "std": 2}, "b": [3, 4], "c": {"mu": 5, "sigma": 6}}'),
+        ("s.json", '{"mean": {"a": 1, "b": 3, "c": 5}, "std": {"c": 6, "b": 4, "a": 2}}'),
+        ("s.json", '{"mean": [1, 3, 5], "scale": [2, 4, 6]}'),
+        ("s.csv", "name,mean,std\nc,5,6\na,1,2\nb,3,4\n"),
+        ("s.csv", ",mean,std\na,1,2\nb,3,4\nc,5,6\n"),
+    ],
+)
+def test_means_and_deviations_of_a_file(weights: Path, tmp_path: Path, name: str, text: str) -> None:
+    """--normalize takes them by name, or in the inputs' order where there are no names: offset and scale."""
+    (tmp_path / name).write_text(text)
+    command = ["import", str(weights), "-o", str(tmp_path / "m.npz"), "--channels", "a,b,c"]
+    assert main([*command, "--normalize", str(tmp_path / name)]) == 0
+    assert scaling_of(tmp_path / "m.npz")[:3] == [("a", "", 2, 1), ("b", "", 4, 3), ("c", "", 6, 5)]
+    np.savez(tmp_path / "s.npz", mean=[1, 3, 5], std=[2, 4, 6])
+    assert main([*command, "--normalize", str(tmp_path / "s.npz")]) == 0
+    assert scaling_of(tmp_path / "m.npz")[2] == ("c", "", 6, 5)
+
+
+@pytest.mark.parametrize(
+    ("options", "sentence"),
+    [
+        (["--channels", "a (m/s) fast,b,c"], "'fast' behind the unit of 'a (m/s) fast' is not understood"),
+        (["--channels", "a (m/s) 2,b,c"], "'2' behind the unit"),
+        (["--channels", "a,b"], "2 names for the 3 channels"),
+        (["--normalize", "s.json"], "'a' is no channel of"),
+        (["--channels", "a,b,c", "--normalize", "s.json"], "the input 'c' is not in it"),
+        (["--channels", "a *2,b,c", "--normalize", "s.json"], "'a' is scaled by --channels or --outputs already"),
+        (["--channels", "a,b,c", "--normalize", "zero.json"], "deviation must be above 0"),
+        (["--channels", "a,b,c", "--normalize", "none.json"], "there is no such file"),
+        (["--channels", "a,b,c", "--normalize", "bad.csv"], "its columns must be name, mean and std"),
+        (["--channels", "a,b,c", "--normalize", "weights.npz"], "must hold mean and std"),
+        (["--channels", "a,b,c", "--normalize", "list.json"], "mean and std by name are meant"),
+    ],
+)
+def test_scaling_that_is_not_understood(
+    weights: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+    options: list[str],
+    sentence: str,
+) -> None:
+    """Text behind a unit, names that are none, inputs left out, a deviation of 0: exit code 2 and a sentence."""
+    monkeypatch.chdir(tmp_path)
+    Path("s.json").write_text('{"a": [0, 1], "b": [0, 1]}')
+    Path("zero.json").write_text('{"a": [0, 1], "b": [0, 0], "c": [0, 1]}')
+    Path("bad.csv").write_text("a,b,c\n1,2,3\n")
+    Path("list.json").write_text("[1, 2]")
+    assert main(["import", str(weights), "-o", "m.npz", *options]) == 2
+    assert sentence in capsys.readouterr().err
+    assert not Path("m.npz").exists()
+
+
+def test_that_inputs_are_taken_as_raw_is_said(
+    weights: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Import says that readings go in as they are, with the options that change it, unless a channel is scaled."""
+    command = ["import", str(weights), "-o", str(tmp_path / "m.npz")]
+    assert main(command) == 0
+    assert "readings go into the network as they are; if it was trained on normalized ones" in capsys.readouterr().out
+    assert main([*command, "--channels", "a *2,b,c"]) == 0
+    assert "as they are" not in capsys.readouterr().out

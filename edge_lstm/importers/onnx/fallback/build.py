@@ -27,13 +27,14 @@ from edge_lstm.engines.onnxruntime.session import PAST
 from edge_lstm.errors import ImportModelError
 from edge_lstm.importers.onnx.fallback.logs import log_outputs
 from edge_lstm.importers.onnx.fallback.mixing import check_batch, check_not_mixed
-from edge_lstm.importers.onnx.fallback.names import named_pairs
+from edge_lstm.importers.onnx.fallback.names import alike, named_pairs
 from edge_lstm.importers.onnx.fallback.probe import (
     LENGTHS,
     LONG,
     LONGEST,
     OPEN,
     Probe,
+    check_gates,
     check_sane,
     chunk_difference,
     enough_readings,
@@ -206,6 +207,7 @@ class _Author:
         for layer, length in self._lengths(graph, 1):
             if length == 1 and not all(made & set(states) for made in layer.made_of):
                 raise ImportModelError(LOST.format(f"the sequence of layer {layer.name!r}"))
+        check_gates(probe)
         if reading := chunk_difference(probe):
             raise ImportModelError(MIXED.format(reading, ""))
         reason = "the graph hands its state on from input to output" if states else "asked for"
@@ -214,7 +216,8 @@ class _Author:
     def sequence(self, options: ImportOptions) -> Fallback:
         """The graph is over a sequence: a window, or continuous with its layers' states opened."""
         probe = self.probe
-        found = self._proven() or time_axes(probe, options.time_axis, options.window)
+        like = alike(probe.readings, self.proto) if len(probe.readings) > 1 else []
+        found = self._proven() or time_axes(probe, options.time_axis, options.window, {i for i, _ in like})
         if found is None:
             if any(True for _ in self._lost()):
                 raise ImportModelError(LOST.format("its sequence"))
@@ -222,7 +225,9 @@ class _Author:
                 tried = options.window or " and ".join(map(str, LENGTHS))
                 which = "any axis" if options.time_axis is None else f"axis {options.time_axis}"
                 raise ImportModelError(NOT_ALONG.format(tried, which))
-            raise ImportModelError(UNKNOWN)
+            typed = " or ".join(f"--state {i}={o}" for i, o in like)
+            states = f". If one run is one reading and states are carried on, say which: {typed}" if like else ""
+            raise ImportModelError(UNKNOWN + states)
         axes, length = found
         if options.mode == "log" and length:
             raise ImportModelError(f"the graph is made for {length} readings, not for whole logs; use mode='window'")

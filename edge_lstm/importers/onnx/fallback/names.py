@@ -14,7 +14,7 @@ from edge_lstm.errors import ImportModelError
 from edge_lstm.importers.onnx.fallback.surgery import Layer
 from edge_lstm.importers.onnx.graph import Value
 from edge_lstm.importers.onnx.options import ImportOptions
-from edge_lstm.importers.onnx.states import AFTER, BEFORE, remembers, stems
+from edge_lstm.importers.onnx.states import AFTER, BEFORE, in_words, remembers, stems
 
 
 def named_pairs(options: ImportOptions, readings: tuple[Value, ...], proto: Any, found: list[Layer]) -> dict[str, str]:
@@ -41,6 +41,17 @@ def named_pairs(options: ImportOptions, readings: tuple[Value, ...], proto: Any,
     return pairs
 
 
+def alike(readings: tuple[Value, ...], proto: Any) -> list[tuple[str, str]]:
+    """Inputs and outputs of one shape: what may be a state and its next value."""
+    outputs = [_value(v) for v in proto.graph.output]
+    return [(i.name, o.name) for i in readings for o in outputs if i.dims and _fit(i, o)]
+
+
+def _fit(one: Value, other: Value) -> bool:
+    sizes = zip(one.dims, other.dims, strict=False)
+    return len(one.dims) == len(other.dims) and all(a == b or str in (type(a), type(b)) for a, b in sizes)
+
+
 def _check_dataflow(pairs: Mapping[str, str], found: list[Layer], asked: bool) -> None:
     """Refuses pairs of an input where a state of a layer begins, and an output that is made without its next value."""
     for layer in found:
@@ -59,23 +70,20 @@ def _by_name(inputs: Mapping[str, Value], outputs: Mapping[str, Value], fed: set
     """Pairs whose names say before and after, of one shape, each the only one for the other. `fed`: inputs that initial
     states are computed from."""
 
-    def fit(one: Value, other: Value) -> bool:
-        sizes = zip(one.dims, other.dims, strict=False)
-        return len(one.dims) == len(other.dims) and all(a == b or str in (type(a), type(b)) for a, b in sizes)
-
     def named(one: str, other: str) -> bool:
         return one != other and bool(stems(one, BEFORE) & stems(other, AFTER))
 
-    like = {i: [o for o in outputs if fit(inputs[i], outputs[o])] for i in inputs}
+    like = {i: [o for o in outputs if _fit(inputs[i], outputs[o])] for i in inputs}
     found = {i: [o for o in like[i] if named(i, o)] for i in inputs}
     pairs = {i: o[0] for i, o in found.items() if len(o) == 1 and sum(o[0] in other for other in found.values()) == 1}
     for i in inputs:
         unsure = i in pairs and not (i in fed or remembers(i, pairs[i]))
         free = [o for o in like[i] if o not in pairs.values()]
-        if unsure or (i not in pairs and free and any(fit(inputs[i], inputs[k]) for k in pairs)):
+        if unsure or (i not in pairs and free and any(_fit(inputs[i], inputs[k]) for k in pairs)):
+            sure = {k: o for k, o in pairs.items() if k != i}
             raise ImportModelError(
-                f"input {inputs[i]} may be a state: {', '.join(map(repr, like[i]))} has its shape. Say all pairs,"
-                f" states={{{i!r}: {like[i][0]!r}, …}}, without it if it is a reading (--state input=output, for each)"
+                f"input {inputs[i]} may be a state: {', '.join(map(repr, like[i]))} has its shape. If so, say all"
+                f" pairs, {in_words({**sure, i: like[i][0]})}; if it is a reading, say the others, {in_words(sure)}"
             )
     return pairs
 

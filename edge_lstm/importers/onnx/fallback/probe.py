@@ -8,7 +8,7 @@ sizes. Where no probe shows it, the caller must say it.
 from __future__ import annotations
 
 import itertools
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -122,9 +122,13 @@ class Probe:
         return found
 
 
-def time_axes(probe: Probe, asked: int | str | None, window: int | None) -> tuple[dict[str, int | None], int] | None:
+def time_axes(
+    probe: Probe, asked: int | str | None, window: int | None, alike: Collection[str] = ()
+) -> tuple[dict[str, int | None], int] | None:
     """The time axis of each reading, and its length (0: open); None where the graph has none that shows. An open length
-    is tried with `window` readings, where that is what is asked for: some files allow no other."""
+    is tried with `window` readings, where that is what is asked for: some files allow no other. `alike`: inputs that
+    may be states, by their shapes; where nothing shows the axis, time is not theirs alone, nor any that one of them has
+    not."""
     found: dict[tuple[tuple[str, int | None], ...], int] = {}
     ran = False
     for open_length in (window,) if window else LENGTHS:
@@ -135,7 +139,10 @@ def time_axes(probe: Probe, asked: int | str | None, window: int | None) -> tupl
             if asked is not None and not set(times.values()) <= {None, asked}:
                 continue
             there = len(probe.troubles)
-            fits = (asked is not None and not probe.sequences) or _proven(probe, axes.length or open_length, times)
+            timed = {n for n, time in times.items() if time is not None}
+            of_states = len(times) > 1 and (timed <= set(alike) or not set(alike) <= timed)
+            believed = asked is not None and not probe.sequences and not of_states
+            fits = believed or _proven(probe, axes.length or open_length, times)
             ran |= len(probe.troubles) == there
             if fits:
                 found.setdefault(tuple(times.items()), axes.length)
@@ -234,6 +241,48 @@ def _forward(probe: Probe, graph: OnnxGraph, window: int, k: int, axis: int) -> 
             moved += np.moveaxis(size, axis, 0).reshape(window, -1).sum(axis=1)
         centres.append(float(moved @ np.arange(window)) / max(float(moved.sum()), 1e-300))
     return centres[0] < centres[1]
+
+
+def check_gates(probe: Probe) -> None:
+    """Refuses states that are said or named crosswise where an experiment tells: what a gate lets through, element by
+    element and in proportion, by another part at another reading, is the next value of just that (an LSTM's c)."""
+    states = probe.known.states
+    graph = probe.graph({})
+    lets_through = {(i, o) for i in states for o in states.values() if _gated(probe, graph, i, o)}
+    for i, o in states.items():
+        owners = sorted(j for j, after in lets_through if after == o)
+        if owners and i not in owners:
+            raise ImportModelError(
+                f"output {o!r} is not the next value of input {i!r}: a gate makes it of"
+                f" {' and '.join(map(repr, owners))} (--state {owners[0]}={o})"
+            )
+
+
+def _gated(probe: Probe, graph: OnnxGraph, before: str, after: str) -> bool:
+    """Whether an output is a part of an input, element by element, plus what does not depend on it; and another part
+    for another reading."""
+    parts = []
+    for seed in (1, 2):
+        rng, feeds = np.random.default_rng(seed), graph.feeds(probe.random(graph, 1, seed))
+        first = {n: rng.normal(0, 1, v.shape).astype(v.dtype) for n, v in graph.first_states().items()}
+        if first[before].dtype.kind != "f":
+            return False
+        half, step = np.arange(first[before].size).reshape(first[before].shape) % 2, first[before].dtype.type(0.5)
+        found = []
+        for times in (0, 1, 2):
+            moved = {**first, before: first[before] + half.astype(step.dtype) * step * step.dtype.type(times)}
+            try:
+                found.append(np.asarray(probe.session.run([after], {**feeds, **moved})[0], np.float64))
+            except Exception:  # of classes of onnxruntime's own
+                return False
+        if found[0].shape != half.shape or not np.isfinite(found).all():
+            return False
+        one, two = found[1] - found[0], found[2] - found[1]
+        if (one[half == 0] != 0).any() or np.abs(one - two).max() > 1e-4 * np.abs(one).max():
+            return False
+        parts.append(one[half == 1] / 0.5)
+    inside = all(((p > 0) & (p < 1)).all() for p in parts)
+    return bool(inside and np.abs(parts[0] - parts[1]).max() > 1e-3)
 
 
 def check_sane(probe: Probe, graph: OnnxGraph, count: int) -> None:
