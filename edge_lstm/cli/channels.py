@@ -55,12 +55,15 @@ def _named(channel: Channel, place: int, text: str, option: str) -> Channel:
     if behind and not behind["unit"].isdigit():  # x[3] is a place, not a unit
         raise Failure(
             2,
-            f"{option}: {behind['rest']!r} behind the unit of {text!r} is not understood; NAME (UNIT) *SCALE +OFFSET is",
+            f"{option}: {behind['rest']!r} behind the unit of {text!r} is not understood; "
+            "NAME (UNIT) *SCALE +OFFSET is",
         )
     named = column(place, title)
-    scaling = {"scale": float(found["scale"] or 1.0), "offset": float((found["sign"] or "") + (found["offset"] or "0"))}
-    scaling = scaling if found["scale"] or found["offset"] else {}
-    return replace(channel, name=named.name, unit=named.unit or channel.unit, **scaling)
+    channel = replace(channel, name=named.name, unit=named.unit or channel.unit)
+    if not (found["scale"] or found["offset"]):
+        return channel
+    offset = float((found["sign"] or "") + (found["offset"] or "0"))
+    return replace(channel, scale=float(found["scale"] or 1.0), offset=offset)
 
 
 def normalized(model: Model, path: Path) -> Model:
