@@ -150,6 +150,8 @@ def command(source: Path, output: Path | None, as_json: bool, **options: Any) ->
     )
     reason = model.provenance.get("mode_reason")
     click.echo(timing_in_words(model.timing) + (f" ({reason})" if reason else ""))
+    if states := model.provenance.get("states"):
+        click.echo(plain("states: " + ", ".join(f"{i} → {s['output']}" for i, s in states.items())))
     notes = model.provenance.get("notes", [])
     for note in notes[:MOST_NOTES]:
         click.echo(plain(f"note: {note}"))

@@ -69,7 +69,8 @@ class _Cells:
         products = self.products(np.concatenate([g for t in terms for g in t.gates]))
         entering = set(np.concatenate([*products, np.empty(0, np.int64)]).tolist())
         if entering.issuperset(c.tolist()):
-            yield Kept(c, after)  # a GRU
+            if not entering.issubset(c.tolist()):  # else a highway layer over a reading
+                yield Kept(c, after)  # a GRU
             return
         h_next = self.shown(after)
         if h_next is None:

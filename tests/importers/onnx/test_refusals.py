@@ -63,6 +63,9 @@ def test_a_state_that_was_lost_at_export(tmp_path: Path, op: str, direction: str
     text = refusal(path, **options)
     assert "the state was lost" in text
     assert 'input_names=["x", "h_in", "c_in"]' in text
+    strange = [node(op, ["x", "W", "R"], ["Y"], hidden_size=4, direction=direction), node("Sin", ["Y"], ["y"])]
+    path = save(tmp_path / "s.onnx", strange, weights(gates, width=6, directions=count), ins, outs)
+    assert "the state was lost" in refusal(path, **{"engine": "auto", **options})
 
 
 @pytest.mark.parametrize("direction", ["reverse", "bidirectional"])

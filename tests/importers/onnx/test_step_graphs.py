@@ -108,6 +108,19 @@ def test_a_model_of_the_world_and_a_mask_are_no_cells(tmp_path: Path) -> None:
     ]
     with pytest.raises(ImportModelError, match=r"no memory"):
         import_onnx(save(tmp_path / "s.onnx", mask, floats, {"x": [1, 4]}, {"y": [1, 4]}))
+    highway = [
+        *mask[:2],
+        node("Sub", ["unit", "g"], ["rest"]),
+        node("Tanh", ["f"], ["t"]),
+        node("Mul", ["rest", "t"], ["fresh"]),
+        node("Mul", ["g", "x"], ["kept"]),
+        node("Add", ["kept", "fresh"], ["through"]),
+        node("Mul", ["through", "gain"], ["y"]),
+    ]
+    constants = floats | {"unit": np.array([1], np.float32)}
+    ins, outs = {"x": [1, 4], "gain": [1, 1]}, {"y": [1, 4], "through": [1, 4]}
+    with pytest.raises(ImportModelError, match=r"no memory"):
+        import_onnx(save(tmp_path / "h.onnx", highway, constants, ins, outs))
 
 
 def test_a_batch_is_no_part_of_the_reading(tmp_path: Path) -> None:
