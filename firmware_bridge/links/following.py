@@ -26,9 +26,6 @@ class Step(NamedTuple):
     refused: str = ""
 
 
-_ON_TIME = Step()
-
-
 class RobotClock:
     """The time column of a reading. tick_ns: what one of its units is; wrap: the units after which it begins again at
     0, None: never. One that has been seen to count further than that does not begin again there."""
@@ -54,7 +51,7 @@ class RobotClock:
             return Step(refused=f"{raw:g} is no time")
         last = self._raw
         if last is None:
-            return self._believe(t_ns, raw, 0.0)
+            return self._believe(t_ns, raw, 0.0, 0.0, 0)
         passed_ns = t_ns - self._t_ns
         turned = self._turned + self._turns(raw, last, passed_ns)
         forward_ns = (raw - last + turned - self._turned) * self.tick_ns
@@ -64,16 +61,15 @@ class RobotClock:
             slack_ns += min(period_ns, _SLOW_NS)
         on_time = forward_ns >= 0 and early_ns <= slack_ns
         if on_time and (raw >= last or -early_ns <= slack_ns + 2 * self._late_ns):
-            missing = self._missing(forward_ns, period_ns)
-            return self._believe(t_ns, raw, turned, Step(forward_ns, missing))
+            return self._believe(t_ns, raw, turned, forward_ns, self._missing(forward_ns, period_ns))
         back = raw < last
         if (back and booted) or self._goes_on(t_ns, raw, slack_ns):
             self._raw, self._late_ns = None, 0.0  # the lead begins afresh
             if back:
                 self._still = 0.0
-                return self._believe(t_ns, raw, 0.0, Step(restarted=True))
+                return self._believe(t_ns, raw, 0.0, 0.0, 0, restarted=True)
             missing = self._missing(forward_ns, period_ns)
-            return self._believe(t_ns, raw, turned, Step(min(forward_ns, passed_ns), missing))
+            return self._believe(t_ns, raw, turned, min(forward_ns, passed_ns), missing)
         self._doubted = raw, t_ns
         return Step(refused=f"the robot's clock says {raw:g} after {last:g}")
 
@@ -104,14 +100,16 @@ class RobotClock:
         self._still = owed if forward_ns == 0 else min(0.0, max(owed, self._still, -periods))
         return missing
 
-    def _believe(self, t_ns: int, raw: float, turned: float, step: Step = _ON_TIME) -> Step:
-        lead_ns = (raw + turned) * self.tick_ns - t_ns
+    def _believe(
+        self, t_ns: int, raw: float, turned: float, forward_ns: float, missing: int, restarted: bool = False
+    ) -> Step:
+        lead_ns = ahead_ns = (raw + turned) * self.tick_ns - t_ns
         if self._raw is not None:  # both fade, so that a slow clock is not given more and more room ahead
             fade_ns = (t_ns - self._t_ns) * DRIFT
-            lead_ns = max(lead_ns, self._lead_ns - fade_ns)
-            self._late_ns = max(lead_ns - (raw + turned) * self.tick_ns + t_ns, self._late_ns - fade_ns)
+            lead_ns = max(ahead_ns, self._lead_ns - fade_ns)
+            self._late_ns = max(lead_ns - ahead_ns, self._late_ns - fade_ns)
         self._raw, self._turned, self._t_ns, self._lead_ns, self._doubted = raw, turned, t_ns, lead_ns, None
-        return step._replace(time_us=round((raw + turned) * (self.tick_ns / 1000)))
+        return Step(forward_ns, missing, round((raw + turned) * (self.tick_ns / 1000)), restarted)
 
 
 class RobotCounter:
