@@ -67,7 +67,7 @@ def command(
     """Run the model of CONFIG (robot.toml) on the robot's readings and send its actions.
 
     Ctrl-C or SIGTERM puts the robot into its safe output, finishes the recording and prints the summary; a second
-    Ctrl-C leaves at once (the robot then makes itself safe when the heartbeats stop).
+    Ctrl-C leaves at once (the robot then makes itself safe, where it can, when nothing more comes).
     """
     from edge_lstm.core.storage import load_file
     from edge_lstm.errors import RealtimeError
@@ -103,7 +103,7 @@ def command(
     try:
         recorder = recording.begin(robot, model, content)
         out = sys.stderr if as_json else sys.stdout
-        ended = _end_with(port)
+        ended = _end_with(port, bool(bridge.promises.unguarded))
         from edge_lstm.cli.live import LiveView
 
         say(f"{model.name} on {name}, {recording.sentence}", as_json)
@@ -182,9 +182,9 @@ def _open(robot: RobotConfig, name: str, wait: bool | None) -> DescriptorPort:
     )
 
 
-def _end_with(port: DescriptorPort) -> Callable[[], bool]:
+def _end_with(port: DescriptorPort, unguarded: bool = False) -> Callable[[], bool]:
     """SIGINT, SIGTERM and a closed terminal end the port's chunks; a loop that is still catching up `STOP_S` later is
-    ended where it is. Returns a function that says whether one came."""
+    ended where it is. unguarded: the robot does not make itself safe. Returns a function that says whether one came."""
     from edge_lstm.robot.loop import StopNow, run
 
     came: list[int] = []
@@ -192,7 +192,8 @@ def _end_with(port: DescriptorPort) -> Callable[[], bool]:
     def stop(number: int, frame: FrameType | None) -> None:
         if came and number == signal.SIGINT:
             if select.select([], [2], [], 0)[1]:
-                os.write(2, b"\nedge-lstm: left at once; the robot makes itself safe when the heartbeats stop\n")
+                then = "may go on with its last action" if unguarded else "makes itself safe when nothing more comes"
+                os.write(2, f"\nedge-lstm: left at once; the robot was not stopped and {then}\n".encode())
             os._exit(codes.STOPPED)
         if not came:
             signal.setitimer(signal.ITIMER_REAL, STOP_S)

@@ -123,14 +123,16 @@ def test_kill_9_leaves_a_recording_up_to_the_last_second(robot: Path, tmp_path: 
     assert again["readings"] > 50
 
 
-def test_a_second_ctrl_c_leaves_at_once(robot: Path, tmp_path: Path):
-    """With the first Ctrl-C still being worked on, a second ends the process with code 130."""
+@pytest.mark.parametrize("unguarded", [False, True])
+def test_a_second_ctrl_c_leaves_at_once(unguarded: bool):
+    """With the first Ctrl-C still being worked on, a second ends the process with code 130, and says what that means
+    for a robot that has no watchdog."""
     script = (
         "import os, signal, sys, time\n"
         "from edge_lstm.cli.run import _end_with\n"
         "class Port:\n"
         "    def stop(self): pass\n"
-        "_end_with(Port())\n"
+        f"_end_with(Port(), {unguarded})\n"
         "os.kill(os.getpid(), signal.SIGINT)\n"
         "os.kill(os.getpid(), signal.SIGTERM)\n"
         "print('still here', flush=True)\n"
@@ -142,6 +144,7 @@ def test_a_second_ctrl_c_leaves_at_once(robot: Path, tmp_path: Path):
     assert done.returncode == 130
     assert done.stdout == "still here\n"
     assert "left at once" in done.stderr
+    assert ("may go on with its last action" in done.stderr) == unguarded
 
 
 def test_seconds_end_a_run_and_lines_are_shown(robot: Path, tmp_path: Path):
