@@ -7,10 +7,12 @@ Its rule: a dialect is imported when it is asked for. One of the user's own is a
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import importlib
 import importlib.util
 import inspect
+import os
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -128,7 +130,7 @@ def _file(path: Path) -> Any:
     if name not in sys.modules:
         spec = importlib.util.spec_from_file_location(name, path)
         if spec is None or spec.loader is None or not path.is_file():
-            raise FileNotFoundError(path)
+            raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), str(path))
         module = importlib.util.module_from_spec(spec)
         sys.modules[name] = module
         try:

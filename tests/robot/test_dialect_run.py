@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from edge_lstm.cli import codes
 from edge_lstm.errors import ConfigError
 from edge_lstm.robot.config import parse_config
 from edge_lstm.robot.controller import Controller
@@ -208,3 +209,15 @@ def test_what_link_does_not_declare_is_known_before_a_port_is_opened(old: str, n
     with pytest.raises(ConfigError) as error:
         Controller(small_robot.model(), parse_config(text.replace("DIALECT", "Sound"), "robot.toml", Path()))
     assert sentence in str(error.value)
+
+
+@pytest.mark.parametrize(
+    "dialect", ["gone.py:Gone", "no_such_package:Gone", "gone", "broken.py:Gone", "tests.robot:Gone"]
+)
+def test_a_dialect_that_is_not_there_is_for_a_person_to_mend(dialect: str, tmp_path: Path) -> None:
+    """As in a recording that was copied without the file beside it: a service must not try it again and again."""
+    (tmp_path / "broken.py").write_text("1 / 0")
+    text = CONFIG.replace("tests.robot.test_dialect_run:DIALECT", dialect)
+    with pytest.raises(ConfigError, match=r"^robot\.toml in run\.mcap: \[link\] dialect: ") as error:
+        parse_config(text, "robot.toml in run.mcap", tmp_path)
+    assert not codes.passing(error.value)
