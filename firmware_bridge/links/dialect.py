@@ -97,7 +97,7 @@ class Dialect:
         self.__to_start = self.__to_calm = False  # bytes that are due: the start, the safe output
         self.__in_force = InForce({name: item.repeat_ns for name, item in self.actions.items()})
         self.__mistakes: dict[str, str] = {}  # of the dialect's code: method → the first of them
-        self.__between: list[Event] = []  # faults that were found between two chunks
+        self.__between: list[Event] = []  # what was found between two chunks
         periods = [item.period_ns or 0.0 for item in self.readings.values()]
         self.__silent_ns = max(SILENT_NS, int(5 * min(periods)))
 
@@ -395,6 +395,7 @@ class Dialect:
 
     def __bytes(self, method: str, *arguments: Any) -> bytes | None:
         """The bytes that a method of the dialect gives; None, and a fault, where it raises or gives something else."""
+        self.__events = self.__between  # what it says now comes with the next chunk
         try:
             data = getattr(self, method)(*arguments)
             if type(data) is bytes:

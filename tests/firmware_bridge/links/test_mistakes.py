@@ -127,6 +127,21 @@ def test_one_that_fails_at_an_opening_is_opened() -> None:
     assert made.outgoing() == b"0.5\n"
 
 
+def test_what_a_dialect_says_between_two_chunks_comes_with_the_next() -> None:
+    """A fault in `poll` or `encode` is an event as one in `decode` is, not a number that nobody can explain."""
+
+    class Talking(Rows):
+        def poll(self, t_ns: int) -> bytes:
+            self.fault(t_ns, "unanswered", b"", "nobody answered")
+            return b""
+
+    made = Talking(Table("robot.toml", "link", {"reading": link().table.values["reading"]}))
+    assert kinds(feed(made, (0, "0 0 1"))) == ["Hello", "Reading"]
+    made.outgoing()
+    assert kinds(feed(made, (10, "10 1 1"))) == ["Fault", "Reading"]
+    assert kinds(feed(made, (20, "20 2 1"))) == ["Reading"]
+
+
 def test_where_the_safe_output_cannot_be_made_the_declared_safe_values_are_sent() -> None:
     """`safe` raises: what `encode` makes of them; when the action is stale, in the end, and after an opening."""
     made = faulty("safe")
