@@ -345,6 +345,7 @@ class Dialect:
             return b""
         self.counters.actions_sent += 1
         self.__in_force.wrote(t_ns, action, hold_ns)
+        self.__to_calm = False
         return self.__counted(self.__started() + self.__released(t_ns, data))
 
     def outgoing(self) -> bytes:

@@ -112,6 +112,16 @@ def test_an_action_that_cannot_be_made_is_held_and_the_safe_output_is_tried_unti
     assert made.stop(600 * MS) == b"0.5\n"
 
 
+def test_a_newer_action_takes_the_place_of_a_safe_output_that_could_not_be_made() -> None:
+    """It is not undone by it in the same chunk."""
+    made = faulty("encode")
+    assert chunks(made, 1, 40)[1] == b""
+    made.bad = ()
+    made.receive(Chunk(400 * MS))
+    assert made.send(400 * MS, Action("motor", (0.7,))) == b"0.7\n"
+    assert made.outgoing() == b""
+
+
 def test_what_cannot_be_held_back_is_written() -> None:
     """`release` raises: actions and the safe output leave at once."""
     made = faulty("release")
