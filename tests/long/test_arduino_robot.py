@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import signal
 import subprocess
 import time
@@ -28,6 +29,11 @@ def finish(process: subprocess.Popen[str], how: signal.Signals = signal.SIGINT) 
     out, err = process.communicate(timeout=LONGEST_S)
     assert process.returncode in (0, -signal.SIGKILL), err
     return json.loads(out) if out else {}
+
+
+def holds(pid: int, device: str) -> bool:
+    """Whether a process has a device open."""
+    return any(os.path.realpath(item) == device for item in Path(f"/proc/{pid}/fd").iterdir())
 
 
 def same_bits(folder: Path) -> None:
@@ -138,7 +144,8 @@ def test_listening_names_it(tmp_path: Path, sketch: str, shape: str, clock: str)
         uno.uno(tmp_path, sketch) as board,
         subprocess.Popen(command, stdout=pipe, stderr=pipe, text=True) as listening,
     ):
-        time.sleep(1.5)  # it has begun, and has seconds to go
+        until(lambda: holds(listening.pid, board.device), listening)
+        time.sleep(0.3)
         board.reset()
         out, err = listening.communicate(timeout=LONGEST_S)
     assert listening.returncode == 0, err
