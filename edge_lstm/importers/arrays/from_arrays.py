@@ -39,6 +39,10 @@ from edge_lstm.importers.arrays.layers import Dense, Layer, Recurrent, find_laye
 from edge_lstm.importers.arrays.named import Arrays
 
 MAX_BYTES = 1 << 30
+OLD_KERAS = (
+    "the gates are taken for sigmoid; Keras before 2.3 and TensorFlow 1 trained with hard_sigmoid by default: if this"
+    ' network did, say gates="hard_sigmoid:0.2" (--gates hard_sigmoid:0.2)'
+)
 MOST_ORDERS = 10_000  # of layers that are tried
 
 
@@ -104,7 +108,8 @@ def from_arrays(
     assumed |= {"order_reason": why} if why else {}
     assumed |= {"activations": dict(zip((d.name for d in dense), map(str, heads), strict=True))} if dense else {}
     assumed |= {"nonlinearity": nonlinearity} if plain else {}
-    if gates is not None or any(isinstance(one, Recurrent) and one.keras and one.cell != "rnn" for one in layers):
+    keras = any(isinstance(one, Recurrent) and one.keras and one.cell != "rnn" for one in layers)
+    if gates is not None or keras:
         assumed["gates"] = str(gate)
     provenance: dict[str, Any] = {
         "source": arrays.source,
@@ -114,6 +119,8 @@ def from_arrays(
         "layers": {layer.name: list(layer.arrays) for layer in layers},
         "assumed": assumed,
     }
+    if keras and gates is None:
+        provenance["notes"] = [OLD_KERAS]
     if quantized:
         provenance["quantized"] = quantized
     if arrays.ignored:
