@@ -318,6 +318,7 @@ def test_gates_of_keras_can_be_said(gates: str | None) -> None:
     assert model.provenance["assumed"]["gates"] == {"hard_sigmoid:0.2": "hard_sigmoid:0.2:0.5"}.get(
         gates or "", "sigmoid"
     )
+    assert ("--gates hard_sigmoid:0.2" in str(model.provenance.get("notes"))) is (gates is None)
 
 
 @pytest.mark.parametrize("after", [True, False])
