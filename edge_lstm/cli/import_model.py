@@ -166,6 +166,9 @@ def command(source: Path, output: Path | None, as_json: bool, **options: Any) ->
         if more := model.provenance["engine_forced_by"][1:]:
             click.echo(plain(f"the native engine has no operator for these either: {', '.join(more)}"))
         click.echo(model.provenance["cost"])
+    elif model.timing.mode == "whole window" and checked:
+        compare = f"edge-lstm bench {output} --against {source}"
+        click.echo(plain(f"{_price(model)}; --engine onnxruntime may be faster at that ({compare} tells)"))
     if are_raw(model):
         click.echo(RAW)
     if checked:
@@ -278,7 +281,7 @@ def _sizes(pairs: tuple[str, ...]) -> dict[str, int]:
 
 
 def _price(model: Model) -> str:
-    """What a reading costs in ONNX Runtime, measured now and here: the median of some calls with zeros."""
+    """What a reading costs, measured now and here: the median of some calls with zeros."""
     import numpy as np
 
     stream, count = model.stream(), max(1000, model.timing.first_output) if model.timing.mode == "log" else 1

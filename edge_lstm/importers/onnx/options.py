@@ -190,6 +190,22 @@ def check_not_random(node: Node, constants: Mapping[str, Array]) -> None:
         )
 
 
+def constant_outputs(graph: Graph) -> list[str]:
+    """The outputs that no input reaches (a version number): none of a stream's, unless there are no others."""
+    live = {v.name for v in graph.inputs}
+    for node in graph.nodes:
+        if node.op not in ("Shape", "Size") and not live.isdisjoint(node.reads):
+            live.update(node.outputs)
+    found = [v.name for v in graph.outputs if v.name not in live]
+    return found if len(found) < len(graph.outputs) else []
+
+
+def without_constant_outputs(graph: Graph) -> Graph:
+    """The graph without them."""
+    left_out = constant_outputs(graph)
+    return replace(graph, outputs=tuple(v for v in graph.outputs if v.name not in left_out)) if left_out else graph
+
+
 def unused_weights(graph: Graph) -> list[str]:
     """A sentence for each weight of the file that no node reads."""
     used = used_names(graph)

@@ -40,6 +40,7 @@ from edge_lstm.importers.onnx.options import (
     ImportOptions,
     check_options,
     checked,
+    constant_outputs,
     feature_sizes,
     filled,
     never_changing,
@@ -48,6 +49,7 @@ from edge_lstm.importers.onnx.options import (
     unused_weights,
     with_constants,
     with_sizes,
+    without_constant_outputs,
 )
 from edge_lstm.importers.onnx.outputs import Output, newest, newest_of, output_of
 from edge_lstm.importers.onnx.provenance import Misfit
@@ -121,7 +123,9 @@ def import_onnx(
         if before_window != "wait" and not timing.windowed:
             raise ImportModelError(f"before_window = {before_window!r} has no meaning: {provenance['mode_reason']}")
         provenance["warnings"] = [warning] if warning else []
-        provenance["notes"] += [*unused_weights(file.graph), *filter(None, [never_changing(_left(file, options))])]
+        constant = (f"output {name!r} is a constant, and is left out" for name in constant_outputs(file.graph))
+        provenance["notes"] += [*constant, *unused_weights(file.graph)]
+        provenance["notes"] += filter(None, [never_changing(_left(file, options))])
         if linear_before_reset is not None and timing.axes is not None:
             timing = replace(timing, axes=replace(timing.axes, linear_before_reset=linear_before_reset))
             provenance["notes"].append(f"linear_before_reset = {linear_before_reset} in every GRU, as asked")
@@ -218,7 +222,8 @@ def _by_engine(path: str | Path, file: OnnxFile, options: ImportOptions, engine:
 
 
 def _import(file: OnnxFile, options: ImportOptions) -> _Imported:
-    graph = checked(with_sizes(with_constants(file.graph, options.constants), options.sizes))
+    graph = with_sizes(with_constants(file.graph, options.constants), options.sizes)
+    graph = checked(without_constant_outputs(graph))
     zero = check_options(graph, options)
     sizes_said = open_sizes(file.graph, options.sizes)
     source = Source(file.opset, graph, zero, options.time_axis, filled(graph, options.constants), sizes_said)

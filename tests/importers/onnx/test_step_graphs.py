@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from edge_lstm.analysis.verify import verify
 from edge_lstm.errors import ImportModelError
 from edge_lstm.importers import import_onnx
 from tests.support.drawing import generator
@@ -141,3 +142,35 @@ def test_a_batch_is_no_part_of_the_reading(tmp_path: Path) -> None:
     ins, outs = {"x": [8, 3], "h_in": [1, 8, 4]}, {"y": [8, 2], "h_out": [1, 8, 4]}
     model = import_onnx(save(tmp_path / "m.onnx", nodes, floats, ins, outs, opset=13))
     assert (model.program.input_size, model.program.output_size) == (3, 2)
+
+
+@pytest.mark.parametrize("engine", ["native", "onnxruntime"])
+def test_outputs_that_are_constants_are_left_out(tmp_path: Path, engine: str) -> None:
+    """A version number and a memory size beside the actions (ML-Agents) are no outputs of a stream: left out, and
+    noted; h and c are one input of both, split and joined again."""
+    rng = np.random.default_rng(0)
+    shapes = {"W": (1, 16, 3), "R": (1, 16, 4), "D": (4, 2)}
+    floats = {name: rng.normal(0, 0.5, shape).astype(np.float32) for name, shape in shapes.items()}
+    floats |= {"version": np.array([3], np.float32), "size": np.array([8], np.float32)}
+    nodes = [
+        node("Transpose", ["recurrent_in"], ["memory"], perm=[1, 0, 2]),
+        node("Split", ["memory", "halves"], ["h", "c"], axis=2),
+        node("Unsqueeze", ["obs_0", "zero"], ["x"]),
+        node("LSTM", ["x", "W", "R", "", "", "h", "c"], ["Y", "hn", "cn"], hidden_size=4),
+        node("Concat", ["hn", "cn"], ["joined"], axis=2),
+        node("Transpose", ["joined"], ["recurrent_out"], perm=[1, 0, 2]),
+        node("Squeeze", ["hn", "zero"], ["last"]),
+        node("MatMul", ["last", "D"], ["continuous_actions"]),
+        node("Identity", ["version"], ["version_number"]),
+        node("Identity", ["size"], ["memory_size"]),
+    ]
+    whole = {"halves": np.array([4, 4]), "zero": np.array([0])}
+    state = ["batch", 1, 8]
+    ins = {"obs_0": ["batch", 3], "recurrent_in": state}
+    outs = {"version_number": [1], "memory_size": [1], "continuous_actions": ["batch", 2], "recurrent_out": state}
+    path = save(tmp_path / "m.onnx", nodes, floats | whole, ins, outs, opset=13)
+    model = import_onnx(path, engine=engine)
+    assert (model.program.input_size, model.program.output_size) == (3, 2)
+    assert {i: s["output"] for i, s in model.provenance["states"].items()} == {"recurrent_in": "recurrent_out"}
+    assert "output 'version_number' is a constant, and is left out" in model.provenance["notes"]
+    assert verify(model, path, short=True).error < 1e-5

@@ -59,6 +59,7 @@ from edge_lstm.importers.onnx.options import (
     check_not_random,
     check_options,
     checked,
+    constant_outputs,
     open_sizes,
     origin,
     with_constants,
@@ -153,7 +154,8 @@ def build_fallback(
     readings = tuple(v for v in graph.inputs if v.name not in zero and v.name not in options.constants)
     _check_types(session)
     pairs = dict(proven.states) if proven else named_pairs(options, readings, proto, found)
-    outputs = tuple(v.name for v in proto.graph.output if v.name not in pairs.values())
+    constant = {*constant_outputs(graph), *pairs.values()}
+    outputs = tuple(v.name for v in proto.graph.output if v.name not in constant)
     if not outputs:
         raise ImportModelError("every output of the graph is a state; there is nothing to show")
     constants = {n: np.asarray(v).tolist() for n, v in options.constants.items()}
