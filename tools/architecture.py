@@ -32,7 +32,7 @@ ROOMS: tuple[tuple[str, ...], ...] = (
     ("edge_lstm.core",),
     ("edge_lstm.engines",),
     ("edge_lstm.streams",),
-    ("edge_lstm.logs",),
+    ("edge_lstm.logs", "edge_lstm.signals"),
     ("edge_lstm.analysis", "edge_lstm.firmware"),
     ("edge_lstm.importers", "edge_lstm.quantization"),
     ("edge_lstm.robot",),

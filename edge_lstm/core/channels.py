@@ -106,14 +106,15 @@ def unnamed(channels: Sequence[Channel]) -> bool:
     return all(re.fullmatch(r".*\[\d+\]", c.name) for c in channels) or len(channels) == 1
 
 
+def plain_unit(unit: str) -> str:
+    """A unit in its plainest spelling: N m is Nm, m/s² is m/s2, µ is u, ° is deg."""
+    plain_powers = re.sub(r"[\s·*⋅^]+", "", unit).replace("²", "2").replace("³", "3")
+    return plain_powers.replace("µ", "u").replace("μ", "u").replace("°", "deg")
+
+
 def units_differ(one: str, other: str) -> bool:
-    """True where both have a unit and they are not the same text (Nm is N m; m/s² is m/s2; µ is u; ° is deg)."""
-
-    def plain(unit: str) -> str:
-        plain_powers = re.sub(r"[\s·*⋅^]+", "", unit).replace("²", "2").replace("³", "3")
-        return plain_powers.replace("µ", "u").replace("μ", "u").replace("°", "deg")
-
-    return bool(one and other and plain(one) != plain(other))
+    """True where both have a unit and they are not the same text, however it is spelt (`plain_unit`)."""
+    return bool(one and other and plain_unit(one) != plain_unit(other))
 
 
 class Encoder:
