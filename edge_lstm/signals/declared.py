@@ -112,7 +112,7 @@ def _input(name: str, table: Table) -> Input:
         parts = tuple(_part(inner) for inner in table.list("part", dict))
         if not parts:
             raise table.fail("part", "is an empty list")
-        made = Input(name, parts, steps_of(table), table)
+        made = Input(name, parts, _of_input(steps_of(table)), table)
         table.done()
         return made
     return Input(name, (_part(table),), (), table)
@@ -148,9 +148,15 @@ def _part(table: Table) -> Part:
         if age is not None and not age > 0:
             raise table.fail("max_age_ms", f"must be above 0, not {age:g}")
     unit = "" if key in ("input", "constant") else table.take("unit", str, "")
-    part = Part(kind, names, values, steps_of(table), table, key, unit, default, age)
+    part = Part(kind, names, values, _of_input(steps_of(table)), table, key, unit, default, age)
     table.done()
     return part
+
+
+def _of_input(steps: tuple[Given, ...]) -> tuple[Given, ...]:
+    if steps and steps[-1].texts:
+        raise steps[-1].fail("makes a text of it, and an input is numbers; list numbers instead")
+    return steps
 
 
 def _default(table: Table, count: int) -> Numbers | None:

@@ -560,7 +560,7 @@ STEPS = {step.name: step for step in _STEPS}
 
 def steps_of(table: Table, key: str = "do") -> tuple[Given, ...]:
     """The steps that a table lists: each a table of one key."""
-    found = []
+    found: list[Given] = []
     for inner in table.list(key, dict, []):
         if len(inner.values) != 1:
             keys = ", ".join(map(repr, inner.values)) or "none"
@@ -574,5 +574,7 @@ def steps_of(table: Table, key: str = "do") -> tuple[Given, ...]:
         values = step.read(inner, name)
         given = inner.values[name]
         texts = tuple(given) if name == "argmax" and isinstance(given[0], str) else ()
+        if found and found[-1].texts:
+            raise inner.fail(name, "comes after argmax, which has made a text of it")
         found.append(Given(step, values, texts, inner))
     return tuple(found)

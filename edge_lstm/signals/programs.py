@@ -1,0 +1,514 @@
+"""Declarations + a model + what the robot declares → two small models of the same operations, around the model.
+
+    declared = declared(root)                           # at reading the file (`declared.py`)
+    inputs = inputs_of(declared, model, fields, …)      # at the handshake: the fields' units are known
+    outputs = outputs_of(declared, model, …)            # None: the file declares no outputs
+
+    inputs.raw          what a tick must hold, in this order: `Raw.name` is FIELD, FORMAT.FIELD or MODEL.OUTPUT
+    inputs.model        a Model: those numbers and `previous.X` → one number for each channel of the model (an index
+                        for a channel of words), as `core.channels.Encoder` takes them
+    outputs.model       a Model: the model's outputs → a channel for each number of each [outputs.X], in declared order
+    outputs.texts       number of an output → its choices, where it is an index into texts
+
+`runtime.Signals` runs both; `joined.join` makes one Model of all three, for `edge-lstm firmware`.
+
+Its rule: everything is float32 and computed by the engine, so live, replay, tables and C have the same bits. The
+model's own program is not touched: its normalization is a part of it, so a reading goes raw number → float32 → inputs →
+channels → (as they are) → model. `join` puts the three programs one behind the other, so its bits are theirs.
+
+Units: the numbers of a source enter its steps in the channel's unit; where the channel has none, in the part's `unit`;
+else as they are. A field that declares no unit is in `unit`. Before sin, cos and wrap it is rad, before `rate` the
+channel's without its "/s". Both known and of one kind: converted. Of another kind, or not known and not the same: an
+error.
+
+Never: guess a unit, a width or a rate, or feed a channel from two places.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from edge_lstm.core.builder import Builder
+from edge_lstm.core.channels import Channel, flat_names, flat_units
+from edge_lstm.core.model import Model
+from edge_lstm.core.operation import Slot
+from edge_lstm.errors import ConfigError, nearest
+from edge_lstm.signals.declared import Declared, Input, Output, Part
+from edge_lstm.signals.steps import MOST, STEPS, Given, Maker, Numbers
+from edge_lstm.signals.units import convert, why_not
+
+PREVIOUS = "previous."
+Fail = Callable[[str, str], Exception]  # name of a channel, what is wrong with it
+
+
+def _of_channel(channel: str, why: str) -> Exception:
+    return ConfigError(f"[readings.channels] {channel}: {why}")
+
+
+@dataclass(frozen=True)
+class Raw:
+    """One number that a tick must hold. model: it is another model's output, MODEL.OUTPUT. default: what stands for it
+    where it is missing or too old; None: the reading is missing. max_age_ms: None, as its format's."""
+
+    name: str
+    unit: str = ""
+    model: bool = False
+    default: float | None = None
+    max_age_ms: float | None = None
+
+
+@dataclass(frozen=True)
+class Inputs:
+    """The model of the inputs: raw numbers, then `previous.X` → the model's channels. previous: for each of those, the
+    number of the output it carries over; those of [outputs] are counted on behind the model's."""
+
+    model: Model
+    raw: tuple[Raw, ...]
+    previous: tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class Outputs:
+    """The model of the outputs. names: of each [outputs.X], its numbers; texts: number → choices."""
+
+    model: Model
+    names: Mapping[str, tuple[str, ...]]
+    texts: Mapping[int, tuple[str, ...]]
+
+    def text(self, number: int, value: float) -> str | None:
+        """What the value of this number says; None where it is a number."""
+        choices = self.texts.get(number)
+        return choices[int(value)] if choices else None
+
+
+def raw_names(declared: Declared, model: Model, channels: Mapping[str, str]) -> tuple[Raw, ...]:
+    """What a tick must hold, before units are known. channels: as for `inputs_of`."""
+    return _Plan(declared, model, channels, {}, None, _of_channel).raw()
+
+
+# --- inputs ---------------------------------------------------------------------------------------------------------
+
+
+def inputs_of(
+    declared: Declared,
+    model: Model,
+    channels: Mapping[str, str],
+    units: Mapping[str, str],
+    rate_hz: float | None,
+    fail: Fail = _of_channel,
+) -> Inputs:
+    """The model of a file's inputs. channels: model channel → field, where the names differ and no [inputs] makes it;
+    units: of raw numbers by `Raw.name`, left out where none is declared; rate_hz: ticks per second, None: unknown;
+    fail: the error about a model channel of [readings.channels].
+
+    Raises the tables' error: a channel, an output or another input that is not there, a width, a unit or a rate that
+    does not fit, inputs in a circle.
+    """
+    return _Plan(declared, model, channels, units, rate_hz, fail).inputs()
+
+
+def places_of(names: Sequence[str], wanted: str) -> tuple[int, ...]:
+    """Where a channel is, or all those of a group: "q" is q, or q[0], q[1], … in this order."""
+    if wanted in names:
+        return (names.index(wanted),)
+    numbered = {n: k for k, name in enumerate(names) if (n := _number(name, wanted)) is not None}
+    return tuple(numbered[n] for n in sorted(numbered)) if sorted(numbered) == list(range(len(numbered))) else ()
+
+
+def _number(name: str, group: str) -> int | None:
+    match = re.fullmatch(r"\[(\d+)\]", name.removeprefix(group)) if name.startswith(group) else None
+    return int(match[1]) if match else None
+
+
+def groups(names: Sequence[str]) -> list[str]:
+    """Every name that `places_of` finds: channels, and groups of numbered ones."""
+    found = dict.fromkeys(re.sub(r"\[\d+\]$", "", name) for name in names)
+    return [*found, *(name for name in names if name not in found)]
+
+
+class _Plan:
+    """One making of an `Inputs`."""
+
+    def __init__(
+        self,
+        declared: Declared,
+        model: Model,
+        channels: Mapping[str, str],
+        units: Mapping[str, str],
+        rate_hz: float | None,
+        fail: Fail,
+    ) -> None:
+        self.fail = fail
+        self.declared, self.model, self.channels, self.units, self.rate_hz = declared, model, channels, units, rate_hz
+        self.names = [c.name for c in model.inputs]
+        self.outputs = output_numbers(declared, model)
+        self.feeds = self._feeds()
+        self._raw: dict[str, Raw] = {}
+        self._previous: dict[int, str] = {}
+        for given in declared.inputs.values():
+            self._collect(given)
+        for k, channel in enumerate(model.inputs):
+            if k not in self.feeds:
+                self._need(Raw(self._field(channel)))
+        self._order()
+
+    def _field(self, channel: Channel) -> str:
+        return self.channels.get(channel.name, channel.name)
+
+    def _feeds(self) -> dict[int, tuple[Input, int]]:
+        """Channel number → the input that makes it, and which of its numbers."""
+        feeds: dict[int, tuple[Input, int]] = {}
+        used = {p.names[0] for i in self.declared.inputs.values() for p in i.parts if p.kind == "input"}
+        for name, given in self.declared.inputs.items():
+            places = places_of(self.names, name)
+            if not places and name not in used:
+                known = [*groups(self.names)]
+                why = f"the model {self.model.name!r} has no such input channel, and no other input takes it"
+                raise given.table.fail(_key(given), f"{why}{nearest(name, known)}")
+            for number, place in enumerate(places):
+                channel = self.model.inputs[place]
+                if place in feeds:
+                    why = f"channel {channel.name!r} is fed by [inputs.{feeds[place][0].name}] already"
+                    raise given.table.fail(_key(given), why)
+                if channel.name in self.channels:
+                    why = f"channel {channel.name!r} is fed by [readings.channels] already"
+                    raise given.table.fail(_key(given), why)
+                if channel.vocabulary:
+                    why = f"channel {channel.name!r} takes words; name its field in [readings.channels]"
+                    raise given.table.fail(_key(given), why)
+                feeds[place] = given, number
+        return feeds
+
+    def _collect(self, given: Input) -> None:
+        for part in given.parts:
+            if part.kind in ("from", "gravity", "angles"):
+                for k, name in enumerate(part.names):
+                    default = None if part.default is None else part.default[k]
+                    self._need(Raw(name, default=default, max_age_ms=part.max_age_ms), part)
+            elif part.kind == "model":
+                self._need(Raw(part.names[0], model=True), part)
+            elif part.kind == "previous":
+                for place in self._outputs(part):
+                    self._previous.setdefault(place, self.outputs[0][place])
+            elif part.kind == "input" and part.names[0] not in self.declared.inputs:
+                why = f"there is no [inputs.{part.names[0]}]{nearest(part.names[0], list(self.declared.inputs))}"
+                raise part.fail(why)
+
+    def _need(self, raw: Raw, part: Part | None = None) -> None:
+        """A raw number; the same one for all that take it. Parts must agree on its age and default, which count for a
+        channel that takes it without [inputs], too."""
+        known = self._raw.get(raw.name)
+        if known is None:
+            self._raw[raw.name] = replace(raw, unit=self.units.get(raw.name, ""))
+        elif part is not None:
+            for key in ("default", "max_age_ms"):
+                if getattr(known, key) != getattr(raw, key):
+                    why = f"is {getattr(raw, key)} for {raw.name!r} here and {getattr(known, key)} elsewhere"
+                    raise part.fail(why, key)
+
+    def _outputs(self, part: Part) -> tuple[int, ...]:
+        """The outputs that a part carries over, by number."""
+        names = self.outputs[0]
+        places = places_of(names, part.names[0])
+        if not places:
+            why = f"neither the model {self.model.name!r} nor [outputs] has {part.names[0]!r}"
+            raise part.fail(f"{why}{nearest(part.names[0], groups(names))}")
+        return places
+
+    def _order(self) -> list[Input]:
+        """Inputs, each behind those that it takes. A circle is an error."""
+        done: dict[str, Input] = {}
+        path: list[str] = []
+
+        def visit(name: str) -> None:
+            if name in done:
+                return
+            given = self.declared.inputs[name]
+            path.append(name)
+            for part in given.parts:
+                if part.kind == "input":
+                    if part.names[0] in path:
+                        circle = [*path[path.index(part.names[0]) :], part.names[0]]
+                        raise part.fail(f"makes a circle: {' → '.join(circle)}")
+                    visit(part.names[0])
+            path.pop()
+            done[name] = given
+
+        for name in self.declared.inputs:
+            visit(name)
+        return list(done.values())
+
+    def raw(self) -> tuple[Raw, ...]:
+        return tuple(self._raw.values())
+
+    def inputs(self) -> Inputs:
+        raw = self.raw()
+        if not raw:
+            raise next(iter(self.declared.inputs.values())).table.fail("from", "no input takes a field of a reading")
+        b = Builder()
+        make = Maker(b, self.rate_hz)
+        slots = {r.name: b.input(r.name, 1) for r in raw}
+        previous = {place: b.input(f"{PREVIOUS}{name}", 1) for place, name in self._previous.items()}
+        made: dict[str, tuple[Slot, str]] = {}
+        for given in self._order():
+            made[given.name] = self._input(given, make, slots, previous, made)
+        parts: list[Slot] = []
+        for k, channel in enumerate(self.model.inputs):
+            if k in self.feeds:
+                given, number = self.feeds[k]
+                parts.append(made[given.name][0].part(number, 1))
+            else:
+                name = self._field(channel)
+                parts.append(self._plain(make, slots[name], name, channel))
+        b.output("channels", make.join(*parts))
+        channels = tuple(Channel(r.name, r.unit) for r in raw)
+        channels += tuple(
+            Channel(f"{PREVIOUS}{name}", self.outputs[1][place]) for place, name in self._previous.items()
+        )
+        made_channels = tuple(Channel(c.name, c.unit) for c in self.model.inputs)
+        name = f"inputs of {self.model.name}"
+        model = Model(b.build(), channels, made_channels, rate_hz=self.rate_hz, name=name)
+        return Inputs(model, raw, tuple(self._previous))
+
+    def _plain(self, make: Maker, x: Slot, field: str, channel: Channel) -> Slot:
+        """A channel that is one field, in its own unit."""
+        found = convert(self.units.get(field, ""), channel.unit)
+        if found is None:
+            why = why_not(self.units[field], channel.unit)
+            raise self.fail(channel.name, f"the field {field!r} does not convert: {why}")
+        return _converted(make, x, (found,))
+
+    def _input(
+        self,
+        given: Input,
+        make: Maker,
+        slots: Mapping[str, Slot],
+        previous: Mapping[int, Slot],
+        made: Mapping[str, tuple[Slot, str]],
+    ) -> tuple[Slot, str]:
+        """The numbers of an input, and their unit."""
+        places = places_of(self.names, given.name)
+        units = [self.model.inputs[place].unit for place in places]
+        make.name = given.name
+        parts, start, unit = [], 0, ""
+        for part in given.parts:
+            steps = (*part.steps, *given.steps)
+            wanted = units[start] if start < len(units) else ""
+            x, unit = self._part(part, steps, wanted, make, slots, previous, made)
+            x = _steps(part.steps, make, x, self.rate_hz)
+            parts.append(x)
+            start += x.size
+        if start > MOST:
+            raise given.table.fail(_key(given), f"makes {start} numbers; {MOST} are the most")
+        x = _steps(given.steps, make, make.join(*parts), self.rate_hz)
+        if places and x.size != len(places):
+            why = f"makes {x.size} numbers, and the model {self.model.name!r} takes {len(places)} as {given.name!r}"
+            raise given.table.fail(_key(given), why)
+        return x, unit if len(parts) == 1 else ""
+
+    def _part(
+        self,
+        part: Part,
+        steps: Sequence[Given],
+        wanted: str,
+        make: Maker,
+        slots: Mapping[str, Slot],
+        previous: Mapping[int, Slot],
+        made: Mapping[str, tuple[Slot, str]],
+    ) -> tuple[Slot, str]:
+        """The numbers of a source as its steps take them, and their unit."""
+        if part.kind == "constant":
+            return make.numbers(part.values), ""
+        if part.kind == "gravity":
+            return _gravity(make, [slots[name] for name in part.names]), ""
+        if part.kind == "angles":
+            angles = _converted(
+                make,
+                make.join(*(slots[name] for name in part.names)),
+                [self._way(part, self.units.get(name, ""), "rad", name) for name in part.names],
+            )
+            return _gravity_of_angles(make, angles), ""
+        if part.kind == "input":
+            x, unit = made[part.names[0]]
+            units = [unit] * x.size
+            sources = [f"[inputs.{part.names[0]}]"] * x.size
+        elif part.kind == "previous":
+            places = self._outputs(part)
+            x = make.join(*(previous[place] for place in places))
+            units, sources = [self.outputs[1][p] for p in places], [self.outputs[0][p] for p in places]
+        else:
+            x = make.join(*(slots[name] for name in part.names))
+            units, sources = [self.units.get(name, "") for name in part.names], list(part.names)
+        enters = entering(steps, wanted, part.unit, units)
+        ways = [self._way(part, unit, enters, name) for unit, name in zip(units, sources, strict=True)]
+        return _converted(make, x, ways), enters
+
+    def _way(self, part: Part, unit: str, enters: str, name: str) -> tuple[float, float]:
+        """Scale and offset from a source's unit to that of the steps."""
+        if unit and part.unit and (convert(unit, part.unit) is None):
+            raise part.fail(f"{name!r} does not convert: {why_not(unit, part.unit)}", "unit")
+        source = unit or part.unit
+        found = convert(source, enters)
+        if found is None:
+            raise part.fail(f"{name!r} does not convert: {why_not(source, enters)}", part.key if unit else "unit")
+        return found
+
+
+def entering(steps: Sequence[Given], wanted: str, said: str, units: Sequence[str]) -> str:
+    """In which unit numbers enter their steps. wanted: what is to come of them; said: the table's `unit`; units: the
+    sources' own."""
+    if any(given.step.angle for given in steps):
+        return "rad"
+    same = units[0] if len(set(units)) == 1 else ""
+    if any(given.step.name == "rate" for given in steps):
+        return wanted.removesuffix("/s") if wanted.endswith("/s") else said or same
+    return wanted or said or same
+
+
+def _key(given: Input | Output) -> str:
+    """The key of a table that says where its numbers come from."""
+    if isinstance(given, Output):
+        return "from"
+    return "part" if len(given.parts) > 1 or "part" in given.table.values else given.parts[0].key
+
+
+def _steps(steps: Sequence[Given], make: Maker, x: Slot, rate_hz: float | None) -> Slot:
+    for given in steps:
+        given.width(x.size, rate_hz)
+        x = given.build(make, x)
+    return x
+
+
+def _converted(make: Maker, x: Slot, ways: Sequence[tuple[float, float]]) -> Slot:
+    """x * scale + offset, each with its own."""
+    scales: Numbers = tuple(scale for scale, _ in ways)
+    offsets: Numbers = tuple(offset for _, offset in ways)
+    if len(set(ways)) == 1:
+        scales, offsets = scales[:1], offsets[:1]
+    if set(scales) != {1.0}:
+        x = make.builder.binary("mul", x, make.numbers(scales))
+    if set(offsets) != {0.0}:
+        x = make.builder.binary("add", x, make.numbers(offsets))
+    return x
+
+
+def _gravity(make: Maker, quaternion: Sequence[Slot]) -> Slot:
+    """The world's (0, 0, -1) in the body's frame, of an orientation w x y z (body to world) of any length."""
+    b = make.builder
+    q = make.join(*quaternion)
+    q = b.binary("div", q, b.reduce("max", b.map("abs", q)))  # so that no square is too small or too large
+    w, x, y, z = (q.part(k, 1) for k in range(4))
+    squares = b.binary("mul", q, q)
+    ww, xx, yy, zz = (squares.part(k, 1) for k in range(4))
+    gx = b.map("affine", b.binary("sub", b.binary("mul", w, y), b.binary("mul", x, z)), alpha=2.0)
+    gy = b.map("affine", b.binary("add", b.binary("mul", w, x), b.binary("mul", y, z)), alpha=-2.0)
+    gz = b.binary("sub", b.binary("add", xx, yy), b.binary("add", ww, zz))
+    return b.binary("div", make.join(gx, gy, gz), b.reduce("sum", squares))
+
+
+def _gravity_of_angles(make: Maker, angles: Slot) -> Slot:
+    """The same of (roll, pitch) in rad: (sin p, -sin r cos p, -cos r cos p)."""
+    b = make.builder
+    sines, cosines = (STEPS[name].build(make, angles, ()) for name in ("sin", "cos"))
+    across = b.map("neg", cosines.part(1, 1))
+    return make.join(
+        sines.part(1, 1),
+        b.binary("mul", sines.part(0, 1), across),
+        b.binary("mul", cosines.part(0, 1), across),
+    )
+
+
+# --- outputs --------------------------------------------------------------------------------------------------------
+
+
+def output_numbers(declared: Declared, model: Model) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """Names and units of the model's outputs, and behind them of [outputs], as the action, events and `previous` name
+    them."""
+    names, units = list(flat_names(model.outputs)), list(flat_units(model.outputs))
+    for given in declared.outputs.values():
+        taken, unit = _taken(given, model), _unit(given, model)
+        width = len(taken)
+        for step in given.steps:
+            width = step.step.width(width, step.values)
+        for name in _numbered(given.name, width):
+            if name in names:
+                raise given.table.fail("from", f"the model {model.name!r} has an output {name!r} already")
+            names.append(name)
+            units.append(unit)
+    return tuple(names), tuple(units)
+
+
+def _numbered(name: str, width: int) -> tuple[str, ...]:
+    return (name,) if width == 1 else tuple(f"{name}[{k}]" for k in range(width))
+
+
+def _taken(given: Output, model: Model) -> tuple[int, ...]:
+    """The numbers of the model's outputs that an output takes."""
+    names = flat_names(model.outputs)
+    if not given.names:
+        return tuple(range(len(names)))
+    found: tuple[int, ...] = ()
+    for name in given.names:
+        places = places_of(names, name)
+        if not places:
+            why = f"the model {model.name!r} has no output {name!r}{nearest(name, groups(names))}"
+            raise given.table.fail("from", why)
+        found += places
+    return found
+
+
+def _unit(given: Output, model: Model) -> str:
+    """The unit of what comes out."""
+    units = {flat_units(model.outputs)[place] for place in _taken(given, model)}
+    unit = given.unit or (units.pop() if len(units) == 1 else "")
+    if any(step.step.angle for step in given.steps):
+        unit = "rad"
+    for step in given.steps:
+        unit = step.step.unit(unit)
+    return unit
+
+
+def outputs_of(declared: Declared, model: Model, rate_hz: float | None) -> Outputs | None:
+    """The model of a file's outputs; None where it declares none. rate_hz: outputs per second (ticks, less the stride),
+    None: unknown. Raises the tables' error."""
+    if not declared.outputs:
+        return None
+    b = Builder()
+    make = Maker(b, rate_hz)
+    y = b.input("y", model.program.output_size)
+    names, units = flat_names(model.outputs), flat_units(model.outputs)
+    channels: list[Channel] = []
+    numbers: dict[str, tuple[str, ...]] = {}
+    texts: dict[int, tuple[str, ...]] = {}
+    output_numbers(declared, model)  # names that clash
+    for given in declared.outputs.values():
+        make.name = given.name
+        places = _taken(given, model)
+        ways = []
+        angle = any(step.step.angle for step in given.steps)
+        for place in places:
+            target = "rad" if angle else given.unit
+            found = convert(units[place], target) if not _rates(given) else (1.0, 0.0)
+            if found is None:
+                why = f"{names[place]!r} does not convert: {why_not(units[place], target)}"
+                raise given.table.fail("unit" if given.unit else "from", why)
+            ways.append(found)
+        x = y if places == tuple(range(y.size)) else b.take(np.array([y.offset + place for place in places]))
+        x = _steps(given.steps, make, _converted(make, x, ways), rate_hz)
+        numbers[given.name] = _numbered(given.name, x.size)
+        if given.steps and given.steps[-1].texts:
+            texts[len(channels)] = given.steps[-1].texts
+        channels += [Channel(name, _unit(given, model)) for name in numbers[given.name]]
+        b.output(given.name, x)
+    inputs = tuple(Channel(name, unit) for name, unit in zip(names, units, strict=True))
+    made = Model(b.build(), inputs, tuple(channels), rate_hz=rate_hz, name=f"outputs of {model.name}")
+    return Outputs(made, numbers, texts)
+
+
+def _rates(given: Output) -> bool:
+    """Whether a step makes another quantity of it, so that `unit` says what comes out."""
+    return any(step.step.unit("m") != "m" for step in given.steps)
