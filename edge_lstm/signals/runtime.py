@@ -13,6 +13,7 @@ Never: fill a raw number that is missing, but by the default that the file decla
 
 from __future__ import annotations
 
+import struct
 from collections.abc import Sequence
 from typing import NamedTuple
 
@@ -41,6 +42,7 @@ class Signals:
         self._into, self._out_of = inputs.model.stream(), None if outputs is None else outputs.model.stream()
         self._x: Floats = np.zeros(inputs.model.program.input_size, np.float32)
         self._now, self._previous = self._x[: self._raw], self._x[self._raw :]
+        self._pack = struct.Struct(f"{self._raw}f").pack_into  # a third of the time of an assignment
         self._kept = self._previous.copy()
         self._carries = np.array(inputs.previous, np.intp)
         self._size = model.program.output_size
@@ -52,7 +54,13 @@ class Signals:
         """The next reading's raw numbers, NaN where one is missing → a value for each channel, float32, a read-only
         view that the next call overwrites. Raises ReadingError (a number is missing or infinite, and has no default) or
         StateError (a filter would have become infinite); then the reading is not taken."""
-        self._now[:] = raw
+        try:
+            self._pack(self._x, 0, *raw)
+        except OverflowError:  # beyond float32: infinite, which counts as missing
+            with np.errstate(over="ignore"):
+                self._now[:] = raw
+        except struct.error:
+            raise ReadingError(f"expected {self._raw} raw numbers, got {len(raw)}: {raw!r}"[:300]) from None
         try:
             values = self._into.step(self._x)
         except ReadingError:

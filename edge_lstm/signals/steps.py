@@ -29,9 +29,9 @@ MOST = 4096  # numbers of one input or output
 
 # pi in three parts, the first two of 8 bits: their products with whole numbers below 2^16 are exact.
 _PI = (201 / 64, 253 / 2**18, math.pi - 201 / 64 - 253 / 2**18)
-# sin r = r + r z (S0 + z (S1 + z (S2 + z S3))), z = r²: within 5e-9 of sin r for |r| <= pi/2 (minimax, Lawson 1961).
+# sin r = r + r z (S0 + z (S1 + z (S2 + z S3))), z = r²: within 5e-9 of sin r, relative, for |r| <= pi/2 (minimax, Lawson 1961).
 _SINE = (-0.1666666, 0.008333085, -0.00019810876, 2.60836e-06)
-FINE_ANGLE = 2e5  # rad: up to here sin, cos and wrap are as good as the float32 that they are given
+FINE_ANGLE = 1e5  # rad: up to here sin, cos and wrap are as good as the float32 that they are given
 
 
 class Maker:
@@ -296,7 +296,7 @@ def _sine(shift: float) -> Build:
         b = make.builder
         k = _whole(make, x, 1, shift)
         count = b.map("affine", k, alpha=1.0, beta=-shift) if shift else k
-        r = _bounded(make, _less_periods(make, x, count, 1), math.pi / 2)
+        r = _bounded(make, _less_periods(make, x, count, 1), 1.6)  # pi/2 and what k may be wrong by
         z = b.binary("mul", r, r)
         p = b.map("affine", z, alpha=_SINE[3], beta=_SINE[2])
         for s in (_SINE[1], _SINE[0]):
