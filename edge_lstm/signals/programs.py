@@ -297,8 +297,7 @@ class _Plan:
         parts, start, unit = [], 0, ""
         for part in given.parts:
             steps = (*part.steps, *given.steps)
-            wanted = units[start] if start < len(units) else ""
-            x, unit = self._part(part, steps, wanted, make, slots, previous, made)
+            x, unit = self._part(part, steps, units[start:], make, slots, previous, made)
             x = _steps(part.steps, make, x, self.rate_hz)
             parts.append(x)
             start += x.size
@@ -314,13 +313,14 @@ class _Plan:
         self,
         part: Part,
         steps: Sequence[Given],
-        wanted: str,
+        wanted: Sequence[str],
         make: Maker,
         slots: Mapping[str, Slot],
         previous: Mapping[int, Slot],
         made: Mapping[str, tuple[Slot, str]],
     ) -> tuple[Slot, str]:
-        """The numbers of a source as its steps take them, and their unit."""
+        """The numbers of a source as its steps take them, and their unit. wanted: the units of the channels that come of
+        them, and of those behind."""
         if part.kind == "constant":
             return make.numbers(part.values), ""
         if part.kind == "gravity":
@@ -343,9 +343,11 @@ class _Plan:
         else:
             x = make.join(*(slots[name] for name in part.names))
             units, sources = [self.units.get(name, "") for name in part.names], list(part.names)
-        enters = entering(steps, wanted, part.unit, units)
-        ways = [self._way(part, unit, enters, name) for unit, name in zip(units, sources, strict=True)]
-        return _converted(make, x, ways), enters
+        fits = len(wanted) >= len(units)  # else fewer come out than go in
+        targets = [wanted[k] if fits else wanted[0] if wanted else "" for k in range(len(units))]
+        enters = [entering(steps, target, part.unit, units) for target in targets]
+        ways = [self._way(part, *way) for way in zip(units, enters, sources, strict=True)]
+        return _converted(make, x, ways), enters[0] if len(set(enters)) == 1 else ""
 
     def _way(self, part: Part, unit: str, enters: str, name: str) -> tuple[float, float]:
         """Scale and offset from a source's unit to that of the steps."""
