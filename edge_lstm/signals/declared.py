@@ -170,7 +170,10 @@ def _default(table: Table, count: int) -> Numbers | None:
 
 def _names(table: Table, key: str) -> tuple[str, ...]:
     """One name, or a list of them."""
-    names = (table.take(key, str),) if isinstance(table.values[key], str) else tuple(table.list(key, str))
+    given = table.values[key]
+    if not isinstance(given, str | list):
+        raise table.fail(key, f"must be a name or a list of names, not {show(given)}")
+    names = (table.take(key, str),) if isinstance(given, str) else tuple(table.list(key, str))
     if not names or "" in names:
         raise table.fail(key, "names nothing")
     return names

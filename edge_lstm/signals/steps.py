@@ -165,6 +165,8 @@ def numbers(table: Table, key: str) -> Numbers:
         found = tuple(table.list(key, float))
         if not found:
             raise table.fail(key, "is an empty list")
+    elif isinstance(table.values.get(key), str | bool | dict):
+        raise table.fail(key, f"must be a number or a list of numbers, not {show(table.values[key])}")
     else:
         found = (table.take(key, float),)
     return tuple(_float32(table, key, value) for value in found)
