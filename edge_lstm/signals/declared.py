@@ -164,7 +164,7 @@ def _default(table: Table, count: int) -> Numbers | None:
         return None
     found = numbers(table, "default")
     if len(found) not in (1, count):
-        raise table.fail("default", f"has {len(found)} numbers for {count} fields")
+        raise table.fail("default", f"has {len(found)} numbers for {count}")
     return found * count if len(found) == 1 else found
 
 

@@ -319,8 +319,8 @@ class _Plan:
         previous: Mapping[int, Slot],
         made: Mapping[str, tuple[Slot, str]],
     ) -> tuple[Slot, str]:
-        """The numbers of a source as its steps take them, and their unit. wanted: the units of the channels that come of
-        them, and of those behind."""
+        """The numbers of a source as its steps take them, and their unit. wanted: the units of the channels that come
+        of them, and of those behind."""
         if part.kind == "constant":
             return make.numbers(part.values), ""
         if part.kind == "gravity":

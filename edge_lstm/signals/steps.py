@@ -29,7 +29,7 @@ MOST = 4096  # numbers of one input or output
 
 # pi in three parts, the first two of 8 bits: their products with whole numbers below 2^16 are exact.
 _PI = (201 / 64, 253 / 2**18, math.pi - 201 / 64 - 253 / 2**18)
-# sin r = r + r z (S0 + z (S1 + z (S2 + z S3))), z = r²: within 5e-9 of sin r, relative, for |r| <= pi/2 (minimax, Lawson 1961).
+# sin r = r + r z (S0 + z (S1 + z (S2 + z S3))), z = r²: relative error 5e-9 for |r| <= pi/2 (minimax, Lawson 1961).
 _SINE = (-0.1666666, 0.008333085, -0.00019810876, 2.60836e-06)
 FINE_ANGLE = 1e5  # rad: up to here sin, cos and wrap are as good as the float32 that they are given
 

@@ -1,4 +1,4 @@
-"""One program of inputs, model and outputs: every step in it, in Python and in the exported C; and what cannot be one."""
+"""One program of inputs, model and outputs: every step in it, in Python and in exported C; and what cannot be one."""
 
 from __future__ import annotations
 

@@ -16,11 +16,10 @@ from edge_lstm.signals.programs import Inputs, Outputs, inputs_of, outputs_of
 from edge_lstm.signals.runtime import Signals
 from edge_lstm.streams.stream import Stream
 from tests.firmware.test_edge_lstm_c import bits, build, c_run, write_models
-from tests.support.models.legged import FIELDS, JOINTS, TABLES, ByHand, policy, readings
 from tests.support.models.signals import tables
+from tools.bench.legged import FIELDS, JOINTS, POSE, TABLES, UNITS, ByHand, policy, readings
 
 COUNT = 2000
-UNITS = {f"gyro_{axis}": "deg/s" for axis in "xyz"} | {f"q{k}": "rad" for k in range(JOINTS)}
 
 
 @pytest.fixture(scope="module")
@@ -87,16 +86,19 @@ def test_the_same_written_with_torch(model: Model, programs: tuple[Inputs, Outpu
     ):
         target.data[:] = torch.tensor(np.array(values))
     reset = {s.name: torch.tensor(np.array(s.reset))[None, None] for s in model.program.states}
-    memory, hand = (reset["lstm.h"], reset["lstm.c"]), ByHand(model)
-    pose = torch.tensor(hand.act(np.zeros(48)) * 0 + np.array(tables(TABLES).outputs["targets"].steps[-1].values[0]))
-    hand.action = np.zeros(JOINTS)
+    memory, action, pose = (reset["lstm.h"], reset["lstm.c"]), torch.zeros(JOINTS), torch.tensor(POSE)
+    down, one = torch.tensor([0.0, 0.0, -1.0]), torch.tensor([0.0, 0.0, 1.0])
     with torch.no_grad():
-        for raw, observation, target in zip(raws, observations, targets, strict=True):
-            seen = torch.tensor(hand.observe(raw), dtype=torch.float32)
+        for raw, observation, target in zip(torch.tensor(raws).float(), observations, targets, strict=True):
+            w, v = raw[3], raw[4:7]
+            across = torch.linalg.cross(v, down)
+            gravity = down * (2 * w**2 - 1) - 2 * w * across + 2 * v * torch.dot(v, down)  # quat_rotate_inverse
+            command = raw[7:10] * torch.tensor([2.0, 2.0, 0.25])
+            parts = (torch.deg2rad(raw[:3]) * 0.25, gravity, command, raw[10:22] - pose, raw[22:] * 0.05, action, one)
+            seen = torch.cat(parts).clip(-100, 100)
             assert np.abs(observation - seen.numpy()).max() <= 1e-6
             y, memory = lstm(seen[None, None], memory)
             action = head(y[0, 0])
-            hand.action = action.numpy().astype(np.float64)
             assert np.abs(target - (pose + 0.25 * action.clip(-1, 1)).numpy()).max() <= 1e-5
 
 

@@ -34,7 +34,7 @@ MISTAKES = [
     ('[inputs.x]\ngravity = { roll = "r" }', "[inputs.x.gravity] pitch: is missing"),
     ('[inputs.x]\nmodel = "estimator"', "[inputs.x] model: takes MODEL.OUTPUT, not 'estimator'"),
     ('[inputs.x]\nprevious = ["a", "b"]', "[inputs.x] previous: takes one name, not 2"),
-    (X + "default = [1, 2]", "[inputs.x] default: has 2 numbers for 1 fields"),
+    (X + "default = [1, 2]", "[inputs.x] default: has 2 numbers for 1"),
     (X + "max_age_ms = 0", "[inputs.x] max_age_ms: must be above 0, not 0"),
     ("[inputs.x]\nconstant = 1\ndefault = 2", "[inputs.x] default: unknown key"),
     (X + "do = [ { scal = 2 } ]", "[inputs.x.do[0]] scal: unknown key; did you mean 'scale'?"),

@@ -31,7 +31,7 @@ def rotation(q: Doubles) -> Doubles:
 
 
 def test_gravity_of_a_quaternion(rng: np.random.Generator) -> None:
-    """The world's (0, 0, -1) seen from the body, to 3 ulps of 1, whatever the quaternion's length; level it is exact."""
+    """The world's (0, 0, -1) seen from the body, to 3 ulps of 1, for any length of quaternion; level it is exact."""
     model = inputs('[inputs.g]\ngravity = ["qw", "qx", "qy", "qz"]', "g[0]", "g[1]", "g[2]").model
     stream = model.stream()
     for scale in (1, 1e-30, 1e30):

@@ -86,7 +86,8 @@ def test_a_step_is_its_float64_twin(written: str, rng: np.random.Generator) -> N
         magnitude = np.maximum.accumulate(np.maximum(magnitude, np.abs(xs).max(axis=1)))
     else:
         magnitude = np.maximum.accumulate(magnitude)
-    within = [given.step.ulps(given.values, RATE, t + 1) for t in range(len(xs))] * magnitude * EPS + SMALLEST
+    ulps = np.array([given.step.ulps(given.values, RATE, t + 1) for t in range(len(xs))])
+    within = ulps * magnitude * EPS + SMALLEST
     error = np.abs(got - expected)
     if given.step.name == "wrap":  # half a turn and minus half a turn are one angle
         error = np.minimum(error, 2 * np.pi - error)

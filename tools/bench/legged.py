@@ -11,7 +11,6 @@ import numpy.typing as npt
 from edge_lstm.core.builder import Builder
 from edge_lstm.core.channels import channels_for
 from edge_lstm.core.model import Model
-from tests.support.models.nets import Weights, cell
 
 Doubles = npt.NDArray[np.float64]
 JOINTS = 12
@@ -23,6 +22,7 @@ FIELDS = (
     + [f"q{k}" for k in range(JOINTS)]
     + [f"dq{k}" for k in range(JOINTS)]
 )
+UNITS = {f"gyro_{axis}": "deg/s" for axis in "xyz"} | {f"q{k}": "rad" for k in range(JOINTS)}
 
 
 def _names(prefix: str) -> str:
@@ -63,10 +63,17 @@ unit = "rad"
 
 def policy(seed: int = 5) -> Model:
     """obs[0] … obs[47] → action[0] … action[11], at 200 Hz."""
-    b, w = Builder(), Weights(seed, 64)
-    x = b.input("obs", 48)
-    y = cell(b, "lstm", x, 64, w, "lstm")
-    b.output("action", b.dense(y, W=8 * w(JOINTS, 64), b=w(JOINTS)))
+    b, random, units = Builder(), np.random.default_rng(seed), 64
+
+    def w(*shape: int) -> Doubles:
+        drawn: Doubles = random.uniform(-(units**-0.5), units**-0.5, shape)
+        return drawn
+
+    x, h, c = b.input("obs", 48), b.state("lstm.h", units), b.state("lstm.c", units)
+    y, memory = b.lstm(x, h, c, W=w(4 * units, 48), R=w(4 * units, units), b=w(4 * units))
+    b.next(h, y)
+    b.next(c, memory)
+    b.output("action", b.dense(y, W=8 * w(JOINTS, units), b=w(JOINTS)))
     inputs, outputs = channels_for(("obs",), (48,)), channels_for(("action",), (JOINTS,))
     return Model(b.build(), inputs, outputs, rate_hz=200.0, name="legged")
 
@@ -84,12 +91,10 @@ class ByHand:
     """The policy's observation and action code as users write it, in float64."""
 
     def __init__(self, model: Model) -> None:
-        self._model = model
         lstm, dense = (next(op for op in model.program.operations if op.kind == kind) for kind in ("lstm", "dense"))
         self._lstm: dict[str, Any] = {k: w.astype(np.float64) for k, w in lstm.weights.items()}
         self._dense: dict[str, Any] = {k: w.astype(np.float64) for k, w in dense.weights.items()}
-        state = {s.name: s.reset.astype(np.float64) for s in model.program.states}
-        self._h, self._c = state["lstm.h"], state["lstm.c"]
+        self._h, self._c = np.zeros(64), np.zeros(64)
         self.action = np.zeros(JOINTS)
 
     def observe(self, raw: Doubles) -> Doubles:
@@ -97,7 +102,8 @@ class ByHand:
         gyro, (w, x, y, z), command = raw[:3] * np.pi / 180, raw[3:7], raw[7:10]
         gravity = [2 * (w * y - x * z), -2 * (y * z + w * x), 2 * (x * x + y * y) - 1]
         parts = [gyro * 0.25, gravity, command * [2, 2, 0.25], raw[10:22] - POSE, raw[22:] * 0.05, self.action]
-        return np.clip(np.concatenate([*parts, [0, 0, 1]]), -100, 100)
+        observation: Doubles = np.clip(np.concatenate([*parts, [0, 0, 1]]), -100, 100)
+        return observation
 
     def act(self, observation: Doubles) -> Doubles:
         """(12,) targets; the raw action is kept for the next observation."""
@@ -106,4 +112,10 @@ class ByHand:
         self._c = self._c / (1 + np.exp(-f)) + np.tanh(g) / (1 + np.exp(-i))
         self._h = np.tanh(self._c) / (1 + np.exp(-o))
         self.action = self._dense["W"] @ self._h + self._dense["b"]
-        return np.array(POSE) + 0.25 * np.clip(self.action, -1, 1)
+        return targets(self.action)
+
+
+def targets(action: Doubles) -> Doubles:
+    """(12,) targets of a raw action."""
+    made: Doubles = np.array(POSE) + 0.25 * np.clip(action, -1, 1)
+    return made
