@@ -147,7 +147,7 @@ def _part(table: Table) -> Part:
         default, age = _default(table, len(names)), table.take("max_age_ms", float, None)
         if age is not None and not age > 0:
             raise table.fail("max_age_ms", f"must be above 0, not {age:g}")
-    unit = "" if key in ("input", "constant") else table.take("unit", str, "")
+    unit = "" if kind in ("input", "constant", "gravity") else table.take("unit", str, "")
     part = Part(kind, names, values, _of_input(steps_of(table)), table, key, unit, default, age)
     table.done()
     return part

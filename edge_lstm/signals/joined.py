@@ -3,8 +3,9 @@
 Its rule: the three programs stand one behind the other in one arena, each operation as it was, so the bits are those
 of the three run apart (`runtime.Signals`), in Python and in C. What `previous` carries over is a state.
 
-The one difference: apart, an output that is not finite is not carried over; here such a step is refused, and nothing
-is taken, as a step is whose memory would become infinite.
+The one difference is what is not finite in between. Apart, the model refuses a reading of which an input has made no
+number, and an output that is not finite is not carried over; here the step is refused where it would put such a number
+into a memory, and nothing is taken.
 """
 
 from __future__ import annotations

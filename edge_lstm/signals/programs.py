@@ -1,8 +1,10 @@
 """Declarations + a model + what the robot declares → two small models of the same operations, around the model.
 
-    declared = declared(root)                           # at reading the file (`declared.py`)
-    inputs = inputs_of(declared, model, fields, …)      # at the handshake: the fields' units are known
-    outputs = outputs_of(declared, model, …)            # None: the file declares no outputs
+    declared = declared(root)                           # at reading the file (`declared.py`); falsy: it declares none
+    raw_names(declared, model, channels)                # what a tick must hold: known before units are
+    output_numbers(declared, model)                     # names and units of all outputs: the model's, then derived ones
+    inputs = inputs_of(declared, model, channels, units, rate_hz)  # at the handshake: the fields' units are known
+    outputs = outputs_of(declared, model, rate_hz)      # None: the file declares no outputs
 
     inputs.raw          what a tick must hold, in this order: `Raw.name` is FIELD, FORMAT.FIELD or MODEL.OUTPUT
     inputs.model        a Model: those numbers and `previous.X` → one number for each channel of the model (an index
@@ -112,9 +114,11 @@ def inputs_of(
 
 
 def places_of(names: Sequence[str], wanted: str) -> tuple[int, ...]:
-    """Where a channel is, or all those of a group: "q" is q, or q[0], q[1], … in this order."""
+    """Where a channel is, or all those of a group: "q" is q, or q[0], q[1], … in this order, or the words of q."""
     if wanted in names:
         return (names.index(wanted),)
+    if words := tuple(k for k, name in enumerate(names) if name.startswith(f"{wanted}=")):
+        return words
     numbered = {n: k for k, name in enumerate(names) if (n := _number(name, wanted)) is not None}
     return tuple(numbered[n] for n in sorted(numbered)) if sorted(numbered) == list(range(len(numbered))) else ()
 
@@ -126,7 +130,7 @@ def _number(name: str, group: str) -> int | None:
 
 def groups(names: Sequence[str]) -> list[str]:
     """Every name that `places_of` finds: channels, and groups of numbered ones."""
-    found = dict.fromkeys(re.sub(r"\[\d+\]$", "", name) for name in names)
+    found = dict.fromkeys(re.sub(r"\[\d+\]$|=.*", "", name) for name in names)
     return [*found, *(name for name in names if name not in found)]
 
 
@@ -204,6 +208,8 @@ class _Plan:
         known = self._raw.get(raw.name)
         if known is None:
             self._raw[raw.name] = replace(raw, unit=self.units.get(raw.name, ""))
+        elif part is not None and known.model != raw.model:
+            raise part.fail(f"{raw.name!r} is another model's output in one place and a field in another")
         elif part is not None:
             for key in ("default", "max_age_ms"):
                 if getattr(known, key) != getattr(raw, key):
@@ -307,6 +313,8 @@ class _Plan:
         if places and x.size != len(places):
             why = f"makes {x.size} numbers, and the model {self.model.name!r} takes {len(places)} as {given.name!r}"
             raise given.table.fail(_key(given), why)
+        for step in steps:
+            unit = step.step.unit(unit)
         return x, unit if len(parts) == 1 else ""
 
     def _part(

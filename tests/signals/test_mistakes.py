@@ -32,6 +32,11 @@ MISTAKES = [
     ),
     ('[inputs.x]\ngravity = ["w", "x", "y", "y"]', "[inputs.x] gravity: names a field twice"),
     ('[inputs.x]\ngravity = { roll = "r" }', "[inputs.x.gravity] pitch: is missing"),
+    ('[inputs.x]\ngravity = ["w", "x", "y", "z"]\nunit = "rad"', "[inputs.x] unit: unknown key"),
+    (
+        '[inputs.x]\nmodel = "imu.a"\n[inputs.rad]\nfrom = "imu.a"',
+        "[inputs.rad] from: 'imu.a' is another model's output in one place and a field in another",
+    ),
     ('[inputs.x]\nmodel = "estimator"', "[inputs.x] model: takes MODEL.OUTPUT, not 'estimator'"),
     ('[inputs.x]\nprevious = ["a", "b"]', "[inputs.x] previous: takes one name, not 2"),
     (X + "default = [1, 2]", "[inputs.x] default: has 2 numbers for 1"),

@@ -230,6 +230,40 @@ def test_a_channel_of_words_takes_its_index_as_it_is() -> None:
         inputs_of(tables('[inputs.mode]\nfrom = "m"'), model, {}, {}, None)
 
 
+def test_words_are_numbers_by_the_channel_s_name() -> None:
+    """`from` an output of words takes all their numbers, in their order."""
+    b = Builder()
+    b.output("y", b.softmax(b.input("x", 3)))
+    model = Model(b.build(), tuple(map(Channel, "abc")), (Channel("gait", vocabulary=("stand", "trot", "walk")),))
+    made = outputs_of(tables('[outputs.cmd]\nfrom = "gait"\ndo = [ { argmax = [0, 2.5, 1.5] } ]'), model, None)
+    assert made is not None
+    assert made.model.stream().step(model.stream().step([0, 2, 1])).tolist() == [2.5]  # type: ignore[union-attr]
+
+
+def test_an_input_keeps_its_unit_for_another() -> None:
+    """What takes another input gets it in its own unit; what a step has made another quantity of, as that."""
+    text = """
+        [inputs.turn]
+        from = "a"
+        unit = "rad"
+        do = [ { rate = true } ]
+        [inputs.x]
+        input = "turn"
+        """
+    made = inputs(text, "x", units={"a": "rad"}, channel_units={"x": "deg/s"})
+    assert made.model.stream().run([[0], [1]])[1] == pytest.approx(np.degrees(100), rel=2 * EPS)
+
+
+def test_what_needs_no_operation_passes() -> None:
+    """A field that is a channel, and an output that is the model's own, unchanged."""
+    declared, model = tables('[inputs.x]\nfrom = "a"\n[outputs.out]\nfrom = "y.x"'), passing("x")
+    signals = Signals(inputs_of(declared, model, {}, {}, None), model, outputs_of(declared, model, None))
+    assert signals.channels((0.5,)).tolist() == [0.5]
+    assert signals.outputs(np.array([3], np.float32)) == [3, 3]
+    with pytest.raises(ReadingError, match="'a' is missing"):
+        signals.channels((float("nan"),))
+
+
 def test_argmax_is_a_number_or_says_a_text() -> None:
     """Among outputs the largest, of equals the first: its number, or its place with the text for it."""
     model = passing("a", "b", "c")
