@@ -20,6 +20,7 @@ from collections.abc import Iterable, Iterator
 from typing import ClassVar, Literal
 
 from firmware_bridge.errors import PortError, PortMissing
+from firmware_bridge.ports.clock import steady_clock
 from firmware_bridge.ports.port import SILENCE_MS, PortStats
 from firmware_bridge.values import Chunk
 
@@ -41,7 +42,7 @@ class DescriptorPort(ABC):
     def __init__(self, name: str, wait: bool = False) -> None:
         self.name = name
         self.stats = PortStats()
-        self._anchor_ns = time.time_ns() - time.monotonic_ns()  # taken once: a corrected wall clock must not move t_ns
+        self._now_ns = steady_clock()
         self._fd = -1
         self._rest = b""  # what the system has not yet taken of the last write
         self._last = b""  # the last bytes (STOP)
@@ -225,9 +226,6 @@ class DescriptorPort(ABC):
         with contextlib.suppress(OSError):
             return bool(self._rest) or (self._fd >= 0 and self._unsent() > 0)
         return True
-
-    def _now_ns(self) -> int:
-        return self._anchor_ns + time.monotonic_ns()
 
     def _chunk(self, data: bytes = b"", link: Literal["data", "opened", "lost"] = "data") -> Chunk:
         """A chunk of now; the wake-up that it comes in time for, or instead of, is done with."""
