@@ -8,9 +8,6 @@ Never: write to a file that is there. Two programs that begin in the same second
 
 from __future__ import annotations
 
-import contextlib
-import itertools
-from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -21,8 +18,6 @@ if TYPE_CHECKING:
     from edge_lstm.core.model import Model
     from edge_lstm.robot.config import RobotConfig
     from firmware_bridge.recordings.recorder import Recorder
-
-_NAMES = 1000  # that are tried
 
 
 class Recording:
@@ -52,7 +47,7 @@ class Recording:
             return None
         from edge_lstm.core.version import __version__
         from firmware_bridge.errors import RecordingError
-        from firmware_bridge.recordings.recorder import Recorder
+        from firmware_bridge.recordings.recorder import begin
 
         metadata = {"program": f"edge-lstm {__version__}", "model": model.name, "digest": model.digest}
         if sha256 := robot.link.source_digest():
@@ -60,24 +55,12 @@ class Recording:
         attachments = {"model.npz": content, "robot.toml": robot.text.encode()}
         try:
             _folder(self._wanted.parent, robot.recording_directory is not None)
-            for path in _names(self._wanted):
-                try:
-                    self.recorder = Recorder(path, metadata, attachments)
-                except RecordingError as error:
-                    if isinstance(error.__context__, FileExistsError):
-                        continue
-                    _remove(path)
-                    raise
-                except (OSError, RuntimeError, MemoryError):
-                    _remove(path)
-                    raise
-                self.path = path
-                break
+            self.recorder = begin(self._wanted, metadata, attachments)
+            self.path = self.recorder.path
         except (OSError, RuntimeError, MemoryError, RecordingError) as error:
             why = f"{self._wanted}: {error.strerror or error}" if isinstance(error, OSError) else str(error)
             self._never = f"the recording could not be begun: {why}"
         if self.recorder is None:
-            self._never = self._never or f"the recording could not be begun: {self._wanted} and its ~2 … all exist"
             if self._required:
                 raise Failure(codes.NOT_WRITTEN, self._never)
             note(f"{self._never} Nothing is recorded; the robot runs.")
@@ -105,20 +88,8 @@ class Recording:
         return notes[-1]
 
 
-def _names(path: Path) -> Iterator[Path]:
-    yield path
-    for count in itertools.islice(itertools.count(2), _NAMES):
-        yield path.with_stem(f"{path.stem}~{count}")
-
-
 def _folder(folder: Path, declared: bool) -> None:
     """Only the folder that robot.toml declares is made where it is missing. Raises OSError."""
     if declared and not folder.is_dir():
         folder.mkdir(parents=True, exist_ok=True)
         note(f"made the folder {folder} for recordings")
-
-
-def _remove(path: Path) -> None:
-    """What was begun and could not be: a rest that nobody can read."""
-    with contextlib.suppress(OSError):
-        path.unlink()

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import fields
 from functools import lru_cache
 from typing import Any, NamedTuple
@@ -21,7 +21,12 @@ RECEIVED = "/wire/received"  # raw bytes; an empty message is silence
 LINK = "/wire/link"  # JSON: the port's link was opened or lost
 SENT = "/wire/sent"  # raw bytes
 UNSENT = "/wire/dropped"  # raw bytes that the port did not take: they never left the host
+CALLS = "/wire/calls/"  # + model: raw; what a program's own loop asked of it, and what it answered
 READINGS = "/readings/"  # + format
+OUTPUTS = "/outputs"
+ACTIONS = "/actions"
+VALUES = "/values/"  # + name: numbers that a program's own loop gave
+MARKS = "/marks"  # JSON: sentences that a program's own loop gave
 EVENTS = "/link"  # JSON: handshakes, gaps, faults, resets …
 DEVICE = "/device"  # JSON: the device's own counters
 DROPPED = "dropped"  # in the summary at the end of the file: how many items were left out
@@ -101,6 +106,22 @@ class Message(NamedTuple):
     data: bytes
 
 
+class Numbers:
+    """Messages of numbers under fixed names on one topic. units: of each, "" where it has none."""
+
+    def __init__(self, topic: str, names: Sequence[str], units: Sequence[str] = ()) -> None:
+        schema = schema_of(dict.fromkeys(names, 0.0))
+        for name, unit in zip(names, units, strict=False):
+            if unit:
+                schema["properties"][name]["description"] = f"in {unit}"
+        self.topic, self._names, self._schema = topic, tuple(names), json_bytes(schema)
+        self._template = _template(self._names)
+
+    def __call__(self, t_ns: int, numbers: list[float]) -> Message:
+        """One for each name, in their order; what JSON cannot say is null."""
+        return Message(self.topic, self._schema, t_ns, _numbers(self._template, self._names, numbers))
+
+
 class Encoder:
     """What a recorder writes of all that happens, as a function of it: so a replay can say what a recording must hold.
 
@@ -108,9 +129,7 @@ class Encoder:
     """
 
     def __init__(self) -> None:
-        self._formats: dict[
-            str, tuple[str, bytes, tuple[str, ...], str]
-        ] = {}  # reading → topic, schema, names, template
+        self._formats: dict[str, Numbers] = {}  # of each reading that may come
 
     def chunk(self, chunk: Chunk) -> Message:
         """What a port saw."""
@@ -131,9 +150,7 @@ class Encoder:
             known = self._formats.get(event.format)
             if known is None:
                 return None
-            topic, schema, names, template = known
-            numbers = [event.seq, event.t_device_us, *event.values]
-            return Message(topic, schema, event.t_ns, _numbers(template, names, numbers))
+            return known(event.t_ns, [event.seq, event.t_device_us, *event.values])
         tree = event_object(event)
         if isinstance(event, DeviceStatus):
             return Message(DEVICE, json_bytes(schema_of(tree)), event.t_ns, json_bytes(tree))
@@ -145,12 +162,9 @@ class Encoder:
         """The readings that are going to come."""
         self._formats = {}
         for item in event.dictionary.readings:
-            names = ("_seq", "_t_device_us", *(field.name for field in item.fields))
-            schema = schema_of(dict.fromkeys(names, 0.0))
-            for field in item.fields:
-                if field.unit:
-                    schema["properties"][field.name]["description"] = f"in {field.unit}"
-            self._formats[item.name] = (READINGS + item.name, json_bytes(schema), names, _template(names))
+            names = ["_seq", "_t_device_us", *(field.name for field in item.fields)]
+            units = ["", "", *(field.unit for field in item.fields)]
+            self._formats[item.name] = Numbers(READINGS + item.name, names, units)
 
 
 @lru_cache(maxsize=256)

@@ -46,7 +46,10 @@ MAGIC = b"\x89MCAP0\r\n"  # a file begins and ends with it
 METADATA, SUMMARY = "recording", "summary"  # names of the metadata records at the file's beginning and end
 WIRE_ENCODING = "firmware-bridge"  # of the raw channels and of their schema
 WIRE_SCHEMA = "firmware_bridge.wire"
-WIRE_TEXT = b"The bytes of one read from the port, or of one write to it, as they were on the line."
+WIRE_TEXT = (
+    b"The bytes of one read from the port, or of one write to it, as they were on the line;"
+    b" or one call of a model by a program's own loop."
+)
 
 BLOCK_BYTES = 1 << 20  # unpacked; then the block is written
 BLOCK_NS = 500_000_000  # of the messages' time; then too, so that a day has no more than 172,800 blocks and an index

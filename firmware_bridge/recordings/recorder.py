@@ -8,12 +8,14 @@ written is readable after `kill -9`, all but the last second. However long it ru
 
 from __future__ import annotations
 
+import contextlib
 import threading
 from collections import deque
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
+from firmware_bridge.errors import RecordingError
 from firmware_bridge.events import Event, Hello
 from firmware_bridge.recordings.contents import (
     DROPPED,
@@ -35,6 +37,7 @@ DRAIN_S = 0.05
 FLUSH_EVERY = 10  # drains: at most 0.5 s of data are not yet in the file
 BATCH = 16  # items between two breaths; each is some 10 µs of Python that the path would have to wait for
 BREATH_S = 0.0001
+NAMES = 1000  # that are tried where files of earlier runs are
 CLOSE_S = 30.0  # how long closing waits for the writer; a disk that hangs must not hang the program
 
 
@@ -104,6 +107,11 @@ class Recorder:
     def values(self, topic: str, t_ns: int, values: Mapping[str, float]) -> None:
         """Named numbers on a channel of their own, such as "/outputs" or "/actions/motor_limits"."""
         self._put(self._derived_items, self._write_values, topic, t_ns, dict(values))
+
+    def made(self, make: Callable[..., Iterable[Message]], *arguments: Any) -> None:
+        """What `make` makes of the arguments, in the writer's thread: messages that belong together, whole or not at
+        all. The recording holds them as it holds bytes of the wire."""
+        self._put(self._queue_items, self._write_made, make, arguments)
 
     def close(self) -> None:
         """Write what is queued and the file's index. Waits `CLOSE_S` at most; `failed` is set if that was too short.
@@ -193,6 +201,35 @@ class Recorder:
         else:
             self._write(message)
 
+    def _write_made(self, make: Callable[..., Iterable[Message]], arguments: tuple[Any, ...]) -> None:
+        for message in [*make(*arguments)]:
+            self._write(message)
+
     def _write(self, message: Message) -> None:
         self._file.add(*message)
         self._time_ns = message.t_ns
+
+
+def begin(wanted: Path, metadata: Mapping[str, str], attachments: Mapping[str, bytes]) -> Recorder:
+    """A recorder at `wanted`; where there is a file already, `~2` and so on is added to the name.
+
+    Raises RecordingError, and what a machine without memory or threads raises; then nothing is left behind.
+    """
+    for path in (wanted, *(wanted.with_stem(f"{wanted.stem}~{count}") for count in range(2, NAMES + 2))):
+        try:
+            return Recorder(path, metadata, attachments)
+        except RecordingError as error:
+            if isinstance(error.__context__, FileExistsError):
+                continue
+            _remove(path)
+            raise
+        except (OSError, RuntimeError, MemoryError):
+            _remove(path)
+            raise
+    raise RecordingError(f"{wanted} and its ~2 … all exist")
+
+
+def _remove(path: Path) -> None:
+    """What was begun and could not be: a rest that nobody can read."""
+    with contextlib.suppress(OSError):
+        path.unlink()
