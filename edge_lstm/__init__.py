@@ -39,6 +39,7 @@ if TYPE_CHECKING:
     )
     from edge_lstm.importers import from_arrays, import_onnx
     from edge_lstm.quantization import quantize
+    from edge_lstm.robot.own_loop import record
     from edge_lstm.streams.missing import MissingReadings
     from edge_lstm.streams.seq2seq import Translator
     from edge_lstm.streams.stream import Stream, Streams
@@ -73,6 +74,7 @@ _HOMES = {
     "import_onnx": "edge_lstm.importers",
     "load": "edge_lstm.core.storage",
     "quantize": "edge_lstm.quantization",
+    "record": "edge_lstm.robot.own_loop",
     "save": "edge_lstm.core.storage",
     "verify": "edge_lstm.analysis.verify",
 }
@@ -107,6 +109,7 @@ __all__ = [
     "import_onnx",
     "load",
     "quantize",
+    "record",
     "save",
     "verify",
 ]

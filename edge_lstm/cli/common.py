@@ -119,3 +119,43 @@ def check_writable(path: Path) -> None:
         raise Failure(
             4, f"{path}: cannot be written: there is no folder {path.resolve().parent}; make it, or name another place"
         )
+
+
+class Progress:
+    """A bar on stderr, if that is a terminal. size: of a table; span: first and last time of a recording in ns.
+
+    A recording that was cut off has no span: its bar has no end and shows the seconds of the drive.
+    """
+
+    def __init__(self, size: int | None, span: tuple[int, int] | None = None) -> None:
+        from rich.console import Console
+        from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeElapsedColumn
+
+        console = Console(stderr=True)
+        total = size if span is None else span[1] - span[0]
+        share = TextColumn("{task.fields[seconds]:.1f} s of the drive") if total is None else TaskProgressColumn()
+        columns = (TextColumn("replay"), BarColumn(), share, TimeElapsedColumn())
+        self._bar = Progress(*columns, console=console, transient=True) if console.is_terminal else None
+        self._task = self._bar.add_task("replay", total=total, seconds=0.0) if self._bar else None
+        self._first_ns = None if span is None else span[0]
+
+    def __enter__(self) -> Progress:
+        if self._bar:
+            self._bar.start()
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        if self._bar:
+            self._bar.stop()
+
+    def by(self, size: int) -> None:
+        """So much further."""
+        if self._bar and self._task is not None:
+            self._bar.advance(self._task, size)
+
+    def at(self, t_ns: int) -> None:
+        """This far."""
+        if self._bar and self._task is not None:
+            self._first_ns = t_ns if self._first_ns is None else self._first_ns
+            passed_ns = t_ns - self._first_ns
+            self._bar.update(self._task, completed=passed_ns, seconds=passed_ns / 1e9)

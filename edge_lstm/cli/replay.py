@@ -1,6 +1,7 @@
 """`edge-lstm replay LOG`: a recording or a table of readings through a model, at a desk.
 
-A recording brings its own model and robot.toml; a CSV log needs --model. Results appear whole or not at all.
+A recording brings its own model and robot.toml, one of a program's own loop its models; a CSV log needs --model.
+Results appear whole or not at all.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ import click
 
 from edge_lstm.cli.common import (
     Failure,
+    Progress,
     announce_compiling,
     check_writable,
     json_option,
@@ -48,7 +50,11 @@ def _speed(context: click.Context, parameter: click.Parameter, text: str) -> flo
 
 _OPTIONS = [
     click.argument("log", type=click.Path(path_type=Path)),
-    click.option("--model", type=click.Path(path_type=Path), help="The model, instead of the recording's own."),
+    click.option(
+        "--model",
+        type=click.Path(path_type=Path),
+        help="The model, instead of the recording's own; NAME=FILE where there are several.",
+    ),
     click.option("--config", type=click.Path(path_type=Path), help="robot.toml, instead of the recording's own."),
     click.option(
         "-o", "--output", type=click.Path(path_type=Path), help="Write time, readings and outputs here (CSV)."
@@ -123,7 +129,7 @@ def _table(log: Path, speed: float | None, as_json: bool, options: dict[str, Any
     announce_compiling(model)
     output, plot = options["output"], options["plot"]
     with ExitStack() as stack:
-        advance = stack.enter_context(_Progress(table.size))
+        advance = stack.enter_context(Progress(table.size))
         if output is not None:
             stack.enter_context(writing(output))
         out = None if output is None else stack.enter_context(CsvWriter(output, header(table, model, columns)))
@@ -163,16 +169,22 @@ def _policy(model: Model, options: dict[str, Any]) -> Policy:
 def _recording(log: Path, speed: float | None, as_json: bool, options: dict[str, Any]) -> None:
     from edge_lstm.cli.report import run_lines
     from edge_lstm.robot import replay
+    from edge_lstm.robot.calls import LOOP
     from edge_lstm.robot.controller import Controller
     from firmware_bridge.recordings.port import RecordingPort
 
     port = RecordingPort(log, speed)
+    if LOOP in port.recording.metadata:
+        from edge_lstm.cli.replay_loop import replay_loop
+
+        replay_loop(port.recording, speed, as_json, options)
+        return
     config, model = _own(port.recording, options["config"], options["model"])
     announce_compiling(model)
     output, plot = options["output"], options["plot"]
     kept: list[replay.Rows] = []
     with ExitStack() as stack:
-        advance = stack.enter_context(_Progress(None, port.recording.span()))
+        advance = stack.enter_context(Progress(None, port.recording.span()))
         if output is not None:
             stack.enter_context(writing(output))
         out = None if output is None else _RowsOut(output, stack)
@@ -268,43 +280,3 @@ def _pacer(speed: float) -> Callable[[float], None]:
             time.sleep(left)
 
     return wait
-
-
-class _Progress:
-    """A bar on stderr, if that is a terminal. size: of a table; span: first and last time of a recording in ns.
-
-    A recording that was cut off has no span: its bar has no end and shows the seconds of the drive.
-    """
-
-    def __init__(self, size: int | None, span: tuple[int, int] | None = None) -> None:
-        from rich.console import Console
-        from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeElapsedColumn
-
-        console = Console(stderr=True)
-        total = size if span is None else span[1] - span[0]
-        share = TextColumn("{task.fields[seconds]:.1f} s of the drive") if total is None else TaskProgressColumn()
-        columns = (TextColumn("replay"), BarColumn(), share, TimeElapsedColumn())
-        self._bar = Progress(*columns, console=console, transient=True) if console.is_terminal else None
-        self._task = self._bar.add_task("replay", total=total, seconds=0.0) if self._bar else None
-        self._first_ns = None if span is None else span[0]
-
-    def __enter__(self) -> _Progress:
-        if self._bar:
-            self._bar.start()
-        return self
-
-    def __exit__(self, *error: object) -> None:
-        if self._bar:
-            self._bar.stop()
-
-    def by(self, size: int) -> None:
-        """So much further."""
-        if self._bar and self._task is not None:
-            self._bar.advance(self._task, size)
-
-    def at(self, t_ns: int) -> None:
-        """This far."""
-        if self._bar and self._task is not None:
-            self._first_ns = t_ns if self._first_ns is None else self._first_ns
-            passed_ns = t_ns - self._first_ns
-            self._bar.update(self._task, completed=passed_ns, seconds=passed_ns / 1e9)

@@ -18,10 +18,11 @@ from typing import TYPE_CHECKING, Any, ParamSpec
 import numpy as np
 import numpy.typing as npt
 
-from edge_lstm.core.channels import flat_units
+from edge_lstm.core.channels import flat_names, flat_units
 from edge_lstm.errors import EdgeLstmError, LogError
 
 if TYPE_CHECKING:
+    from edge_lstm.core.channels import Channel
     from edge_lstm.core.model import Model
     from edge_lstm.logs.replay_table import Table
     from edge_lstm.robot.replay import Rows
@@ -304,3 +305,30 @@ def of_table(table: Table, model: Model, name: str) -> Drive:
         readings=curves(table.inputs),
         outputs=curves(table.outputs, model.timing.stride),
     )
+
+
+def of_loop(
+    models: Mapping[str, Model],
+    rows: Mapping[str, tuple[Array, Array, Array]],
+    actions: Mapping[str, tuple[Array, Array]],
+    marks: Sequence[tuple[float, str]],
+    name: str,
+) -> Drive:
+    """A replayed recording of a program's own loop. rows: model → t_s (T,), readings (T, n), outputs (T, n), NaN where
+    there is none; actions: name → t_s (T,), values (T,)."""
+
+    def curves(one: str, channels: Sequence[Channel], t_s: Array, values: Array, every: int = 1) -> list[Curve]:
+        names = [title if len(models) == 1 else f"{one}.{title}" for title in flat_names(channels)]
+        units = flat_units(channels)
+        return [Curve(n, u, t_s, values[:, k], every) for k, (n, u) in enumerate(zip(names, units, strict=True))]
+
+    drive = Drive(
+        title=f"{name}: {sum(len(t_s) for t_s, _, _ in rows.values()):,} readings",
+        subtitle="; ".join(f"model {m.name}, digest {m.digest[:12]}…" for m in models.values()),
+        actions=[Curve(title, "", t_s, values) for title, (t_s, values) in actions.items()],
+        marks=marks,
+    )
+    for one, (t_s, xs, ys) in rows.items():
+        drive.readings += curves(one, models[one].inputs, t_s, xs)
+        drive.outputs += curves(one, models[one].outputs, t_s, ys, models[one].timing.stride)
+    return drive

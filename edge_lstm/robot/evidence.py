@@ -150,7 +150,7 @@ class Evidence:
                 return
             if topic.startswith(WIRE):
                 continue
-            if topic == EVENTS and (count := _noted(data)) is not None:
+            if topic == EVENTS and (count := noted(data)) is not None:
                 self._noted = max(self._noted, count)
                 continue
             yield then
@@ -195,7 +195,7 @@ def _object(data: bytes) -> dict[str, Any]:
     return tree if isinstance(tree, dict) else {}
 
 
-def _noted(data: bytes) -> int | None:
+def noted(data: bytes) -> int | None:
     """How many items the recorder's own note says are left out; None for another event."""
     if f'"event":"{DROPPED}"'.encode() not in data:
         return None

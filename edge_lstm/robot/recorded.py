@@ -1,4 +1,5 @@
-"""A log of either kind as a `Series`: a table by its columns, a recording by the robot.toml that it holds.
+"""A log of either kind as a `Series`: a table by its columns, a recording by the robot.toml that it holds, one of a
+program's own loop by what its models were given.
 
 Its rule: a recording's readings feed the channels that they fed on the robot; what is missing stays NaN.
 
@@ -13,13 +14,16 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from edge_lstm.core.channels import flat_names
 from edge_lstm.errors import LogError, nearest
 from edge_lstm.logs import kind_of
 from edge_lstm.logs.series import Series, read_table
+from edge_lstm.robot.calls import LOOP, STEP, Form, calls_of, loop_of
 from edge_lstm.robot.config import parse_config
 
 if TYPE_CHECKING:
     from edge_lstm.core.model import Model
+    from firmware_bridge.recordings.reader import Recording
 
 
 def read(
@@ -37,10 +41,15 @@ def read(
 
 
 def read_recording(path: Path, model: Model) -> Series:
-    """All readings of a recording. LogError where it holds none, no robot.toml, or not the fields of the model."""
+    """All readings of a recording; of a loop's, those of this model or of the one with its channels.
+
+    LogError where it holds none, no robot.toml, or not the fields of the model.
+    """
     from firmware_bridge.recordings.reader import open_recording
 
     recording = open_recording(path)
+    if LOOP in recording.metadata:
+        return _of_loop(recording, model)
     if "robot.toml" not in recording.attachments:
         raise LogError(f"{path}: holds no robot.toml, so nobody knows which field feeds which channel")
     text = recording.attachments["robot.toml"].decode("utf-8", errors="replace")
@@ -61,3 +70,23 @@ def read_recording(path: Path, model: Model) -> Series:
         raise LogError(f"{path}: holds no readings of {config.reading!r}")
     t_s = np.array([t - times[0] for t in times], np.float64) * 1e-9
     return Series.encoded(path.name, model, t_s, np.array(rows, np.float64))
+
+
+def _of_loop(recording: Recording, model: Model) -> Series:
+    """What a program gave to the model, to the bit."""
+    path, models, names = recording.path, loop_of(recording), flat_names(model.inputs)
+    fits = [name for name, begun in models.items() if begun.digest == model.digest]
+    fits = fits or [name for name, begun in models.items() if begun.inputs == names]
+    if not fits:
+        given = "; ".join(f"{name}: {', '.join(begun.inputs)}" for name, begun in models.items())
+        raise LogError(f"{path}: none of its models has the inputs of {model.name!r}, {', '.join(names)} ({given})")
+    begun = models[fits[0]]
+    form = Form(fits[0], begun.inputs, begun.outputs)
+    found = (calls_of(recording, form, t_ns, data) for topic, t_ns, data in recording.messages() if topic == form.topic)
+    steps = [call for call in found if call.kind == STEP]
+    if not steps:
+        raise LogError(f"{path}: holds no readings of {form.name!r}")
+    xs = np.frombuffer(b"".join(call.reading for call in steps), "<f4").reshape(len(steps), -1).copy()
+    xs[~np.isfinite(xs)] = np.nan
+    t_s = np.array([call.t_ns - steps[0].t_ns for call in steps], np.float64) * 1e-9
+    return Series(path.name, t_s, xs)

@@ -109,6 +109,11 @@ class MissingReadings:
         """Whether the latest reading was complete."""
         return not self._unreal & 1
 
+    @property
+    def unsettled(self) -> int:
+        """How many readings are overdue, that may still come."""
+        return 0 if self._before is None else self._overdue
+
     def step(self, x: npt.ArrayLike | Mapping[str, Any]) -> Floats | None:
         """Take one reading, in which NaN and infinity mean missing. Returns the output as `Stream.step` does, or None
         where the reading was not taken. Raises as `Stream.step` does for another length, and StateError."""
