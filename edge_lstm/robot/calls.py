@@ -15,6 +15,7 @@ import struct
 from dataclasses import asdict, dataclass
 from io import BytesIO
 from typing import TYPE_CHECKING, NamedTuple
+from zlib import crc32
 
 import numpy as np
 
@@ -44,7 +45,8 @@ if TYPE_CHECKING:
 LOOP = "loop"  # in the metadata: JSON, name → what `Begun` says; its presence says what kind of recording it is
 STEP, RESET, MISSING = b"s", b"r", b"m"  # kinds of calls
 NOTHING, OUTPUT, REFUSED = range(3)  # what came of one: no output, one, or the memory would have become infinite
-HEAD = struct.Struct("<QcBQ")  # number of the call from 1, kind, what came of it, count of missing readings (else 0)
+_HEAD = struct.Struct("<QcBQ")  # number of the call from 1, kind, what came of it, count of missing readings (else 0)
+_SUM = struct.Struct("<I")  # at the end: CRC-32 of what stands before it
 
 
 class Call(NamedTuple):
@@ -57,6 +59,7 @@ class Call(NamedTuple):
     missing: int  # readings
     reading: bytes
     output: bytes
+    intact: bool = True  # as it was recorded: its checksum is right
 
 
 class Form:
@@ -79,19 +82,21 @@ class Form:
 
     def read(self, t_ns: int, data: bytes) -> Call:
         """Raises ValueError saying why these bytes are no call."""
-        if len(data) < HEAD.size:
+        if len(data) < _HEAD.size + _SUM.size:
             raise ValueError("it has no head")
-        number, kind, came, count = HEAD.unpack_from(data)
+        number, kind, came, missing = _HEAD.unpack_from(data)
         width = self._width if kind == STEP else 0
-        whole = HEAD.size + width + (self._results if came == OUTPUT else 0)
-        if kind not in (STEP, RESET, MISSING) or came not in (NOTHING, OUTPUT, REFUSED) or len(data) != whole:
+        end = _HEAD.size + width + (self._results if came == OUTPUT else 0)
+        if kind not in (STEP, RESET, MISSING) or came not in (NOTHING, OUTPUT, REFUSED) or len(data) != end + _SUM.size:
             raise ValueError(f"its kind is {kind!r}, what came of it {came}, its length {len(data)}")
-        split = HEAD.size + width
-        return Call(t_ns, number, kind, came, count, data[HEAD.size : split], data[split:])
+        split = _HEAD.size + width
+        intact = data[end:] == _SUM.pack(crc32(data[:end]))
+        return Call(t_ns, number, kind, came, missing, data[_HEAD.size : split], data[split:end], intact)
 
-    def messages(self, t_ns: int, data: bytes) -> list[Message]:
-        """What a recording holds of a call: its bytes, and what follows from them. Raises as `read`."""
-        return [Message(self.topic, b"", t_ns, data), *self.derived(self.read(t_ns, data))]
+    def messages(self, call: Call) -> list[Message]:
+        """What a recording holds of a call: its bytes, and what follows from them."""
+        data = _HEAD.pack(call.number, call.kind, call.came, call.missing) + call.reading + call.output
+        return [Message(self.topic, b"", call.t_ns, data + _SUM.pack(crc32(data))), *self.derived(call)]
 
     def derived(self, call: Call) -> list[Message]:
         """The messages for people."""

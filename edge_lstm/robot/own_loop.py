@@ -33,7 +33,7 @@ from edge_lstm.core.storage import content
 from edge_lstm.core.version import __version__
 from edge_lstm.errors import EdgeLstmError, LogError, ReadingError, StateError, nearest
 from edge_lstm.robot import calls
-from edge_lstm.robot.calls import HEAD, MISSING, NOTHING, OUTPUT, REFUSED, RESET, STEP, Begun, Form
+from edge_lstm.robot.calls import MISSING, NOTHING, OUTPUT, REFUSED, RESET, STEP, Begun, Call, Form
 from edge_lstm.streams.gates import GateStream
 from edge_lstm.streams.missing import MissingReadings
 from edge_lstm.streams.readings import as_readings
@@ -138,21 +138,20 @@ class RecordedLoop:
         """
         one, x = self._pick(given, 1)
         t_ns = self._time(t_ns)
-        reading = as_readings(one.model, one.model.encode(x) if isinstance(x, Mapping) else x, one.shape)
+        if type(x) is not np.ndarray and isinstance(x, Mapping):
+            x = one.model.encode(x)
+        reading = as_readings(one.model, x, one.shape)
         bits = reading.tobytes()
         one.number += 1
         try:
             y = one.filler.step(reading)
         except StateError:
-            self._called(one, t_ns, STEP, REFUSED, 0, bits)
+            self._called(one, t_ns, STEP, REFUSED, b"", 0, bits)
             raise
         except EdgeLstmError:
             one.number -= 1
             raise
-        if y is None:
-            self._called(one, t_ns, STEP, NOTHING, 0, bits)
-        else:
-            self._called(one, t_ns, STEP, OUTPUT, 0, bits + y.tobytes())
+        self._called(one, t_ns, STEP, *_came(y), 0, bits)
         return y
 
     @overload
@@ -169,7 +168,7 @@ class RecordedLoop:
         t_ns = self._time(t_ns)
         one.number += 1
         y = one.filler.missing(count)
-        self._called(one, t_ns, MISSING, NOTHING if y is None else OUTPUT, count, b"" if y is None else y.tobytes())
+        self._called(one, t_ns, MISSING, *_came(y), count)
         return y
 
     def reset(self, name: str | None = None, *, t_ns: int | None = None) -> None:
@@ -178,7 +177,7 @@ class RecordedLoop:
         for one in self._all.values() if name is None else [self._pick((name,), 0)[0]]:
             one.number += 1
             one.filler.reset()
-            self._called(one, t_ns, RESET, NOTHING, 0, b"")
+            self._called(one, t_ns, RESET, NOTHING)
 
     # ------------------------------------------------------------------------------- what the program did
 
@@ -249,8 +248,10 @@ class RecordedLoop:
             raise ReadingError(f"t_ns is a time in ns, 0 or more, not {t_ns!r}")
         return int(t_ns)
 
-    def _called(self, one: _One, t_ns: int, kind: bytes, came: int, count: int, bits: bytes) -> None:
-        self._put(one.form.messages, t_ns, HEAD.pack(one.number, kind, came, count) + bits)
+    def _called(
+        self, one: _One, t_ns: int, kind: bytes, came: int, output: bytes = b"", missing: int = 0, reading: bytes = b""
+    ) -> None:
+        self._put(one.form.messages, Call(t_ns, one.number, kind, came, missing, reading, output))
 
     def _numbers(self, topic: str, values: Mapping[str, Any], t_ns: int | None) -> None:
         self._put(lambda *item: [self._encoder.values(*item)], topic, self._time(t_ns), _flat(values))
@@ -258,6 +259,11 @@ class RecordedLoop:
     def _put(self, make: Any, *arguments: Any) -> None:
         if self._recorder is not None:
             self._recorder.made(make, *arguments)
+
+
+def _came(y: Floats | None) -> tuple[int, bytes]:
+    """What came of a call, and its bits, which the next call overwrites in y."""
+    return (NOTHING, b"") if y is None else (OUTPUT, y.tobytes())
 
 
 def _flat(values: Mapping[str, Any]) -> dict[str, float]:

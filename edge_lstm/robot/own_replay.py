@@ -293,12 +293,13 @@ def _call(found: Comparison, one: _Again, call: Call, first_ns: int) -> Row:
     found.until_s = (call.t_ns - first_ns) / 1e9
     found.outputs += OUTPUT in (came, call.came)
     found.bits += 8 * max(len(output), len(call.output))
-    if (came, output) != (call.came, call.output):
+    if (came, output) != (call.came, call.output) or not call.intact:
         found.differing_calls += 1
         found.differing_bits += differing_bits(call.output, output)
         if not found.first:
             when = f"at {found.until_s:.6f} s (t_ns {call.t_ns}), {KINDS[call.kind]} {call.number} of {one.name}"
             found.first = f"{when}: then {_came(call.came, call.output)}, now {_came(came, output)}"
+            found.first += "" if call.intact else "; its bytes are not the recorded ones (their checksum differs)"
     return row
 
 
