@@ -1,4 +1,5 @@
-"""The commands and the Python that README.md, importers/README.md and MISSING.md show, run as they stand there."""
+"""The commands and the Python that README.md and the pages of importers, streams and robot show, run as they stand
+there."""
 
 from __future__ import annotations
 
@@ -6,6 +7,7 @@ import re
 import shlex
 import shutil
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -98,3 +100,28 @@ def test_missing(place: Path, capsys: pytest.CaptureFixture[str]) -> None:
     for command in found:
         assert main(shlex.split(command)) == 0, (command, capsys.readouterr().err)
     assert Path("ahead.png").stat().st_size > 10_000
+
+
+def test_your_own_controller(place: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """robot/README.md: a loop of 15 lines is recorded and proven; a controller of one's own drives the simulated robot
+    through a serial port and a link, and its recording replays to the same bits."""
+    loop, drive, again = re.findall(r"(?s)```python\n(.*?)```", (ROOT / "edge_lstm/robot/README.md").read_text())
+    assert len([line for line in loop.splitlines() if line]) == 15
+    shutil.copy(EXAMPLES / "slip_stall.npz", "slip_stall.npz")
+    shutil.copy(EXAMPLES / "robot.toml", "robot.toml")
+    exec(loop, {})
+    found = commands_of("edge_lstm/robot/README.md")
+    assert [c.split()[0] for c in found] == ["replay", "replay"]
+    for command in found:
+        assert main(shlex.split(command)) == 0, (command, capsys.readouterr().err)
+    out = capsys.readouterr().out
+    assert "0 differing bits, 200 outputs (3200 bytes) of 200 calls compared" in out
+    assert "as the program gave them, not recomputed: 200 of /actions" in out
+    assert len(Path("loop.csv").read_text().splitlines()) == 201
+    names: dict[str, Any] = {}
+    with simulated(place / "robot"):
+        exec(drive.replace("/tmp/robot", str(place / "robot")).replace("seconds=10", "seconds=3"), names)
+    assert names["summary"].actions > 100
+    exec(again, names)
+    assert names["comparison"].same, names["comparison"].sentence()
+    assert names["comparison"].writes > 100
