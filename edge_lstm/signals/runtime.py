@@ -4,9 +4,10 @@
     values = signals.channels(raw)         # raw numbers in the order of `inputs.raw` → a value for each channel
     numbers = signals.outputs(y)           # an output of the model → its numbers, and behind them those of [outputs]
 
-A controller calls `channels` for each tick, takes the model forward with what comes, and calls `outputs` for each output
-that comes of it, none where a window is not full yet. What stands in for a tick is a tick: the same two calls with the
-raw numbers that stand in. Where it is taken back, `restore` what `snapshot` gave before, as for the model's stream.
+A controller calls `channels` for each tick, takes the model forward with what comes, and calls `outputs` for each
+output that comes of it, none where a window is not full yet. What stands in for a tick is a tick: the same two calls
+with the raw numbers that stand in. Where it is taken back, `restore` what `snapshot` gave before, as for the model's
+stream.
 
 Its rule: both are Streams of their own models, so a call that raises has changed nothing of either, and the same calls
 give the same bits, live and in replay. An output is carried over (`previous`) when `outputs` is called; where it is not
