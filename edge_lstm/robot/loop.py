@@ -158,6 +158,8 @@ def run(
                     data = send(t_ns, newest.action, newest.binding.hold_ns, answered)
                     if data:  # nothing while the link is being made anew
                         taken = obeyed = write(data)
+                        if not taken:
+                            bridge.unsent()
                         if recorder is not None:
                             (recorder.sent if taken else recorder.unsent)(t_ns, data)
                 if recorder is not None and overdue is not None and overdue.outputs is not None:
@@ -165,6 +167,8 @@ def run(
                 data = outgoing()
                 if data:
                     taken = write(data)
+                    if not taken:
+                        bridge.unsent()
                     if recorder is not None:
                         (recorder.sent if taken else recorder.unsent)(t_ns, data)
                 if (due_ns := bridge.due_ns) is not None:

@@ -95,6 +95,7 @@ class Dialect:
         self.__begun = False
         self.__opened = 0
         self.__to_start = self.__to_calm = False  # bytes that are due: the start, the safe output
+        self.__start_given = self.__calm_given = False  # they were given last, and since the robot moved last
         self.__in_force = InForce({name: item.repeat_ns for name, item in self.actions.items()})
         self.__mistakes: dict[str, str] = {}  # of the dialect's code: method → the first of them
         self.__between: list[Event] = []  # what was found between two chunks
@@ -357,6 +358,7 @@ class Dialect:
             data, whole = self.__safe()
             self.__to_calm = not whole  # a dialect that could not say it is asked again
             self.__in_force.made_safe()
+            self.__calm_given = True
             self.counters.muted += 1
             out += self.__released(t_ns, data)
         for action in self.__in_force.again(t_ns):
@@ -365,6 +367,11 @@ class Dialect:
                 self.counters.heartbeats += 1
                 out += self.__released(t_ns, again)
         return self.__counted(out + (self.__bytes("poll", t_ns) or b""))
+
+    def unsent(self) -> None:
+        """See `Link.unsent`: the start, and the safe output as long as the robot has not moved since."""
+        self.__to_start |= self.__start_given
+        self.__to_calm |= self.__calm_given and not self.__in_force.moved
 
     def stop(self, t_ns: int) -> bytes:
         """See `Link.stop`: the safe output, where the robot has ever spoken."""
@@ -390,6 +397,7 @@ class Dialect:
     def __started(self) -> bytes:
         """The start, where it is due: before anything else."""
         due, self.__to_start = self.__to_start, False
+        self.__start_given = due
         return self.start if due else b""
 
     # ------------------------------------------------------------------------------ a dialect's code is a stranger's

@@ -65,6 +65,9 @@ class Link(Protocol):
     def outgoing(self) -> bytes:
         """What the link itself sends at the time of the last chunk: requests, polls, heartbeats; or nothing."""
 
+    def unsent(self) -> None:
+        """The port did not take what `send` or `outgoing` gave last: what must not be lost is given again."""
+
     def stop(self, t_ns: int) -> bytes:
         """The bytes that put the robot into its safe output now, empty if its protocol has none. Nothing is sent after
         them: `send` and `outgoing` give nothing any more."""

@@ -71,6 +71,8 @@ class TextLink:
     def outgoing(self) -> bytes:
         return b""
 
+    def unsent(self) -> None: ...
+
     def stop(self, t_ns: int) -> bytes:
         self.state = "stopped"
         return b"m 0.0\n"

@@ -549,6 +549,9 @@ class Bridge:
             device_us = self._time_us + (t_ns - self._time_ns) // 1000
         return bodies.OF.pack(device_us & 0xFFFFFFFF)
 
+    def unsent(self) -> None:
+        """See `Link.unsent`. Requests and heartbeats come again by themselves."""
+
     def stop(self, t_ns: int) -> bytes:
         """The bytes that put the device into its safe output now, none where nothing at the port has shown that it is
         ours. Nothing else is sent after them."""

@@ -192,6 +192,29 @@ def test_it_asks_to_be_woken_for_the_next_repetition_and_when_the_action_is_too_
     assert made.due_ns == 250 * MS
 
 
+def test_a_safe_output_that_the_port_did_not_take_is_given_again() -> None:
+    """Until it is taken, and not once the robot has been moved again; so is the start."""
+    made = running(start="go\n")
+    made.send(0, Action("motor", (1.0,)))
+    made.receive(Chunk(300 * MS))
+    assert made.outgoing() == b"0.5\n"
+    for ms in (320, 340):
+        made.unsent()
+        made.receive(Chunk(ms * MS))
+        assert made.outgoing() == b"0.5\n"
+    made.receive(Chunk(360 * MS))
+    assert made.outgoing() == b""
+    made.unsent()
+    made.send(370 * MS, Action("motor", (1.0,)))
+    made.unsent()
+    made.receive(Chunk(380 * MS))
+    assert made.outgoing() == b""
+    made.receive(Chunk(390 * MS, b"back", "opened"))
+    assert made.outgoing() == b"go\n0.5\n"
+    made.unsent()
+    assert made.outgoing() == b"go\n0.5\n"
+
+
 def test_silence_makes_safe_and_holds_actions() -> None:
     """Silent comes once; then the safe output, and no action until the robot speaks again."""
     made = running()
