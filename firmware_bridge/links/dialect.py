@@ -71,6 +71,8 @@ class Dialect:
         self.actions: dict[str, ActionDeclaration] = {}
         readings, actions = table.tables("reading"), table.tables("action")
         if not readings:
+            if "readings" in table.values:
+                raise table.fail("readings", "unknown key; did you mean 'reading'?")
             raise table.fail("reading", "is missing: add a table [link.reading.NAME] with its fields")
         for key, found in (("reading", readings), ("action", actions)):
             if len(found) > MOST_KINDS:
