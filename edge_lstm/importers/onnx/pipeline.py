@@ -186,6 +186,9 @@ def _with_size_hint(error: EdgeLstmError, file: OnnxFile, options: ImportOptions
     """With the way out where an open dimension may be the size of one reading."""
     graph = with_sizes(_left(file, options), options.sizes)
     names = {d or f"{v.name}[{k}]" for v in graph.inputs for k, d in enumerate(v.dims) if isinstance(d, str)}
+    carried = [v for v in graph.inputs if any(v.dims == o.dims for o in graph.outputs)]
+    of_states = {d for v in carried for d in v.dims if isinstance(d, str)}  # their batch
+    names = names - of_states or names
     crowded = any(sum(isinstance(d, str) for d in v.dims) > 2 for v in graph.inputs)
     step = any(like(i, o) for i in graph.inputs for o in graph.outputs)
     if not names or not (crowded or step) or isinstance(error, UnclearError):

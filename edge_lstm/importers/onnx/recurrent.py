@@ -92,6 +92,11 @@ def recurrent(c: Call, low: Lowering) -> tuple[Traced, ...]:
 def _lengths(c: Call, length: int, batch: int) -> Ints:
     if not c.has(4):
         return np.full(batch, length)
+    if isinstance(c.inputs[4], Traced):
+        raise c.fail(
+            "its sequence_lens are computed from the readings; they must be constant. Where they are an input that is"
+            " always the same (1 in a step), say what it is: constants={INPUT: 1} (--set INPUT=1)"
+        )
     lengths = c.constant(4, "sequence_lens").reshape(-1)
     if lengths.dtype.kind not in "iu" or lengths.size != batch or (lengths < 0).any() or (lengths > length).any():
         raise c.fail(f"sequence_lens = {lengths[:8].tolist()} does not fit a batch of {batch} and {length} readings")

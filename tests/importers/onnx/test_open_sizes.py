@@ -99,7 +99,7 @@ def test_the_samples_of_a_chunk_are_said(tmp_path: Path, baked: bool, engine: st
     """A step over an open number of samples is asked about, with the options as they can be typed; said, it equals ONNX
     Runtime with the state handed on, in either engine, also where the open batch is one in name only."""
     path = detector(tmp_path / "m.onnx", baked=baked)
-    with pytest.raises(ImportModelError, match=r"--size batch=N or --size samples=N.*--set sr=16000"):
+    with pytest.raises(ImportModelError, match=r"\(--size samples=N\).*--set sr=16000"):
         import_onnx(path, engine=engine)
     options: dict[str, Any] = {"sizes": {"samples": SAMPLES}, "constants": {"sr": 16000}, "engine": engine}
     model = import_onnx(path, **options)
@@ -145,3 +145,62 @@ def test_an_open_length_is_never_taken_for_a_batch_of_one(tmp_path: Path) -> Non
     path = save(tmp_path / "m.onnx", nodes, constants, {"x": ["T", 1, 4], "a": shape}, {"y": shape, "b": shape})
     with pytest.raises(ImportModelError, match="reads the sequence from its end"):
         import_onnx(path)
+
+
+def branching(path: Path) -> Path:
+    """Voice activity with a whole network in each branch of an If on the sample rate."""
+
+    def branch(tag: str, kernel: int, stride: int) -> Any:
+        shapes = {"K": (10, 1, kernel), "W": (1, 24, 10), "R": (1, 24, 6), "D": (6, 1)}
+        constants: dict[str, Any] = {name: draw(*shape) for name, shape in shapes.items()}
+        constants |= {"zero": np.array([0]), "one": np.array([1]), "two": np.array([2])}
+        nodes = [
+            ("Unsqueeze", ["x", "one"], ["xc"], {}),
+            ("Conv", ["xc", "K"], ["stft"], {"strides": [stride]}),
+            ("Relu", ["stft"], ["size"], {}),
+            ("ReduceMean", ["size"], ["mean"], {"axes": [2], "keepdims": 0}),
+            ("Unsqueeze", ["mean", "zero"], ["frame"], {}),
+            ("Slice", ["state", "zero", "one", "zero"], ["h"], {}),
+            ("Slice", ["state", "one", "two", "zero"], ["c"], {}),
+            ("LSTM", ["frame", "W", "R", "", "", "h", "c"], ["Y", "hn", "cn"], {"hidden_size": 6}),
+            ("Concat", ["hn", "cn"], ["after"], {"axis": 0}),
+            ("Squeeze", ["hn", "zero"], ["last"], {}),
+            ("MatMul", ["last", "D"], ["y"], {}),
+        ]
+        own = {o for _, _, outs, _ in nodes for o in outs} | set(constants)
+        made = [
+            node(op, [f"{n}_{tag}" if n in own else n for n in ins], [f"{o}_{tag}" for o in outs], **attributes)
+            for op, ins, outs, attributes in nodes
+        ]
+        outs = [helper.make_tensor_value_info(f"{o}_{tag}", TensorProto.FLOAT, None) for o in ("y", "after")]
+        weights = [onnx.numpy_helper.from_array(v, f"{k}_{tag}") for k, v in constants.items()]
+        return helper.make_graph(made, tag, [], outs, weights)
+
+    shape = [2, "batch", 6]
+    ins = [
+        helper.make_tensor_value_info("x", TensorProto.FLOAT, ["batch", "samples"]),
+        helper.make_tensor_value_info("state", TensorProto.FLOAT, shape),
+        helper.make_tensor_value_info("sr", TensorProto.INT64, []),
+    ]
+    outs = [
+        helper.make_tensor_value_info("y", TensorProto.FLOAT, ["batch", 1]),
+        helper.make_tensor_value_info("state_n", TensorProto.FLOAT, shape),
+    ]
+    decide = helper.make_node(
+        "If", ["fast"], ["y", "state_n"], then_branch=branch("hi", 16, 8), else_branch=branch("lo", 8, 4)
+    )
+    nodes = [node("Equal", ["sr", "rate"], ["fast"]), decide]
+    graph = helper.make_graph(nodes, "vad", ins, outs, [onnx.numpy_helper.from_array(np.array(16000), "rate")])
+    onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 13)], ir_version=8), path)
+    return path
+
+
+@pytest.mark.parametrize("rate", [16000, 8000])
+def test_a_network_in_each_branch_of_a_sample_rate(tmp_path: Path, rate: int) -> None:
+    """Said, the rate leaves one branch, and the step equals ONNX Runtime; unsaid it is named with the option."""
+    path = branching(tmp_path / "m.onnx")
+    with pytest.raises(ImportModelError, match=r"input 'sr' \[\] decides what the graph does.*--set sr=16000"):
+        import_onnx(path, sizes={"samples": SAMPLES})
+    model = import_onnx(path, sizes={"samples": SAMPLES}, constants={"sr": rate})
+    assert (model.program.input_size, model.timing.mode) == (SAMPLES, "continuous")
+    assert verify(model, path, short=True).ok

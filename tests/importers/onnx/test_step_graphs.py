@@ -14,7 +14,7 @@ from edge_lstm.errors import ImportModelError
 from edge_lstm.importers import import_onnx
 from tests.support.drawing import generator
 from tests.support.graphs.onnx_files import difference, node, save
-from tests.support.graphs.step_graphs import StepGraph, enhancer, packed, written_step
+from tests.support.graphs.step_graphs import StepGraph, enhancer, packed, two_cells, written_step
 
 LSTM_NAMES = {"44": "61", "45": "59"}  # as exporters name what nobody has named
 STEPS = 60
@@ -74,6 +74,35 @@ def test_an_lstm_cell_in_primitives_is_proven_by_its_arithmetic(tmp_path: Path, 
 def test_a_gru_cell_in_primitives_is_proven_by_its_arithmetic(tmp_path: Path, form: str) -> None:
     """Its state is let through by a gate that is made of it: (1 - z) n + z h, and n + z (h - n)."""
     check(written_step(tmp_path / "m.onnx", generator(), "GRU", {"11": "37"}, form))
+
+
+@pytest.mark.parametrize("op", ["LSTM", "GRU"])
+def test_cells_on_top_of_each_other(tmp_path: Path, op: str) -> None:
+    """Two cells in primitives, each with its own states of names that tell nothing: all are proven."""
+    check(two_cells(tmp_path / "m.onnx", generator(), op))
+
+
+def test_lengths_that_are_an_input(tmp_path: Path) -> None:
+    """sequence_lens as an input of a step (RLlib) is asked for as the option can be typed, and said it is folded."""
+    rng = np.random.default_rng(0)
+    shapes = {"W": (1, 12, 3), "R": (1, 12, 4)}
+    floats = {name: rng.normal(0, 0.5, shape).astype(np.float32) for name, shape in shapes.items()}
+    nodes = [
+        node("Unsqueeze", ["obs", "zero"], ["x"]),
+        node("Unsqueeze", ["state_in_0", "zero"], ["h"]),
+        node("Cast", ["seq_lens"], ["lengths"], to=6),
+        node("GRU", ["x", "W", "R", "", "lengths", "h"], ["Y", "hn"], hidden_size=4, linear_before_reset=1),
+        node("Squeeze", ["hn", "zero"], ["state_out_0"]),
+        node("Tanh", ["state_out_0"], ["logits"]),
+    ]
+    ins = {"obs": ["B", 3], "state_in_0": ["B", 4], "seq_lens": ["B"]}
+    outs = {"logits": ["B", 4], "state_out_0": ["B", 4]}
+    path = save(tmp_path / "m.onnx", nodes, floats | {"zero": np.array([0])}, ins, outs, opset=13)
+    with pytest.raises(ImportModelError, match=r"sequence_lens are computed from the readings.*--set INPUT=1"):
+        import_onnx(path, engine="native")
+    model = import_onnx(path, engine="native", constants={"seq_lens": 1})
+    assert (model.program.input_size, model.timing.mode) == (3, "continuous")
+    assert verify(model, path, short=True).error < 1e-5
 
 
 def test_where_the_reading_could_be_h_as_well(tmp_path: Path) -> None:

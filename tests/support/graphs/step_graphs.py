@@ -195,3 +195,16 @@ def written_step(
         ins["mask"] = [1, 1]
     d.save(path, ins, {"y": [1, 2]} | {out: [1, units] for out in names.values()})
     return StepGraph(path, (1, width), {i: (o, (1, units)) for i, o in names.items()}, ("y",))
+
+
+def two_cells(path: Path, rng: np.random.Generator, op: str, width: int = 3, units: int = 5) -> StepGraph:
+    """Two cells in primitives, the second on the first, their states numbered."""
+    d, count = _Draft(rng), 2 if op == "LSTM" else 1
+    names = [str(k + 1) for k in range(2 * count)]
+    first = cell(d, op, "x", names[:count], width, units)
+    second = cell(d, op, first[0], names[count:], units, units)
+    after = [d.add("Identity", value, out=f"o{k}") for k, value in enumerate([*first, *second])]
+    d.add("MatMul", second[0], d.weights(units, 2), out="y")
+    ins: dict[str, list[Any]] = {"x": [1, width]} | {name: [1, units] for name in names}
+    d.save(path, ins, {"y": [1, 2]} | {out: [1, units] for out in after})
+    return StepGraph(path, (1, width), {i: (o, (1, units)) for i, o in zip(names, after, strict=True)}, ("y",))
