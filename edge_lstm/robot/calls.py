@@ -22,7 +22,7 @@ import numpy as np
 from edge_lstm.core.channels import flat_names, flat_units
 from edge_lstm.core.feedback import Policy
 from edge_lstm.core.storage import load_file
-from edge_lstm.errors import LogError, ModelFileError
+from edge_lstm.errors import LogError, ModelFileError, StateError
 from edge_lstm.streams.missing import Filled, Moment
 from firmware_bridge.recordings.contents import (
     CALLS,
@@ -189,8 +189,9 @@ def moment_bytes(moment: Moment) -> bytes:
     return json.dumps({**moment._asdict(), **bits}).encode()
 
 
-def moment_of(recording: Recording, name: str) -> Moment:
-    """What the model remembered when the recording began. LogError where it does not say so."""
+def moment_of(recording: Recording, name: str, model: Model) -> Moment:
+    """What the model remembered when the recording began. LogError where it does not say so, StateError where it is
+    another model's."""
 
     def floats(text: str) -> Floats:
         values: Floats = np.frombuffer(bytes.fromhex(text), "<f4").copy()
@@ -199,7 +200,7 @@ def moment_of(recording: Recording, name: str) -> Moment:
     try:
         tree = json.loads(recording.attachments[f"{name}.state"])
         numbers = {key: int(tree[key]) for key in ("unreal", "in_a_row", "gone", "draw")}
-        return Moment(
+        moment = Moment(
             memory=bytes.fromhex(tree["memory"]),
             known=bool(tree["known"]),
             reading=floats(tree["reading"]),
@@ -207,5 +208,9 @@ def moment_of(recording: Recording, name: str) -> Moment:
             counts=Filled(**tree["counts"]),
             **numbers,
         )
-    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+    except (ValueError, KeyError, TypeError, AttributeError, OverflowError, RecursionError) as error:
         raise LogError(f"{recording.path}: does not say what {name!r} remembered at first ({error!r:.200})") from None
+    sizes = model.program.input_size, model.program.output_size
+    if moment.reading.size != sizes[0] or (moment.output is not None and moment.output.size != sizes[1]):
+        raise StateError(f"a reading or an output of {model.name!r} is of another size")
+    return moment

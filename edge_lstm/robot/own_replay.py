@@ -153,7 +153,7 @@ class _Again:
         self.readings = self.missing = 0  # that the program gave, and that it said were missing
         try:
             if own or not begun.fresh:
-                self.filler.restore(moment_of(recording, name))
+                self.filler.restore(moment_of(recording, name, self.model))
         except (StateError, FeedbackError) as error:
             if own:
                 raise LogError(f"{recording.path} is damaged: {error}") from None

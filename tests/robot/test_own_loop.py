@@ -192,6 +192,63 @@ def test_a_call_that_is_missing_is_said(recorded: Path, tmp_path: Path) -> None:
     assert not found.differing_bits
 
 
+def test_a_damaged_block_leaves_it_open(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """A file damaged in the middle is compared up to there, and a difference is not excluded: exit code 1."""
+    path = tmp_path / "loop.mcap"
+    with edge_lstm.record(path, network(inputs=4)) as r:
+        for k in range(400):
+            r.step(np.full(4, k % 7), t_ns=k * 10_000_000)
+    data = bytearray(path.read_bytes())
+    blocks = [found.start() for found in re.finditer(b"lz4", data)]
+    data[blocks[3] + 300] ^= 1
+    path.write_bytes(data)
+    assert main(["replay", str(path), "--verify"]) == 1
+    said = capsys.readouterr()
+    assert "0 differing bits" in said.out
+    assert "the recording is damaged: " in said.out
+    assert "a difference cannot be excluded" in said.err
+
+
+def changed_head(path: Path, to: Path, metadata: dict[str, str], attachments: dict[str, bytes]) -> Path:
+    """The recording with other texts and files at its beginning."""
+    then = open_recording(path)
+    writer = McapWriter(to, {FORM: OUR_FORM, **then.metadata, **metadata}, {**then.attachments, **attachments})
+    for topic, t_ns, data in then.messages():
+        writer.add(topic, b"" if topic.startswith("/wire") else b"{}", t_ns, data)
+    writer.finish({"dropped": "0"})
+    return to
+
+
+def test_a_strange_head_is_a_sentence(recorded: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Whatever stands where the models, their memories and their policies should: exit code 2, and no defect."""
+    loop = json.loads(open_recording(recorded).metadata["loop"])
+    policy = json.dumps({"model": loop["model"] | {"policy": {"x": 1}}})
+    state = json.loads(open_recording(recorded).attachments["model.state"])
+    cases: list[tuple[dict[str, str], dict[str, bytes], str]] = [
+        ({"loop": text}, {}, "does not say which models its program ran")
+        for text in ("", "[]", "[" * 9999, "7", '{"model": 3}', policy)
+    ]
+    cases += [
+        ({"loop": json.dumps({"other": loop["model"]})}, {}, "holds no other.npz"),
+        ({"loop": json.dumps({"model": loop["model"] | {"digest": "0"}})}, {}, "the model that ran has"),
+        ({}, {"model.npz": b"no"}, "model.npz in"),
+    ]
+    cases += [
+        ({}, {"model.state": json.dumps(state | change).encode()}, why)
+        for change, why in (
+            ({"memory": "zz"}, "does not say what 'model' remembered"),
+            ({"memory": "00"}, "is damaged"),
+            ({"reading": "00" * 8}, "is damaged"),
+            ({"counts": {"x": 1}}, "does not say what 'model' remembered"),
+            ({"draw": float("inf")}, "does not say what 'model' remembered"),
+        )
+    ]
+    for number, (metadata, attachments, why) in enumerate(cases):
+        strange = changed_head(recorded, tmp_path / f"{number}.mcap", metadata, attachments)
+        assert main(["replay", str(strange), "--verify"]) == 2, why
+        assert why in capsys.readouterr().err
+
+
 def test_another_model_differs(recorded: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """--model compares with it: exit code 1 with --verify, and where the first difference is."""
     save(network(inputs=4, seed=9), tmp_path / "other.npz")
