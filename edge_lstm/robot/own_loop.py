@@ -59,8 +59,9 @@ def record(
 
     path: the file (.mcap); where there is one already, `~2` and so on is added to its name. models: a model (a new
     stream of it), a stream or a MissingReadings, which go on from what they remember; or several of them by name. They
-    are stepped through the recording alone, by the engine that a model has where nobody names one. required: trouble with the file is a LogError at the next call; otherwise
-    it is a warning, the loop runs on, and `notes` has it.
+    are stepped through the recording alone, and replay with the engine that a model has where nobody names one.
+    required: trouble with the file is a LogError at the next call; otherwise it is a warning, the loop runs on, and
+    `notes` has it.
     """
     return RecordedLoop(Path(path), models, required)
 
