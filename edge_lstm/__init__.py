@@ -35,6 +35,7 @@ if TYPE_CHECKING:
         StateError,
         ThreadError,
         TooLargeError,
+        UnfinishedError,
         UnsupportedError,
     )
     from edge_lstm.importers import from_arrays, import_onnx
@@ -67,6 +68,7 @@ _HOMES = {
     "ThreadError": "edge_lstm.errors",
     "Timing": "edge_lstm.core.timing",
     "TooLargeError": "edge_lstm.errors",
+    "UnfinishedError": "edge_lstm.errors",
     "Translator": "edge_lstm.streams.seq2seq",
     "UnsupportedError": "edge_lstm.errors",
     "__version__": "edge_lstm.core.version",
@@ -103,6 +105,7 @@ __all__ = [
     "Timing",
     "TooLargeError",
     "Translator",
+    "UnfinishedError",
     "UnsupportedError",
     "__version__",
     "from_arrays",

@@ -10,7 +10,7 @@
     ├── FeedbackError       the model's own prediction is asked for, and it declares none, or none is there yet
     ├── StateError          a snapshot belongs to another model, or a step would have made the state infinite
     ├── ThreadError         a stream is used by two threads at the same time; nothing was taken
-    ├── ConfigError         robot.toml: file, table, key
+    ├── ConfigError         robot.toml: file, table, key (UnfinishedError: whatever robot is there)
     ├── LogError            a log cannot be read: file, line, column
     ├── RealtimeError       a priority, core or locked memory that cannot be had, and is required or cannot exist
     └── CacheError          the compiled step cannot be made or loaded
@@ -75,6 +75,10 @@ class ThreadError(EdgeLstmError):
 
 class ConfigError(EdgeLstmError):
     """A configuration file is wrong; the message names file, table and key."""
+
+
+class UnfinishedError(ConfigError):
+    """It lacks a line: no other robot makes that good, so none is waited for."""
 
 
 class LogError(EdgeLstmError):

@@ -112,8 +112,12 @@ def _link(robot: RobotConfig, model: Model | None) -> list[Line]:
         except EdgeLstmError as error:
             lines.append(Line("fields", "error", str(error)))
         else:
-            fed = [f"{channel.name} ← {robot.channels.get(channel.name, channel.name)}" for channel in model.inputs]
+            fed = [f"{channel.name} ← {robot.field_of(channel)}" for channel in model.inputs]
             lines.append(Line("fields", "ok", ", ".join(fed)))
+            if binding.feed.formats:
+                ages = [f"{name} for {robot.readings.age_ms(name):g} ms" for name in binding.feed.formats]
+                text = f"each reading of {binding.reading.name!r}; the latest values count: {', '.join(ages)}"
+                lines.append(Line("tick", "ok", text))
             lines += [Line("fields", "note", text) for text in binding.notes]
     link.receive(Chunk(0, b"", "opened"))
     start, safe = link.outgoing(), link.safe() if link.actions else b""

@@ -13,7 +13,7 @@ DONE, DIFFERENT, MEND, PORT, NOT_WRITTEN, DEFECT, FOR_NOW, STOPPED = 0, 1, 2, 3,
 
 MEANINGS = {
     DONE: "done",
-    DIFFERENT: "a check found a difference, or could not exclude one",
+    DIFFERENT: "a check found a difference or could not exclude one, or nothing was computed (0 steps)",
     MEND: "bad usage, file or configuration: a person must mend it",
     PORT: "the port or the robot is not available",
     NOT_WRITTEN: "output could not be written, or nobody reads it any more",

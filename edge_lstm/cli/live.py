@@ -148,6 +148,8 @@ class LiveView:
         if reading is not None:
             fields = binding.reading.fields
             readings = [(f.name, v, f.unit) for f, v in zip(fields, reading.values, strict=False)]
+            if latest.row is not None:
+                readings += [(name, latest.row[k], unit) for k, name, unit in binding.feed.joined]
         if action is not None and binding.action is not None:
             fields = binding.action.fields
             actions = [(f.name, v, f.unit) for f, v in zip(fields, action.values, strict=True)]

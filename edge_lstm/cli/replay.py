@@ -11,11 +11,13 @@ import time
 from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import replace
+from math import isfinite
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import click
 
+from edge_lstm.cli import codes
 from edge_lstm.cli.common import (
     Failure,
     Progress,
@@ -29,7 +31,7 @@ from edge_lstm.cli.common import (
 )
 
 if TYPE_CHECKING:
-    from edge_lstm.core.feedback import Policy
+    from edge_lstm.core.feedback import Missing, Policy
     from edge_lstm.core.model import Model
     from edge_lstm.robot.config import RobotConfig
     from edge_lstm.robot.replay import Rows, RowTexts
@@ -71,7 +73,13 @@ _OPTIONS = [
     click.option("--time", "time_column", help="CSV: the time column, where it cannot be found."),
     click.option("--time-unit", type=click.Choice(["s", "ms", "us", "ns"]), help="CSV: the time column's unit."),
     click.option(
-        "--missing", type=click.Choice(["skip", "hold", "predict"]), help="CSV: what stands in for missing readings."
+        "--tick",
+        help="CSV of several rates: the columns of the tick; the others give their latest value.",
+    ),
+    click.option("--max-age", help="CSV: ms, how old such a latest value may be; MS, or COLUMN=MS,…"),
+    click.option(
+        "--missing",
+        help="CSV: what stands in for missing readings: skip, hold or predict; CHANNEL=skip, hold or a number,…",
     ),
     click.option("--longest-gap", type=click.IntRange(0), help="CSV: readings; a longer gap resets the memory."),
     json_option,
@@ -84,7 +92,7 @@ def command(log: Path, speed: float | None, as_json: bool, **options: Any) -> No
     from edge_lstm.logs import kind_of
 
     kind = kind_of(log)
-    of_table = ("channels", "time_column", "time_unit", "missing", "longest_gap")
+    of_table = ("channels", "time_column", "time_unit", "tick", "max_age", "missing", "longest_gap")
     for name in ("config", "verify", "truth") if kind == "table" else of_table:
         if options[name] not in (None, False):
             option = "--" + name.replace("_column", "").replace("_", "-")
@@ -113,19 +121,21 @@ for _option in _OPTIONS:
 
 
 def _table(log: Path, speed: float | None, as_json: bool, options: dict[str, Any]) -> None:
-    from edge_lstm.cli.report import table_lines
+    from edge_lstm.cli.report import no_steps, table_lines
     from edge_lstm.core.storage import load
     from edge_lstm.logs import open_log
     from edge_lstm.logs.csv_out import CsvWriter
     from edge_lstm.logs.matching import match
     from edge_lstm.logs.replay_table import header, replay_table
+    from edge_lstm.logs.ticks import table_ticks
 
     if options["model"] is None:
         raise Failure(2, f"{log}: a table has no model of its own; say which with --model MODEL.npz")
     table = open_log(log, options["time_column"], options["time_unit"])
     model = load(options["model"])
-    asked = [name.strip() for name in (options["channels"] or "").split(",") if name.strip()]
-    columns, notes = match(table, model, asked)
+    columns, notes = match(table, model, _listed(options["channels"]))
+    policy, each, constants = _missing(model, options)
+    ticks = table_ticks(table, columns, _listed(options["tick"]), _listed(options["max_age"]), constants)
     announce_compiling(model)
     output, plot = options["output"], options["plot"]
     with ExitStack() as stack:
@@ -142,7 +152,9 @@ def _table(log: Path, speed: float | None, as_json: bool, options: dict[str, Any
             pace=pace,
             progress=advance.by,
             keep=plot is not None,
-            policy=_policy(model, options),
+            policy=policy,
+            ticks=ticks,
+            each=each,
         )
     summary.notes[:0] = notes
     summary.output = None if output is None else str(output)
@@ -153,17 +165,53 @@ def _table(log: Path, speed: float | None, as_json: bool, options: dict[str, Any
             picture.plot(picture.of_table(numbers, model, log.name), plot)
     if as_json:
         print_json(summary.as_dict() | {"plot": None if plot is None else str(plot)})
-        return
-    for line in table_lines(summary):
-        say(line)
-    if plot is not None:
-        say(f"picture {plot}")
+    else:
+        for line in table_lines(summary):
+            say(line)
+        if plot is not None:
+            say(f"picture {plot}")
+    if not summary.steps:
+        raise Failure(codes.DIFFERENT, f"{log}: {no_steps(summary)}")
 
 
-def _policy(model: Model, options: dict[str, Any]) -> Policy:
-    """The model's own policy, changed by the options."""
-    given = {key: options[key] for key in ("missing", "longest_gap") if options[key] is not None}
-    return replace(model.policy, **given)
+def _listed(text: str | None) -> list[str]:
+    """The items of an option: "a, b"."""
+    return [item.strip() for item in (text or "").split(",") if item.strip()]
+
+
+def _missing(model: Model, options: dict[str, Any]) -> tuple[Policy, list[Missing | None], list[float | None]]:
+    """The model's own policy, changed by the options; and for each channel what --missing says of it alone."""
+    from edge_lstm.errors import nearest
+
+    names = [channel.name for channel in model.inputs]
+    policy, longest_gap = model.policy, options["longest_gap"]
+    if longest_gap is not None:
+        policy = replace(policy, longest_gap=longest_gap)
+    each: list[Missing | None] = [None] * len(names)
+    constants: list[float | None] = [None] * len(names)
+    for item in _listed(options["missing"]):
+        name, is_one, what = item.rpartition("=")
+        choices = ("skip", "hold") if is_one else ("skip", "hold", "predict")
+        number = _number(what) if is_one else None
+        if what not in choices and number is None:
+            also = " or a number" if is_one else ""
+            raise Failure(2, f"--missing {item}: {what!r} is none of {', '.join(choices)}{also}")
+        if not is_one:
+            policy = replace(policy, missing=cast("Missing", what))
+            continue
+        if name not in names:
+            raise Failure(2, f"--missing {item}: the model has no input channel {name!r}{nearest(name, names)}")
+        each[names.index(name)] = cast("Missing", what) if number is None else None
+        constants[names.index(name)] = number
+    return policy, each, constants
+
+
+def _number(text: str) -> float | None:
+    try:
+        number = float(text)
+    except ValueError:
+        return None
+    return number if isfinite(number) else None
 
 
 def _recording(log: Path, speed: float | None, as_json: bool, options: dict[str, Any]) -> None:
@@ -196,8 +244,9 @@ def _recording(log: Path, speed: float | None, as_json: bool, options: dict[str,
                 kept.append(rows)
 
         wanted = take if output is not None or plot is not None else None
+        controller = Controller(model, config)
         summary, comparison, marks = replay.replay(
-            port, Controller(model, config), rows=wanted, progress=advance.at, derived=options["verify"]
+            port, controller, rows=wanted, progress=advance.at, derived=options["verify"]
         )
     if wanted is not None and not summary.readings:
         raise Failure(2, f"{log}: holds no readings of {config.reading!r}, so there is nothing to write")
@@ -221,7 +270,9 @@ def _recording(log: Path, speed: float | None, as_json: bool, options: dict[str,
         why = "the replay differs from the recording" if comparison.writes else "nothing could be compared"
         if comparison.agrees:
             why = "the recording is damaged, so a difference cannot be excluded"
-        raise Failure(1, f"{log}: {why}")
+        raise Failure(codes.DIFFERENT, f"{log}: {why}")
+    if why := controller.no_steps():
+        raise Failure(codes.DIFFERENT, f"{log}: {why}")
 
 
 class _RowsOut:

@@ -91,8 +91,9 @@ def table_lines(summary: TableSummary) -> list[str]:
         skipped += f"; {summary.lost} readings missing between rows, {summary.filled} bridged ({summary.policy})"
     skipped += f", {summary.resets} gaps too long to bridge" if summary.resets else ""
     names = ", ".join(a if a == b else f"{a} ← {b}" for a, b in summary.columns.items())
+    ticks = f"{summary.rows} rows, " if summary.rows != summary.readings else ""
     lines = [
-        f"{summary.readings} readings over {summary.seconds:.1f} s, {summary.steps} steps{skipped}",
+        f"{ticks}{summary.readings} readings over {summary.seconds:.1f} s, {summary.steps} steps{skipped}",
         f"time {summary.time_column!r} in {summary.time_unit}: {summary.timing.sentence()}",
         f"channels {names}",
         f"model {summary.model}, digest {summary.digest[:16]}…",
@@ -100,3 +101,14 @@ def table_lines(summary: TableSummary) -> list[str]:
     if summary.output:
         lines.append(f"written {summary.output}")
     return lines + [f"note: {note}" for note in summary.notes]
+
+
+def no_steps(summary: TableSummary) -> str:
+    """Why a replayed table came to no step."""
+    if summary.refused:
+        return f"0 steps: each of {summary.refused} would have made the memory infinite"
+    lacking = ", ".join(f"{title!r} in {count}" for title, count in summary.lacking.items())
+    sentence = f"0 steps: each of its {summary.readings} readings lacks a number ({lacking or 'a word'})"
+    if len(summary.lacking) > 1 and max(summary.lacking.values()) < summary.readings:
+        sentence += "; where columns come at several rates, say which are the tick: --tick COLUMN --max-age MS"
+    return sentence

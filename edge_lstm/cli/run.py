@@ -145,6 +145,8 @@ def command(
             say(line)
     if failed:
         raise Failure(codes.NOT_WRITTEN, failed)
+    if summary.readings and (why := controller.no_steps()):
+        raise Failure(codes.DIFFERENT, f"{name}: {why}")
     if ended():
         return
     if controller.latest is None and misfit:
@@ -153,6 +155,8 @@ def command(
         if port.waiting:
             raise Failure(codes.PORT, f"{name}: the robot never answered; at the end still {port.waiting}")
         raise Failure(codes.PORT, f"{name}: the robot never answered; {arrived.sentence()}")
+    if why := controller.no_steps():
+        raise Failure(codes.DIFFERENT, f"{name}: {why}")
 
 
 def _clock_ns() -> int:

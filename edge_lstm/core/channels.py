@@ -13,7 +13,7 @@ import math
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -23,6 +23,7 @@ from edge_lstm.errors import ModelFileError, ReadingError
 
 Doubles = npt.NDArray[np.float64]
 Numbers = npt.NDArray[Any]
+T = TypeVar("T")
 
 
 _LARGEST = 3.4028235e38  # float32
@@ -99,6 +100,11 @@ def flat_names(channels: Sequence[Channel]) -> tuple[str, ...]:
 def flat_units(channels: Sequence[Channel]) -> tuple[str, ...]:
     """One unit per number, beside `flat_names`."""
     return tuple(c.unit for c in channels for _ in range(c.width))
+
+
+def per_number(channels: Sequence[Channel], values: Sequence[T]) -> list[T]:
+    """One value for each number: that of its channel. values: one for each channel."""
+    return [value for c, value in zip(channels, values, strict=True) for _ in range(c.width)]
 
 
 def unnamed(channels: Sequence[Channel]) -> bool:

@@ -1,6 +1,7 @@
 """A table of readings through a model: in blocks, with the bits of single steps.
 
-Its rule: a row is one reading, and one row of the log is one row of the result. A missing number, or a hole in time
+Its rule: a row is one reading, and one row of the log is one row of the result; where columns come at several rates,
+only the ticks are (`ticks.py`). A missing number, or a hole in time
 where the model says its rate, is met by the policy (`missing.py`): skipped, its outputs being empty cells, held or
 predicted, and counted in `_not_real`. Which column feeds which channel is `matching.py`'s to say.
 
@@ -17,13 +18,14 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from edge_lstm.core.channels import Encoder, flat_names, flat_units
-from edge_lstm.core.feedback import Policy
+from edge_lstm.core.channels import Encoder, flat_names, flat_units, per_number
+from edge_lstm.core.feedback import Missing, Policy
 from edge_lstm.core.model import Model
 from edge_lstm.errors import LogError
 from edge_lstm.logs.csv_out import CsvWriter, texts
 from edge_lstm.logs.jitter import Jitter, irregularities, jitter
 from edge_lstm.logs.log import Block, Column, Log
+from edge_lstm.logs.ticks import TableTicks
 from edge_lstm.streams.missing import MOST_FILLED, MissingReadings
 
 Floats = npt.NDArray[np.float32]
@@ -52,6 +54,8 @@ class TableSummary:
     time_unit: str
     columns: dict[str, str]  # the model's channel → the column's title
     timing: Jitter
+    rows: int = 0  # of the table: as many as readings, or more where only some are ticks
+    lacking: dict[str, int] = field(default_factory=dict)  # column → readings in which it held no number, if any
     policy: str = "skip"
     patched: int = 0  # of the steps: rows whose missing numbers were filled
     lost: int = 0  # readings that must be missing between two rows, by the time and the model's rate
@@ -85,22 +89,27 @@ def replay_table(
     progress: Callable[[int], None] = lambda size: None,
     keep: bool = False,
     policy: Policy | None = None,
+    ticks: TableTicks | None = None,
+    each: Sequence[Missing | None] = (),
 ) -> tuple[TableSummary, Table | None]:
     """Run the log. pace: called with each row's time (s) before its step; without it rows run in blocks, same bits.
 
-    keep: also return the numbers, for a picture. policy: instead of the model's own, for missing readings. Raises
-    LogError where a row cannot be read, FeedbackError where the policy is to predict and the model cannot.
+    keep: also return the numbers, for a picture. policy: instead of the model's own, for missing readings; each: of
+    single channels. ticks: made for these columns, where not every row is a tick. Raises LogError where a row cannot be
+    read, FeedbackError where the policy is to predict and the model cannot.
     """
-    encoder, filler, names = Encoder(model.inputs), MissingReadings(model.stream(), policy), flat_names(model.outputs)
+    encoder, names = Encoder(model.inputs), flat_names(model.outputs)
+    filler = MissingReadings(model.stream(), policy, per_number(model.inputs, each) if any(each) else ())
     holes = _Holes(str(log.path), model, filler.policy)
     words = {k: c.vocabulary for k, c in enumerate(model.inputs) if c.vocabulary}
     times: list[npt.NDArray[np.float64]] = []
     lines: list[npt.NDArray[np.int64]] = []
     unread: list[int] = []  # lines of the first rows that were skipped for a missing number
     kept: list[tuple[npt.NDArray[np.float64], Floats]] = []
+    lacking = np.zeros(len(columns), np.int64)
     steps = refused = rows = answered = 0
     with np.errstate(all="ignore"):  # what overflows float32 becomes infinity: a missing reading, counted
-        blocks = log.blocks(columns, words)
+        blocks = log.blocks(columns, words) if ticks is None else ticks(log.blocks(ticks.columns, words))
         for block in _as_one(blocks) if model.timing.mode == "log" else blocks:
             xs = encoder.rows(block.values)
             lost = holes(block.t_s)
@@ -120,6 +129,7 @@ def replay_table(
                 progress(reached - reported)
                 reported = reached
             rows += len(xs)
+            lacking += np.isnan(block.values[:, : len(columns)]).sum(axis=0)
             answered += int(np.isfinite(ys).any(axis=1).sum())
             times.append(block.t_s)
             lines.append(np.array(block.lines, np.int64))
@@ -128,6 +138,8 @@ def replay_table(
             if out is not None:
                 cells = zip(block.time_text, texts(block.values), texts(ys), map(str, not_real.tolist()), strict=True)
                 out.rows([time, *values, *outputs, unreal] for time, values, outputs, unreal in cells)
+    if not rows:
+        raise LogError(f"{log.path}: {ticks.why() if ticks is not None else 'holds no reading'}")
     t_s = np.concatenate(times)
     timing = jitter(t_s)
     summary = TableSummary(
@@ -143,6 +155,8 @@ def replay_table(
         time_unit=log.time_unit,
         columns={c.name: found.title for c, found in zip(model.inputs, columns, strict=True)},
         timing=timing,
+        rows=rows if ticks is None else ticks.rows,
+        lacking={c.title: n for c, n in zip(columns, lacking.tolist(), strict=True) if n},
         policy=filler.policy.missing,
         patched=filler.counts.patched,
         lost=holes.lost,
@@ -151,6 +165,8 @@ def replay_table(
         notes=list(log.notes),
     )
     summary.notes += irregularities(t_s, np.concatenate(lines))
+    if ticks is not None:
+        summary.notes += _gone(ticks, [found.title for found in columns])
     if unread:
         more = ", …" if summary.missing > len(unread) else ""
         summary.notes.append(f"rows skipped for a missing number: line {', '.join(map(str, unread))}{more}")
@@ -176,6 +192,12 @@ def replay_table(
 def header(log: Log, model: Model, columns: Sequence[Column]) -> list[str]:
     """The titles of the result: the time as in the log, the channels' columns, the model's outputs."""
     return [log.time.title, *(c.title for c in columns), *flat_names(model.outputs), "_not_real"]
+
+
+def _gone(ticks: TableTicks, titles: Sequence[str]) -> list[str]:
+    """A note for each column whose latest value was too old for a tick."""
+    late = zip(titles, ticks.ticks.late, strict=True)
+    return [f"{title!r} was older than its --max-age at {count} ticks" for title, count in late if count]
 
 
 class _Holes:

@@ -260,7 +260,10 @@ def of_recording(
     drive = Drive(
         title=f"{name}: {len(t_s):,} readings in {t_s[-1]:.1f} s",
         subtitle=f"model {model.name}, digest {model.digest[:12]}…",
-        readings=curves(fields, [b.values for b in blocks]),
+        readings=[
+            *curves(fields, [b.values for b in blocks]),
+            *curves(first.joined, [b.joined_values for b in blocks]),
+        ],
         outputs=curves(
             list(zip(first.outputs, units, strict=True)), [b.output_values for b in blocks], model.timing.stride
         ),

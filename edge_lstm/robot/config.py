@@ -20,9 +20,15 @@ Never: guess a value, convert a unit, or read anything but the text it is given.
     [model]
     file = "slip_stall.npz"              # relative to robot.toml
     [readings]
-    format = "imu_wheels"
+    format = "imu_wheels"                # each reading of it is a tick: one step of the model
+    max_age_ms = 100                     # of the latest value of another format; an older one is missing
     [readings.channels]                  # only where the names differ: model channel = "robot field"
     wheel_speed_left = "speed_l"
+    current_left = "motor.current"       # FORMAT.FIELD: of another format
+    [readings.ages]
+    motor = 50                           # of this format, instead of max_age_ms
+    [readings.missing]
+    current_left = "hold"                # or "skip", or a number: what stands in where this channel alone is missing
     [action]
     format = "motor_limits"
     [action.torque_limit_left]           # value = clip(offset + sum of gain * output, min, max)
@@ -55,8 +61,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal, cast
 
 from edge_lstm.errors import ConfigError, RealtimeError, nearest
+from edge_lstm.robot.readings import Readings
+from edge_lstm.robot.readings import readings as read_readings
 from edge_lstm.robot.realtime import AS_ANY, Realtime
 from firmware_bridge.errors import PortError
+from firmware_bridge.links.dialect import Dialect
 from firmware_bridge.links.dialects import LinkConfig
 from firmware_bridge.ports import network_names
 from firmware_bridge.table import Table, show
@@ -67,6 +76,7 @@ else:
     import tomli as tomllib  # type: ignore[import-not-found,unused-ignore]
 
 if TYPE_CHECKING:
+    from edge_lstm.core.channels import Channel
     from edge_lstm.core.feedback import Missing, Policy
     from edge_lstm.core.model import Model
     from firmware_bridge.dictionary import Dictionary
@@ -124,8 +134,7 @@ class RobotConfig:
     folder: Path  # what `model_file` and the recording are relative to
     port: PortConfig
     model_file: str
-    reading: str
-    channels: Mapping[str, str]  # model channel → robot field, where the names differ
+    readings: Readings
     action: ActionConfig | None
     recording_directory: str | None = None
     recording_file: str | None = None
@@ -142,6 +151,20 @@ class RobotConfig:
         """The model file, relative names taken from the folder of robot.toml."""
         return self.folder / self.model_file
 
+    @property
+    def reading(self) -> str:
+        """The format whose readings are the ticks."""
+        return self.readings.format
+
+    @property
+    def channels(self) -> Mapping[str, str]:
+        """Model channel → robot field, where the names differ."""
+        return self.readings.channels
+
+    def field_of(self, channel: Channel) -> str:
+        """The name of the field that feeds a channel of the model: FIELD, or FORMAT.FIELD."""
+        return self.channels.get(channel.name, channel.name)
+
     def fail(self, table: str, key: str, why: str) -> ConfigError:
         """The error to raise about `[table] key`."""
         return ConfigError(f"{self.source}: [{table}] {key}: {why}")
@@ -149,10 +172,16 @@ class RobotConfig:
     def check_model(self, model: Model, outputs: Iterable[str]) -> None:
         """Raise ConfigError where the file names an input channel or an output that the model does not have."""
         inputs = [channel.name for channel in model.inputs]
-        for name in self.channels:
-            if name not in inputs:
-                why = f"the model {model.name!r} has no such input channel{nearest(name, inputs)}"
-                raise self.fail("readings.channels", name, why)
+        for table, named in (("channels", self.channels), ("missing", self.readings.missing)):
+            for name in named:
+                if name not in inputs:
+                    why = f"the model {model.name!r} has no such input channel{nearest(name, inputs)}"
+                    raise self.fail(f"readings.{table}", name, why)
+        self.readings.check([(c.name, self.field_of(c)) for c in model.inputs], self._declared_fields(), self.fail)
+        for name, what in self.readings.missing.items():
+            if what == "hold" and self.policy(model).longest_gap is None:
+                why = "'hold' needs [policy] longest_gap: after how many readings in a row that lack it to give up"
+                raise self.fail("readings.missing", name, why)
         names = list(outputs)
         for action_field, mapping in self.action.fields.items() if self.action else ():
             for name in mapping.gain:
@@ -162,6 +191,13 @@ class RobotConfig:
         if self.missing == "predict" and not model.feedback:
             why = f"'predict' needs a model that declares feedback, and {model.name!r} declares none"
             raise self.fail("policy", "missing", f"{why}; take 'hold' or 'skip'")
+
+    def _declared_fields(self) -> list[str] | None:
+        """The fields of the tick's format, where this file declares them itself."""
+        link = self.link.open()
+        if not isinstance(link, Dialect):
+            return None
+        return [f.name for form in link.declared.readings if form.name == self.reading for f in form.fields]
 
     def check_device(self, dictionary: Dictionary) -> None:
         """Raise ConfigError where another robot than the one that [robot] names is at the port."""
@@ -204,9 +240,7 @@ def parse_config(text: str, source: str, folder: Path) -> RobotConfig:
     model = cast(Table, root.table("model"))
     model_file = model.take("file", str)
     model.done()
-    readings = cast(Table, root.table("readings"))
-    reading, channels = readings.take("format", str), _channels(readings.table("channels", required=False))
-    readings.done()
+    readings = read_readings(cast(Table, root.table("readings")))
     action = _action(root.table("action", required=False))
     directory, file, required = _recording(root.table("recording", required=False))
     link = _link(root, folder)
@@ -225,8 +259,7 @@ def parse_config(text: str, source: str, folder: Path) -> RobotConfig:
         folder=folder,
         port=port,
         model_file=model_file,
-        reading=reading,
-        channels=channels,
+        readings=readings,
         action=action,
         recording_directory=directory,
         recording_file=file,
@@ -319,11 +352,6 @@ def _check_network(table: Table, device: str) -> None:
     for key in ("baud", "dtr", "low_latency") if place.anybody else ("baud", "dtr", "low_latency", "exclusive"):
         if key in table.values:
             raise table.fail(key, f"means nothing for {device}: only a serial line has it; leave it out")
-
-
-def _channels(table: Table | None) -> dict[str, str]:
-    """Model channel → robot field. Two channels may read one field; that is a choice, not a mistake."""
-    return {} if table is None else {name: table.take(name, str) for name in table.values}
 
 
 def _action(table: Table | None) -> ActionConfig | None:

@@ -1,4 +1,7 @@
-"""One event → one decision: reading → vector → one step of the network → action.
+"""One event → one decision: reading → tick → vector → one step of the network → action.
+
+A reading of the configured format is a tick; of the other formats that feed the model the latest values are kept for it
+(`logs/ticks.py`), by the robot's clock where its protocol has one for all readings (ours), else by their arrival.
 
 Its rule: deterministic. The same events in the same order give the same decisions, bit for bit, live and in replay;
 there is no clock and no randomness in here, and time comes from the port only. Names have become indices before, in the
@@ -13,9 +16,10 @@ from dataclasses import dataclass
 from math import isfinite
 from typing import TYPE_CHECKING, NamedTuple
 
-from edge_lstm.core.channels import Encoder, flat_names
+from edge_lstm.core.channels import Encoder, flat_names, per_number
 from edge_lstm.core.model import Model
 from edge_lstm.errors import ConfigError, ReadingError, StateError
+from edge_lstm.logs.ticks import Row, Ticks
 from edge_lstm.robot.binding import Binding, Rule, bind
 from edge_lstm.robot.config import RobotConfig
 from edge_lstm.streams.missing import MissingReadings
@@ -24,6 +28,7 @@ from firmware_bridge.events import Event, Gap, Hello, Reading, Reset
 from firmware_bridge.values import Action
 
 if TYPE_CHECKING:
+    from edge_lstm.core.feedback import Missing
     from edge_lstm.core.operation import Floats
 
 
@@ -36,13 +41,14 @@ class Decision(NamedTuple):
     outputs: list[float] | None = None  # physical, of the step that was made; None where there is none
     not_real: int = 0  # of the latest 100 readings, this one included, so many were missing wholly or in part
     notes: tuple[str, ...] = ()  # sentences for people: what they should know of this robot
+    row: Row | None = None  # the tick's numbers, one for each channel of the model, NaN where one is missing
 
 
 @dataclass
 class Counts:
     """What happened to the readings, so that nothing is lost in silence: readings == steps + missing + refused."""
 
-    readings: int = 0  # of the configured format
+    readings: int = 0  # of the configured format: ticks
     steps: int = 0
     missing: int = 0  # a reading that holds NaN, infinity or an index outside its vocabulary, and was not used
     refused: int = 0  # the step would have made the state infinite; the state is unchanged
@@ -56,6 +62,7 @@ class Counts:
     overdue: int = 0  # outputs made while a reading was late; taken back when it came
     waiting: int = 0  # of the steps: the window was not full, so there was no output yet
     forgotten: int = 0  # gaps longer than the longest, so the memory was reset
+    others: int = 0  # readings of the other formats that feed the model
 
 
 # A reading is overdue when so many periods have passed in which it should have come.
@@ -78,10 +85,13 @@ class Controller:
         if model.timing.mode == "log":
             raise ConfigError(f"model {model.name!r} takes whole logs, no single readings: a robot cannot run it")
         self.stream = model.stream()
-        self.filler = MissingReadings(self.stream, config.policy(model))
+        own = [config.readings.missing.get(channel.name) for channel in model.inputs]
+        each: list[Missing | None] = [None if isinstance(what, float) else what for what in own]
+        self.filler = MissingReadings(self.stream, config.policy(model), per_number(model.inputs, each))
         self._encode = Encoder(model.inputs)
         self._fills = self.filler.policy.missing != "skip"
         self._binding: Binding | None = None
+        self._ticks = Ticks(())
         self._last_ns: int | None = None  # when the latest reading came
         self._overdue = 0  # readings overdue since then
         self._format = config.reading
@@ -104,6 +114,7 @@ class Controller:
         elif type(event) is Reset:
             self.counts.resets += 1
             self._last_ns = None
+            self._ticks.forget()
             if self.config.on_reset == "reset":
                 self.filler.reset()
             else:
@@ -127,13 +138,20 @@ class Controller:
 
     def _step(self, reading: Reading) -> Decision | None:
         binding = self._binding
-        if binding is None or reading.format != self._format:
+        if binding is None:
             return None
-        counts, filler = self.counts, self.filler
+        counts, filler, ticks = self.counts, self.filler, self._ticks
+        t_ns = binding.feed.time_ns(reading.t_ns, reading.t_device_us)
+        if reading.format != self._format:
+            if (source := binding.feed.formats.get(reading.format)) is not None:
+                counts.others += 1
+                ticks.keep(source, t_ns, reading.values)
+            return None
         counts.readings += 1
+        row = ticks.row(t_ns, reading.values)
         self._last_ns, self._overdue = reading.t_ns, 0
         try:
-            y = filler.step(self._encode.one(binding.pick(reading.values)))
+            y = filler.step(self._encode.one(row))
         except ReadingError:
             counts.missing += 1
         except StateError:
@@ -145,15 +163,19 @@ class Controller:
             else:
                 counts.missing += 1
             if (not_real := filler.not_real) and not filler.is_real:
+                ticks.look(row)
                 self._count()
-            return self._decide(binding, reading, y, not_real)
-        return self._decide(binding, reading, None, filler.not_real)
+            return self._decide(binding, reading, y, not_real, row)
+        ticks.look(row)
+        return self._decide(binding, reading, None, filler.not_real, row)
 
-    def _decide(self, binding: Binding, reading: Reading | None, y: Floats | None, not_real: int) -> Decision:
+    def _decide(
+        self, binding: Binding, reading: Reading | None, y: Floats | None, not_real: int, row: Row | None = None
+    ) -> Decision:
         """y: None where the reading was not usable, or the window is not full yet."""
         outputs: list[float] | None = None if y is None else y.tolist()
         action = self._act(binding.rules, outputs) if outputs and binding.rules else None
-        self.latest = decision = Decision(binding, reading, action, outputs, not_real)
+        self.latest = decision = Decision(binding, reading, action, outputs, not_real, row=row)
         return decision
 
     def _act(self, rules: tuple[Rule, ...], outputs: list[float]) -> Action | None:
@@ -190,5 +212,25 @@ class Controller:
         self._binding, self._last_ns, self._overdue = None, None, 0
         self.config.check_device(dictionary)
         self._binding = bind(self.config, self.model, dictionary)
+        self._ticks = Ticks(self._binding.feed.wanted)
         self.latest = Decision(self._binding, self.latest.reading if self.latest else None, notes=self._binding.notes)
         return self.latest
+
+    def no_steps(self) -> str:
+        """Why there has been no step; "" where there has been one."""
+        counts, ticks, binding = self.counts, self._ticks, self._binding
+        if counts.steps:
+            return ""
+        if not counts.readings:
+            others = f" ({counts.others} of the other formats came)" if counts.others else ""
+            return f"0 steps: no reading of {self._format!r} came{others}"
+        if counts.refused:
+            return f"0 steps: each of {counts.refused} would have made the memory infinite"
+        reasons = []
+        for k, channel in enumerate(self.model.inputs if binding is not None else ()):
+            name = self.config.field_of(channel)
+            if ticks.late[k]:
+                reasons.append(f"{name!r} was older than its max_age_ms in {ticks.late[k]}")
+            if ticks.absent[k]:
+                reasons.append(f"{name!r} held no number in {ticks.absent[k]}")
+        return f"0 steps: all {counts.readings} readings were missing something: {', '.join(reasons) or 'a word'}"

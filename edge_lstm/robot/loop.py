@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
-from edge_lstm.errors import ConfigError
+from edge_lstm.errors import ConfigError, UnfinishedError
 from edge_lstm.robot.controller import Controller, Decision
 from firmware_bridge.events import Event, Hello, Reading, Reset
 from firmware_bridge.values import Chunk
@@ -129,7 +129,7 @@ def run(
                     try:
                         decision = handle(event)
                     except ConfigError as error:
-                        if unfit is None:
+                        if unfit is None or isinstance(error, UnfinishedError):
                             raise
                         decision, stranger = None, True
                         _add(notes, f"a robot that does not fit was waited past: {error}")
@@ -257,6 +257,8 @@ def _record(recorder: Sink, done: list[tuple[Event, Decision | None]], sent: int
         recorder.event(event)
         if decision is None:
             continue
+        if (row := decision.row) is not None and decision.binding.feed.joined:
+            recorder.values("/ticks", event.t_ns, {name: row[k] for k, name, _ in decision.binding.feed.joined})
         if decision.outputs is not None:
             recorder.values("/outputs", event.t_ns, _outputs(decision, decision.outputs))
         if at == sent and decision.action is not None and (form := decision.binding.action) is not None:

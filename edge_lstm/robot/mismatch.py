@@ -18,13 +18,18 @@ Line = tuple[str, str]  # what is needed, what is declared
 
 def mismatch_report(config: RobotConfig, model: Model, dictionary: Dictionary) -> str:
     """Lines of two columns, first the readings, then the action: what is needed | what the robot declares."""
-    needed = [(config.channels.get(c.name, c.name), c.unit) for c in model.inputs]
+    tick = _format(dictionary, "reading", config.reading)
+    needed: dict[str, list[tuple[str, str]]] = {config.reading: []}
+    for channel in model.inputs:
+        form, name = _of_format(config.field_of(channel), config.reading, tick, dictionary)
+        needed.setdefault(form, []).append((name, channel.unit))
     lines = [("needed", f"declared by the robot {dictionary.device!r}")]
-    lines += _table(f"reading {config.reading}", needed, _format(dictionary, "reading", config.reading))
+    for form, fields in needed.items():
+        lines += _table(f"reading {form}", fields, _format(dictionary, "reading", form))
     if config.action is not None:
         made = [(name, mapping.unit) for name, mapping in config.action.fields.items()]
         lines += _table(f"action {config.action.format}", made, _format(dictionary, "action", config.action.format))
-    lines += _others(config, dictionary)
+    lines += _others({("reading", form) for form in needed}, config, dictionary)
     width = min(max(len(left) for left, _ in lines), _WIDEST)
     return "\n".join(f"  {left:{width}} | {right}".rstrip() for left, right in lines)
 
@@ -45,9 +50,18 @@ def _table(title: str, needed: Sequence[tuple[str, str]], declared: Format | Non
             yield "  " + ("MISSING" if declared and declared.direction == "action" else ""), _field(field)
 
 
-def _others(config: RobotConfig, dictionary: Dictionary) -> Iterator[Line]:
+def _of_format(name: str, reading: str, tick: Format | None, dictionary: Dictionary) -> tuple[str, str]:
+    """Format and field that a name says: FIELD of the tick's, or FORMAT.FIELD."""
+    if "." not in name or (tick is not None and name in [field.name for field in tick.fields]):
+        return reading, name
+    known = [form.name for form in dictionary.readings if name.startswith(f"{form.name}.")]
+    form = known[0] if known else name.partition(".")[0]
+    return form, name[len(form) + 1 :]
+
+
+def _others(named: set[tuple[str, str]], config: RobotConfig, dictionary: Dictionary) -> Iterator[Line]:
     """Messages of the robot that the configuration does not name, by the names of their fields."""
-    wanted = {("reading", config.reading), ("action", config.action.format if config.action else "")}
+    wanted = named | {("action", config.action.format if config.action else "")}
     others = [form for form in dictionary.formats if (form.direction, form.name) not in wanted]
     for form in others[:_SHOWN]:
         more = f" and {len(form.fields) - _SHOWN} more" if len(form.fields) > _SHOWN else ""

@@ -8,18 +8,24 @@ Never: run the model, or guess a mapping that the recording does not hold.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
+from math import nan
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from edge_lstm.core.channels import flat_names
-from edge_lstm.errors import LogError, nearest
+from edge_lstm.errors import ConfigError, LogError
 from edge_lstm.logs import kind_of
 from edge_lstm.logs.series import Series, read_table
+from edge_lstm.logs.ticks import Row, Ticks
+from edge_lstm.robot.binding import Feed, feed_of
 from edge_lstm.robot.calls import LOOP, STEP, Form, calls_of, loop_of
-from edge_lstm.robot.config import parse_config
+from edge_lstm.robot.config import RobotConfig, parse_config
+from firmware_bridge.dictionary import Dictionary
+from firmware_bridge.recordings.contents import EVENTS, READINGS
 
 if TYPE_CHECKING:
     from edge_lstm.core.model import Model
@@ -54,20 +60,9 @@ def read_recording(path: Path, model: Model) -> Series:
         raise LogError(f"{path}: holds no robot.toml, so nobody knows which field feeds which channel")
     text = recording.attachments["robot.toml"].decode("utf-8", errors="replace")
     config = parse_config(text, f"robot.toml in {path}", path.parent)
-    fields = [config.channels.get(c.name, c.name) for c in model.inputs]
-    times: list[int] = []
-    rows: list[list[float]] = []
-    for t_ns, values in recording.values(f"/readings/{config.reading}"):
-        for field, channel in zip(fields, model.inputs, strict=True):
-            if field not in values:
-                raise LogError(
-                    f"{path}: {config.reading!r} has no field {field!r} for the model's input {channel.name!r}"
-                    f"{nearest(field, values)}"
-                )
-        times.append(t_ns)
-        rows.append([np.nan if values[field] is None else values[field] for field in fields])
+    times, rows, unfit = _rows(recording, config, model)
     if not rows:
-        raise LogError(f"{path}: holds no readings of {config.reading!r}")
+        raise LogError(f"{path}: {unfit or f'holds no readings of {config.reading!r}'}")
     t_s = np.array([t - times[0] for t in times], np.float64) * 1e-9
     return Series.encoded(path.name, model, t_s, np.array(rows, np.float64))
 
@@ -90,3 +85,39 @@ def _of_loop(recording: Recording, model: Model) -> Series:
     xs[~np.isfinite(xs)] = np.nan
     t_s = np.array([call.t_ns - steps[0].t_ns for call in steps], np.float64) * 1e-9
     return Series(path.name, t_s, xs)
+
+
+def _rows(recording: Recording, config: RobotConfig, model: Model) -> tuple[list[int], list[Row], str]:
+    """Times and rows of the ticks, as the controller has them, and why a robot of the recording did not fit."""
+    names = [config.field_of(channel) for channel in model.inputs]
+    formats = {config.reading, *(name[: dot.start()] for name in names for dot in re.finditer(r"\.", name))}
+    dictionary: Dictionary | None = None
+    feed: Feed | None = None
+    ticks = Ticks(())
+    times: list[int] = []
+    rows: list[Row] = []
+    unfit = ""
+    for topic, t_ns, tree in recording.trees({EVENTS, *(READINGS + name for name in formats)}):
+        if topic == EVENTS and tree["event"] == "reset":
+            ticks.forget()
+        elif topic == EVENTS and tree["event"] == "hello":
+            declared = Dictionary.from_json(tree["dictionary"].encode())
+            if dictionary == declared:
+                continue
+            dictionary, feed = declared, None
+            try:
+                feed = feed_of(config, model, declared)
+            except ConfigError as error:
+                unfit = unfit or str(error)
+            else:
+                ticks = Ticks(feed.wanted)
+        elif topic != EVENTS and feed is not None and dictionary is not None:
+            form = dictionary[topic.removeprefix(READINGS)]
+            values = [nan if (value := tree[field.name]) is None else value for field in form.fields]
+            at_ns = feed.time_ns(t_ns, tree["_t_device_us"])
+            if form.name == config.reading:
+                times.append(t_ns)
+                rows.append(ticks.row(at_ns, values))
+            elif form.name in feed.formats:
+                ticks.keep(feed.formats[form.name], at_ns, values)
+    return times, rows, unfit

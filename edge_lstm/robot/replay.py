@@ -188,16 +188,19 @@ def differing_bits(one: bytes, other: bytes) -> int:
 
 @dataclass
 class Rows:
-    """Some readings with what came of them. values, outputs, actions: (T, n) float64, not_real (T,): how many of the
-    latest 100 readings were missing wholly or in part; NaN where there is no output."""
+    """Some readings with what came of them. values, joined, outputs, actions: (T, n) float64, not_real (T,): how many
+    of the latest 100 readings were missing wholly or in part; NaN where there is no output. joined: the values of other
+    formats that were the latest, by (FORMAT.FIELD, unit)."""
 
     reading: Format
     action: Format | None
+    joined: tuple[tuple[str, str], ...]
     outputs: tuple[str, ...]
     t_ns: list[int]
     t_device_us: list[int]
     boot_id: list[int]
     values: npt.NDArray[np.float64]
+    joined_values: npt.NDArray[np.float64]
     output_values: npt.NDArray[np.float64]
     not_real: npt.NDArray[np.float64]
     action_values: npt.NDArray[np.float64]
@@ -215,6 +218,7 @@ class Collector:
         self._fits = False  # another robot's readings are nobody's rows
         self._boot_id = 0
         self._rows: list[tuple[Reading, int]] = []
+        self._joined: list[list[float]] = []
         self._outputs: list[list[float]] = []
         self._actions: list[list[float]] = []
 
@@ -234,6 +238,7 @@ class Collector:
                 if len(self._rows) >= self.BLOCK:
                     self.flush()
                 self._rows.append((event, self._boot_id))
+                self._joined.append([])
                 self._outputs.append([])
                 self._actions.append([])
         elif isinstance(event, Hello):
@@ -251,9 +256,10 @@ class Collector:
             self.marks.append((event.t_ns, "gap"))
 
     def values(self, topic: str, t_ns: int, values: Mapping[str, float]) -> None:
-        """Outputs and actions of the latest reading."""
+        """What came of the latest reading: its outputs and action, and what other formats gave it."""
         if self._rows and topic != "/overdue":
-            (self._outputs if topic == "/outputs" else self._actions)[-1] = list(values.values())
+            kept = {"/outputs": self._outputs, "/ticks": self._joined}.get(topic, self._actions)
+            kept[-1] = list(values.values())
 
     def flush(self) -> None:
         """Pass on what has gathered."""
@@ -262,6 +268,8 @@ class Collector:
         config = self._controller.config
         reading = self._dictionary[config.reading]
         action = self._dictionary[config.action.format] if config.action else None
+        latest = self._controller.latest
+        joined = () if latest is None else tuple((name, unit) for _, name, unit in latest.binding.feed.joined)
         names = (*flat_names(self._controller.model.outputs), "_not_real")
         readings = [r for r, _ in self._rows]
         outputs = _filled(self._outputs, len(names))
@@ -269,17 +277,19 @@ class Collector:
             Rows(
                 reading,
                 action,
+                joined,
                 names[:-1],
                 [r.t_ns for r in readings],
                 [r.t_device_us for r in readings],
                 [boot_id for _, boot_id in self._rows],
                 np.array([r.values for r in readings], np.float64),
+                _filled(self._joined, len(joined)),
                 outputs[:, :-1],
                 outputs[:, -1],
                 _filled(self._actions, len(action.fields) if action else 0),
             )
         )
-        self._rows, self._outputs, self._actions = [], [], []
+        self._rows, self._joined, self._outputs, self._actions = [], [], [], []
 
 
 def _filled(rows: list[list[float]], width: int) -> npt.NDArray[np.float64]:
@@ -331,14 +341,16 @@ def replay(
 
 
 class RowTexts:
-    """Rows as texts for a CSV file: times, the reading's fields, outputs, the action's fields."""
+    """Rows as texts for a CSV file: times, the reading's fields, those of other formats, outputs, the action's
+    fields."""
 
     def __init__(self, first: Rows) -> None:
         self._reading, self._action = first.reading, first.action
         fields = chain(first.reading.fields, first.action.fields if first.action else ())
         titles = [f"{f.name} ({f.unit})" if f.unit else f.name for f in fields]
         split = len(first.reading.fields)
-        self.header = ["t_ns", "t_device_us", *titles[:split], *first.outputs, "_not_real", *titles[split:]]
+        joined = [f"{name} ({unit})" if unit else name for name, unit in first.joined]
+        self.header = ["t_ns", "t_device_us", *titles[:split], *joined, *first.outputs, "_not_real", *titles[split:]]
 
     def __call__(self, rows: Rows) -> Iterator[list[str]]:
         """Shortest exact texts, float32 where the wire has float32. LogError where the device has other fields now."""
@@ -348,6 +360,7 @@ class RowTexts:
             )
         columns = [[str(t) for t in rows.t_ns], [str(t) for t in rows.t_device_us]]
         columns += _columns(rows.values, rows.reading)
+        columns += [_texts(column, False) for column in rows.joined_values.T]
         columns += [_texts(column, True) for column in rows.output_values.T]
         columns += [["" if n != n else str(int(n)) for n in rows.not_real.tolist()]]
         columns += _columns(rows.action_values, rows.action) if rows.action else []

@@ -14,7 +14,7 @@ work on a gap for longer than MOST_FILLED readings take, however many are missin
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from copy import deepcopy
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -27,6 +27,7 @@ from edge_lstm.errors import ReadingError, StateError
 from edge_lstm.streams.rollout import Rollout
 
 if TYPE_CHECKING:
+    from edge_lstm.core.feedback import Missing
     from edge_lstm.core.operation import Floats
     from edge_lstm.streams.gates import GateStream
     from edge_lstm.streams.stream import Stream
@@ -76,16 +77,26 @@ class MissingReadings:
     """A stream whose readings may be missing. FeedbackError: the policy is to predict, and the model
     declares no feedback.
 
+    each: for each number of a reading, what else than the policy stands in for it where it alone is missing: "hold" or
+    "skip" (the reading is not used); None: the policy's. A reading that is missing wholly is the policy's.
+
     `taken`: whether the latest reading was a step; `counts`: what became of all of them.
     """
 
-    def __init__(self, stream: Stream | GateStream, policy: Policy | None = None) -> None:
+    def __init__(
+        self, stream: Stream | GateStream, policy: Policy | None = None, each: Sequence[Missing | None] = ()
+    ) -> None:
         self.stream = stream
         self.policy = stream.model.policy if policy is None else policy
         self.counts = Filled()
         self.taken = False
         self._rollout = Rollout(stream.model) if self.policy.missing == "predict" else None
-        self._fills = self.policy.missing != "skip"
+        self._bridges = self.policy.missing != "skip"  # readings that are missing wholly
+        self._alike = not any(each)  # all numbers are met in the same way
+        own = each or [None] * stream.model.program.input_size
+        self._never = np.array([(self.policy.missing if one is None else one) == "skip" for one in own], np.bool_)
+        self._held = np.array([one == "hold" for one in own], np.bool_)  # whatever the model predicts
+        self._fills = self._bridges or bool(self._held.any())
         self._longest = self.policy.longest_gap
         self._overdue = 0
         self._known = False  # whether there is a latest reading
@@ -132,7 +143,7 @@ class MissingReadings:
             holes = ~np.isfinite(values)
             if values.shape != self._x.shape or not holes.any():
                 raise
-            return self._fill(values, None if holes.all() else holes)
+            return self._fill(values, None if self._alike and holes.all() else holes)
         if self._fills:
             self._x[:] = x
             self._known, self._y = True, y
@@ -152,7 +163,7 @@ class MissingReadings:
     def overdue(self, count: int = 1) -> Floats | None:
         """So many more readings should be here by now. Returns the output for what stands in for the last, until `step`
         or `missing` settles whether they came."""
-        if not self._fills or count < 1:
+        if not self._bridges or count < 1:
             return None
         if self._before is None:
             self._before, self._overdue = self.snapshot(), 0
@@ -165,7 +176,7 @@ class MissingReadings:
         for done in range(count):
             if self._gone == MOST_FILLED and self._known:
                 self._too_long()
-            if not self._known or (self._rollout and self._y is None):  # nothing stands in for all that follow
+            if not (self._bridges and self._stands):  # nothing stands in for all that follow
                 self._pass_over(count - done)
                 return None
             self._gone += 1
@@ -249,6 +260,11 @@ class MissingReadings:
         if self._rollout:
             self._rollout.draw = moment.draw
 
+    @property
+    def _stands(self) -> bool:
+        """Whether there is anything that can stand in for a reading."""
+        return self._known and not (self._rollout and self._y is None)
+
     def _forget(self) -> None:
         self._known, self._y, self._before = False, None, None
         self._unreal = self._in_a_row = self._gone = 0
@@ -289,12 +305,12 @@ class MissingReadings:
         """One reading with holes (None: all channels are missing). None, and `taken` False: nothing stands in."""
         if self._in_a_row == self._longest:
             self._too_long()
-        if not self._known or (self._rollout and self._y is None):
+        if not self._stands or (not self._bridges if holes is None else (holes & self._never).any()):
             self._not_taken(1)
             return None
         x = self._rollout(self._y, self._x) if self._rollout and self._y is not None else self._x
         if holes is not None:
-            x = np.where(holes, x, values)
+            x = np.where(holes, np.where(self._held, self._x, x), values)
         try:
             y = self.stream.step(x)
         except (ReadingError, StateError):  # the prediction is no number, or the closed loop explodes

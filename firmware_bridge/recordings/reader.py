@@ -89,13 +89,17 @@ class Recording:
 
     def values(self, topic: str) -> Iterator[tuple[int, dict[str, Any]]]:
         """(t_ns, values by name) of a JSON channel: "/readings/<format>", "/outputs", "/actions/<format>", "/link" …"""
-        for _topic, t_ns, data in self._file.messages({topic}):
+        return ((t_ns, tree) for _topic, t_ns, tree in self.trees({topic}))
+
+    def trees(self, topics: set[str]) -> Iterator[tuple[str, int, dict[str, Any]]]:
+        """The same of several channels, in the order in which they were written."""
+        for topic, t_ns, data in self._file.messages(topics):
             try:
                 tree = json.loads(data)
             except (ValueError, RecursionError) as error:
                 why = f"its message on {topic} at t_ns {t_ns} is not JSON"
                 raise RecordingError(f"{self.path} is damaged: {why} ({error}).") from None
-            yield t_ns, tree
+            yield topic, t_ns, tree
 
     def topics(self) -> dict[str, int]:
         """Every topic with the number of its messages."""

@@ -8,6 +8,7 @@ import pytest
 
 from edge_lstm.core.channels import Channel
 from edge_lstm.errors import ConfigError
+from edge_lstm.logs.ticks import Ticks, Wanted
 from edge_lstm.robot.binding import Binding, bind
 from edge_lstm.robot.config import parse_config
 from edge_lstm.robot.mismatch import mismatch_report
@@ -30,7 +31,7 @@ def test_names_become_places():
     )
     names = [name for name, _ in READING_FIELDS]
     fields = ("wheel_speed_left", "wheel_speed_right", "current_right", "current_right")
-    assert made.pick(tuple(map(float, range(len(names))))) == tuple(float(names.index(name)) for name in fields)
+    assert made.feed.wanted == tuple(Wanted(0, names.index(name)) for name in fields)
     assert made.rules == ((0.9, ((0, -0.5), (2, -0.2)), 0.1, 1.0), (0.9, ((1, -0.5), (3, -0.2)), 0.1, 1.0))
     assert (made.period_ns, made.hold_ns, made.notes) == (5_000_000, 15_000_000, ())
 
@@ -39,7 +40,9 @@ def test_a_single_channel_is_picked_as_a_tuple_too():
     """One input channel gives a tuple of one value, not the value."""
     made = bound(inputs=small_robot.INPUTS[1:2])
     values = tuple(map(float, range(len(READING_FIELDS))))
-    assert made.pick(values) == (values[[name for name, _ in READING_FIELDS].index("wheel_speed_right")],)
+    assert Ticks(made.feed.wanted).row(0, values) == (
+        values[[name for name, _ in READING_FIELDS].index("wheel_speed_right")],
+    )
 
 
 @pytest.mark.parametrize(

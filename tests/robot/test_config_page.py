@@ -46,13 +46,14 @@ def test_every_key_of_the_code_is_on_the_page_and_the_reverse(monkeypatch: pytes
 
     monkeypatch.setattr(Table, "take", noting)
     robot = config.parse_config(example + "\n", "CONFIG.md", Path())
-    assert robot.channels == {"wheel_speed_left": "speed_l", "x[5]": "gyro_z"}
+    assert robot.channels == {"wheel_speed_left": "speed_l", "x[5]": "gyro_z", "current_left": "motor.current"}
     keys = {
         ("action.FIELD" if table.startswith("action.") else table, key)
         for table, key in asked
-        if not table.endswith(".gain") and table != "readings.channels"
+        if not table.endswith(".gain") and not table.startswith("readings.")
     }
-    assert keys | {("readings.channels", "CHANNEL")} == set(on_the_page())
+    named = {("readings.channels", "CHANNEL"), ("readings.ages", "FORMAT"), ("readings.missing", "CHANNEL")}
+    assert keys | named == set(on_the_page())
 
 
 def test_the_defaults_on_the_page_are_the_code_s():
