@@ -18,6 +18,7 @@ from edge_lstm.core.model import Model
 from firmware_bridge.dictionary import Format
 from firmware_bridge.toml_text import toml, toml_key
 
+_PERIODS, _AGE_MS = 3, 100  # how old a value of another reading may be: in periods of its own, or where none is known
 _NEAR = 0.6  # of names, as difflib counts
 _SIDES = {"left", "right", "front", "rear", "back", "up", "down", "min", "max"}
 _SHORT = {
@@ -57,6 +58,10 @@ def propose(
     notes: list[str] = []
     source = max(sources, key=lambda item: len(_fed(model.inputs, item)))
     fed = _fed(model.inputs, source)
+    joined = _joined(model.inputs, source, sources, fed)
+    slowest_hz = min((item.rate_hz for item in joined.values() if item.rate_hz), default=None)
+    age_ms = _AGE_MS if slowest_hz is None else max(1, round(_PERIODS * 1000 / slowest_hz))
+    ages = [f"max_age_ms = {age_ms}  # how old the latest value of another reading may be"] if joined else []
     lines = [
         f"# {model.name} on this robot, proposed by edge-lstm init. Every key: edge_lstm/robot/CONFIG.md.",
         "# Then: edge-lstm check robot.toml, and edge-lstm run robot.toml",
@@ -68,7 +73,8 @@ def propose(
         "",
         "[readings]",
         f"format = {toml(source.name)}",
-        *_channels(model.inputs, source, fed, notes),
+        *ages,
+        *_channels(model.inputs, source, fed, joined, notes),
         "",
         *(_declared(model, actions) if actions else _undeclared(model, dialect)),
         "",
@@ -77,7 +83,10 @@ def propose(
     ]
     if len(sources) > 1:
         others = ", ".join(repr(item.name) for item in sources if item is not source)
-        notes.append(f"[readings] format is {source.name!r}; the robot also sends {others}")
+        tick = ": each of its readings is one step" if joined else ""
+        notes.append(f"[readings] format is {source.name!r}{tick}; the robot also sends {others}")
+    if joined:
+        notes.append(f"a value of another reading counts for {age_ms} ms; is that right? (max_age_ms)")
     if model.rate_hz and source.rate_hz and abs(model.rate_hz - source.rate_hz) > 0.05 * model.rate_hz:
         notes.append(f"the model was made for {model.rate_hz:g} Hz, the robot sends {source.rate_hz:g} Hz")
     notes.append("[action] is commented out: nothing is sent until you say what becomes of the outputs")
@@ -102,6 +111,18 @@ def _fed(inputs: Sequence[Channel], source: Source) -> dict[str, str]:
         if channel not in fed and name not in fed.values():
             fed[channel] = name
     return fed
+
+
+def _joined(
+    inputs: Sequence[Channel], source: Source, sources: Sequence[Source], fed: dict[str, str]
+) -> dict[str, Source]:
+    """Channels that another reading feeds, entered in `fed` as FORMAT.FIELD; the reading of each."""
+    joined: dict[str, Source] = {}
+    for other in () if unnamed(inputs) else sources:
+        left = [channel for channel in inputs if channel.name not in fed]
+        for name, field in _fed(left, other).items() if other is not source and left else ():
+            fed[name], joined[name] = f"{other.name}.{field}", other
+    return joined
 
 
 def _likeness(one: str, other: str) -> float:
@@ -135,9 +156,16 @@ def _telling(words: Sequence[str]) -> list[str]:
     return [word for word in words if len(word) == 1 or word in _SIDES or word.isdigit()]
 
 
-def _channels(inputs: Sequence[Channel], source: Source, fed: Mapping[str, str], notes: list[str]) -> Iterator[str]:
+def _channels(
+    inputs: Sequence[Channel],
+    source: Source,
+    fed: Mapping[str, str],
+    joined: Mapping[str, Source],
+    notes: list[str],
+) -> Iterator[str]:
     """[readings.channels]: names that differ, and a comment for each that nothing feeds yet."""
     units = dict(source.fields)
+    units_there = units | {f"{item.name}.{name}": unit for item in joined.values() for name, unit in item.fields}
     left = [name for name in units if name not in fed.values()]
     lines = []
     for channel in inputs:
@@ -148,9 +176,10 @@ def _channels(inputs: Sequence[Channel], source: Source, fed: Mapping[str, str],
             notes.append(f"nothing feeds the model's input {channel.name!r}{unit}: {_which(channel, units, left)}")
         elif name != channel.name:
             how = "by its place" if unnamed(inputs) else "the nearest name"
+            how = f"the latest of {joined[channel.name].name!r}" if channel.name in joined else how
             lines.append(f"{toml_key(channel.name)} = {toml(name)}  # {how}{unit}")
             notes.append(f"{channel.name!r} is fed by {name!r}, {how}; is that right?")
-        elif channel.unit and not units[name]:
+        elif channel.unit and not units_there[name]:
             notes.append(f"{name!r}: the model expects {channel.unit}; the robot does not say its unit")
     if lines:
         yield ""

@@ -92,6 +92,22 @@ def test_a_board_of_ours_is_asked_for_what_it_declares(tmp_path: Path, capsys: p
     assert set(taken.action.fields) == {"torque_limit_left", "torque_limit_right"}
 
 
+def test_channels_of_another_reading_are_its_latest_values() -> None:
+    """What the tick does not have is taken from the robot's other readings, with an age of three of their periods; the
+    file is whole, and each such channel is a note."""
+    inputs = (Channel("gyro", "rad/s"), Channel("accel", "m/s2"), Channel("current", "A"))
+    sources = [
+        Source("imu", (("gyro", "rad/s"), ("accel", "m/s2")), 100.0),
+        Source("motor", (("current", "A"), ("heat", "")), 40.0),
+    ]
+    made = propose(small_robot.model(inputs), "model.npz", "", sources, (), "own")
+    config = parse_config(made.text, "robot.toml", Path())
+    assert (config.reading, config.channels) == ("imu", {"current": "motor.current"})
+    assert config.readings.max_age_ms == 75
+    assert any("'current' is fed by 'motor.current', the latest of 'motor'" in note for note in made.notes)
+    assert any("a value of another reading counts for 75 ms" in note for note in made.notes)
+
+
 def test_nothing_is_written_where_nothing_was_found(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
     """A silent port: exit code 3, an empty stdout."""
     save(small_robot.model(), tmp_path / "model.npz")
