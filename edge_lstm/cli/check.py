@@ -80,12 +80,11 @@ def _port(robot: RobotConfig) -> list[Line]:
 
 def _model(robot: RobotConfig) -> tuple[Model | None, Line]:
     """The model, where there is one that fits the file."""
-    from edge_lstm.core.channels import flat_names
     from edge_lstm.core.storage import load
 
     try:
         model = load(robot.model_path)
-        robot.check_model(model, flat_names(model.outputs))
+        robot.check_model(model)
     except (EdgeLstmError, OSError) as error:
         return None, Line("model", "error", str(error))
     inputs, outputs = (", ".join(channel.name for channel in channels) for channels in (model.inputs, model.outputs))
@@ -112,7 +111,8 @@ def _link(robot: RobotConfig, model: Model | None) -> list[Line]:
         except EdgeLstmError as error:
             lines.append(Line("fields", "error", str(error)))
         else:
-            fed = [f"{channel.name} ← {robot.field_of(channel)}" for channel in model.inputs]
+            direct = robot.direct(model)
+            fed = [f"{c.name} ← {direct.get(c.name, '[inputs]')}" for c in model.inputs]
             lines.append(Line("fields", "ok", ", ".join(fed)))
             if binding.feed.formats:
                 ages = [f"{name} for {robot.readings.age_ms(name):g} ms" for name in binding.feed.formats]

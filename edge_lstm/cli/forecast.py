@@ -51,11 +51,12 @@ def command(log: Path, at_s: float, steps: int, as_json: bool, **options: Any) -
     asked = [name.strip() for name in (options["channels"] or "").split(",") if name.strip()]
     series = read(log, model, channels=asked, time_column=options["time_column"], time_unit=options["time_unit"])
     row = series.row_at(at_s)
-    filler = MissingReadings(model.stream())
+    stream = model.stream()
+    filler = MissingReadings(stream)
     taken = filler.run(series.xs[: row + 1]).taken
     if not taken[-1]:
         raise Failure(2, f"{log}: the reading at {series.t_s[row]:g} s is missing or not usable; choose another time")
-    ahead = filler.stream.forecast(steps, choose=options["choose"], seed=options["seed"])
+    ahead = stream.forecast(steps, choose=options["choose"], seed=options["seed"])
     report = _report(model, series, row, ahead) | {"log": str(log), "model": model.name, "digest": model.digest}
     if options["output"] is not None:
         with writing(options["output"]):

@@ -256,7 +256,6 @@ def of_recording(
 
     fields = [(f.name, f.unit) for f in first.reading.fields]
     actions = [(f.name, f.unit) for f in first.action.fields] if first.action else []
-    units = flat_units(model.outputs)
     drive = Drive(
         title=f"{name}: {len(t_s):,} readings in {t_s[-1]:.1f} s",
         subtitle=f"model {model.name}, digest {model.digest[:12]}…",
@@ -265,7 +264,9 @@ def of_recording(
             *curves(first.joined, [b.joined_values for b in blocks]),
         ],
         outputs=curves(
-            list(zip(first.outputs, units, strict=True)), [b.output_values for b in blocks], model.timing.stride
+            list(zip(first.outputs, first.output_units, strict=True)),
+            [b.output_values for b in blocks],
+            model.timing.stride,
         ),
         actions=curves(actions, [b.action_values for b in blocks], model.timing.stride),
         marks=[((t - first_ns) * 1e-9, what) for t, what in marks if t >= first_ns],

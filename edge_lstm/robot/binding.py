@@ -11,32 +11,45 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
-from edge_lstm.core.channels import flat_names, flat_units, units_differ
+from edge_lstm.core.channels import units_differ
 from edge_lstm.core.model import Model
 from edge_lstm.errors import ConfigError, UnfinishedError, nearest
 from edge_lstm.logs.ticks import Wanted
 from edge_lstm.robot.config import RobotConfig
 from edge_lstm.robot.mismatch import mismatch_report
 from edge_lstm.robot.readings import Source, find, wanted
+from edge_lstm.signals.programs import Inputs, Outputs, Raw, inputs_of, output_numbers, outputs_of, places_of, raw_names
+from edge_lstm.signals.units import convert, why_not
 from firmware_bridge.dictionary import Dictionary, Field, Format
 from firmware_bridge.links.dialects import OWN
 from firmware_bridge.toml_text import toml_key
+
+if TYPE_CHECKING:
+    from edge_lstm.core.feedback import Missing
 
 Rule = tuple[float, tuple[tuple[int, float], ...], float, float]  # offset, (output number, gain)…, minimum, maximum
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Feed:
-    """What a tick is made of. reading: whose readings are ticks; wanted: its number for each input channel of the
-    model; formats: the others, by name → their number; joined: (place in a tick's row, FORMAT.FIELD, unit) of theirs;
-    by_device: whether the device's clock says how old they are."""
+    """What a tick is made of. reading: whose readings are ticks; wanted: its numbers, one for each input channel of the
+    model, or where inputs are declared or units are converted one for each of `inputs.raw`; formats: the others, by
+    name → their number; joined: (place in a tick's row, FORMAT.FIELD, unit) of theirs; by_device: whether the device's
+    clock says how old they are; each: what stands in for each number, where it is not the policy's; inputs, outputs:
+    the programs around the model; notes: sentences for people."""
 
     reading: Format
     wanted: tuple[Wanted, ...]
     formats: Mapping[str, int]
     joined: tuple[tuple[int, str, str], ...]
     by_device: bool
+    each: tuple[Missing | None, ...]
+    inputs: Inputs | None
+    outputs: Outputs | None
+    notes: tuple[str, ...]
+    names: tuple[str, ...]  # of the numbers: FIELD or FORMAT.FIELD
 
     def time_ns(self, t_ns: int, t_device_us: int) -> int:
         """When a reading was made, as far as ages go."""
@@ -70,8 +83,8 @@ def bind(config: RobotConfig, model: Model, dictionary: Dictionary) -> Binding:
         action = None
         if config.action is not None:
             action = _declared(config, dictionary, "action", config.action.format, "action")
-        names = flat_names(model.outputs)
-        rules = () if action is None else tuple(_rules(config, names, action))
+        names, units = output_numbers(config.signals, model)
+        rules = () if action is None else tuple(_rules(config, names, units, action))
     except UnfinishedError:
         raise
     except ConfigError as error:
@@ -79,15 +92,17 @@ def bind(config: RobotConfig, model: Model, dictionary: Dictionary) -> Binding:
     trained, sent = model.rate_hz, feed.reading.rate_hz
     rate_hz = sent or trained
     period_ns = round(1e9 / rate_hz) if rate_hz else 0
-    notes: tuple[str, ...] = ()
+    notes = feed.notes
     if trained and sent and abs(trained - sent) > 0.05 * trained:
-        notes = (f"the model was made for {trained:g} Hz, the robot sends {sent:g} Hz",)
+        notes += (f"the model was made for {trained:g} Hz, the robot sends {sent:g} Hz",)
+    if feed.inputs is not None and config.policy(model).missing == "predict":
+        notes += ("raw numbers that are missing are held, not predicted: the model's inputs are made of them",)
     return Binding(
         dictionary=dictionary,
         feed=feed,
         action=action,
         output_names=names,
-        output_units=flat_units(model.outputs),
+        output_units=units,
         rules=rules,
         period_ns=period_ns,
         hold_ns=3 * period_ns * model.timing.stride,
@@ -97,15 +112,64 @@ def bind(config: RobotConfig, model: Model, dictionary: Dictionary) -> Binding:
 
 def feed_of(config: RobotConfig, model: Model, dictionary: Dictionary) -> Feed:
     """What a tick of this robot is made of. ConfigError: its readings and the configuration do not fit."""
-    reading = _declared(config, dictionary, "readings", config.reading, "reading")
-    sources = _sources(config, model, reading, dictionary)
-    numbers, formats = _wanted(config, model, sources, reading)
+    tick = _declared(config, dictionary, "readings", config.reading, "reading")
+    others = [form for form in dictionary.readings if form.name != tick.name]
+    direct = config.direct(model)
+    notes: list[str] = []
+    converted = False
+    plain: list[Source] = []
+    for channel in model.inputs:
+        if channel.name not in direct:
+            continue
+        source = _source(config, "readings.channels", channel.name, direct[channel.name], tick, others)
+        plain.append(source)
+        scale_offset = convert(source.field.unit, channel.unit)
+        if scale_offset is None:
+            _same_unit(config, "readings.channels", channel.name, channel.unit, "the model expects", source.field)
+        elif scale_offset != (1.0, 0.0):
+            converted = True
+            name, unit = source.field.name, source.field.unit
+            notes.append(f"{channel.name!r} is fed by {name!r}, converted from {unit} to {channel.unit}")
+    if not config.signals and not converted:
+        raw = [Raw(direct[channel.name]) for channel in model.inputs]
+        inputs, outputs = None, None
+        missing = [config.readings.missing.get(channel.name) for channel in model.inputs]
+        sources = plain
+    else:
+        raw = list(raw_names(config.signals, model, config.channels))
+        own = {field: config.readings.missing.get(channel) for channel, field in direct.items()}
+        missing = [own.get(number.name) if number.default is None else number.default for number in raw]
+        sources = [_source(config, "inputs", number.name, number.name, tick, others) for number in raw]
+        rate_hz = tick.rate_hz or model.rate_hz
+        units = {number.name: source.field.unit for number, source in zip(raw, sources, strict=True)}
+
+        def fail(channel: str, why: str) -> Exception:
+            return config.fail("readings.channels", channel, why)
+
+        inputs = inputs_of(config.signals, model, config.channels, units, rate_hz, fail)
+        outputs = outputs_of(config.signals, model, rate_hz and rate_hz / model.timing.stride)
+    ages_ms = [_age_ms(config, number, source, tick) for number, source in zip(raw, sources, strict=True)]
+    constants = [what if isinstance(what, float) else None for what in missing]
+    each: tuple[Missing | None, ...] = tuple(None if isinstance(what, float) else what for what in missing)
+    numbers, formats = wanted(sources, ages_ms, constants, tick)
     joined = [
         (k, f"{source.form.name}.{source.field.name}", source.field.unit)
         for k, source in enumerate(sources)
-        if source.form.name != reading.name
+        if source.form.name != tick.name
     ]
-    return Feed(reading, numbers, formats, tuple(joined), config.link.dialect == OWN)
+    by_device = config.link.dialect == OWN
+    return Feed(
+        tick,
+        numbers,
+        formats,
+        tuple(joined),
+        by_device,
+        each,
+        inputs,
+        outputs,
+        tuple(notes),
+        tuple(r.name for r in raw),
+    )
 
 
 def _declared(config: RobotConfig, dictionary: Dictionary, table: str, name: str, direction: str) -> Format:
@@ -117,42 +181,33 @@ def _declared(config: RobotConfig, dictionary: Dictionary, table: str, name: str
     raise config.fail(table, "format", why)
 
 
-def _sources(config: RobotConfig, model: Model, tick: Format, dictionary: Dictionary) -> list[Source]:
-    """For each input channel of the model, the robot's field that feeds it."""
-    others = [form for form in dictionary.readings if form.name != tick.name]
-    sources = []
-    for channel in model.inputs:
-        name = config.field_of(channel)
-        source = find(name, tick, others)
-        if isinstance(source, str):
-            if name == channel.name:
-                source += f' (the model\'s input; say which field feeds it: {toml_key(channel.name)} = "FIELD")'
-            raise config.fail("readings.channels", channel.name, source)
-        _same_unit(config, "readings.channels", channel.name, channel.unit, "the model expects", source.field)
-        sources.append(source)
-    return sources
+def _source(config: RobotConfig, table: str, key: str, name: str, tick: Format, others: Sequence[Format]) -> Source:
+    """The robot's field that `name` means."""
+    source = find(name, tick, others)
+    if isinstance(source, str):
+        if name == key and table == "readings.channels":
+            source += f' (the model\'s input; say which field feeds it: {toml_key(key)} = "FIELD")'
+        raise config.fail(table, key, source)
+    return source
 
 
-def _wanted(
-    config: RobotConfig, model: Model, sources: Sequence[Source], tick: Format
-) -> tuple[tuple[Wanted, ...], dict[str, int]]:
-    """What a tick is made of. UnfinishedError: the file does not say how old a value may be."""
-    ages_ms, constants = [], []
-    for channel, source in zip(model.inputs, sources, strict=True):
-        form = source.form.name
-        age_ms = 0.0 if form == tick.name else config.readings.age_ms(form)
-        if age_ms is None:
-            name = f"{form}.{source.field.name}"
-            raise UnfinishedError(str(config.readings.no_age(form, name, channel.name, config.fail)))
-        ages_ms.append(age_ms)
-        missing = config.readings.missing.get(channel.name)
-        constants.append(missing if isinstance(missing, float) else None)
-    return wanted(sources, ages_ms, constants, tick)
+def _age_ms(config: RobotConfig, number: Raw, source: Source, tick: Format) -> float:
+    """How old a number may be. UnfinishedError: the file does not say it."""
+    form = source.form.name
+    if form == tick.name:
+        return 0.0
+    age_ms = number.max_age_ms if number.max_age_ms is not None else config.readings.age_ms(form)
+    if age_ms is None:
+        raise UnfinishedError(str(config.readings.no_age(form, f"{form}.{source.field.name}", config.fail)))
+    return age_ms
 
 
-def _rules(config: RobotConfig, outputs: Sequence[str], action: Format) -> list[Rule]:
-    """One rule for every field of the action, in declared order. outputs: the names of the model's."""
+def _rules(config: RobotConfig, outputs: Sequence[str], units: Sequence[str], action: Format) -> list[Rule]:
+    """One rule for every field of the action, in declared order. outputs, units: of the model's outputs, and of those
+    that [outputs] makes."""
     assert config.action is not None
+    if config.action.source is not None:
+        return _rules_from(config, config.action.source, outputs, units, action)
     mappings = config.action.fields
     names = [f.name for f in action.fields]
     for name in mappings:
@@ -182,6 +237,27 @@ def _rules(config: RobotConfig, outputs: Sequence[str], action: Format) -> list[
         )
         gains = tuple((outputs.index(name), gain) for name, gain in mapping.gain.items())
         rules.append((mapping.offset, gains, *limits))
+    return rules
+
+
+def _rules_from(
+    config: RobotConfig, source: str, outputs: Sequence[str], units: Sequence[str], action: Format
+) -> list[Rule]:
+    """The numbers of one output are the fields, in declared order, each in the field's unit and within its limits."""
+    places = places_of(outputs, source)
+    if len(places) != len(action.fields):
+        names = ", ".join(declared.name for declared in action.fields)
+        why = f"{source!r} has {len(places)} numbers, and {action.name!r} has {len(action.fields)} fields ({names})"
+        raise config.fail("action", "from", why)
+    rules: list[Rule] = []
+    for place, declared in zip(places, action.fields, strict=True):
+        way = convert(units[place], declared.unit)
+        if way is None:
+            why = f"{outputs[place]!r} does not convert for {declared.name!r}: {why_not(units[place], declared.unit)}"
+            raise config.fail("action", "from", why)
+        assert declared.minimum is not None
+        assert declared.maximum is not None
+        rules.append((way[1], ((place, way[0]),), declared.minimum, declared.maximum))
     return rules
 
 

@@ -29,8 +29,14 @@ Never: guess a value, convert a unit, or read anything but the text it is given.
     motor = 50                           # of this format, instead of max_age_ms
     [readings.missing]
     current_left = "hold"                # or "skip", or a number: what stands in where this channel alone is missing
+    [inputs.gyro_z]                      # what a channel is made of, where it is not one field: signals/README.md
+    from = "gyro_z"
+    do = [ { low_pass_hz = 20 } ]
+    [outputs.targets]                    # what is made of the model's outputs
+    from = "slip_left"
+    do = [ { scale = 0.25 } ]
     [action]
-    format = "motor_limits"
+    format = "motor_limits"              # with from = "targets": its fields are those numbers, instead of tables
     [action.torque_limit_left]           # value = clip(offset + sum of gain * output, min, max)
     unit = "N m"
     offset = 1.0
@@ -55,7 +61,7 @@ from __future__ import annotations
 
 import re
 import sys
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, cast
@@ -64,6 +70,8 @@ from edge_lstm.errors import ConfigError, RealtimeError, nearest
 from edge_lstm.robot.readings import Readings
 from edge_lstm.robot.readings import readings as read_readings
 from edge_lstm.robot.realtime import AS_ANY, Realtime
+from edge_lstm.signals.declared import Declared, declared
+from edge_lstm.signals.programs import Raw, groups, output_numbers, places_of, raw_names
 from firmware_bridge.errors import PortError
 from firmware_bridge.links.dialect import Dialect
 from firmware_bridge.links.dialects import LinkConfig
@@ -116,12 +124,15 @@ class FieldConfig:
 
 @dataclass(frozen=True)
 class ActionConfig:
-    """Which message is sent, and how each of its fields is made."""
+    """Which message is sent, and how each of its fields is made: by a table of its own, or all in declared order from
+    the numbers of `source`, one of [outputs] or an output of the model."""
 
     format: str
     fields: Mapping[str, FieldConfig]
+    source: str | None = None
 
 
+NOTHING = Declared({}, {})  # of inputs and outputs
 OWN_LINK = LinkConfig({}, "robot.toml", Path())  # our own protocol
 
 
@@ -136,6 +147,7 @@ class RobotConfig:
     model_file: str
     readings: Readings
     action: ActionConfig | None
+    signals: Declared = NOTHING
     recording_directory: str | None = None
     recording_file: str | None = None
     recording_required: bool = False
@@ -169,7 +181,7 @@ class RobotConfig:
         """The error to raise about `[table] key`."""
         return ConfigError(f"{self.source}: [{table}] {key}: {why}")
 
-    def check_model(self, model: Model, outputs: Iterable[str]) -> None:
+    def check_model(self, model: Model) -> None:
         """Raise ConfigError where the file names an input channel or an output that the model does not have."""
         inputs = [channel.name for channel in model.inputs]
         for table, named in (("channels", self.channels), ("missing", self.readings.missing)):
@@ -177,12 +189,18 @@ class RobotConfig:
                 if name not in inputs:
                     why = f"the model {model.name!r} has no such input channel{nearest(name, inputs)}"
                     raise self.fail(f"readings.{table}", name, why)
-        self.readings.check([(c.name, self.field_of(c)) for c in model.inputs], self._declared_fields(), self.fail)
+        raw = raw_names(self.signals, model, self.channels)
+        direct = self.direct(model)
+        self._check_raw(raw, direct)
         for name, what in self.readings.missing.items():
             if what == "hold" and self.policy(model).longest_gap is None:
                 why = "'hold' needs [policy] longest_gap: after how many readings in a row that lack it to give up"
                 raise self.fail("readings.missing", name, why)
-        names = list(outputs)
+        names = output_numbers(self.signals, model)[0]
+        if self.action is not None and self.action.source is not None and not places_of(names, self.action.source):
+            near = nearest(self.action.source, groups(names))
+            why = f"neither the model {model.name!r} nor [outputs] has {self.action.source!r}{near}"
+            raise self.fail("action", "from", why)
         for action_field, mapping in self.action.fields.items() if self.action else ():
             for name in mapping.gain:
                 if name not in names:
@@ -191,6 +209,30 @@ class RobotConfig:
         if self.missing == "predict" and not model.feedback:
             why = f"'predict' needs a model that declares feedback, and {model.name!r} declares none"
             raise self.fail("policy", "missing", f"{why}; take 'hold' or 'skip'")
+
+    def direct(self, model: Model) -> dict[str, str]:
+        """Channel → field, of the channels that no [inputs] makes."""
+        names = [channel.name for channel in model.inputs]
+        made = {names[place] for name in self.signals.inputs for place in places_of(names, name)}
+        return {c.name: self.field_of(c) for c in model.inputs if c.name not in made}
+
+    def _check_raw(self, raw: Sequence[Raw], direct: Mapping[str, str]) -> None:
+        """What a tick must hold, and what of it may be missing."""
+        feeds = {field: channel for channel, field in direct.items()}
+        for number in raw:
+            if number.model:
+                raise self.fail("inputs", number.name, "is another model's output, and there is only one [model]")
+        aged = [number.name for number in raw if number.max_age_ms is None]
+        fields = [(feeds.get(name, name), name) for name in aged]
+        self.readings.check(fields, self._declared_fields(), self.fail)
+        said: dict[str, str] = {}
+        for name, what in self.readings.missing.items():
+            if name not in direct:
+                raise self.fail("readings.missing", name, "is made by [inputs]; say there what stands in: default = …")
+            other = said.setdefault(direct[name], name)
+            if self.readings.missing[other] != what:
+                why = f"{direct[name]!r} feeds {other!r}, too, and stands in otherwise there"
+                raise self.fail("readings.missing", name, why)
 
     def _declared_fields(self) -> list[str] | None:
         """The fields of the tick's format, where this file declares them itself."""
@@ -242,6 +284,7 @@ def parse_config(text: str, source: str, folder: Path) -> RobotConfig:
     model.done()
     readings = read_readings(cast(Table, root.table("readings")))
     action = _action(root.table("action", required=False))
+    signals = declared(root)
     directory, file, required = _recording(root.table("recording", required=False))
     link = _link(root, folder)
     identity = _identity(root.table("robot", required=False))
@@ -261,6 +304,7 @@ def parse_config(text: str, source: str, folder: Path) -> RobotConfig:
         model_file=model_file,
         readings=readings,
         action=action,
+        signals=signals,
         recording_directory=directory,
         recording_file=file,
         recording_required=required,
@@ -357,18 +401,21 @@ def _check_network(table: Table, device: str) -> None:
 def _action(table: Table | None) -> ActionConfig | None:
     if table is None:
         return None
-    name = table.take("format", str)
+    name, source = table.take("format", str), table.take("from", str, None)
     fields: dict[str, FieldConfig] = {}
     for key, value in table.values.items():
-        if key == "format":
+        if key == "format" or (key == "from" and source is not None):
             continue
         if not isinstance(value, dict):
-            close = nearest(key, ["format"])
+            close = nearest(key, ["format", "from"])
             raise table.fail(key, f"unknown key{close} (a field of the message is a table of its own, [action.{key}])")
         fields[key] = _action_field(cast(Table, table.table(key)))
-    if not fields:
-        raise table.fail("format", f"{name!r} has no field; add a table [action.FIELD] for each field of the message")
-    return ActionConfig(name, fields)
+    if fields and source is not None:
+        raise table.fail("from", f"makes all fields, and so does [action.{next(iter(fields))}]; leave one of them out")
+    if not fields and source is None:
+        why = f"{name!r} has no field; add a table [action.FIELD] for each field of the message, or from = OUTPUT"
+        raise table.fail("format", why)
+    return ActionConfig(name, fields, source)
 
 
 def _action_field(table: Table) -> FieldConfig:

@@ -1,7 +1,8 @@
-"""One event → one decision: reading → tick → vector → one step of the network → action.
+"""One event → one decision: reading → tick → inputs → one step of the network → outputs → action.
 
 A reading of the configured format is a tick; of the other formats that feed the model the latest values are kept for it
-(`logs/ticks.py`), by the robot's clock where its protocol has one for all readings (ours), else by their arrival.
+(`logs/ticks.py`), by the robot's clock where its protocol has one for all readings (ours), else by their arrival. Where
+the file declares inputs or outputs, or a unit is converted, their programs are around the network (`signals/`).
 
 Its rule: deterministic. The same events in the same order give the same decisions, bit for bit, live and in replay;
 there is no clock and no randomness in here, and time comes from the port only. Names have become indices before, in the
@@ -12,23 +13,25 @@ Never: send a number that is not finite or outside the limits, or hide a reading
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 from math import isfinite
 from typing import TYPE_CHECKING, NamedTuple
 
-from edge_lstm.core.channels import Encoder, flat_names, per_number
+from edge_lstm.core.channels import Encoder, per_number
 from edge_lstm.core.model import Model
 from edge_lstm.errors import ConfigError, ReadingError, StateError
 from edge_lstm.logs.ticks import Row, Ticks
-from edge_lstm.robot.binding import Binding, Rule, bind
+from edge_lstm.robot.binding import Binding, Feed, Rule, bind
 from edge_lstm.robot.config import RobotConfig
+from edge_lstm.signals.runtime import Signals
+from edge_lstm.signals.stream import Around
 from edge_lstm.streams.missing import MissingReadings
 from firmware_bridge.dictionary import Dictionary
 from firmware_bridge.events import Event, Gap, Hello, Reading, Reset
 from firmware_bridge.values import Action
 
 if TYPE_CHECKING:
-    from edge_lstm.core.feedback import Missing
     from edge_lstm.core.operation import Floats
 
 
@@ -38,10 +41,10 @@ class Decision(NamedTuple):
     binding: Binding  # of the robot that it is made for: names, units, how long the action holds
     reading: Reading | None = None  # the latest one: this event, or the last before it
     action: Action | None = None  # to be sent
-    outputs: list[float] | None = None  # physical, of the step that was made; None where there is none
+    outputs: list[float] | None = None  # the model's, then those of [outputs], of the step that was made; None: no step
     not_real: int = 0  # of the latest 100 readings, this one included, so many were missing wholly or in part
     notes: tuple[str, ...] = ()  # sentences for people: what they should know of this robot
-    row: Row | None = None  # the tick's numbers, one for each channel of the model, NaN where one is missing
+    row: Row | None = None  # the tick's numbers, as `Feed.wanted` lists them, NaN where one is missing
 
 
 @dataclass
@@ -78,17 +81,15 @@ class Controller:
         self.model, self.config = model, config
         self.counts = Counts()
         self.latest: Decision | None = None
-        config.check_model(model, flat_names(model.outputs))
+        config.check_model(model)
         if (declared := config.link.declared()) is not None:  # no robot needs to be waited for to know it
             config.check_device(declared)
             bind(config, model, declared)
         if model.timing.mode == "log":
             raise ConfigError(f"model {model.name!r} takes whole logs, no single readings: a robot cannot run it")
         self.stream = model.stream()
-        own = [config.readings.missing.get(channel.name) for channel in model.inputs]
-        each: list[Missing | None] = [None if isinstance(what, float) else what for what in own]
-        self.filler = MissingReadings(self.stream, config.policy(model), per_number(model.inputs, each))
-        self._encode = Encoder(model.inputs)
+        self.filler = MissingReadings(self.stream, config.policy(model))
+        self._encode: Callable[[Row], Row | Floats] = Encoder(model.inputs).one
         self._fills = self.filler.policy.missing != "skip"
         self._binding: Binding | None = None
         self._ticks = Ticks(())
@@ -151,7 +152,7 @@ class Controller:
         row = ticks.row(t_ns, reading.values)
         self._last_ns, self._overdue = reading.t_ns, 0
         try:
-            y = filler.step(self._encode.one(row))
+            y = filler.step(self._encode(row))
         except ReadingError:
             counts.missing += 1
         except StateError:
@@ -213,8 +214,27 @@ class Controller:
         self.config.check_device(dictionary)
         self._binding = bind(self.config, self.model, dictionary)
         self._ticks = Ticks(self._binding.feed.wanted)
+        self._feed_by(self._binding.feed)
         self.latest = Decision(self._binding, self.latest.reading if self.latest else None, notes=self._binding.notes)
         return self.latest
+
+    def _feed_by(self, feed: Feed) -> None:
+        """Take numbers as this robot gives them. What was remembered stays where it can: in the model's memory, and in
+        all of it where no inputs or outputs are around it."""
+        policy, counts = self.config.policy(self.model), self.filler.counts
+        if feed.inputs is None:
+            each = per_number(self.model.inputs, feed.each)
+            if self.filler.stream is self.stream and not any(each):
+                return
+            self._encode = Encoder(self.model.inputs).one
+            self.filler = MissingReadings(self.stream, policy, each)
+        else:
+            if policy.missing == "predict":  # the model predicts its inputs, and not what they are made of
+                policy = replace(policy, missing="hold")
+            self._encode = list
+            around = Around(self.stream, Signals(feed.inputs, self.model, feed.outputs))
+            self.filler = MissingReadings(around, policy, feed.each)
+        self.filler.counts = counts
 
     def no_steps(self) -> str:
         """Why there has been no step; "" where there has been one."""
@@ -227,8 +247,7 @@ class Controller:
         if counts.refused:
             return f"0 steps: each of {counts.refused} would have made the memory infinite"
         reasons = []
-        for k, channel in enumerate(self.model.inputs if binding is not None else ()):
-            name = self.config.field_of(channel)
+        for k, name in enumerate(binding.feed.names if binding is not None else ()):
             if ticks.late[k]:
                 reasons.append(f"{name!r} was older than its max_age_ms in {ticks.late[k]}")
             if ticks.absent[k]:

@@ -8,9 +8,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from edge_lstm.core.channels import units_differ
 from edge_lstm.core.model import Model
 from edge_lstm.robot.config import RobotConfig
+from edge_lstm.signals.programs import raw_names
+from edge_lstm.signals.units import convert
 from firmware_bridge.dictionary import Dictionary, Field, Format
 
 Line = tuple[str, str]  # what is needed, what is declared
@@ -20,15 +21,22 @@ def mismatch_report(config: RobotConfig, model: Model, dictionary: Dictionary) -
     """Lines of two columns, first the readings, then the action: what is needed | what the robot declares."""
     tick = _format(dictionary, "reading", config.reading)
     needed: dict[str, list[tuple[str, str]]] = {config.reading: []}
-    for channel in model.inputs:
-        form, name = _of_format(config.field_of(channel), config.reading, tick, dictionary)
-        needed.setdefault(form, []).append((name, channel.unit))
+    direct = config.direct(model)
+    fields = [(direct[channel.name], channel.unit) for channel in model.inputs if channel.name in direct]
+    known = [name for name, _ in fields]
+    fields += [(r.name, "") for r in raw_names(config.signals, model, config.channels) if r.name not in known]
+    for full, unit in fields:
+        form, name = _of_format(full, config.reading, tick, dictionary)
+        needed.setdefault(form, []).append((name, unit))
     lines = [("needed", f"declared by the robot {dictionary.device!r}")]
     for form, fields in needed.items():
         lines += _table(f"reading {form}", fields, _format(dictionary, "reading", form))
     if config.action is not None:
-        made = [(name, mapping.unit) for name, mapping in config.action.fields.items()]
-        lines += _table(f"action {config.action.format}", made, _format(dictionary, "action", config.action.format))
+        made, action = config.action, _format(dictionary, "action", config.action.format)
+        values = [(name, mapping.unit) for name, mapping in made.fields.items()]
+        if made.source is not None and action is not None:
+            values = [(field.name, "") for field in action.fields]
+        lines += _table(f"action {made.format}", values, action)
     lines += _others({("reading", form) for form in needed}, config, dictionary)
     width = min(max(len(left) for left, _ in lines), _WIDEST)
     return "\n".join(f"  {left:{width}} | {right}".rstrip() for left, right in lines)
@@ -77,7 +85,8 @@ _SHOWN = 32  # messages, and fields of each, that nothing needs: a robot may dec
 def _beside(field: Field | None, unit: str) -> str:
     if field is None:
         return "  MISSING"
-    return _field(field) + (" (ANOTHER UNIT)" if units_differ(unit, field.unit) else "")
+    way = convert(field.unit, unit)
+    return _field(field) + (" (ANOTHER UNIT)" if way is None else "" if way == (1.0, 0.0) else " (converted)")
 
 
 def _field(field: Field) -> str:

@@ -43,9 +43,9 @@ class Readings:
         format, where the file declares them; None: they are known at the handshake. ConfigError: an age is missing, or
         means nothing."""
         others = {channel: name for channel, name in fields if "." in name and name not in (own or ())}
-        for channel, name in others.items() if own is not None else ():
+        for name in others.values() if own is not None else ():
             if self.max_age_ms is None and not any(name.startswith(f"{form}.") for form in self.ages):
-                raise self.no_age(name.partition(".")[0], name, channel, fail)
+                raise self.no_age(name.partition(".")[0], name, fail)
         for form in self.ages:
             if form == self.format:
                 raise fail("readings.ages", form, "is the tick itself, which is never old")
@@ -55,9 +55,9 @@ class Readings:
             why = "means nothing where no channel is fed by another format (FORMAT.FIELD); leave it out"
             raise fail("readings", "max_age_ms", why)
 
-    def no_age(self, form: str, name: str, channel: str, fail: Fail) -> ConfigError:
+    def no_age(self, form: str, name: str, fail: Fail) -> ConfigError:
         """The error about a format whose age nothing says."""
-        why = f"is missing: how old may the latest {name!r} be that feeds {channel!r}? max_age_ms = 100"
+        why = f"is missing: how old may the latest {name!r} be that feeds the model? max_age_ms = 100"
         return fail("readings", "max_age_ms", f"{why} (of this format alone: [readings.ages] {form} = 100)")
 
 

@@ -1,9 +1,10 @@
 """A log of either kind as a `Series`: a table by its columns, a recording by the robot.toml that it holds, one of a
 program's own loop by what its models were given.
 
-Its rule: a recording's readings feed the channels that they fed on the robot; what is missing stays NaN.
+Its rule: a recording's readings feed the channels that they fed on the robot, several formats as ticks and through the
+inputs that the file declares; what is missing stays NaN.
 
-Never: run the model, or guess a mapping that the recording does not hold.
+Never: run the model (but where an input is its previous output), or guess a mapping that the recording does not hold.
 """
 
 from __future__ import annotations
@@ -16,14 +17,16 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from edge_lstm.core.channels import flat_names
-from edge_lstm.errors import ConfigError, LogError
+from edge_lstm.core.channels import Encoder, flat_names
+from edge_lstm.errors import ConfigError, LogError, ReadingError, StateError
 from edge_lstm.logs import kind_of
 from edge_lstm.logs.series import Series, read_table
 from edge_lstm.logs.ticks import Row, Ticks
 from edge_lstm.robot.binding import Feed, feed_of
 from edge_lstm.robot.calls import LOOP, STEP, Form, calls_of, loop_of
 from edge_lstm.robot.config import RobotConfig, parse_config
+from edge_lstm.signals.programs import raw_names
+from edge_lstm.signals.runtime import Signals
 from firmware_bridge.dictionary import Dictionary
 from firmware_bridge.recordings.contents import EVENTS, READINGS
 
@@ -87,19 +90,51 @@ def _of_loop(recording: Recording, model: Model) -> Series:
     return Series(path.name, t_s, xs)
 
 
+class _Channels:
+    """Rows of ticks → values of the model's channels, by the inputs of the file; NaN where a number is missing. Where
+    inputs carry over an output (`previous`), the model goes along."""
+
+    def __init__(self, feed: Feed, model: Model) -> None:
+        self._none = [nan] * len(model.inputs)
+        self._signals = Signals(feed.inputs, model, feed.outputs) if feed.inputs is not None else None
+        self._stream = model.stream() if feed.inputs is not None and feed.inputs.previous else None
+        self._encode = Encoder(model.inputs)
+
+    def __call__(self, row: Row) -> Row:
+        if self._signals is None:
+            return row
+        try:
+            values: list[float] = self._signals.channels(row).tolist()
+            if self._stream is not None:
+                y = self._stream.step(self._encode.one(values))
+                if y is not None:
+                    self._signals.outputs(y)
+        except (ReadingError, StateError):
+            return self._none
+        return values
+
+    def reset(self) -> None:
+        """The robot has started again."""
+        for part in (self._signals, self._stream):
+            if part is not None:
+                part.reset()
+
+
 def _rows(recording: Recording, config: RobotConfig, model: Model) -> tuple[list[int], list[Row], str]:
     """Times and rows of the ticks, as the controller has them, and why a robot of the recording did not fit."""
-    names = [config.field_of(channel) for channel in model.inputs]
+    names = [number.name for number in raw_names(config.signals, model, config.channels)]
     formats = {config.reading, *(name[: dot.start()] for name in names for dot in re.finditer(r"\.", name))}
     dictionary: Dictionary | None = None
     feed: Feed | None = None
-    ticks = Ticks(())
+    ticks, channels = Ticks(()), None
     times: list[int] = []
     rows: list[Row] = []
     unfit = ""
     for topic, t_ns, tree in recording.trees({EVENTS, *(READINGS + name for name in formats)}):
         if topic == EVENTS and tree["event"] == "reset":
             ticks.forget()
+            if channels is not None and config.on_reset == "reset":
+                channels.reset()
         elif topic == EVENTS and tree["event"] == "hello":
             declared = Dictionary.from_json(tree["dictionary"].encode())
             if dictionary == declared:
@@ -110,14 +145,15 @@ def _rows(recording: Recording, config: RobotConfig, model: Model) -> tuple[list
             except ConfigError as error:
                 unfit = unfit or str(error)
             else:
-                ticks = Ticks(feed.wanted)
+                ticks, channels = Ticks(feed.wanted), _Channels(feed, model)
         elif topic != EVENTS and feed is not None and dictionary is not None:
             form = dictionary[topic.removeprefix(READINGS)]
             values = [nan if (value := tree[field.name]) is None else value for field in form.fields]
             at_ns = feed.time_ns(t_ns, tree["_t_device_us"])
             if form.name == config.reading:
                 times.append(t_ns)
-                rows.append(ticks.row(at_ns, values))
+                row = ticks.row(at_ns, values)
+                rows.append(row if channels is None else channels(row))
             elif form.name in feed.formats:
                 ticks.keep(feed.formats[form.name], at_ns, values)
     return times, rows, unfit

@@ -17,11 +17,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from edge_lstm.core.channels import flat_names
 from edge_lstm.errors import ConfigError, LogError
 from edge_lstm.robot.controller import Controller
 from edge_lstm.robot.evidence import Evidence, Findings
 from edge_lstm.robot.loop import Summary, run
+from edge_lstm.signals.programs import output_numbers
 from firmware_bridge.dictionary import Dictionary, Format
 from firmware_bridge.events import Event, Gap, Hello, Lost, Reading, Reset
 from firmware_bridge.links.link import Link
@@ -196,6 +196,7 @@ class Rows:
     action: Format | None
     joined: tuple[tuple[str, str], ...]
     outputs: tuple[str, ...]
+    output_units: tuple[str, ...]
     t_ns: list[int]
     t_device_us: list[int]
     boot_id: list[int]
@@ -270,7 +271,8 @@ class Collector:
         action = self._dictionary[config.action.format] if config.action else None
         latest = self._controller.latest
         joined = () if latest is None else tuple((name, unit) for _, name, unit in latest.binding.feed.joined)
-        names = (*flat_names(self._controller.model.outputs), "_not_real")
+        made = output_numbers(config.signals, self._controller.model)
+        names = (*made[0], "_not_real")
         readings = [r for r, _ in self._rows]
         outputs = _filled(self._outputs, len(names))
         self._give(
@@ -279,6 +281,7 @@ class Collector:
                 action,
                 joined,
                 names[:-1],
+                made[1],
                 [r.t_ns for r in readings],
                 [r.t_device_us for r in readings],
                 [boot_id for _, boot_id in self._rows],

@@ -56,6 +56,11 @@ class Signals:
         self._own, self._derived = self._all[: self._size], self._all[self._size :]
         self._defaults = np.array([np.nan if r.default is None else r.default for r in inputs.raw], np.float32)
 
+    @property
+    def size(self) -> int:
+        """How many numbers `outputs` gives."""
+        return int(self._all.size)
+
     def channels(self, raw: Sequence[float]) -> Floats:
         """The next reading's raw numbers, NaN where one is missing → a value for each channel, float32, a read-only
         view that the next call overwrites. Raises ReadingError (a number is missing or infinite, and has no default) or

@@ -202,6 +202,11 @@ class GateStream:
         return deepcopy(self)
 
     @property
+    def sizes(self) -> tuple[int, int]:
+        """(n_inputs, n_outputs)."""
+        return self.model.program.input_size, self._outputs
+
+    @property
     def gates(self) -> dict[str, Floats]:
         """Copies, by name, "lstm.f" float32 (units,): of the latest step, in window mode of the window that had its
         output. Empty before the first output, after a reset or a restore."""

@@ -17,7 +17,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from copy import deepcopy
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -28,9 +28,8 @@ from edge_lstm.streams.rollout import Rollout
 
 if TYPE_CHECKING:
     from edge_lstm.core.feedback import Missing
+    from edge_lstm.core.model import Model
     from edge_lstm.core.operation import Floats
-    from edge_lstm.streams.gates import GateStream
-    from edge_lstm.streams.stream import Stream
 
 MOST_FILLED = 1 << 16  # readings of one gap: a longer one resets the memory, even where no longest gap is said
 LAST = 100  # `not_real` is a number of these latest readings
@@ -59,10 +58,31 @@ class Result(NamedTuple):
     not_real: npt.NDArray[np.int64]
 
 
+class Steps(Protocol):
+    """What readings are given to: a `Stream`, a `GateStream`, or a stream with inputs and outputs around it."""
+
+    @property
+    def model(self) -> Model: ...
+
+    @property
+    def sizes(self) -> tuple[int, int]:
+        """Numbers of a reading, and of an output."""
+
+    def step(self, x: Any) -> Floats | None: ...
+
+    def run(self, xs: Any) -> Floats: ...
+
+    def reset(self) -> None: ...
+
+    def snapshot(self) -> Any: ...
+
+    def restore(self, snapshot: Any) -> None: ...
+
+
 class Moment(NamedTuple):
     """Everything a filler remembers."""
 
-    memory: bytes
+    memory: Any
     known: bool
     reading: Floats
     output: Floats | None
@@ -83,9 +103,7 @@ class MissingReadings:
     `taken`: whether the latest reading was a step; `counts`: what became of all of them.
     """
 
-    def __init__(
-        self, stream: Stream | GateStream, policy: Policy | None = None, each: Sequence[Missing | None] = ()
-    ) -> None:
+    def __init__(self, stream: Steps, policy: Policy | None = None, each: Sequence[Missing | None] = ()) -> None:
         self.stream = stream
         self.policy = stream.model.policy if policy is None else policy
         self.counts = Filled()
@@ -93,14 +111,14 @@ class MissingReadings:
         self._rollout = Rollout(stream.model) if self.policy.missing == "predict" else None
         self._bridges = self.policy.missing != "skip"  # readings that are missing wholly
         self._alike = not any(each)  # all numbers are met in the same way
-        own = each or [None] * stream.model.program.input_size
+        own = each or [None] * stream.sizes[0]
         self._never = np.array([(self.policy.missing if one is None else one) == "skip" for one in own], np.bool_)
         self._held = np.array([one == "hold" for one in own], np.bool_)  # whatever the model predicts
         self._fills = self._bridges or bool(self._held.any())
         self._longest = self.policy.longest_gap
         self._overdue = 0
         self._known = False  # whether there is a latest reading
-        self._x: Floats = np.zeros(stream.model.program.input_size, np.float32)  # it, its holes filled
+        self._x: Floats = np.zeros(stream.sizes[0], np.float32)  # it, its holes filled
         self._y: Floats | None = None
         self._before: Moment | None = None  # what was remembered before readings became overdue
         self._unreal = 0  # a bit for each of the latest readings, the latest lowest
@@ -190,7 +208,7 @@ class MissingReadings:
         if readings.ndim != 2 or readings.shape[1] != self._x.size:
             raise ReadingError(f"expected (readings, {self._x.size}), got an array of shape {readings.shape}")
         count = len(readings)
-        outputs = np.full((count, self.stream.model.program.output_size), np.nan, np.float32)
+        outputs = np.full((count, self.stream.sizes[1]), np.nan, np.float32)
         result = Result(outputs, np.zeros(count, np.bool_), np.zeros(count, np.bool_), np.zeros(count, np.int64))
         complete: npt.NDArray[np.bool_] = np.asarray(np.isfinite(readings).all(axis=1))
         edges = np.flatnonzero(np.diff(complete)) + 1

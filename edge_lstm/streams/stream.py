@@ -58,6 +58,11 @@ class Stream:
         latest = self._x.copy(), self._y.copy()
         return _revived, (self.model, self._engine, self._digest, self.snapshot(), *latest)
 
+    @property
+    def sizes(self) -> tuple[int, int]:
+        """(n_inputs, n_outputs)."""
+        return self._x.size, self._y.size
+
     def step(self, x: npt.ArrayLike | Mapping[str, Any]) -> Floats | None:
         """Take one reading: x (n_inputs,), float32 or anything that is numbers of that length, or values by channel
         name (`Model.encode`).

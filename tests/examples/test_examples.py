@@ -56,7 +56,7 @@ def test_the_channels_are_the_robot_s(model: Model) -> None:
 def test_the_configuration_fits_model_and_robot(model: Model) -> None:
     """robot.toml names outputs that exist and stays within the limits that the robot declares."""
     config = load_config(FOLDER / "robot.toml")
-    config.check_model(model, OUTPUTS)
+    config.check_model(model)
     action = robot_dictionary()[ACTION]
     assert config.model_path == FOLDER / "slip_stall.npz"
     assert config.reading == READING

@@ -87,23 +87,23 @@ def test_a_channel_without_a_field_and_a_wrong_unit_are_named():
         bound(inputs=odd)
     mapped = small_robot.CONFIG.replace("[action]", '[readings.channels]\nwheel_sped_left = "gyro_z"\n[action]')
     bound(mapped, inputs=odd)
-    wrong = (Channel("wheel_speed_left", "rpm"), *small_robot.INPUTS[1:])
-    with pytest.raises(ConfigError, match=r"wheel_speed_left: .*'rpm'.*'rad/s'"):
+    wrong = (Channel("wheel_speed_left", "V"), *small_robot.INPUTS[1:])
+    with pytest.raises(ConfigError, match=r"wheel_speed_left: .*'V'.*'rad/s'"):
         bound(inputs=wrong)
 
 
 def test_a_refusal_shows_what_is_needed_beside_what_is_declared():
     """Below the sentence stand what is needed and what the robot declares, field by field with units: what is missing
     on either side, another unit, limits, and the robot's other messages."""
-    odd = (Channel("wheel_speed_left", "rpm"), Channel("ghost", "K"), *small_robot.INPUTS[2:])
+    odd = (Channel("wheel_speed_left", "V"), Channel("ghost", "K"), *small_robot.INPUTS[2:])
     text = small_robot.CONFIG.split("[action.torque_limit_right]")[0]
     with pytest.raises(ConfigError) as caught:
         bound(text, inputs=odd)
     sentence, *table = str(caught.value).splitlines()
-    assert "wheel_speed_left: the model expects 'rpm'" in sentence
+    assert "wheel_speed_left: the model expects 'V'" in sentence
     rows = [[cell.strip() for cell in line.split("|")] for line in table]
     assert ["reading imu_wheels", "reading imu_wheels"] in rows
-    assert ["wheel_speed_left [rpm]", "wheel_speed_left [rad/s] (ANOTHER UNIT)"] in rows
+    assert ["wheel_speed_left [V]", "wheel_speed_left [rad/s] (ANOTHER UNIT)"] in rows
     assert ["ghost [K]", "MISSING"] in rows
     assert ["torque_limit_left [N m]", "torque_limit_left [N m], 0 to 1"] in rows
     assert ["MISSING", "torque_limit_right [N m], 0 to 1"] in rows
