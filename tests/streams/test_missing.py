@@ -201,12 +201,13 @@ def test_what_cannot_be_is_an_error():
 
 def test_a_fill_that_explodes_is_skipped_and_counted():
     """Holding a reading that doubles the memory ends before infinity; the memory stays finite."""
-    filled = MissingReadings(small_robot.unstable().stream(), Policy("hold"))
+    stream = small_robot.unstable().stream()
+    filled = MissingReadings(stream, Policy("hold"))
     filled.step([3e37])
     filled.missing(50)
     assert filled.counts.unstable > 0
     assert filled.counts.filled + filled.counts.skipped == 50
-    assert all(np.isfinite(v).all() for v in filled.stream.state.values())
+    assert all(np.isfinite(v).all() for v in stream.state.values())
 
 
 def test_words_that_were_drawn_for_late_readings_are_drawn_again():
