@@ -66,12 +66,21 @@ class Servos(Polled, Generic[PacketT]):
         self._torque = False  # switched on by us
         self._safe = b""
         self._about: dict[Poll, tuple[Span, tuple[int, ...]]] = {}  # what is asked for, and of which servos
-        self._model = self._poll("model number", Span((self.known["model_number"],)), None)
+        self._model = self._poll("model number", self._identity(), None)
         polls = [self._model]
         for name in self.readings:
             polls.append(self._poll(name, self.span_of(name), self.period_ns(name)))
         self.goals = {name: self._goal(action) for name, action in self.actions.items()}
         self.schedule(polls)
+
+    def _identity(self) -> Span:
+        """The model number, with so many registers behind it that its answer is as long as no reading's: an answer does
+        not say what it answers, and a late one must not be taken for positions."""
+        number = self.known["model_number"]
+        sizes = {self.span_of(name).size for name in self.readings} | {number.size}
+        behind = sorted(self.known.values(), key=lambda register: register.address)
+        spans = (Span((number, other)) for other in behind if other.address > number.address)
+        return next((span for span in spans if span.size not in sizes), Span((number,)))
 
     def span_of(self, name: str) -> Span:
         """The registers of a reading."""
@@ -161,7 +170,7 @@ class Servos(Polled, Generic[PacketT]):
         span, ids = self._about[answer.poll]
         numbers = {id: span.read(came[id], self.order) for id in ids}
         if answer.poll is self._model:
-            self._models = {id: number for id, (number,) in numbers.items()}
+            self._models = {id: number for id, (number, *_more) in numbers.items()}
             self.models(t_ns, self._models)
         elif answer.poll.period_ns is None:
             self.told(t_ns, numbers)

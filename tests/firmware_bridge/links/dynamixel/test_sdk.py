@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import pytest
 
 from firmware_bridge.links.dynamixel import packets
@@ -9,7 +11,7 @@ from firmware_bridge.links.dynamixel.packets import Packet
 from firmware_bridge.links.dynamixel.tables import X
 from firmware_bridge.simulator.dialects.dynamixel import DynamixelRobot
 from firmware_bridge.values import Action
-from tests.support.robots.asked import made, on_terminal, read_on
+from tests.support.robots.asked import made, on_terminal, patiently, read_on
 
 sdk = pytest.importorskip("dynamixel_sdk", reason="the extra `test` installs dynamixel-sdk")
 
@@ -114,12 +116,12 @@ def test_the_sdk_and_our_link_read_the_same_registers_and_write_the_same_goals()
         port, handler = sdk.PortHandler(path), sdk.PacketHandler(2.0)
         assert port.openPort()
         try:
-            models = {str(id): handler.ping(port, id)[0] for id in IDS}
+            models = {str(id): patiently(partial(handler.ping, port, id))[0] for id in IDS}
             start, end = X["present_current"].address, X["present_temperature"].address
             group = sdk.GroupSyncRead(port, handler, start, end + 1 - start)
             for id in IDS:
                 group.addParam(id)
-            assert group.txRxPacket() == sdk.COMM_SUCCESS
+            patiently(lambda: (None, group.txRxPacket()))
             theirs = {}
             for name in REGISTERS:
                 register = X[name]
@@ -132,7 +134,7 @@ def test_the_sdk_and_our_link_read_the_same_registers_and_write_the_same_goals()
             for id, raw in zip(IDS, (0, -1024, 2048), strict=True):
                 write.addParam(id, list(raw.to_bytes(4, "little", signed=True)))
             assert write.txPacket() == sdk.COMM_SUCCESS
-            handler.ping(port, 1)  # the robot has seen the goals when it answers this
+            patiently(lambda: handler.ping(port, 1))  # the robot has seen the goals when it answers this
             goals = [servos.get(id, goal.address, goal.size) for id in IDS]
         finally:
             port.closePort()

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import pytest
 
 from firmware_bridge.links.feetech import packets
 from firmware_bridge.links.feetech.tables import SCS, STS
 from firmware_bridge.simulator.dialects.feetech import FeetechRobot
 from firmware_bridge.values import Action
-from tests.support.robots.asked import made, on_terminal, read_on
+from tests.support.robots.asked import made, on_terminal, patiently, read_on
 
 sdk = pytest.importorskip("scservo_sdk", reason="the extra `test` installs feetech-servo-sdk")
 
@@ -100,12 +102,12 @@ def test_the_sdk_and_our_link_read_the_same_registers_and_write_the_same_goals()
         port, handler = sdk.PortHandler(path), sdk.PacketHandler(0)
         assert port.openPort()
         try:
-            models = {str(id): handler.ping(port, id)[0] for id in IDS}
+            models = {str(id): patiently(partial(handler.ping, port, id))[0] for id in IDS}
             start = STS["present_position"].address
             group = sdk.GroupSyncRead(port, handler, start, 8)
             for id in IDS:
                 group.addParam(id)
-            assert group.txRxPacket() == sdk.COMM_SUCCESS
+            patiently(lambda: (None, group.txRxPacket()))
             theirs = {}
             for name in REGISTERS:
                 register = STS[name]
@@ -117,7 +119,7 @@ def test_the_sdk_and_our_link_read_the_same_registers_and_write_the_same_goals()
             for id, goal in zip(IDS, (0, 1024, 2048), strict=True):
                 write.addParam(id, [sdk.SCS_LOBYTE(goal), sdk.SCS_HIBYTE(goal)])
             assert write.txPacket() == sdk.COMM_SUCCESS
-            handler.ping(port, 1)  # the robot has seen the goals when it answers this
+            patiently(lambda: handler.ping(port, 1))  # the robot has seen the goals when it answers this
             goals = [servos.get(id, 42, 2) for id in IDS]
         finally:
             port.closePort()
