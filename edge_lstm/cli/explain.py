@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from edge_lstm.cli.common import Failure, json_option, print_json, say, writing
+from edge_lstm.cli.tables import TABLE_OPTIONS, reading
 
 if TYPE_CHECKING:
     from edge_lstm.analysis.explain import Explained
@@ -23,9 +24,7 @@ _OPTIONS = [
     click.option("-o", "--output", type=click.Path(path_type=Path), required=True, help="A folder; made if missing."),
     click.option("--from", "begin_s", type=float, help="Show from here on: seconds since the first reading."),
     click.option("--to", "end_s", type=float, help="Show up to here."),
-    click.option("--channels", help='CSV: the columns in the model\'s order "a,b,c", or "channel=column,…".'),
-    click.option("--time", "time_column", help="CSV: the time column, where it cannot be found."),
-    click.option("--time-unit", type=click.Choice(["s", "ms", "us", "ns"]), help="CSV: the time column's unit."),
+    *TABLE_OPTIONS,
     json_option,
 ]
 
@@ -41,8 +40,7 @@ def command(log: Path, output: Path, begin_s: float | None, end_s: float | None,
 
     check_plot(Path("gates.png"))
     model = load(options["model"])
-    asked = [name.strip() for name in (options["channels"] or "").split(",") if name.strip()]
-    series = read(log, model, channels=asked, time_column=options["time_column"], time_unit=options["time_unit"])
+    series = read(log, model, **reading(options))
     infinity = float("inf")
     begin, end = -infinity if begin_s is None else begin_s, infinity if end_s is None else end_s
     found = explain(model, series, begin, end)

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from edge_lstm.cli.common import Failure, check_writable, json_option, print_json, say, writing
+from edge_lstm.cli.tables import TABLE_OPTIONS, reading
 
 if TYPE_CHECKING:
     from edge_lstm.core.model import Model
@@ -24,9 +25,7 @@ _OPTIONS = [
     click.option("--plot", type=click.Path(path_type=Path), help="Draw a picture here (PNG, SVG, PDF)."),
     click.option("--choose", type=click.Choice(["best", "sample"]), help="How a word is chosen to be fed back."),
     click.option("--seed", type=click.IntRange(0), help="For --choose sample."),
-    click.option("--channels", help='CSV: the columns in the model\'s order "a,b,c", or "channel=column,…".'),
-    click.option("--time", "time_column", help="CSV: the time column, where it cannot be found."),
-    click.option("--time-unit", type=click.Choice(["s", "ms", "us", "ns"]), help="CSV: the time column's unit."),
+    *TABLE_OPTIONS,
     json_option,
 ]
 
@@ -48,8 +47,7 @@ def command(log: Path, at_s: float, steps: int, as_json: bool, **options: Any) -
         check_plot(options["plot"])
     model = load(options["model"])
     Rollout(model)  # a model that cannot is refused before anything is read
-    asked = [name.strip() for name in (options["channels"] or "").split(",") if name.strip()]
-    series = read(log, model, channels=asked, time_column=options["time_column"], time_unit=options["time_unit"])
+    series = read(log, model, **reading(options))
     row = series.row_at(at_s)
     stream = model.stream()
     filler = MissingReadings(stream)

@@ -22,6 +22,7 @@ from edge_lstm.cli.common import (
     say,
     writing,
 )
+from edge_lstm.cli.tables import TABLE_OPTIONS, reading
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -48,9 +49,7 @@ _OPTIONS = [
     click.option("--keep", multiple=True, help="A layer, or a kind (dense), that stays float32; may be given again."),
     click.option("-o", "--output", type=click.Path(path_type=Path), required=True, help="The model file to write."),
     click.option("--plot", type=click.Path(path_type=Path), help="Draw both over the held-out log (PNG, SVG, PDF)."),
-    click.option("--channels", help='CSV: the columns in the model\'s order "a,b,c", or "channel=column,…".'),
-    click.option("--time", "time_column", help="CSV: the time column, where it cannot be found."),
-    click.option("--time-unit", type=click.Choice(["s", "ms", "us", "ns"]), help="CSV: the time column's unit."),
+    *TABLE_OPTIONS,
     json_option,
 ]
 
@@ -103,9 +102,7 @@ def _logs(model: Model, paths: tuple[Path, ...], options: dict[str, Any]) -> lis
     from edge_lstm.quantization.observe import log_of
     from edge_lstm.robot.recorded import read
 
-    asked = [name.strip() for name in (options["channels"] or "").split(",") if name.strip()]
-    time_column, unit = options["time_column"], options["time_unit"]
-    found = [read(p, model, channels=asked, time_column=time_column, time_unit=unit) for p in paths]
+    found = [read(path, model, **reading(options)) for path in paths]
     for series in found:
         for note in series.notes:
             say(f"note: {series.name}: {note}", True)

@@ -29,6 +29,7 @@ from edge_lstm.cli.common import (
     say,
     writing,
 )
+from edge_lstm.cli.tables import OF_TABLES, TABLE_OPTIONS, listed
 
 if TYPE_CHECKING:
     from edge_lstm.core.feedback import Missing, Policy
@@ -69,14 +70,7 @@ _OPTIONS = [
     ),
     click.option("--plot", type=click.Path(path_type=Path), help="Draw a picture here (PNG, SVG, PDF)."),
     click.option("--truth", type=click.Path(path_type=Path), help="What `simulate --truth` wrote, for the picture."),
-    click.option("--channels", help='CSV: the columns in the model\'s order "a,b,c", or "channel=column,…".'),
-    click.option("--time", "time_column", help="CSV: the time column, where it cannot be found."),
-    click.option("--time-unit", type=click.Choice(["s", "ms", "us", "ns"]), help="CSV: the time column's unit."),
-    click.option(
-        "--tick",
-        help="CSV of several rates: the columns of the tick; the others give their latest value.",
-    ),
-    click.option("--max-age", help="CSV: ms, how old such a latest value may be; MS, or COLUMN=MS,…"),
+    *TABLE_OPTIONS,
     click.option(
         "--missing",
         help="CSV: what stands in for missing readings: skip, hold or predict; CHANNEL=skip, hold or a number,…",
@@ -92,7 +86,7 @@ def command(log: Path, speed: float | None, as_json: bool, **options: Any) -> No
     from edge_lstm.logs import kind_of
 
     kind = kind_of(log)
-    of_table = ("channels", "time_column", "time_unit", "tick", "max_age", "missing", "longest_gap")
+    of_table = (*OF_TABLES, "missing", "longest_gap")
     for name in ("config", "verify", "truth") if kind == "table" else of_table:
         if options[name] not in (None, False):
             option = "--" + name.replace("_column", "").replace("_", "-")
@@ -133,9 +127,9 @@ def _table(log: Path, speed: float | None, as_json: bool, options: dict[str, Any
         raise Failure(2, f"{log}: a table has no model of its own; say which with --model MODEL.npz")
     table = open_log(log, options["time_column"], options["time_unit"])
     model = load(options["model"])
-    columns, notes = match(table, model, _listed(options["channels"]))
+    columns, notes = match(table, model, listed(options["channels"]))
     policy, each, constants = _missing(model, options)
-    ticks = table_ticks(table, columns, _listed(options["tick"]), _listed(options["max_age"]), constants)
+    ticks = table_ticks(table, columns, listed(options["tick"]), listed(options["max_age"]), constants)
     announce_compiling(model)
     output, plot = options["output"], options["plot"]
     with ExitStack() as stack:
@@ -174,11 +168,6 @@ def _table(log: Path, speed: float | None, as_json: bool, options: dict[str, Any
         raise Failure(codes.DIFFERENT, f"{log}: {no_steps(summary)}")
 
 
-def _listed(text: str | None) -> list[str]:
-    """The items of an option: "a, b"."""
-    return [item.strip() for item in (text or "").split(",") if item.strip()]
-
-
 def _missing(model: Model, options: dict[str, Any]) -> tuple[Policy, list[Missing | None], list[float | None]]:
     """The model's own policy, changed by the options; and for each channel what --missing says of it alone."""
     from edge_lstm.errors import nearest
@@ -189,7 +178,7 @@ def _missing(model: Model, options: dict[str, Any]) -> tuple[Policy, list[Missin
         policy = replace(policy, longest_gap=longest_gap)
     each: list[Missing | None] = [None] * len(names)
     constants: list[float | None] = [None] * len(names)
-    for item in _listed(options["missing"]):
+    for item in listed(options["missing"]):
         name, is_one, what = item.rpartition("=")
         choices = ("skip", "hold") if is_one else ("skip", "hold", "predict")
         number = _number(what) if is_one else None

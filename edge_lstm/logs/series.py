@@ -21,6 +21,7 @@ from edge_lstm.errors import LogError
 from edge_lstm.logs import open_log
 from edge_lstm.logs.jitter import irregularities
 from edge_lstm.logs.matching import match
+from edge_lstm.logs.ticks import table_ticks
 
 if TYPE_CHECKING:
     from edge_lstm.core.model import Model
@@ -71,12 +72,17 @@ def read_table(
     channels: Sequence[str] = (),
     time_column: str | None = None,
     time_unit: str | None = None,
+    tick: Sequence[str] = (),
+    max_age: Sequence[str] = (),
 ) -> Series:
-    """A whole table. channels, time_column, time_unit: as for `edge-lstm replay`. Raises LogError."""
+    """A whole table. The rest: as for `edge-lstm replay`. Raises LogError."""
     log = open_log(path, time_column, time_unit)
     columns, _ = match(log, model, channels)
     words = {k: c.vocabulary for k, c in enumerate(model.inputs) if c.vocabulary}
-    blocks = list(log.blocks(columns, words))
+    ticks = table_ticks(log, columns, tick, max_age)
+    blocks = list(log.blocks(columns, words) if ticks is None else ticks(log.blocks(ticks.columns, words)))
+    if not blocks:
+        raise LogError(f"{path}: {ticks.why() if ticks is not None else 'holds no reading'}")
     t_s, values = (np.concatenate([getattr(b, part) for b in blocks]) for part in ("t_s", "values"))
     notes = (*log.notes, *irregularities(t_s, np.concatenate([block.lines for block in blocks])))
     return Series.encoded(path.name, model, t_s, values, notes)

@@ -42,10 +42,20 @@ def read(
     channels: Sequence[str] = (),
     time_column: str | None = None,
     time_unit: str | None = None,
+    tick: Sequence[str] = (),
+    max_age: Sequence[str] = (),
 ) -> Series:
-    """The whole log. channels, time_column, time_unit: as for `edge-lstm replay` of a table. Raises LogError."""
+    """The whole log. The rest: as for `edge-lstm replay` of a table. Raises LogError."""
     if kind_of(path) == "table":
-        return read_table(path, model, channels=channels, time_column=time_column, time_unit=time_unit)
+        return read_table(
+            path,
+            model,
+            channels=channels,
+            time_column=time_column,
+            time_unit=time_unit,
+            tick=tick,
+            max_age=max_age,
+        )
     return read_recording(path, model)
 
 

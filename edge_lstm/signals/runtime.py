@@ -94,14 +94,18 @@ class Signals:
     def outputs(self, y: Floats) -> list[float]:
         """An output of the model → its numbers, then those of [outputs]. Raises ReadingError (the output is not finite)
         or StateError; then the outputs' memory is as it was, and nothing is carried over."""
+        numbers: list[float] = self.finish(y).tolist()
+        return numbers
+
+    def finish(self, y: Floats) -> Floats:
+        """The same as float32, a view that the next call overwrites."""
         self._own[:] = y
         if self._out_of is not None:
             self._derived[:] = self._out_of.step(self._own)
         if self._carries.size:
             self._kept[:] = self._previous
             self._all.take(self._carries, out=self._previous)
-        numbers: list[float] = self._all.tolist()
-        return numbers
+        return self._all
 
     def reset(self) -> None:
         """As they began; nothing is carried over."""

@@ -41,14 +41,15 @@ class Around:
         self._none: Floats = np.full(signals.size - self.model.program.output_size, np.nan, np.float32)
 
     def step(self, x: Any) -> Floats | None:
-        """x: raw numbers in the order of `Signals.raw`. Raises as `Stream.step` does."""
+        """x: raw numbers in the order of `Signals.raw`. Returns a view that the next call overwrites. Raises as
+        `Stream.step` does."""
         values = self.signals.channels(x)
         y = self.stream.step(values if self._encode is None else self._encode(values.tolist()))
         return None if y is None else self._out_of(y)
 
     def _out_of(self, y: Floats) -> Floats:
         try:
-            return np.array(self.signals.outputs(y), np.float32)
+            return self.signals.finish(y)
         except (ReadingError, StateError):
             return np.concatenate([y, self._none])
 

@@ -172,7 +172,7 @@ def test_where_it_skips_nothing_moves():
 
 
 def test_what_stands_in_for_a_late_reading_is_taken_back():
-    """Outputs while a reading is late move filters and targets; when it comes, all is as if it had been on time."""
+    """Outputs while a reading is late move filters and targets; when it comes, it is as if it had been on time."""
     late, on_time = controller(), controller()
     outputs(late, imu(0), imu(1))
     outputs(on_time, imu(0), imu(1))

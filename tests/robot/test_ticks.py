@@ -12,7 +12,7 @@ from edge_lstm.cli import main
 from edge_lstm.core.channels import Channel
 from edge_lstm.core.model import Model
 from edge_lstm.core.storage import save
-from edge_lstm.errors import ConfigError
+from edge_lstm.errors import ConfigError, LogError
 from edge_lstm.logs.csv_log import CsvLog
 from edge_lstm.logs.matching import match
 from edge_lstm.logs.replay_table import replay_table
@@ -20,7 +20,7 @@ from edge_lstm.logs.ticks import table_ticks
 from edge_lstm.robot.config import parse_config
 from edge_lstm.robot.controller import Controller
 from edge_lstm.robot.loop import run
-from edge_lstm.robot.recorded import read_recording
+from edge_lstm.robot.recorded import read, read_recording
 from edge_lstm.robot.replay import Rows, RowTexts, replay
 from firmware_bridge.dictionary import Dictionary, Field, Format
 from firmware_bridge.events import Gap, Hello, Reading, Reset
@@ -283,6 +283,15 @@ def test_replay_of_both_from_the_command_line(edge_lstm: Command, recording: Pat
         assert mine == [row[table_rows[0].index(plain)] for row in table_rows[1:]], name
     code, text = edge_lstm(*table, "--missing", "hold,current=0.5,heat=skip")
     assert code == 0, text
+
+
+def test_a_table_of_several_rates_is_a_series_too(tmp_path: Path):
+    """What forecast, explain and quantize read of such a table: the rows of the join."""
+    log = outer_join(tmp_path / "log.csv", life())
+    series = read(log, model(), tick=["gyro"], max_age=["30"])
+    np.testing.assert_array_equal(series.xs, joined(life(), 30_000).astype(np.float32))
+    with pytest.raises(LogError, match=r"none of its \d+ rows holds a number in 'heat'"):
+        read(outer_join(log, [row for row in life() if row[1] == "imu"]), model(), tick=["heat"], max_age=["30"])
 
 
 def test_no_step_at_all_is_exit_code_1(edge_lstm: Command, tmp_path: Path):
