@@ -17,6 +17,8 @@ from typing import Any
 
 import pytest
 
+from edge_lstm.core.channels import Channel
+from edge_lstm.core.storage import save
 from firmware_bridge.recordings.reader import open_recording
 from tests.support.robots import small_robot
 
@@ -85,6 +87,28 @@ def replay(folder: Path, *more: str) -> tuple[int, dict]:
         check=False,
     )
     return done.returncode, json.loads(done.stdout)
+
+
+def test_a_run_without_a_step_is_exit_code_1(robot: Path, tmp_path: Path):
+    """Readings that all lack something are a failure with the reason, by themselves and at Ctrl-C; not exit code 0."""
+    inputs = (*small_robot.INPUTS[:3], Channel("current_right", vocabulary=("off", "on")))
+    for stop in (False, True):
+        folder = tmp_path / str(stop)
+        folder.mkdir()
+        text = small_robot.AT_ONCE + '[readings.channels]\ncurrent_right = "battery_voltage"\n'  # no index of a word
+        config = small_robot.folder(folder, text)
+        save(small_robot.model(inputs), folder / "model.npz")
+        more = [] if stop else ["--seconds", "1"]
+        command = [*EDGE_LSTM, "run", str(config), "--port", str(robot), "--record", str(folder / "run.mcap"), *more]
+        with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+            if stop:
+                until(grown(folder / "run.mcap"))
+                process.send_signal(signal.SIGINT)
+            error = process.communicate(timeout=60)[1]
+        assert process.returncode == 1, error
+        assert "0 steps: all" in error
+    code, _ = replay(tmp_path / "True")
+    assert code == 1
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])

@@ -51,6 +51,34 @@ def test_hold_repeats_the_last_reading_and_skip_waits():
     assert held.stream.snapshot() == reference.snapshot()
 
 
+@pytest.mark.parametrize("policy", ["skip", "hold", "predict"])
+def test_a_channel_of_its_own_mind(policy: str):
+    """A number that is held has its last value whatever the policy; one that is skipped ends the reading; others are
+    the policy's. A reading that is missing wholly, but came, is met number by number. A log comes to the same bits."""
+    each = ("hold", "skip", None)
+    made = MissingReadings(MODEL.stream(), Policy(policy), each)  # type: ignore[arg-type]
+    plain = MissingReadings(MODEL.stream(), Policy(policy))  # type: ignore[arg-type]
+    xs = XS[:12].copy()
+    xs[4, 0] = xs[6, 1] = xs[8, :] = xs[10, 2] = NAN
+    ys = [made.step(x) for x in xs]
+    taken = [y is not None for y in ys]
+    assert taken == [k not in ((6, 8) if policy != "skip" else (6, 8, 10)) for k in range(12)]
+    filled = xs.copy()
+    filled[4, 0] = xs[3, 0]
+    for k in (6, 8):
+        filled[k] = NAN
+    expected = [plain.step(x) if taken[k] else None for k, x in enumerate(filled)]
+    for one, other in zip(ys[:5], expected[:5], strict=True):
+        assert (one is None) == (other is None)
+        assert one is None or one.tobytes() == other.tobytes()  # type: ignore[union-attr]
+    run = MissingReadings(MODEL.stream(), Policy(policy), each).run(xs)  # type: ignore[arg-type]
+    assert run.taken.tolist() == taken
+    again = MissingReadings(MODEL.stream(), Policy(policy), each)  # type: ignore[arg-type]
+    for k, x in enumerate(xs):
+        y = again.step(x)
+        assert y is None or y.tobytes() == run.outputs[k].tobytes()
+
+
 @pytest.mark.parametrize("missing", ["hold", "predict"])
 def test_only_the_missing_channels_are_filled(missing: str):
     """NaN in one channel: that one is predicted, or keeps its last value; the others are as read."""
