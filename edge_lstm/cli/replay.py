@@ -256,7 +256,7 @@ def _recording(log: Path, speed: float | None, as_json: bool, options: dict[str,
             if where:
                 say(f"{'picture' if what == 'plot' else 'written'} {where}")
     if options["verify"] and not comparison.same:
-        why = "the replay differs from the recording" if comparison.writes else "nothing could be compared"
+        why = "the replay differs from the recording" if comparison.compared else "nothing could be compared"
         if comparison.agrees:
             why = "the recording is damaged, so a difference cannot be excluded"
         raise Failure(codes.DIFFERENT, f"{log}: {why}")

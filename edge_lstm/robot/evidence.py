@@ -15,7 +15,17 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from firmware_bridge.recordings.contents import DEVICE, DROPPED, EVENTS, LINK, RECEIVED, WIRE, Encoder, Message
+from firmware_bridge.recordings.contents import (
+    DEVICE,
+    DROPPED,
+    EVENTS,
+    LINK,
+    READINGS,
+    RECEIVED,
+    WIRE,
+    Encoder,
+    Message,
+)
 
 if TYPE_CHECKING:
     from edge_lstm.robot.loop import Sink
@@ -45,6 +55,11 @@ class Findings:
     def same(self) -> bool:
         """Whether the recording holds what the replay derives, but for what was left out."""
         return not self.differing and self.missing <= self.left_out
+
+    @property
+    def readings(self) -> int:
+        """How many of the compared messages are readings."""
+        return sum(count for topic, count in self.compared.items() if topic.startswith(READINGS))
 
     def sentence(self) -> str:
         """The verdict, for people; it says what was compared."""

@@ -56,17 +56,23 @@ class Comparison:
     @property
     def agrees(self) -> bool:
         """Whether something was compared and nothing of it differs."""
-        return self.writes_agree and (self.derived is None or self.derived.same)
+        return self.compared and self.writes_agree and (self.derived is None or self.derived.same)
+
+    @property
+    def compared(self) -> bool:
+        """Whether there was anything to compare: a robot that takes nothing is not written to, but its readings, and
+        what the model made of them, are evidence all the same."""
+        return bool(self.writes) or (self.derived is not None and self.derived.readings > 0)
 
     @property
     def writes_agree(self) -> bool:
-        """Whether writes were compared and none of them differs."""
-        return bool(self.writes) and not self.differing_writes and (bool(self.cut) or not self.beyond)
+        """Whether none of the writes differs."""
+        return not self.differing_writes and (bool(self.cut) or not self.beyond)
 
     def sentence(self) -> str:
         """The verdict, for people; it says what was compared."""
         derived = "" if self.derived is None else f"; {self.derived.sentence()}"
-        if not self.writes:
+        if not self.compared:
             how = "damaged" if self.damaged else "cut off"
             cut = f": the recording is {how}: {self.cut}" if self.cut else ""
             return f"nothing could be compared, the recording holds no write{cut}"

@@ -14,7 +14,7 @@ from edge_lstm.errors import ConfigError
 from edge_lstm.robot.config import parse_config
 from edge_lstm.robot.controller import Controller
 from edge_lstm.robot.loop import run
-from edge_lstm.robot.replay import Rows, replay
+from edge_lstm.robot.replay import Comparison, Rows, replay
 from firmware_bridge.ports.port import PortStats
 from firmware_bridge.recordings.port import RecordingPort
 from firmware_bridge.recordings.recorder import Recorder
@@ -171,6 +171,42 @@ def test_whatever_arrives_replays_to_the_same_bits_and_ends_safe(seed: int, tmp_
     assert (again.counts, again.link, again.lost) == (summary.counts, summary.link, summary.lost)
     assert boots == sorted(boots)
     assert len(set(boots)) == summary.resets + 1
+
+
+def test_a_robot_that_is_never_written_to_is_verified_by_its_readings_and_outputs(tmp_path: Path) -> None:
+    """Without [action] and `start`, as `init` writes it, nothing is sent: what was derived is compared all the same. A
+    reading that the recording holds otherwise is a difference, and where no reading is, nothing was compared."""
+    start, end = CONFIG.index("[action]"), CONFIG.index("[recording]")
+    silent = (
+        (CONFIG[:start] + CONFIG[end : CONFIG.index("[link.action.motor]")])
+        .replace('start = "go\\n"\n', "")
+        .replace("DIALECT", "Sound")
+    )
+
+    def listening(config: str = silent) -> Controller:
+        return Controller(small_robot.model(), parse_config(config, "robot.toml", Path()))
+
+    def verdict(driver: Controller, name: str = "run.mcap") -> Comparison:
+        return replay(RecordingPort(tmp_path / name), driver, derived=True)[1]
+
+    lines = [Chunk(n * 10 * MS, line(n * 10, n)) for n in range(1, 100)]
+    for name, chunks in (("run.mcap", lines), ("nothing.mcap", [])):
+        port = Played([Chunk(0, b"/dev/x", "opened"), *chunks])
+        recorder = Recorder(tmp_path / name, {}, {}, wait=True)
+        run(port, listening().config.link.open(), listening(), recorder)
+        recorder.close()
+        assert not port.out
+    found = verdict(listening())
+    assert found.same, found.sentence()
+    assert found.sentence().startswith("0 differing bits, 0 writes")
+    assert found.derived is not None
+    assert found.derived.readings == 99
+    other = verdict(listening(silent.replace("limits = {", "scale = { wheel_speed_left = 2 }\nlimits = {")))
+    assert not other.same
+    assert "messages of the recording differ" in other.sentence()
+    nothing = verdict(listening(), "nothing.mcap")
+    assert not nothing.same
+    assert nothing.sentence().startswith("nothing could be compared")
 
 
 def test_a_dialect_that_falls_over_is_outlived_and_the_robot_made_safe(tmp_path: Path) -> None:
