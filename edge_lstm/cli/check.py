@@ -7,7 +7,7 @@ mended by plugging something in is a note.
 from __future__ import annotations
 
 import os
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -19,8 +19,9 @@ from edge_lstm.errors import EdgeLstmError
 from firmware_bridge.errors import BridgeError
 
 if TYPE_CHECKING:
-    from edge_lstm.core.model import Model
     from edge_lstm.robot.config import RobotConfig
+    from edge_lstm.robot.model_tables import ModelConfig
+    from edge_lstm.robot.models import Decider, Loaded
 
 
 @dataclass(frozen=True)
@@ -43,8 +44,8 @@ def command(config: Path, as_json: bool) -> None:
 
     robot = load_config(config)
     lines = [Line("file", "ok", f"{config} is complete"), *_port(robot)]
-    model, found = _model(robot)
-    lines += [found, *_link(robot, model)]
+    loaded, found = _models(robot)
+    lines += [*found, *_link(robot, loaded)]
     if robot.action is None:
         lines.append(Line("action", "note", "there is no [action]: outputs are shown and recorded, nothing is driven"))
     lines += [*_recording(robot), *_realtime(robot)]
@@ -78,22 +79,41 @@ def _port(robot: RobotConfig) -> list[Line]:
     return [Line("port", "ok", name)]
 
 
-def _model(robot: RobotConfig) -> tuple[Model | None, Line]:
-    """The model, where there is one that fits the file."""
-    from edge_lstm.core.storage import load
+def _models(robot: RobotConfig) -> tuple[Loaded | None, list[Line]]:
+    """The models, where they fit the file, whatever the robot."""
+    from edge_lstm.robot.config import OWN_LINK
+    from edge_lstm.robot.models import load_models
 
     try:
-        model = load(robot.model_path)
-        robot.check_model(model)
+        loaded = load_models(robot)
+        loaded.controller(replace(robot, link=OWN_LINK))
     except (EdgeLstmError, OSError) as error:
-        return None, Line("model", "error", str(error))
-    inputs, outputs = (", ".join(channel.name for channel in channels) for channels in (model.inputs, model.outputs))
-    return model, Line("model", "ok", f"{model.name}: {inputs} → {outputs}")
+        return None, [Line("model", "error", str(error))]
+    lines = []
+    often = {one.name: _often(one) for one in robot.models}
+    for name, model in loaded.models.items():
+        sides = (", ".join(channel.name for channel in channels) for channels in (model.inputs, model.outputs))
+        of = f"{name}: " if name in often else ""
+        lines.append(Line("model", "ok", f"{of}{model.name}: {' → '.join(sides)}{often.get(name, '')}"))
+    for event in robot.events:
+        side, back = ("above", "at or below") if event.sign > 0 else ("below", "at or above")
+        held = f" for {event.for_ns / 1e6:g} ms" if event.for_ns else ""
+        sent = f"; sends {event.action[0]}" if event.action else ""
+        text = f"{event.name}: {event.of} {side} {event.threshold:g}{held}, until {back} {event.until:g}{sent}"
+        lines.append(Line("event", "ok", text))
+    return loaded, lines
 
 
-def _link(robot: RobotConfig, model: Model | None) -> list[Line]:
+def _often(model: ModelConfig) -> str:
+    """When one of several models is due."""
+    if model.rate_hz is not None:
+        return f", at {model.rate_hz:g} Hz"
+    return "" if model.every in (None, 1) else f", with every {model.every} readings"
+
+
+def _link(robot: RobotConfig, loaded: Loaded | None) -> list[Line]:
     """How the robot is spoken to, which field feeds what, and every byte that is known before it speaks."""
-    from edge_lstm.robot.binding import bind
+    from firmware_bridge.events import Hello
     from firmware_bridge.links.dialect import Dialect
     from firmware_bridge.values import Chunk
 
@@ -104,27 +124,34 @@ def _link(robot: RobotConfig, model: Model | None) -> list[Line]:
     declared = link.declared
     names = ", ".join(form.name for form in declared.formats)
     lines = [Line("link", "ok", f"{robot.link.dialect}, device {declared.device!r}: {names}")]
-    if model is not None:
+    if loaded is not None:
         try:
-            robot.check_device(declared)
-            binding = bind(robot, model, declared)
+            controller = loaded.controller(robot)
+            bound = controller.handle(Hello(0, declared.device, declared.version, 0, declared))
         except EdgeLstmError as error:
             lines.append(Line("fields", "error", str(error)))
         else:
-            direct = robot.direct(model)
-            fed = [f"{c.name} ← {direct.get(c.name, '[inputs]')}" for c in model.inputs]
-            lines.append(Line("fields", "ok", ", ".join(fed)))
-            if binding.feed.formats:
-                ages = [f"{name} for {robot.readings.age_ms(name):g} ms" for name in binding.feed.formats]
-                text = f"each reading of {binding.reading.name!r}; the latest values count: {', '.join(ages)}"
+            lines.append(Line("fields", "ok", "; ".join(_fed(robot, controller))))
+            if others := controller.others():
+                ages = [f"{name} for {robot.readings.age_ms(name):g} ms" for name in others]
+                text = f"each reading of {robot.reading!r}; the latest values count: {', '.join(ages)}"
                 lines.append(Line("tick", "ok", text))
-            lines += [Line("fields", "note", text) for text in binding.notes]
+            lines += [Line("fields", "note", text) for text in bound.notes] if bound else []
     link.receive(Chunk(0, b"", "opened"))
     start, safe = link.outgoing(), link.safe() if link.actions else b""
     lines.append(Line("start", "ok", f"sent after opening: {link.explain(start)}" if start else "nothing is sent"))
     if safe:
         lines.append(Line("safe", "ok", f"sent to make the robot safe: {link.explain(safe)}"))
     return lines + [Line("promise", "note", text) for text in link.promises.sentences()]
+
+
+def _fed(robot: RobotConfig, controller: Decider) -> list[str]:
+    """Which field feeds which input, of each model."""
+    lines = []
+    for name, model, direct in controller.fed():
+        fed = ", ".join(f"{channel.name} ← {direct.get(channel.name, '[inputs]')}" for channel in model.inputs)
+        lines.append(f"{name}: {fed}" if robot.models else fed)
+    return lines
 
 
 def _recording(robot: RobotConfig) -> list[Line]:

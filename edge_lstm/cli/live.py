@@ -12,12 +12,12 @@ import contextlib
 import os
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from types import TracebackType
 from typing import TYPE_CHECKING, TextIO
 
 from edge_lstm.cli.common import plain
-from edge_lstm.robot.controller import Controller
+from edge_lstm.robot.models import Decider, Watched
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -37,7 +37,7 @@ class LiveView:
 
     def __init__(
         self,
-        controller: Controller,
+        controller: Decider,
         bridge: Link,
         port: Port,
         device: str,
@@ -66,10 +66,18 @@ class LiveView:
     def _lines(self) -> None:
         legend = ""
         try:
-            while not self._ended.wait(_LINE_S):
+            due_s = self._start_s + _LINE_S
+            while not self._ended.wait(_REDRAW_S):
+                for text in self.happened():
+                    print(text, file=self._out, flush=True)
+                if time.monotonic() < due_s:
+                    continue
+                due_s += _LINE_S
                 if not legend and (legend := self.legend()):
                     print(legend, file=self._out, flush=True)
                 print(self.line(), file=self._out, flush=True)
+            for text in self.happened():
+                print(text, file=self._out, flush=True)
         except (OSError, ValueError):  # nobody reads any more (| head); the robot runs on
             return
 
@@ -80,9 +88,21 @@ class LiveView:
         try:
             with Live(console=Console(file=self._out), auto_refresh=False, transient=True) as live:
                 while not self._ended.wait(_REDRAW_S):
+                    for text in self.happened():
+                        live.console.print(text, markup=False, highlight=False)
                     live.update(self.table(live.console.width), refresh=True)
+                for text in self.happened():
+                    live.console.print(text, markup=False, highlight=False)
         except (OSError, ValueError):
             return
+
+    def happened(self) -> Iterator[str]:
+        """A line for each event that began or ended since the last call, with the wall clock's time of its reading."""
+        lines = self._controller.watch.lines if isinstance(self._controller, Watched) else None
+        while lines:
+            one = lines.popleft()
+            clock = time.strftime("%H:%M:%S", time.localtime(one.t_ns // 1_000_000_000))
+            yield plain(f"{clock}.{one.t_ns // 1_000_000 % 1000:03}  {one.sentence()}", "")
 
     def legend(self) -> str:
         """What the numbers of `line` are, in their order; empty before the first reading."""
@@ -119,15 +139,28 @@ class LiveView:
         head = Text(f"{plain(self._device, '')}  ", "bold").append(state, "green" if state == "running" else "yellow")
         seconds = f"  {time.monotonic() - self._start_s:.1f} s"
         trouble = Text(plain(self._trouble()), "bold red")
-        return Group(head.append(seconds, "dim"), Text("  ".join(self._counters())), trouble, table)
+        ages = [Text(plain(text, ""), "dim")] if (text := self._ages()) else []
+        return Group(head.append(seconds, "dim"), Text("  ".join(self._counters())), *ages, trouble, table)
+
+    def _ages(self) -> str:
+        """Of several models: how old what each has made is, against the latest reading."""
+        latest = self._controller.latest
+        if latest is None or latest.reading is None:
+            return ""
+        t_ns, ages = latest.reading.t_ns, []
+        for one in latest.made:
+            age = f"{(t_ns - one.t_ns) / 1e6:.0f} ms ago" if one.outputs is not None else "none"
+            ages.append(f"{one.name} {'now' if one.new else age}")
+        return f"outputs: {', '.join(ages)}" if ages else ""
 
     def _counters(self) -> list[str]:
         counts, link = self._controller.counts, self._bridge.counters
         parts = [f"{counts.readings} readings", f"{counts.lost if self._counted else 'unknown'} lost"]
+        model = self._controller.model
         if counts.steps != counts.readings:
             parts.insert(1, f"{counts.steps} steps")
         if counts.waiting:
-            parts.append(f"{counts.waiting} without output" + " yet" * (self._controller.model.timing.stride == 1))
+            parts.append(f"{counts.waiting} without output" + " yet" * (model is None or model.timing.stride == 1))
         parts.append(f"{sum(link.faults.copy().values())} damaged")
         if self._controller.not_real:
             parts.append(f"{self._controller.not_real} of the last 100 not real")

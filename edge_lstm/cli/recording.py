@@ -15,8 +15,8 @@ from edge_lstm.cli import codes
 from edge_lstm.cli.common import Failure, note
 
 if TYPE_CHECKING:
-    from edge_lstm.core.model import Model
     from edge_lstm.robot.config import RobotConfig
+    from edge_lstm.robot.models import Decider, Loaded
     from firmware_bridge.recordings.recorder import Recorder
 
 
@@ -40,8 +40,8 @@ class Recording:
         """Why it is not being written, "" where it is or is not wanted."""
         return self.recorder.failed if self.recorder else self._never
 
-    def begin(self, robot: RobotConfig, model: Model, content: bytes) -> Recorder | None:
-        """Everything a replay needs travels in it: the model file and robot.toml, as they were read. Failure where it
+    def begin(self, robot: RobotConfig, models: Loaded, controller: Decider) -> Recorder | None:
+        """Everything a replay needs travels in it: the model files and robot.toml, as they were read. Failure where it
         cannot be begun and is required."""
         if self._wanted is None:
             return None
@@ -49,10 +49,10 @@ class Recording:
         from firmware_bridge.errors import RecordingError
         from firmware_bridge.recordings.recorder import begin
 
-        metadata = {"program": f"edge-lstm {__version__}", "model": model.name, "digest": model.digest}
+        metadata = {"program": f"edge-lstm {__version__}", **models.metadata(controller)}
         if sha256 := robot.link.source_digest():
             metadata |= {"dialect": robot.link.dialect, "dialect_sha256": sha256}
-        attachments = {"model.npz": content, "robot.toml": robot.text.encode()}
+        attachments = models.attachments() | {"robot.toml": robot.text.encode()}
         try:
             _folder(self._wanted.parent, robot.recording_directory is not None)
             self.recorder = begin(self._wanted, metadata, attachments)

@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from edge_lstm.core.feedback import Missing, Policy
     from edge_lstm.core.model import Model
     from edge_lstm.robot.config import RobotConfig
+    from edge_lstm.robot.models import Loaded
     from edge_lstm.robot.replay import Rows, RowTexts
     from firmware_bridge.recordings.reader import Recording
 
@@ -207,7 +208,7 @@ def _recording(log: Path, speed: float | None, as_json: bool, options: dict[str,
     from edge_lstm.cli.report import run_lines
     from edge_lstm.robot import replay
     from edge_lstm.robot.calls import LOOP
-    from edge_lstm.robot.controller import Controller
+    from edge_lstm.robot.models import ONLY
     from firmware_bridge.recordings.port import RecordingPort
 
     port = RecordingPort(log, speed)
@@ -216,8 +217,12 @@ def _recording(log: Path, speed: float | None, as_json: bool, options: dict[str,
 
         replay_loop(port.recording, speed, as_json, options)
         return
-    config, model = _own(port.recording, options["config"], options["model"])
-    announce_compiling(model)
+    config, loaded = _own(port.recording, options["config"], options["model"])
+    model = loaded.models.get(ONLY)
+    for one in loaded.models.values():
+        announce_compiling(one)
+    if model is None and options["plot"] is not None:
+        raise Failure(2, f"{log}: holds several models; a picture is of one")
     output, plot = options["output"], options["plot"]
     kept: list[replay.Rows] = []
     with ExitStack() as stack:
@@ -233,13 +238,13 @@ def _recording(log: Path, speed: float | None, as_json: bool, options: dict[str,
                 kept.append(rows)
 
         wanted = take if output is not None or plot is not None else None
-        controller = Controller(model, config)
+        controller = loaded.controller(config)
         summary, comparison, marks = replay.replay(
             port, controller, rows=wanted, progress=advance.at, derived=options["verify"]
         )
     if wanted is not None and not summary.readings:
         raise Failure(2, f"{log}: holds no readings of {config.reading!r}, so there is nothing to write")
-    if plot is not None:
+    if plot is not None and model is not None:
         from edge_lstm.plots import figure as picture
 
         truth = None if options["truth"] is None else picture.load_truth(options["truth"])
@@ -281,11 +286,12 @@ class _RowsOut:
         self._csv.rows(self._texts(rows))
 
 
-def _own(recording: Recording, config: Path | None, model: Path | None) -> tuple[RobotConfig, Model]:
-    """The configuration and the model that travel in the recording, or those given instead."""
+def _own(recording: Recording, config: Path | None, model: Path | None) -> tuple[RobotConfig, Loaded]:
+    """The configuration and the models that travel in the recording, or those given instead."""
     from edge_lstm.core.storage import load, load_file
     from edge_lstm.errors import ModelFileError
     from edge_lstm.robot.config import load_config, parse_config
+    from edge_lstm.robot.models import ONLY, Loaded, attachment, load_models
 
     def attached(name: str, option: str) -> bytes:
         if name not in recording.attachments:
@@ -297,17 +303,28 @@ def _own(recording: Recording, config: Path | None, model: Path | None) -> tuple
     else:
         text = attached("robot.toml", "--config").decode("utf-8", errors="replace")
         robot = parse_config(text, f"robot.toml in {recording.path}", recording.path.parent)
+    names = [one.name for one in robot.models]
     if model is not None:
-        return robot, load(model)
-    try:
-        own = load_file(io.BytesIO(attached("model.npz", "--model")), f"model.npz in {recording.path}")
-    except ModelFileError as error:
-        raise ModelFileError(f"{error} (--model says another)") from None
-    ran = recording.metadata.get("digest", own.digest)
-    if own.digest != ran:
-        why = f"has digest {own.digest[:16]}…, but the model that ran has {ran[:16]}…"
-        raise Failure(2, f"model.npz in {recording.path}: {why}; say which one ran with --model")
-    return robot, own
+        if names:
+            why = f"--model says one, and {robot.source} names several: {', '.join(names)}"
+            raise Failure(2, f"{why}; give --config with the robot.toml beside the files that ran")
+        return robot, Loaded({ONLY: load(model)}, {}, True)
+    if names and config is not None:
+        return robot, load_models(robot)
+    option = "--config" if names else "--model"
+    models = {}
+    for name in names or [ONLY]:
+        file = attachment(name, not names)
+        try:
+            own = load_file(io.BytesIO(attached(file, option)), f"{file} in {recording.path}")
+        except ModelFileError as error:
+            raise ModelFileError(f"{error} ({option} says another)") from None
+        ran = recording.metadata.get(f"digest {name}" if names else "digest", own.digest)
+        if own.digest != ran:
+            why = f"has digest {own.digest[:16]}…, but the model that ran has {ran[:16]}…"
+            raise Failure(2, f"{file} in {recording.path}: {why}; say which one ran with {option}")
+        models[name] = own
+    return robot, Loaded(models, {}, not names)
 
 
 def _pacer(speed: float) -> Callable[[float], None]:

@@ -10,8 +10,10 @@ if TYPE_CHECKING:
     from edge_lstm.robot.loop import Summary
 
 
-def run_lines(summary: Summary, model: Model) -> list[str]:
-    """What a run came to, most important first."""
+def run_lines(summary: Summary, model: Model | None) -> list[str]:
+    """What a run came to, most important first. model: None where there are several."""
+    from edge_lstm.robot.thresholds import lines as event_lines
+
     damaged = sum(summary.damaged.values())
     by_status = ", ".join(f"{status} {count}" for status, count in sorted(summary.damaged.items()))
     counts = summary.counts
@@ -29,7 +31,7 @@ def run_lines(summary: Summary, model: Model) -> list[str]:
             "unusable": "outputs were no number",
         }
         lines.append("; ".join(f"{count} {words[name]}" for name, count in skipped.items()))
-    if counts["waiting"]:
+    if counts["waiting"] and model is not None:
         lines.append(_waiting(counts["waiting"], summary.steps, model))
     bridged = {
         "filled": "lost readings bridged",
@@ -51,10 +53,21 @@ def run_lines(summary: Summary, model: Model) -> list[str]:
             f"p99 {summary.latency_p99_ms:.3f} ms, max {summary.latency_max_ms:.3f} ms"
         )
     lines += _at_the_robot(summary.link)
-    lines.append(f"model {summary.model}, digest {summary.digest[:16]}…; robot {summary.device or 'never answered'}")
+    lines += event_lines(summary.events)
+    lines += [_member(name, of) for name, of in summary.models.items()]
+    kind, robot = "models" if summary.models else "model", summary.device or "never answered"
+    lines.append(f"{kind} {summary.model}, digest {summary.digest[:16]}…; robot {robot}")
     if summary.recording:
         lines.append(f"recording {summary.recording}")
     return lines + [f"note: {note}" for note in summary.notes]
+
+
+def _member(name: str, of: dict[str, Any]) -> str:
+    """One of several models."""
+    every = "every reading" if of["every"] == 1 else f"every {of['every']} readings"
+    words = ("missing", "refused", "patched", "filled", "overdue", "waiting", "forgotten")
+    rest = "".join(f", {of[word]} {word}" for word in words if of[word])
+    return f"  {name}: {of['model']}, {every}, {of['steps']} steps{rest}; digest {of['digest'][:16]}…"
 
 
 def _at_the_robot(link: dict[str, Any]) -> list[str]:

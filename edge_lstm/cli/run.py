@@ -6,7 +6,6 @@ needed to control the robot (the recording, the console) is a note where it cann
 
 from __future__ import annotations
 
-import io
 import os
 import select
 import signal
@@ -36,7 +35,6 @@ from edge_lstm.cli.recording import Recording
 from edge_lstm.robot.config import RobotConfig, load_config
 
 if TYPE_CHECKING:
-    from edge_lstm.core.model import Model
     from firmware_bridge.ports.descriptor_port import DescriptorPort
 
 STOP_S = 0.5  # after a signal: how long the loop may still catch up before it is ended where it is
@@ -69,10 +67,9 @@ def command(
     Ctrl-C or SIGTERM puts the robot into its safe output, finishes the recording and prints the summary; a second
     Ctrl-C leaves at once (the robot then makes itself safe, where it can, when nothing more comes).
     """
-    from edge_lstm.core.storage import load_file
     from edge_lstm.errors import RealtimeError
-    from edge_lstm.robot.controller import Controller
     from edge_lstm.robot.loop import run, steady
+    from edge_lstm.robot.models import load_models
     from edge_lstm.robot.realtime import AS_ANY, applied, warm_up
 
     console.unblock()
@@ -80,11 +77,12 @@ def command(
     name = device or robot.port.device
     if name is None:
         raise Failure(2, f"{config}: [port] device is missing, and there is no --port")
-    content = _content(robot.model_path)
-    model = load_file(io.BytesIO(content), str(robot.model_path))
-    announce_compiling(model)
-    controller = Controller(model, robot)  # compiles, where that was never done: before the port is opened
-    warm_up(model)
+    loaded = load_models(robot)
+    for model in loaded.models.values():
+        announce_compiling(model)
+    controller = loaded.controller(robot)  # compiles, where that was never done: before the port is opened
+    for model in loaded.models.values():
+        warm_up(model)
     realtime = realtime_of(robot.realtime, asked)
     try:
         # Tried now, so that what is required and refused ends it before the robot moves.
@@ -96,17 +94,17 @@ def command(
         raise RealtimeError(f"{config}: [realtime] cpu: {error}" if core else str(error)) from None
     if refused.granted != AS_ANY:
         say(f"scheduled {refused.granted}", as_json)
-    recording = Recording(_place(robot, model, record, no_record), robot.recording_required)
+    recording = Recording(_place(robot, loaded.name, record, no_record), robot.recording_required)
     port = _open(robot, name, wait)
     bridge, arrived = robot.link.open(), Arrived(name, aloud=True)
     misfit = ""  # why the robot that is at the port is waited past
     try:
-        recorder = recording.begin(robot, model, content)
+        recorder = recording.begin(robot, loaded, controller)
         out = sys.stderr if as_json else sys.stdout
         ended = _end_with(port, bool(bridge.promises.unguarded))
         from edge_lstm.cli.live import LiveView
 
-        say(f"{model.name} on {name}, {recording.sentence}", as_json)
+        say(f"{controller.name} on {name}, {recording.sentence}", as_json)
         for sentence in bridge.promises.sentences():
             say(f"note: {sentence}", as_json)
         if port.waiting:
@@ -218,7 +216,7 @@ def _end_with(port: DescriptorPort, unguarded: bool = False) -> Callable[[], boo
     return lambda: bool(came)
 
 
-def _place(robot: RobotConfig, model: Model, record: Path | None, no_record: bool) -> Path | None:
+def _place(robot: RobotConfig, models: str, record: Path | None, no_record: bool) -> Path | None:
     """Where to record, or None. What a person has just typed must be a place for a new file: Failure otherwise."""
     if record is not None and no_record:
         raise Failure(codes.MEND, "--record and --no-record contradict each other")
@@ -233,16 +231,6 @@ def _place(robot: RobotConfig, model: Model, record: Path | None, no_record: boo
     if robot.recording_file is not None:
         return robot.folder / robot.recording_file
     if robot.recording_directory is not None:
-        name = "".join(c if c.isalnum() or c in "-_" else "-" for c in model.name)
+        name = "".join(c if c.isalnum() or c in "-_" else "-" for c in models)
         return robot.folder / robot.recording_directory / f"{name}-{time.strftime('%Y%m%d-%H%M%S')}.mcap"
     return None
-
-
-def _content(path: Path) -> bytes:
-    """The model file, read once: what runs is what the recording keeps, whatever is written there meanwhile."""
-    from edge_lstm.errors import ModelFileError
-
-    try:
-        return path.read_bytes()
-    except OSError as error:
-        raise ModelFileError(f"{path}: cannot be read: {error.strerror or error}") from error

@@ -80,11 +80,8 @@ def bind(config: RobotConfig, model: Model, dictionary: Dictionary) -> Binding:
     """The binding for this robot. ConfigError: robot and configuration do not fit."""
     try:
         feed = feed_of(config, model, dictionary)
-        action = None
-        if config.action is not None:
-            action = _declared(config, dictionary, "action", config.action.format, "action")
         names, units = output_numbers(config.signals, model)
-        rules = () if action is None else tuple(_rules(config, names, units, action))
+        action, rules = bind_action(config, names, units, dictionary)
     except UnfinishedError:
         raise
     except ConfigError as error:
@@ -110,22 +107,34 @@ def bind(config: RobotConfig, model: Model, dictionary: Dictionary) -> Binding:
     )
 
 
+def bind_action(
+    config: RobotConfig, outputs: Sequence[str], units: Sequence[str], dictionary: Dictionary
+) -> tuple[Format | None, tuple[Rule, ...]]:
+    """The action's format and its rules, of outputs by these names and units; none without [action]. ConfigError as
+    `bind`."""
+    if config.action is None:
+        return None, ()
+    action = _declared(config, dictionary, "action", config.action.format, "action")
+    return action, tuple(_rules(config, outputs, units, action))
+
+
 def feed_of(config: RobotConfig, model: Model, dictionary: Dictionary) -> Feed:
     """What a tick of this robot is made of. ConfigError: its readings and the configuration do not fit."""
     tick = _declared(config, dictionary, "readings", config.reading, "reading")
     others = [form for form in dictionary.readings if form.name != tick.name]
     direct = config.direct(model)
+    table, table_of_inputs = f"{config.channels_of}.channels", config.inputs_table
     notes: list[str] = []
     converted = False
     plain: list[Source] = []
     for channel in model.inputs:
         if channel.name not in direct:
             continue
-        source = _source(config, "readings.channels", channel.name, direct[channel.name], tick, others)
+        source = _source(config, table, channel.name, direct[channel.name], tick, others)
         plain.append(source)
         scale_offset = convert(source.field.unit, channel.unit)
         if scale_offset is None:
-            _same_unit(config, "readings.channels", channel.name, channel.unit, "the model expects", source.field)
+            _same_unit(config, table, channel.name, channel.unit, "the model expects", source.field)
         elif scale_offset != (1.0, 0.0):
             converted = True
             name, unit = source.field.name, source.field.unit
@@ -139,12 +148,12 @@ def feed_of(config: RobotConfig, model: Model, dictionary: Dictionary) -> Feed:
         raw = list(raw_names(config.signals, model, config.channels))
         own = {field: config.readings.missing.get(channel) for channel, field in direct.items()}
         missing = [own.get(number.name) if number.default is None else number.default for number in raw]
-        sources = [_source(config, "inputs", number.name, number.name, tick, others) for number in raw]
+        sources = [_source(config, table_of_inputs, number.name, number.name, tick, others) for number in raw]
         rate_hz = tick.rate_hz or model.rate_hz
         units = {number.name: source.field.unit for number, source in zip(raw, sources, strict=True)}
 
         def fail(channel: str, why: str) -> Exception:
-            return config.fail("readings.channels", channel, why)
+            return config.fail(table, channel, why)
 
         inputs = inputs_of(config.signals, model, config.channels, units, rate_hz, fail)
         outputs = outputs_of(config.signals, model, rate_hz and rate_hz / model.timing.stride)
@@ -185,7 +194,7 @@ def _source(config: RobotConfig, table: str, key: str, name: str, tick: Format, 
     """The robot's field that `name` means."""
     source = find(name, tick, others)
     if isinstance(source, str):
-        if name == key and table == "readings.channels":
+        if name == key and table.endswith(".channels"):
             source += f' (the model\'s input; say which field feeds it: {toml_key(key)} = "FIELD")'
         raise config.fail(table, key, source)
     return source

@@ -35,6 +35,12 @@ Never: guess a value, convert a unit, or read anything but the text it is given.
     [outputs.targets]                    # what is made of the model's outputs
     from = "slip_left"
     do = [ { scale = 0.25 } ]
+    [[model]]                            # several models instead of [model] and [readings.channels]
+    name = "watchdog"
+    file = "watchdog.npz"
+    every = 20                           # readings; or rate_hz = 50
+    [model.channels]
+    slip = "estimator.slip_left"         # a field, or MODEL.OUTPUT
     [action]
     format = "motor_limits"              # with from = "targets": its fields are those numbers, instead of tables
     [action.torque_limit_left]           # value = clip(offset + sum of gain * output, min, max)
@@ -43,6 +49,11 @@ Never: guess a value, convert a unit, or read anything but the text it is given.
     gain = { slip_left = -0.7 }
     min = 0.2                            # where left out, the robot's own limits hold
     max = 1.0
+    [events.stall]
+    of = "stall_left"                    # an output
+    above = 0.8
+    until = 0.6
+    for_ms = 200
     [recording]
     directory = "recordings"             # or file = "run.mcap"
     required = false                     # true: no run without it
@@ -67,11 +78,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal, cast
 
 from edge_lstm.errors import ConfigError, RealtimeError, nearest
+from edge_lstm.robot.model_tables import ModelConfig, missing_policy, several
 from edge_lstm.robot.readings import Readings
 from edge_lstm.robot.readings import readings as read_readings
 from edge_lstm.robot.realtime import AS_ANY, Realtime
+from edge_lstm.robot.thresholds import EventConfig, thresholds
 from edge_lstm.signals.declared import Declared, declared
-from edge_lstm.signals.programs import Raw, groups, output_numbers, places_of, raw_names
+from edge_lstm.signals.programs import groups, output_numbers, places_of, raw_names
 from firmware_bridge.errors import PortError
 from firmware_bridge.links.dialect import Dialect
 from firmware_bridge.links.dialects import LinkConfig
@@ -157,6 +170,10 @@ class RobotConfig:
     missing: Missing | None = None  # None: the model's own
     longest_gap: int | None = None
     realtime: Realtime = AS_ANY
+    models: tuple[ModelConfig, ...] = ()  # of [[model]], each after those that feed it; none: there is `model_file`
+    events: tuple[EventConfig, ...] = ()
+    member: bool = False  # it is of one of several models: what belongs to all of them is checked by whoever has them
+    channels_of: str = "readings"  # how errors name the table of which `channels` is one
 
     @property
     def model_path(self) -> Path:
@@ -188,14 +205,13 @@ class RobotConfig:
             for name in named:
                 if name not in inputs:
                     why = f"the model {model.name!r} has no such input channel{nearest(name, inputs)}"
-                    raise self.fail(f"readings.{table}", name, why)
-        raw = raw_names(self.signals, model, self.channels)
+                    raise self.fail(f"{self.channels_of}.{table}", name, why)
         direct = self.direct(model)
-        self._check_raw(raw, direct)
+        self._check_raw(model, direct)
         for name, what in self.readings.missing.items():
             if what == "hold" and self.policy(model).longest_gap is None:
                 why = "'hold' needs [policy] longest_gap: after how many readings in a row that lack it to give up"
-                raise self.fail("readings.missing", name, why)
+                raise self.fail(f"{self.channels_of}.missing", name, why)
         names = output_numbers(self.signals, model)[0]
         if self.action is not None and self.action.source is not None and not places_of(names, self.action.source):
             near = nearest(self.action.source, groups(names))
@@ -210,29 +226,44 @@ class RobotConfig:
             why = f"'predict' needs a model that declares feedback, and {model.name!r} declares none"
             raise self.fail("policy", "missing", f"{why}; take 'hold' or 'skip'")
 
+    @property
+    def inputs_table(self) -> str:
+        """How errors name [inputs]."""
+        return f"{self.channels_of}.inputs" if self.member else "inputs"
+
+    def check_readings(self, fields: Sequence[tuple[str, str]]) -> None:
+        """(channel, field) of all that feeds the models, as `aged` says. ConfigError: an age is missing, or means
+        nothing."""
+        self.readings.check(fields, self._declared_fields(), self.fail)
+
+    def aged(self, model: Model) -> list[tuple[str, str]]:
+        """(channel, field) of all that the robot's readings feed, and whose age [readings] says."""
+        feeds = {field: channel for channel, field in self.direct(model).items()}
+        raw = raw_names(self.signals, model, self.channels)
+        return [(feeds.get(one.name, one.name), one.name) for one in raw if one.max_age_ms is None and not one.model]
+
     def direct(self, model: Model) -> dict[str, str]:
         """Channel → field, of the channels that no [inputs] makes."""
         names = [channel.name for channel in model.inputs]
         made = {names[place] for name in self.signals.inputs for place in places_of(names, name)}
         return {c.name: self.field_of(c) for c in model.inputs if c.name not in made}
 
-    def _check_raw(self, raw: Sequence[Raw], direct: Mapping[str, str]) -> None:
+    def _check_raw(self, model: Model, direct: Mapping[str, str]) -> None:
         """What a tick must hold, and what of it may be missing."""
-        feeds = {field: channel for channel, field in direct.items()}
-        for number in raw:
+        for number in () if self.member else raw_names(self.signals, model, self.channels):
             if number.model:
                 raise self.fail("inputs", number.name, "is another model's output, and there is only one [model]")
-        aged = [number.name for number in raw if number.max_age_ms is None]
-        fields = [(feeds.get(name, name), name) for name in aged]
-        self.readings.check(fields, self._declared_fields(), self.fail)
+        if not self.member:
+            self.check_readings(self.aged(model))
         said: dict[str, str] = {}
+        table = f"{self.channels_of}.missing"
         for name, what in self.readings.missing.items():
             if name not in direct:
-                raise self.fail("readings.missing", name, "is made by [inputs]; say there what stands in: default = …")
+                raise self.fail(table, name, "is made by [inputs]; say there what stands in: default = …")
             other = said.setdefault(direct[name], name)
             if self.readings.missing[other] != what:
                 why = f"{direct[name]!r} feeds {other!r}, too, and stands in otherwise there"
-                raise self.fail("readings.missing", name, why)
+                raise self.fail(table, name, why)
 
     def _declared_fields(self) -> list[str] | None:
         """The fields of the tick's format, where this file declares them itself."""
@@ -279,12 +310,24 @@ def parse_config(text: str, source: str, folder: Path) -> RobotConfig:
     """The same from text, for a configuration that travels inside a recording."""
     root = _root(text, source)
     port = _port(root.table("port", required=False))
-    model = cast(Table, root.table("model"))
-    model_file = model.take("file", str)
-    model.done()
-    readings = read_readings(cast(Table, root.table("readings")))
+    model_file = ""
+    models: tuple[ModelConfig, ...] = ()
+    if isinstance(root.values.get("model"), list):
+        models = several(root)
+    else:
+        model = cast(Table, root.table("model"))
+        model_file = model.take("file", str)
+        model.done()
+    readings_table = cast(Table, root.table("readings"))
+    readings = read_readings(readings_table)
+    for key in ("channels", "missing") if models else ():
+        if key in readings_table.values:
+            raise readings_table.fail(key, f"belongs to one model; of several each has its own, [model.{key}]")
     action = _action(root.table("action", required=False))
     signals = declared(root)
+    if models and signals:
+        key = "inputs" if signals.inputs else "outputs"
+        raise root.fail(key, f"belongs to one model; of several each has its own, [model.{key}.NAME]")
     directory, file, required = _recording(root.table("recording", required=False))
     link = _link(root, folder)
     identity = _identity(root.table("robot", required=False))
@@ -292,9 +335,11 @@ def parse_config(text: str, source: str, folder: Path) -> RobotConfig:
     on_reset, missing, longest_gap = "reset", None, None
     if policy is not None:
         on_reset = policy.choice("on_reset", ("reset", "keep"), "reset")
-        missing, longest_gap = _missing(policy)
+        missing, longest_gap = missing_policy(policy)
         policy.done()
     realtime = _realtime(root.table("realtime", required=False))
+    limits = {name: (item.minimum, item.maximum) for name, item in action.fields.items()} if action else {}
+    events = thresholds(root, action.format if action else None, limits)
     root.done()
     return RobotConfig(
         source=source,
@@ -314,6 +359,8 @@ def parse_config(text: str, source: str, folder: Path) -> RobotConfig:
         missing=missing,
         longest_gap=longest_gap,
         realtime=realtime,
+        models=models,
+        events=events,
     )
 
 
@@ -353,17 +400,6 @@ def _realtime(table: Table | None) -> Realtime:
         raise table.fail(str(error).split()[0], str(error)) from None
     table.done()
     return made
-
-
-def _missing(policy: Table) -> tuple[Missing | None, int | None]:
-    missing = policy.choice("missing", ("skip", "hold", "predict"), "") if "missing" in policy.values else None
-    longest_gap = policy.take("longest_gap", int, None)
-    if longest_gap is not None and longest_gap < 0:
-        raise policy.fail("longest_gap", f"must be a number of readings, not {longest_gap}")
-    if missing in ("hold", "predict") and longest_gap is None:
-        why = f"is missing; say after how many missing readings in a row {missing!r} must give up and reset the memory"
-        raise policy.fail("longest_gap", why)
-    return cast("Missing | None", missing), longest_gap
 
 
 def _port(table: Table | None) -> PortConfig:

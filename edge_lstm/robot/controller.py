@@ -13,7 +13,7 @@ Never: send a number that is not finite or outside the limits, or hide a reading
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from math import isfinite
 from typing import TYPE_CHECKING, NamedTuple
@@ -24,6 +24,7 @@ from edge_lstm.errors import ConfigError, ReadingError, StateError
 from edge_lstm.logs.ticks import Row, Ticks
 from edge_lstm.robot.binding import Binding, Feed, Rule, bind
 from edge_lstm.robot.config import RobotConfig
+from edge_lstm.signals.programs import output_numbers
 from edge_lstm.signals.runtime import Signals
 from edge_lstm.signals.stream import Around
 from edge_lstm.streams.missing import MissingReadings
@@ -33,6 +34,19 @@ from firmware_bridge.values import Action
 
 if TYPE_CHECKING:
     from edge_lstm.core.operation import Floats
+    from edge_lstm.robot.thresholds import Occurrence
+
+
+class Made(NamedTuple):
+    """What one of several models has made last. outputs: None where it has made none yet, or none of the latest reading
+    that was due to it; t_ns: of the reading that they were made of; new: they were made now."""
+
+    name: str
+    names: tuple[str, ...]  # of its outputs
+    outputs: list[float] | None
+    t_ns: int
+    not_real: int
+    new: bool
 
 
 class Decision(NamedTuple):
@@ -45,6 +59,9 @@ class Decision(NamedTuple):
     not_real: int = 0  # of the latest 100 readings, this one included, so many were missing wholly or in part
     notes: tuple[str, ...] = ()  # sentences for people: what they should know of this robot
     row: Row | None = None  # the tick's numbers, as `Feed.wanted` lists them, NaN where one is missing
+    made: tuple[Made, ...] = ()  # of several models: what each of them has made last
+    happened: tuple[Occurrence, ...] = ()  # events of [events] that begin or end with this reading
+    urgent: bool = False  # the action is an event's: no later one of the same chunk takes its place
 
 
 @dataclass
@@ -69,7 +86,7 @@ class Counts:
 
 
 # A reading is overdue when so many periods have passed in which it should have come.
-_GRACE = 2
+GRACE = 2
 
 
 class Controller:
@@ -81,8 +98,12 @@ class Controller:
         self.model, self.config = model, config
         self.counts = Counts()
         self.latest: Decision | None = None
+        if config.models:
+            why = "names several models; load_models(config).controller(config) runs them"
+            raise ConfigError(f"{config.source}: {why}")
         config.check_model(model)
-        if (declared := config.link.declared()) is not None:  # no robot needs to be waited for to know it
+        declared = None if config.member else config.link.declared()
+        if declared is not None:  # no robot needs to be waited for to know it
             config.check_device(declared)
             bind(config, model, declared)
         if model.timing.mode == "log":
@@ -90,6 +111,7 @@ class Controller:
         self.stream = model.stream()
         self.filler = MissingReadings(self.stream, config.policy(model))
         self._encode: Callable[[Row], Row | Floats] = Encoder(model.inputs).one
+        self.output_names, self.output_units = output_numbers(config.signals, model)
         self._fills = self.filler.policy.missing != "skip"
         self._binding: Binding | None = None
         self._ticks = Ticks(())
@@ -97,6 +119,16 @@ class Controller:
         self._overdue = 0  # readings overdue since then
         self._format = config.reading
         self._action_format = config.action.format if config.action else ""
+
+    @property
+    def name(self) -> str:
+        """The model's."""
+        return self.model.name
+
+    @property
+    def digest(self) -> str:
+        """The model's."""
+        return self.model.digest
 
     @property
     def not_real(self) -> int:
@@ -129,13 +161,33 @@ class Controller:
         binding = self._binding
         if not self._fills or self._last_ns is None or binding is None or not binding.period_ns:
             return None
-        late = (t_ns - self._last_ns) // binding.period_ns - _GRACE - self._overdue
+        late = (t_ns - self._last_ns) // binding.period_ns - GRACE - self._overdue
         if late <= 0:
             return None
-        y = self.filler.overdue(late)
         self._overdue += late
-        self.counts.overdue += late
+        return self.late(late)
+
+    def late(self, count: int) -> Decision | None:
+        """So many more readings should be here by now: what comes of those that stand in, None where none may."""
+        binding = self._binding
+        if not self._fills or binding is None:
+            return None
+        y = self.filler.overdue(count)
+        self.counts.overdue += count
         return self._decide(binding, self.latest.reading if self.latest else None, y, self.filler.not_real)
+
+    def others(self) -> tuple[str, ...]:
+        """The formats beside the tick's that feed it, on the robot that is there."""
+        return () if self._binding is None else tuple(self._binding.feed.formats)
+
+    def fed(self) -> Iterator[tuple[str, Model, Mapping[str, str]]]:
+        """Its name among several models, here none; the model; its channels' fields, but for those that
+        [inputs] makes."""
+        yield "", self.model, self.config.direct(self.model)
+
+    def unbind(self) -> None:
+        """The robot that is there does not fit: until the next handshake nothing of it is obeyed."""
+        self._binding, self._last_ns, self._overdue = None, None, 0
 
     def _step(self, reading: Reading) -> Decision | None:
         binding = self._binding
@@ -180,26 +232,25 @@ class Controller:
         return decision
 
     def _act(self, rules: tuple[Rule, ...], outputs: list[float]) -> Action | None:
-        """Each field: clip(offset + sum of gain * output), summed in the order of the file, in float64."""
-        values = []
-        for offset, gains, minimum, maximum in rules:
-            value = offset
-            for k, gain in gains:
-                value += gain * outputs[k]
-            if not isfinite(value):  # an infinite one would be a full torque that nobody decided on
-                self.counts.unusable += 1
-                return None
-            values.append(minimum if value < minimum else maximum if value > maximum else value)
-        self.counts.actions += 1
-        return Action(self._action_format, tuple(values))
+        """An action, counted, as is an output that allows none."""
+        action = act(self._action_format, rules, outputs)
+        if action is None:  # an infinite one would be a full torque that nobody decided on
+            self.counts.unusable += 1
+        else:
+            self.counts.actions += 1
+        return action
+
+    def missed(self, count: int) -> None:
+        """So many readings will never come: counted, and filled by the policy."""
+        self.counts.gaps += 1
+        self.counts.lost += count
+        self.filler.missing(count)
+        self._count()
 
     def _missing(self, gap: Gap) -> None:
-        """The one place that decides about readings that never arrived: they are counted, and filled by the policy."""
+        """The one place that decides about readings that never arrived."""
         if gap.format == self._format:
-            self.counts.gaps += 1
-            self.counts.lost += gap.count
-            self.filler.missing(gap.count)
-            self._count()
+            self.missed(gap.count)
 
     def _count(self) -> None:
         done = self.filler.counts
@@ -210,7 +261,7 @@ class Controller:
         until the next handshake there is no binding, so its readings and its silence come to nothing."""
         if self._binding is not None and dictionary == self._binding.dictionary:
             return None
-        self._binding, self._last_ns, self._overdue = None, None, 0
+        self.unbind()
         self.config.check_device(dictionary)
         self._binding = bind(self.config, self.model, dictionary)
         self._ticks = Ticks(self._binding.feed.wanted)
@@ -253,3 +304,17 @@ class Controller:
             if ticks.absent[k]:
                 reasons.append(f"{name!r} held no number in {ticks.absent[k]}")
         return f"0 steps: all {counts.readings} readings were missing something: {', '.join(reasons) or 'a word'}"
+
+
+def act(format_name: str, rules: tuple[Rule, ...], outputs: Sequence[float]) -> Action | None:
+    """Each field: clip(offset + sum of gain * output), summed in the order of the file, in float64; None where one is
+    not finite."""
+    values = []
+    for offset, gains, minimum, maximum in rules:
+        value = offset
+        for k, gain in gains:
+            value += gain * outputs[k]
+        if not isfinite(value):
+            return None
+        values.append(minimum if value < minimum else maximum if value > maximum else value)
+    return Action(format_name, tuple(values))

@@ -121,6 +121,12 @@ class Evidence:
         if self._behind is not None:
             self._behind.values(topic, t_ns, values)
 
+    def tell(self, topic: str, t_ns: int, tree: Mapping[str, Any]) -> None:
+        """An event of its outputs now."""
+        self._now.append(self._encoder.tree(topic, t_ns, tree))
+        if self._behind is not None:
+            self._behind.tell(topic, t_ns, tree)
+
     def finish(self, dropped: int | None, cut: bool) -> Findings:
         """After the run. dropped: how many items the recorder says it left out; None where the file ends before it
         could. cut: the recording ends early, so of the last chunk it need not hold all."""

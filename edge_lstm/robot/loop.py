@@ -22,7 +22,9 @@ from typing import TYPE_CHECKING, Any, Protocol
 import numpy as np
 
 from edge_lstm.errors import ConfigError, UnfinishedError
-from edge_lstm.robot.controller import Controller, Decision
+from edge_lstm.robot.controller import Decision
+from edge_lstm.robot.models import Decider, Models, Watched
+from edge_lstm.robot.thresholds import TOPIC
 from firmware_bridge.events import Event, Hello, Reading, Reset
 from firmware_bridge.values import Chunk
 
@@ -43,6 +45,8 @@ class Sink(Protocol):
     def event(self, event: Event) -> None: ...
 
     def values(self, topic: str, t_ns: int, values: Mapping[str, float]) -> None: ...
+
+    def tell(self, topic: str, t_ns: int, tree: Mapping[str, Any]) -> None: ...
 
 
 @dataclass
@@ -69,6 +73,8 @@ class Summary:
     writes_dropped: int = 0  # that the port did not take (link lost, or its buffer full)
     recording: str | None = None
     notes: list[str] = field(default_factory=list)
+    models: dict[str, dict[str, Any]] = field(default_factory=dict)  # of several: each one's counters
+    events: dict[str, dict[str, Any]] = field(default_factory=dict)  # of [events]
 
     def as_dict(self) -> dict[str, Any]:
         """For --json."""
@@ -83,7 +89,7 @@ class StopNow(KeyboardInterrupt):
 def run(
     port: Port,
     bridge: Link,
-    controller: Controller,
+    controller: Decider,
     recorder: Sink | None = None,
     *,
     seconds: float | None = None,
@@ -139,7 +145,8 @@ def run(
                         unfit("")
                     if decision is not None and decision.action is not None:
                         superseded += newest is not None
-                        newest, made_at = decision, len(done)
+                        if newest is None or not newest.urgent:
+                            newest, made_at = decision, len(done)
                     elif newest is not None and type(event) in (Hello, Reset):
                         superseded += 1
                         newest = None
@@ -152,7 +159,8 @@ def run(
                 overdue = silence(t_ns)
                 if overdue is not None and overdue.action is not None:
                     superseded += newest is not None
-                    newest, made_at = overdue, -1
+                    if newest is None or not newest.urgent:
+                        newest, made_at = overdue, -1
                 if newest is not None and newest.action is not None:
                     answered = newest.reading.t_device_us if made_at >= 0 and newest.reading else None
                     data = send(t_ns, newest.action, newest.binding.hold_ns, answered)
@@ -162,8 +170,9 @@ def run(
                             bridge.unsent()
                         if recorder is not None:
                             (recorder.sent if taken else recorder.unsent)(t_ns, data)
-                if recorder is not None and overdue is not None and overdue.outputs is not None:
-                    recorder.values("/overdue", t_ns, _outputs(overdue, overdue.outputs))
+                if recorder is not None and overdue is not None:
+                    for topic, values in _outputs(overdue, "/overdue"):
+                        recorder.values(topic, t_ns, values)
                 data = outgoing()
                 if data:
                     taken = write(data)
@@ -187,11 +196,11 @@ def run(
                 (recorder.sent if taken else recorder.unsent)(t_ns, data)
     if bridge.dictionary is not None and (gone := _gone(latest.reading if latest else None, lost_ns, first_ns, t_ns)):
         notes.append(gone)
-    return _summary(port, bridge, controller, superseded, notes, (t_ns - first_ns) / 1e9)
+    return _summary(port, bridge, controller, superseded, notes, first_ns, t_ns)
 
 
 def _summary(
-    port: Port, bridge: Link, controller: Controller, superseded: int, notes: list[str], seconds: float
+    port: Port, bridge: Link, controller: Decider, superseded: int, notes: list[str], first_ns: int, t_ns: int
 ) -> Summary:
     """What the books of port, bridge and controller say after a run, with the loop's own."""
     link, counts, latency = bridge.counters, controller.counts, port.stats.latency
@@ -199,13 +208,14 @@ def _summary(
     def milliseconds(percent: float) -> float | None:
         return latency.percentile_ns(percent) / 1e6 if latency.count else None
 
+    inner = controller.inner if isinstance(controller, Watched) else controller
     for sentence in bridge.promises.sentences():
         notes.append(sentence)
     return Summary(
-        model=controller.model.name,
-        digest=controller.model.digest,
+        model=controller.name,
+        digest=controller.digest,
         device=f"{bridge.dictionary.device} {bridge.dictionary.version}" if bridge.dictionary else "",
-        seconds=seconds,
+        seconds=(t_ns - first_ns) / 1e9,
         readings=counts.readings,
         steps=counts.steps,
         lost=None if controller.config.reading in bridge.promises.uncounted else counts.lost,
@@ -221,6 +231,8 @@ def _summary(
         counts=asdict(counts) | {"superseded": superseded},
         link=bridge.report(),
         notes=notes,
+        models=inner.report() if isinstance(inner, Models) else {},
+        events=controller.watch.report(first_ns) if isinstance(controller, Watched) else {},
     )
 
 
@@ -259,17 +271,28 @@ def _record(recorder: Sink, done: list[tuple[Event, Decision | None]], sent: int
             continue
         if (row := decision.row) is not None and decision.binding.feed.joined:
             recorder.values("/ticks", event.t_ns, {name: row[k] for k, name, _ in decision.binding.feed.joined})
-        if decision.outputs is not None:
-            recorder.values("/outputs", event.t_ns, _outputs(decision, decision.outputs))
-        if at == sent and decision.action is not None and (form := decision.binding.action) is not None:
+        for topic, values in _outputs(decision, "/outputs"):
+            recorder.values(topic, event.t_ns, values)
+        for occurrence in decision.happened:
+            recorder.tell(TOPIC, event.t_ns, occurrence.recorded())
+        if at == sent and (action := decision.action) is not None:
+            form = decision.binding.action
+            if form is None or form.name != action.format:  # an event's
+                form = decision.binding.dictionary[action.format]
             names = (field.name for field in form.fields)
-            recorder.values(f"/actions/{form.name}", event.t_ns, dict(zip(names, decision.action.values, strict=True)))
+            recorder.values(f"/actions/{form.name}", event.t_ns, dict(zip(names, action.values, strict=True)))
     done.clear()
 
 
-def _outputs(decision: Decision, outputs: list[float]) -> dict[str, float]:
-    """What "/outputs" holds of a reading, and "/overdue" of what stood in for late ones."""
-    return dict(zip(decision.binding.output_names, outputs, strict=True)) | {"_not_real": decision.not_real}
+def _outputs(decision: Decision, topic: str) -> Iterator[tuple[str, dict[str, float]]]:
+    """What "/outputs" holds of a reading, and "/overdue" of what stood in for late ones; of several models each has a
+    topic of its own, and only what is new is there."""
+    for one in decision.made:
+        if one.new and one.outputs is not None:
+            yield f"{topic}/{one.name}", dict(zip(one.names, one.outputs, strict=True)) | {"_not_real": one.not_real}
+    if decision.outputs is not None and not decision.made:
+        names = decision.binding.output_names
+        yield topic, dict(zip(names, decision.outputs, strict=True)) | {"_not_real": decision.not_real}
 
 
 # Objects made since the last collection, net, before the next one: about a millisecond of work, done between readings.

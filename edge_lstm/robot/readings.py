@@ -63,25 +63,31 @@ class Readings:
 
 def readings(table: Table) -> Readings:
     """The table, as far as it alone can be checked."""
-    form, channels = table.take("format", str), _texts(table.table("channels", required=False))
+    form, channels = table.take("format", str), named_texts(table, "channels")
     max_age_ms = None if "max_age_ms" not in table.values else _age(table, "max_age_ms")
     ages = table.table("ages", required=False)
-    missing = table.table("missing", required=False)
     made = Readings(
         format=form,
         channels=channels,
         max_age_ms=max_age_ms,
         ages={} if ages is None else {name: _age(ages, name) for name in ages.values},
-        missing={} if missing is None else {name: _missing(missing, name) for name in missing.values},
+        missing=stand_ins(table),
     )
     table.taken.append("max_age_ms")
     table.done()
     return made
 
 
-def _texts(table: Table | None) -> dict[str, str]:
-    """Model channel → robot field. Two channels may read one field; that is a choice, not a mistake."""
-    return {} if table is None else {name: table.take(name, str) for name in table.values}
+def named_texts(table: Table, key: str) -> dict[str, str]:
+    """[….channels]: model channel → robot field. Two channels may read one field; that is a choice, not a mistake."""
+    inner = table.table(key, required=False)
+    return {} if inner is None else {name: cast(str, inner.take(name, str)) for name in inner.values}
+
+
+def stand_ins(table: Table) -> dict[str, Missing | float]:
+    """[….missing]: channel → what stands in where it alone is missing."""
+    inner = table.table("missing", required=False)
+    return {} if inner is None else {name: _missing(inner, name) for name in inner.values}
 
 
 def _age(table: Table, key: str) -> float:

@@ -73,6 +73,9 @@ def read_recording(path: Path, model: Model) -> Series:
         raise LogError(f"{path}: holds no robot.toml, so nobody knows which field feeds which channel")
     text = recording.attachments["robot.toml"].decode("utf-8", errors="replace")
     config = parse_config(text, f"robot.toml in {path}", path.parent)
+    if config.models:
+        names = ", ".join(one.name for one in config.models)
+        raise LogError(f"{path}: is of several models ({names}); only a recording of one is a log of its readings")
     times, rows, unfit = _rows(recording, config, model)
     if not rows:
         raise LogError(f"{path}: {unfit or f'holds no readings of {config.reading!r}'}")

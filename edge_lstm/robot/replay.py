@@ -18,10 +18,9 @@ import numpy as np
 import numpy.typing as npt
 
 from edge_lstm.errors import ConfigError, LogError
-from edge_lstm.robot.controller import Controller
 from edge_lstm.robot.evidence import Evidence, Findings
 from edge_lstm.robot.loop import Summary, run
-from edge_lstm.signals.programs import output_numbers
+from edge_lstm.robot.models import Decider
 from firmware_bridge.dictionary import Dictionary, Format
 from firmware_bridge.events import Event, Gap, Hello, Lost, Reading, Reset
 from firmware_bridge.links.link import Link
@@ -218,7 +217,7 @@ class Collector:
 
     BLOCK = 4096
 
-    def __init__(self, controller: Controller, rows: Callable[[Rows], None]) -> None:
+    def __init__(self, controller: Decider, rows: Callable[[Rows], None]) -> None:
         self.marks: list[tuple[int, str]] = []
         self._controller, self._give = controller, rows
         self._dictionary: Dictionary | None = None
@@ -264,9 +263,31 @@ class Collector:
 
     def values(self, topic: str, t_ns: int, values: Mapping[str, float]) -> None:
         """What came of the latest reading: its outputs and action, and what other formats gave it."""
-        if self._rows and topic != "/overdue":
-            kept = {"/outputs": self._outputs, "/ticks": self._joined}.get(topic, self._actions)
-            kept[-1] = list(values.values())
+        kind, _, name = topic[1:].partition("/")
+        action = self._controller.config.action
+        if not self._rows:
+            return
+        if topic == "/ticks":
+            self._joined[-1] = list(values.values())
+        elif kind == "outputs":
+            self._take_outputs(name, list(values.values()))
+        elif kind == "actions" and action is not None and name == action.format:  # and not an event's
+            self._actions[-1] = list(values.values())
+
+    def _take_outputs(self, model: str, values: list[float]) -> None:
+        """The model's outputs, and how many of its readings were not real; of several models the most."""
+        if not model:
+            self._outputs[-1] = values
+            return
+        names = self._controller.output_names
+        row = self._outputs[-1] = self._outputs[-1] or [np.nan] * (len(names) + 1)
+        start = next(k for k, name in enumerate(names) if name.startswith(f"{model}."))
+        row[start : start + len(values) - 1] = values[:-1]
+        row[-1] = values[-1] if row[-1] != row[-1] else max(row[-1], values[-1])
+
+    def tell(self, topic: str, t_ns: int, tree: Mapping[str, Any]) -> None:
+        """A mark: an event of the outputs."""
+        self.marks.append((t_ns, f"{tree['event']} {tree['what']}"))
 
     def flush(self) -> None:
         """Pass on what has gathered."""
@@ -277,8 +298,7 @@ class Collector:
         action = self._dictionary[config.action.format] if config.action else None
         latest = self._controller.latest
         joined = () if latest is None else tuple((name, unit) for _, name, unit in latest.binding.feed.joined)
-        made = output_numbers(config.signals, self._controller.model)
-        names = (*made[0], "_not_real")
+        names = (*self._controller.output_names, "_not_real")
         readings = [r for r, _ in self._rows]
         outputs = _filled(self._outputs, len(names))
         self._give(
@@ -287,7 +307,7 @@ class Collector:
                 action,
                 joined,
                 names[:-1],
-                made[1],
+                self._controller.output_units,
                 [r.t_ns for r in readings],
                 [r.t_device_us for r in readings],
                 [boot_id for _, boot_id in self._rows],
@@ -308,7 +328,7 @@ def _filled(rows: list[list[float]], width: int) -> npt.NDArray[np.float64]:
 
 def replay(
     port: RecordingPort,
-    controller: Controller,
+    controller: Decider,
     *,
     link: Link | None = None,
     rows: Callable[[Rows], None] | None = None,

@@ -134,6 +134,11 @@ class MissingReadings:
         return self._unreal.bit_count()
 
     @property
+    def output(self) -> Floats | None:
+        """Of the latest reading that was a step, also where it stood in for one; None where there is none."""
+        return self._y
+
+    @property
     def is_real(self) -> bool:
         """Whether the latest reading was complete."""
         return not self._unreal & 1

@@ -144,6 +144,10 @@ class Encoder:
         numbers = [float(value) for value in values.values()]
         return Message(topic, _schema(names), t_ns, _numbers(_template(names), names, numbers))
 
+    def tree(self, topic: str, t_ns: int, tree: Mapping[str, Any]) -> Message:
+        """Named texts and numbers. Raises TypeError or ValueError for what JSON cannot say."""
+        return Message(topic, json_bytes(schema_of(tree)), t_ns, json_bytes(tree))
+
     def event(self, event: Event) -> Message | None:
         """What the link made of a chunk; None for a reading whose Hello is missing."""
         if isinstance(event, Reading):

@@ -113,6 +113,10 @@ class Recorder:
         all. The recording holds them as it holds bytes of the wire."""
         self._put(self._queue_items, self._write_made, make, arguments)
 
+    def tell(self, topic: str, t_ns: int, tree: Mapping[str, Any]) -> None:
+        """Named texts and numbers on a channel of their own, such as "/events"."""
+        self._put(self._derived_items, self._write_tree, topic, t_ns, dict(tree))
+
     def close(self) -> None:
         """Write what is queued and the file's index. Waits `CLOSE_S` at most; `failed` is set if that was too short.
         May be called twice."""
@@ -193,6 +197,9 @@ class Recorder:
 
     def _write_values(self, topic: str, t_ns: int, values: dict[str, Any]) -> None:
         self._write(self._encoder.values(topic, t_ns, values))
+
+    def _write_tree(self, topic: str, t_ns: int, tree: dict[str, Any]) -> None:
+        self._write(self._encoder.tree(topic, t_ns, tree))
 
     def _write_event(self, event: Event) -> None:
         message = self._encoder.event(event)
