@@ -6,8 +6,11 @@ all; what a person must still look at goes to stderr.
 
 from __future__ import annotations
 
+import re
 import sys
+from collections.abc import Mapping
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
@@ -16,26 +19,30 @@ from edge_lstm.cli.common import Failure, note
 from edge_lstm.cli.describe import ask
 from edge_lstm.cli.listen import SECONDS, Heard, listen, port_block
 
+if TYPE_CHECKING:
+    from edge_lstm.core.model import Model
+
 
 @click.command(name="init", short_help="A robot.toml for what is at a port and a model; writes nothing to the port.")
 @click.argument("port")
-@click.argument("model", type=click.Path(path_type=Path))
+@click.argument("models", metavar="MODEL...", nargs=-1, required=True, type=click.Path(path_type=Path))
 @click.option("--baud", type=click.IntRange(min=1), help="Bits per second of a serial line (default: as listen).")
 @click.option(
     "--seconds", type=click.FloatRange(min=0, min_open=True), default=SECONDS, show_default=True, help="How long."
 )
-def command(port: str, model: Path, baud: int | None, seconds: float) -> None:
+def command(port: str, models: tuple[Path, ...], baud: int | None, seconds: float) -> None:
     """Listen at PORT and write a robot.toml for MODEL on stdout: [port], the [link] that was found, the model's inputs
-    fed by the fields of their names or the nearest ones, and comments where something is left to be filled in.
+    fed by the fields of their names or the nearest ones, and comments where something is left to be filled in. Several
+    models become several [[model]] tables, each fed by readings or by those before it.
 
     \b
     edge-lstm init /dev/ttyUSB0 gait.npz > robot.toml
     edge-lstm check robot.toml
     """
     from edge_lstm.core.storage import load
-    from edge_lstm.robot.proposal import Source, propose
+    from edge_lstm.robot.proposal import Source, propose, propose_several
 
-    loaded = load(model)
+    loaded = {path: load(path) for path in models}
     heard = listen(port, baud, seconds)
     if heard.findings.kind == "own":
         dictionary, _ = ask(port, heard.baud)
@@ -56,10 +63,25 @@ def command(port: str, model: Path, baud: int | None, seconds: float) -> None:
         ]
     if not sources:
         raise Failure(codes.PORT, f"{port}: the robot declares no reading")
-    made = propose(loaded, str(model), head, sources, actions, heard.findings.dialect)
+    if len(models) > 1:
+        made = propose_several(_named(loaded), head, sources)
+    else:
+        (model,) = models
+        made = propose(loaded[model], str(model), head, sources, actions, heard.findings.dialect)
     for text in (*heard.findings.notes, *made.notes):
         note(text)
     sys.stdout.write(made.text)
+
+
+def _named(models: Mapping[Path, Model]) -> dict[str, tuple[str, Model]]:
+    """Each file's model under a name of its own, as robot.toml takes them."""
+    named: dict[str, tuple[str, Model]] = {}
+    for path, model in models.items():
+        name = re.sub("[^A-Za-z0-9_-]", "_", path.stem) or "model"
+        if name in named:
+            raise Failure(codes.MEND, f"{path}: two models would be called {name!r}; rename one of the files")
+        named[name] = str(path), model
+    return named
 
 
 def _link(port: str, heard: Heard) -> str:

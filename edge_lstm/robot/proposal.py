@@ -13,7 +13,7 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
-from edge_lstm.core.channels import Channel, flat_names, units_differ, unnamed
+from edge_lstm.core.channels import Channel, flat_names, flat_units, units_differ, unnamed
 from edge_lstm.core.model import Model
 from firmware_bridge.dictionary import Format
 from firmware_bridge.toml_text import toml, toml_key
@@ -237,3 +237,69 @@ def _undeclared(model: Model, dialect: str) -> Iterator[str]:
 def _spread(names: Sequence[str], count: int) -> list[str]:
     """As many names, from the front again where there are too few."""
     return [names[k % len(names)] for k in range(count)]
+
+
+# ---------------------------------------------------------------------------------------------- several models
+
+
+def propose_several(models: Mapping[str, tuple[str, Model]], head: str, sources: Sequence[Source]) -> Proposal:
+    """The same for several models, name → (file, model): a channel is fed by the field of its name, else by the output
+    of that name of a model before it, else by the nearest field."""
+    notes = ["there is no [action]: nothing is sent until you say what becomes of the outputs"]
+    inputs = [channel for _, model in models.values() for channel in model.inputs]
+    source = max(sources, key=lambda item: len(_fed(inputs, item)))
+    lines = [
+        f"# {', '.join(models)} on this robot, proposed by edge-lstm init. Every key: edge_lstm/robot/CONFIG.md.",
+        "# Then: edge-lstm check robot.toml, and edge-lstm run robot.toml",
+        "",
+        head.rstrip(),
+        "",
+        "[readings]",
+        f"format = {toml(source.name)}",
+    ]
+    made: dict[str, tuple[str, str]] = {}  # output → MODEL.OUTPUT of the model that makes it, and its unit
+    for name, (file, model) in models.items():
+        lines += ["", "[[model]]", f"name = {toml(name)}", f"file = {toml(file)}  # relative to this file"]
+        lines += _often(name, model, source, notes)
+        lines += _fed_by(name, model, source, made, notes)
+        units = zip(flat_names(model.outputs), flat_units(model.outputs), strict=True)
+        made |= {output: (f"{name}.{output}", unit) for output, unit in units}
+    lines += ["", "[recording]", 'directory = "recordings"  # relative to this file; every run is a file of its own']
+    return Proposal("\n".join(lines) + "\n", tuple(notes))
+
+
+def _often(name: str, model: Model, source: Source, notes: list[str]) -> Iterator[str]:
+    """When it is due, where both rates are known and one divides the other."""
+    wanted, sent = model.rate_hz, source.rate_hz
+    if not wanted or not sent:
+        yield "# every = 1  # due with every so many readings, or rate_hz"
+        return
+    every = max(1, round(sent / wanted))
+    if abs(every * wanted - sent) > 0.05 * sent:
+        notes.append(f"{name} was made for {wanted:g} Hz, which does not divide the {sent:g} Hz that the robot sends")
+    yield f"every = {every}  # of the readings: {sent / every:g} Hz"
+
+
+def _fed_by(
+    name: str, model: Model, source: Source, made: Mapping[str, tuple[str, str]], notes: list[str]
+) -> Iterator[str]:
+    """[model.channels], with a comment for each that nothing feeds yet."""
+    units, fed = dict(source.fields), _fed(model.inputs, source)
+    lines = []
+    for channel in model.inputs:
+        found, (output, unit) = fed.get(channel.name), made.get(channel.name, ("", ""))
+        if found == channel.name:
+            continue
+        if output and not units_differ(channel.unit, unit):
+            lines.append(f"{toml_key(channel.name)} = {toml(output)}")
+            notes.append(f"{name}: {channel.name!r} is fed by the output {output}; is that right?")
+        elif found is not None:
+            lines.append(f"{toml_key(channel.name)} = {toml(found)}  # the nearest name")
+            notes.append(f"{name}: {channel.name!r} is fed by {found!r}, the nearest name; is that right?")
+        else:
+            which = _which(channel, units, [*units, *(one for one, _ in made.values())])
+            lines.append(f'# {toml_key(channel.name)} = ""  # {which}')
+            notes.append(f"{name}: nothing feeds {channel.name!r}: {which}")
+    if lines:
+        yield '[model.channels]  # model input = "field of the robot", or "MODEL.OUTPUT", where the names differ'
+        yield from lines
