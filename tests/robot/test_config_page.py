@@ -32,27 +32,51 @@ def on_the_page() -> dict[tuple[str, str], str]:
     return found
 
 
+def examples() -> list[str]:
+    """The two whole files on the page: of one model and of several."""
+    parts = PAGE.split("\n## ")
+    several = next(part for part in parts if part.startswith("[[model]]"))
+    return [
+        "".join(f"{line[4:]}\n" for line in part.splitlines() if line.startswith("    "))
+        for part in (parts[0], several)
+    ]
+
+
+def on_the_page_as(table: str) -> str:
+    """The heading on the page for a table as errors name it."""
+    table = re.sub(r'^model(\[\d+\]| "\w+")$', "[model]", table)
+    table = re.sub(r'^model "\w+"\.', "model.", table)
+    return re.sub(
+        r"^(action|events)\.\w+", lambda name: f"{name[1]}.{'FIELD' if name[1] == 'action' else 'NAME'}", table
+    )
+
+
 def test_every_key_of_the_code_is_on_the_page_and_the_reverse(monkeypatch: pytest.MonkeyPatch):
-    """The keys that parsing the page's example asks for are the keys in the page's tables, no more and no less."""
-    example = "\n".join(line[4:] for line in PAGE.split("\n## ")[0].splitlines() if line.startswith("    "))
+    """The keys that parsing the page's examples asks for are the keys in the page's tables, no more and no less."""
     asked: set[tuple[str, str]] = set()
     take = Table.take
 
     def noting(table: Table, key: str, *more: object) -> object:
         value = take(table, key, *more)
-        if not isinstance(value, dict) or key == "gain":
+        if table.name and (not isinstance(value, dict) or key in ("gain", "action")):
             asked.add((table.name, key))
         return value
 
     monkeypatch.setattr(Table, "take", noting)
-    robot = config.parse_config(example + "\n", "CONFIG.md", Path())
+    robot, several = (config.parse_config(example, "CONFIG.md", Path()) for example in examples())
     assert robot.channels == {"wheel_speed_left": "speed_l", "x[5]": "gyro_z", "current_left": "motor.current"}
+    assert [event.name for event in robot.events] == ["stall", "grip"]
+    assert [model.every for model in several.models] == [None, 4, None]
     keys = {
-        ("action.FIELD" if table.startswith("action.") else table, key)
+        (on_the_page_as(table), key)
         for table, key in asked
-        if not table.endswith(".gain") and not table.startswith(("readings.", "inputs.", "outputs."))
+        if not table.endswith((".gain", ".action", ".values", ".channels", ".ages", ".missing"))
+        and not table.startswith(("inputs.", "outputs."))
+        and key not in ("channels", "policy", "inputs", "outputs")
+        and (on_the_page_as(table), key) not in (("readings", "missing"), ("readings", "ages"), ("[model]", "missing"))
     }
     named = {("readings.channels", "CHANNEL"), ("readings.ages", "FORMAT"), ("readings.missing", "CHANNEL")}
+    named |= {("model.channels", "CHANNEL"), ("model.missing", "CHANNEL")}
     assert keys | named == set(on_the_page())
 
 
