@@ -10,6 +10,7 @@ import itertools
 import math
 import re
 import string
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from operator import sub
 from statistics import median
@@ -134,6 +135,7 @@ def _role(name: str, place: int, column: Sequence[float | None], rate_hz: float 
     step = median(steps)
     steady = sum(abs(other - step) <= max(0.25 * abs(step), 1.01 * whole) for other in steps) >= 0.8 * len(steps)
     ones = whole and sum(other in (1, -0xFF, -0xFFFF) for other in steps) >= COUNTING * len(steps)
+    ones = ones and not _goes_round(steps)
     if growing and min(numbers) >= 0 and rate_hz is not None and low not in _COUNTER_NAMES:
         growth = step * rate_hz
         for unit, (per_second, _) in _CLOCKS.items():
@@ -144,6 +146,13 @@ def _role(name: str, place: int, column: Sequence[float | None], rate_hz: float 
     if said and said != "s" and growing:
         return "time", said
     return ("counter", "") if ones else ("value", "")
+
+
+def _goes_round(steps: Sequence[float]) -> bool:
+    """Whether it begins again after a number that no counter of 8 or 16 bits ends with, time after time: a position, an
+    angle, a second of the minute. Once may be a restart."""
+    back = Counter(step for step in steps if step < -1)
+    return bool(back) and not {-0xFF, -0xFFFF} & back.keys() and max(back.values()) > 1
 
 
 def _one(roles: list[tuple[str, str]], role: str, names: Sequence[str], known: set[str]) -> int | None:

@@ -193,6 +193,9 @@ TALKERS: dict[str, Talker] = {
     "counter": Talker(
         lambda k: _row(wave(k), k % 256), "text", "lines", ["a", "b"], {"shape": "csv"}, {"b": "counter"}
     ),
+    "a position that goes round": Talker(
+        lambda k: _row(wave(k), k % 50), "text", "lines", ["a", "b"], {"shape": "csv"}
+    ),
     "trailing separator": Talker(
         lambda k: _row(512 + k % 7, 498 - k % 5, 7, "", separator=", "),
         "text",
