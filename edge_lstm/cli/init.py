@@ -17,7 +17,7 @@ import click
 from edge_lstm.cli import codes
 from edge_lstm.cli.common import Failure, note
 from edge_lstm.cli.describe import ask
-from edge_lstm.cli.listen import SECONDS, Heard, listen, port_block
+from edge_lstm.cli.listen import SECONDS, Heard, by_hand, listen, port_block
 
 if TYPE_CHECKING:
     from edge_lstm.core.model import Model
@@ -88,6 +88,8 @@ def _link(port: str, heard: Heard) -> str:
     """[port] and [link] as they were heard. Failure(3) where there is nothing to make a link of."""
     findings = heard.findings
     if not (block := findings.link_block()):
-        raise Failure(codes.PORT, f"{port}: {findings.sentence()}; no robot.toml can be made of that")
+        raise Failure(
+            codes.PORT, f"{port}: {findings.sentence()}; no robot.toml can be made of that{by_hand(findings)}"
+        )
     note(f"{port}: {findings.sentence()}")
     return f"{port_block(port, heard.baud)}\n# Heard, not declared: give the fields their names and units.\n{block}"

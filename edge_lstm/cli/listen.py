@@ -38,6 +38,14 @@ class Heard:
     tried: tuple[int, ...]
 
 
+def by_hand(findings: Findings) -> str:
+    """The way on where nothing can be heard, as the end of a sentence."""
+    quiet = findings.kind == "nothing"
+    return (
+        "; a robot that is asked is written into robot.toml by hand: firmware_bridge/links/README.md" if quiet else ""
+    )
+
+
 @click.command(name="listen", short_help="What arrives at a port, and the [link] that speaks it; writes nothing.")
 @click.argument("port")
 @click.option(
@@ -61,9 +69,8 @@ def command(port: str, baud: int | None, seconds: float, as_json: bool) -> None:
     elif findings.recognized:
         _show(port, heard)
     if not findings.recognized:
-        raise Failure(
-            codes.PORT, f"{port}: {findings.what if len(heard.tried) > 1 else findings.sentence()}{_at(heard)}"
-        )
+        what = findings.what if len(heard.tried) > 1 else findings.sentence()
+        raise Failure(codes.PORT, f"{port}: {what}{_at(heard)}{by_hand(findings)}")
 
 
 def listen(name: str, baud: int | None = None, seconds: float = SECONDS) -> Heard:

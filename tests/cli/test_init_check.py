@@ -116,6 +116,7 @@ def test_nothing_is_written_where_nothing_was_found(tmp_path: Path, capsys: pyte
     out, err = capsys.readouterr()
     assert out == ""
     assert "nothing has arrived" in err
+    assert "by hand: firmware_bridge/links/README.md" in err
 
 
 @pytest.mark.parametrize(
@@ -133,6 +134,17 @@ def test_nothing_is_written_where_nothing_was_found(tmp_path: Path, capsys: pyte
 def test_near_names_say_the_same_of_axis_side_and_number(one: str, other: str, alike: bool) -> None:
     """Near is not enough where one letter makes another thing of it."""
     assert (_likeness(one, other) >= 0.6) is alike
+
+
+def test_a_letter_that_listening_made_up_is_near_to_nothing() -> None:
+    """A column without a name that became "l" or "r" is no left or right: it is asked for, not fed; a robot's own
+    "L" is."""
+    inputs = (Channel("duty_left"), Channel("duty_right"))
+    for name, fed in (("l", {}), ("L", {"duty_left": "L"})):
+        made = propose(
+            small_robot.model(inputs), "m.npz", "", [Source("s", ((name, ""), ("x", "")), None)], (), "lines"
+        )
+        assert parse_config(made.text, "robot.toml", Path()).channels == fed
 
 
 def test_another_unit_is_never_taken() -> None:

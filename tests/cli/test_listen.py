@@ -65,7 +65,9 @@ def test_silence_and_noise_are_exit_code_3(capsys: pytest.CaptureFixture[str]):
     """Nothing, and bytes that make no sense at the only baud rate that may be tried: a sentence, and JSON if asked."""
     with on_a_terminal(lambda k: b"") as (port, got):
         assert main(["listen", port, "--seconds", "0.3"]) == 3
-    assert "nothing has arrived in 0.3" in capsys.readouterr().err
+    err = capsys.readouterr().err
+    assert "nothing has arrived in 0.3" in err
+    assert "by hand: firmware_bridge/links/README.md" in err
     with on_a_terminal(random.Random(1).randbytes) as (port, more):
         assert main(["listen", port, "--seconds", "0.4", "--baud", "9600", "--json"]) == 3
     out, err = capsys.readouterr()
