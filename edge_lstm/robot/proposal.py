@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import difflib
 import re
+import string
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
@@ -104,7 +105,8 @@ def _fed(inputs: Sequence[Channel], source: Source) -> dict[str, str]:
         (score, -place, channel.name, name)
         for channel in inputs
         for place, (name, unit) in enumerate(source.fields)
-        if not units_differ(channel.unit, unit) and (score := _likeness(channel.name, name)) >= _NEAR
+        if not units_differ(channel.unit, unit)
+        and (score := _likeness(channel.name, name)) >= (1 if _made_up(name) else _NEAR)
     ]
     fed: dict[str, str] = {}
     for _, _, channel, name in sorted(pairs, reverse=True):
@@ -123,6 +125,11 @@ def _joined(
         for name, field in _fed(left, other).items() if other is not source and left else ():
             fed[name], joined[name] = f"{other.name}.{field}", other
     return joined
+
+
+def _made_up(name: str) -> bool:
+    """Whether it may be a letter that listening has given to a column without a name: an "l" is no left then."""
+    return name in string.ascii_lowercase
 
 
 def _likeness(one: str, other: str) -> float:

@@ -232,7 +232,7 @@ def test_a_dialect_that_falls_over_is_outlived_and_the_robot_made_safe(tmp_path:
     [
         ('[readings]\nformat = "imu"', '[readings]\nformat = "imv"', "readings] format: "),
         ('[action]\nformat = "motor"', '[action]\nformat = "motr"', "action] format: "),
-        ("current_left A", "current_left mA", "current_left"),
+        ("current_left A", "current_left V", "current_left"),
         ("wheel_speed_left rad/s", "wheel_speed rad/s", "wheel_speed_left"),
         ('start = "go\\n"', 'start = "go\\n"\n[robot]\ndevice = "rover"\n', "robot] device: "),
     ],
