@@ -231,7 +231,10 @@ def _rules(config: RobotConfig, outputs: Sequence[str], units: Sequence[str], ac
             raise config.fail("action", declared.name, why)
         table = f"action.{declared.name}"
         if bool(mapping.unit) != bool(declared.unit):
-            why = f"is {mapping.unit!r}, but the robot's field is in {declared.unit!r}"
+            robot = f"is in {declared.unit!r}" if declared.unit else "has no unit"
+            why = f"is {mapping.unit!r}, but the robot's field {robot}"
+            if config.link.dialect != "own":
+                why += f" (its `unit` in [link.action.{action.name}] fields says which)"
             raise config.fail(table, "unit", why)
         _same_unit(config, table, "unit", mapping.unit, "is", declared)
         least, most = declared.minimum, declared.maximum

@@ -60,7 +60,7 @@ def test_a_single_channel_is_picked_as_a_tuple_too():
             ["[action] torque_limit_lef", "'torque_limit_left'"],
         ),
         ('unit = "N m"', 'unit = "mN m"', ["[action.torque_limit_left] unit", "'mN m'", "'N m'"]),
-        ('unit = "N m"', 'unit = ""', ["[action.torque_limit_left] unit", "''", "'N m'"]),
+        ('unit = "N m"', 'unit = ""', ["[action.torque_limit_left] unit", "''", "the robot's field is in 'N m'"]),
         ("min = 0.1", "min = -3.0", ["[action.torque_limit_left] min", "-3", "0 to 1"]),
     ],
 )
