@@ -71,7 +71,7 @@ class Dialect:
         self.actions: dict[str, ActionDeclaration] = {}
         readings, actions = table.tables("reading"), table.tables("action")
         if not readings:
-            if "readings" in table.values:
+            if "readings" in table.values:  # the word of the table beside [link]
                 raise table.fail("readings", "unknown key; did you mean 'reading'?")
             raise table.fail("reading", "is missing: add a table [link.reading.NAME] with its fields")
         for key, found in (("reading", readings), ("action", actions)):

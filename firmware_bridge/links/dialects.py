@@ -112,7 +112,9 @@ def _class(table: Table, name: str, folder: Path) -> type[Dialect]:
     except ModuleNotFoundError as error:
         raise table.fail("dialect", f"{name!r}: there is no module {error.name!r}; is its package installed?") from None
     except FileNotFoundError:
-        raise table.fail("dialect", f"{name!r}: there is no file {folder / module_name}") from None
+        where = "it is looked for beside robot.toml, or beside the recording that is replayed"
+        why = f"{name!r}: there is no file {(folder / module_name).absolute()}; {where}"
+        raise table.fail("dialect", why) from None
     except (Exception, SystemExit) as error:  # a stranger's module
         raise table.fail("dialect", f"{name!r} cannot be loaded: {type(error).__name__}: {error}") from None
     found = getattr(module, class_name, None)

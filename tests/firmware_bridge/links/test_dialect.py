@@ -283,6 +283,7 @@ def test_nothing_that_arrives_raises(chunks: list[tuple[int, bytes]]) -> None:
 
 MISTAKES = [
     ({"reading": {}}, "[link] reading: is missing"),
+    ({"reading": {}, "readings": {"imu": IMU}}, "[link] readings: unknown key; did you mean 'reading'?"),
     ({"reading": {"imu": IMU | {"fields": []}}}, "fields: is empty"),
     (imu(fields=["ms", "n", "ms"]), "fields: names 'ms' twice"),
     (imu(fields=["ms", "n", 3]), "fields: must be a list, each of it text in quotes; 3 is not"),
