@@ -82,6 +82,8 @@ def explain(path: str, error: OSError, present: Iterable[PortInfo]) -> str:
         )
     if "exclusively lock" in str(error) or error.errno in (errno.EBUSY, errno.EWOULDBLOCK):
         return f"Another program is using {path}. Close it (`fuser {path}` names it), or set exclusive = false."
+    if Path(path).is_file() or Path(path).is_dir():
+        return f"{path} is a {'file' if Path(path).is_file() else 'folder'} and no port. {there_are(present)}"
     return f"{path} cannot be opened: {os.strerror(error.errno) if error.errno else error}. {there_are(present)}"
 
 

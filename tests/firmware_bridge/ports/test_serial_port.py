@@ -255,8 +255,10 @@ def test_a_port_that_is_not_there_is_explained(tmp_path: Path, open_port: OpenPo
     with pytest.raises(PortError, match=r"There is no port .*/nothing\..*Plug the board in"):
         open_port(tmp_path / "nothing")
     (tmp_path / "file").write_text("")
-    with pytest.raises(PortError, match=r"file cannot be opened"):
+    with pytest.raises(PortError, match=r"file is a file and no port\. "):
         open_port(tmp_path / "file")
+    with pytest.raises(PortError, match=r" is a folder and no port\. "):
+        open_port(tmp_path)
     with pytest.raises(PortError, match=r"'ttyACM0' is not a port name. Give a path such as /dev/ttyACM0"):
         open_port("ttyACM0", wait=True)
     with pytest.raises(PortError, match=r"dtr = 'maybe' is not known; it is one of on, off, keep, reset"):
