@@ -1,4 +1,4 @@
-"""`edge-lstm import SRC -o MODEL.npz`: a trained network, from ONNX or from weights saved with NumPy.
+"""`edge-lstm import SOURCE -o MODEL.npz`: a trained network, from ONNX or from weights saved with NumPy.
 
 Its rule: an option that has no meaning for this kind of source is an error, never ignored.
 """
@@ -43,7 +43,7 @@ _HINTS = {
 
 _OPTIONS = [
     click.argument("source", type=click.Path(path_type=Path)),
-    click.option("-o", "--output", type=click.Path(path_type=Path), help="The model file (default: SRC with .npz)."),
+    click.option("-o", "--output", type=click.Path(path_type=Path), help="The model file (default: SOURCE with .npz)."),
     click.option("--name", help="The model's name (default: the file's)."),
     click.option("--rate", "rate_hz", type=float, help="Readings per second it was trained for."),
     click.option(
@@ -108,7 +108,7 @@ _OPTIONS = [
 
 @click.command(name="import", short_help="A trained network from ONNX or NumPy weights into a model file.")
 def command(source: Path, output: Path | None, as_json: bool, **options: Any) -> None:
-    """Bring a trained network in: SRC is an .onnx file, or an .npz with weights of PyTorch or Keras.
+    """Bring a trained network in: SOURCE is an .onnx file, or an .npz with weights of PyTorch or Keras.
 
     Every node or array is accounted for, or the import is refused by name.
     """
