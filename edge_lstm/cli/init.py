@@ -1,4 +1,5 @@
-"""`edge-lstm init PORT MODEL > robot.toml`: a robot.toml for what is at a port and a model, to read and to finish.
+"""`edge-lstm init PORT MODEL > robot.toml`: a robot.toml for what is at a port and a model, to read and to finish;
+`edge-lstm init --from deploy.yaml MODEL > robot.toml`: one by the deployment file of a policy.
 
 Its rule: it listens, and asks only a robot that has shown that it is ours. The file goes to stdout, whole or not at
 all; what a person must still look at goes to stderr.
@@ -8,7 +9,7 @@ from __future__ import annotations
 
 import re
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -24,13 +25,18 @@ if TYPE_CHECKING:
 
 
 @click.command(name="init", short_help="A robot.toml for what is at a port and a model; writes nothing to the port.")
-@click.argument("port")
-@click.argument("models", metavar="MODEL...", nargs=-1, required=True, type=click.Path(path_type=Path))
+@click.argument("what", nargs=-1, required=True, metavar="[PORT] MODEL...")
+@click.option(
+    "--from", "deployment", type=click.Path(path_type=Path), help="A policy's deployment file (YAML), instead of PORT."
+)
+@click.option("--joints", help="With --from: the joints' names in the policy's order, NAME,NAME,…")
 @click.option("--baud", type=click.IntRange(min=1), help="Bits per second of a serial line (default: as listen).")
 @click.option(
     "--seconds", type=click.FloatRange(min=0, min_open=True), default=SECONDS, show_default=True, help="How long."
 )
-def command(port: str, models: tuple[Path, ...], baud: int | None, seconds: float) -> None:
+def command(
+    what: tuple[str, ...], deployment: Path | None, joints: str | None, baud: int | None, seconds: float
+) -> None:
     """Listen at PORT and write a robot.toml for MODEL on stdout: [port], the [link] that was found, the model's inputs
     fed by the fields of their names or the nearest ones, and comments where something is left to be filled in. Several
     models become several [[model]] tables, each fed by readings or by those before it.
@@ -38,7 +44,36 @@ def command(port: str, models: tuple[Path, ...], baud: int | None, seconds: floa
     \b
     edge-lstm init /dev/ttyUSB0 gait.npz > robot.toml
     edge-lstm check robot.toml
+
+    With --from, observations and action are those of a deployment file in the style of unitree_rl_gym (legged_gym),
+    unitree_rl_lab or Isaac Lab's env.yaml: every key is used or named.
+
+    \b
+    edge-lstm init --from deploy.yaml policy.npz > robot.toml
     """
+    if deployment is not None:
+        return _by_deployment(deployment, what, joints)
+    if joints is not None:
+        raise click.UsageError("--joints goes with --from")
+    if len(what) < 2:
+        raise click.UsageError(f"takes PORT and MODEL, or --from FILE and MODEL; given: {what[0]}")
+    return _by_port(what[0], [Path(name) for name in what[1:]], baud, seconds)
+
+
+def _by_deployment(deployment: Path, what: tuple[str, ...], joints: str | None) -> None:
+    from edge_lstm.core.storage import load
+    from edge_lstm.robot.deployment.written import deployed
+
+    if len(what) != 1:
+        raise click.UsageError(f"with --from takes MODEL alone, not {' '.join(what)}")
+    names = [name.strip() for name in joints.split(",")] if joints is not None else []
+    made = deployed(deployment, load(Path(what[0])), what[0], names)
+    for text in made.notes:
+        note(text)
+    sys.stdout.write(made.text)
+
+
+def _by_port(port: str, models: Sequence[Path], baud: int | None, seconds: float) -> None:
     from edge_lstm.core.storage import load
     from edge_lstm.robot.proposal import Source, propose, propose_several
 
