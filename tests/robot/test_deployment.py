@@ -21,8 +21,11 @@ from edge_lstm.core.model import Model
 from edge_lstm.core.storage import save
 from edge_lstm.errors import ConfigError
 from edge_lstm.robot.config import parse_config
+from edge_lstm.robot.deployment import written
+from edge_lstm.robot.deployment.policy import KINDS
+from edge_lstm.robot.deployment.styles import FUNCTIONS
 from edge_lstm.robot.deployment.written import deployed
-from edge_lstm.robot.deployment.yaml_text import LONGEST
+from edge_lstm.robot.deployment.yaml_text import DEEPEST, LONGEST, MOST, Opaque, read_yaml
 from edge_lstm.signals.programs import inputs_of, outputs_of
 from edge_lstm.signals.runtime import Signals
 from tests.support.models.signals import tables
@@ -188,11 +191,14 @@ def compare(path: Path, model: Model, names: tuple[str, ...], hand: Any, rng: np
 @pytest.mark.parametrize(("name", "hand"), [("gym", Gym), ("lab", Lab), ("env", Isaac)])
 def test_the_observations_and_targets_are_those_of_the_file(name: str, hand: Callable[[], Any], rng) -> None:
     """200 steps in closed loop: observations to 1e-6 and the targets in the robot's order, by the file's own numbers;
-    and the rest of robot.toml is one that `run` reads."""
+    and robot.toml is one that `run` reads, with its action put in force, too."""
     text = compare(FILES / f"{name}.yaml", policy(SIZES[name]), JOINTS_OF[name], hand(), rng)
-    rest = re.sub(r"(?ms)^\[\[?(inputs|outputs)\..*?(?=^# Nothing is sent)", "", text)
-    config = parse_config(rest, "robot.toml", Path())
+    config = parse_config(text, "robot.toml", Path())
     assert (config.model_file, config.action) == ("walker.npz", None)
+    model = policy(SIZES[name])
+    config.check_model(model)
+    sent = text.replace("# [action]\n# format", "[action]\nformat").replace('# from = "targets"', 'from = "targets"')
+    parse_config(sent, "robot.toml", Path()).check_model(model)
 
 
 def test_whole_observations_are_stacked(tmp_path: Path, rng) -> None:
@@ -320,6 +326,63 @@ def test_a_mistake_is_a_sentence(name: str, old: str, new: str, why: str, tmp_pa
     assert why in err
 
 
+STRANGE: list[Any] = [
+    *(
+        None,
+        [],
+        {},
+        "x",
+        "",
+        ".*",
+        "(",
+        -1,
+        0,
+        10**400,
+        1e39,
+        float("nan"),
+        True,
+        [[]],
+        [1],
+        [1, 2],
+        [None] * 6,
+        {"x": 1},
+    ),
+    *({".*": 1}, [[1, 2]] * 6, [[2, 1]] * 6, Opaque("!!python/object:x.Y"), [True] * 6, 2**31),
+]
+
+EACH = 7  # a key is tried with each seventh of these, keys beside each other with others
+
+
+@pytest.mark.parametrize("name", SIZES)
+def test_any_value_of_any_key(name: str, monkeypatch) -> None:
+    """Whatever stands in a key or in place of a table: a robot.toml that can be read, or the error of a key."""
+    text = (FILES / f"{name}.yaml").read_text()
+    good, model = read_yaml(text, "deploy.yaml"), policy(SIZES[name])
+    places = [key[:n] for key in leaves(good) for n in range(1, len(key) + 1)]
+    made, errors = 0, list[str]()
+    for k, place in enumerate(dict.fromkeys(places)):
+        for value in STRANGE[k % EACH :: EACH]:
+            changed = copy.deepcopy(good)
+            inner = changed
+            for part in place[:-1]:
+                inner = inner[part]
+            inner[place[-1]] = value
+            monkeypatch.setattr(written, "read_yaml", lambda text, source, changed=changed: changed)
+            try:
+                proposed = deployed(FILES / f"{name}.yaml", model, "walker.npz", JOINTS_OF[name])
+            except ConfigError as error:
+                errors.append(str(error))
+            else:
+                config = parse_config(proposed.text, "robot.toml", Path())
+                config.check_model(model)
+                inputs_of(config.signals, model, {}, {}, 50.0)
+                outputs_of(config.signals, model, 50.0)
+                made += 1
+    assert made > 30
+    assert len(errors) > 60
+    assert all(f"{name}.yaml: [" in error or f"{name}.yaml: holds neither" in error for error in errors)
+
+
 HOSTILE = {
     "bomb": "a: &a [1,1,1,1,1,1,1,1,1,1]\n"
     + "".join(f"{chr(98 + k)}: &{chr(98 + k)} [{','.join([f'*{chr(97 + k)}'] * 10)}]\n" for k in range(8)),
@@ -375,3 +438,16 @@ def test_without_pyyaml_it_says_what_to_install(monkeypatch) -> None:
     monkeypatch.setitem(sys.modules, "yaml", None)
     with pytest.raises(ConfigError, match=r'PyYAML, which is not installed: pip install "edge-lstm\[yaml\]"'):
         deployed(FILES / "gym.yaml", policy(29), "walker.npz")
+
+
+def test_the_page_has_every_observation() -> None:
+    """Functions and the fields that are proposed for them, and the limits."""
+    page = Path(written.__file__).with_name("README.md").read_text()
+    (table,) = re.findall(r"(?s)<!-- functions -->\n(.*?)\n<!-- end -->", page)
+    rows = [[re.findall("`([^`]+)`", cell) for cell in line.split("|")[1:3]] for line in table.splitlines()[2:]]
+    assert [name for names, _ in rows for name in names] == list(FUNCTIONS)
+    for names, fields in rows:
+        (kind,) = {FUNCTIONS[name] for name in names}
+        proposed = [field.replace("{}", "…") for field in KINDS[kind].fields]
+        assert [field for field in fields if field != "cmd"] == proposed
+    assert all(f"{number:,}" in page for number in (LONGEST, DEEPEST, MOST))

@@ -16,6 +16,7 @@ from firmware_bridge.table import Table, show
 
 Numbers = tuple[float, ...]
 MOST_JOINTS = 256
+MOST_FLOAT = 3.4e38
 
 
 @dataclass(frozen=True)
@@ -136,7 +137,7 @@ def numbers(table: Table, key: str, count: int, names: Sequence[str] = (), missi
     """`count` numbers: one for all, a list, or a table of patterns of joint names (where `names` are known)."""
     value = table.values[key]
     if isinstance(value, list):
-        found = tuple(float(number) for number in table.list(key, float))
+        found = tuple(_float32(table, key, number) for number in table.list(key, float))
         if len(found) != count:
             raise table.fail(key, f"has {len(found)} numbers for {count}")
         return found
@@ -145,11 +146,18 @@ def numbers(table: Table, key: str, count: int, names: Sequence[str] = (), missi
         inner = Table(table.source, f"{table.name}.{key}", value, ConfigError)
         spread = [missing] * count
         for pattern in value:
-            number = float(inner.take(pattern, float))
+            number = _float32(inner, pattern, inner.take(pattern, float))
             for place in matching(inner, pattern, pattern, names):
                 spread[place] = number
         return tuple(spread)
-    return (float(table.take(key, float)),) * count
+    return (_float32(table, key, table.take(key, float)),) * count
+
+
+def _float32(table: Table, key: str, number: float) -> float:
+    """The number, which float32 must hold; 0 where it would be 0 there."""
+    if abs(number) > MOST_FLOAT:
+        raise table.fail(key, f"{number:g} is no float32")
+    return number if abs(number) > 1e-45 else 0.0
 
 
 def limits(table: Table, key: str, count: int, names: Sequence[str] = ()) -> tuple[Numbers, Numbers] | None:
@@ -159,7 +167,7 @@ def limits(table: Table, key: str, count: int, names: Sequence[str] = ()) -> tup
     value = table.values[key]
     pairs: list[Any]
     if isinstance(value, dict):
-        pairs = [[-3e38, 3e38]] * count
+        pairs = [[-MOST_FLOAT, MOST_FLOAT]] * count
         for pattern, pair in value.items():
             for place in matching(table, key, pattern, names):
                 pairs[place] = pair
@@ -181,7 +189,7 @@ def limits(table: Table, key: str, count: int, names: Sequence[str] = ()) -> tup
 
 
 def _is_number(value: object) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool) and abs(value) <= 3.4e38
+    return isinstance(value, int | float) and not isinstance(value, bool) and abs(value) <= MOST_FLOAT
 
 
 def matching(table: Table, key: str, pattern: str, names: Sequence[str]) -> list[int]:

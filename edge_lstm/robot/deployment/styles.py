@@ -16,6 +16,7 @@ from typing import Any
 
 from edge_lstm.errors import ConfigError, nearest
 from edge_lstm.robot.deployment.policy import (
+    MOST_FLOAT,
     MOST_JOINTS,
     Joint,
     Keys,
@@ -126,8 +127,8 @@ def _gym(keys: Keys, names: Sequence[str]) -> Policy:
 
 def _clip_gym(root: Table, key: str) -> float:
     value = float(root.take(key, float))
-    if not value > 0:
-        raise root.fail(key, f"must be above 0, not {value:g}")
+    if not 0 < value <= MOST_FLOAT:
+        raise root.fail(key, f"must be above 0, and a float32, not {value:g}")
     return value
 
 
@@ -214,8 +215,9 @@ def _managed(
     acting = _chosen(action, names, len(joints))
     acted = [names[place] for place in acting] if names else []
     size = len(acting)
-    offset = numbers(action, "offset", size, acted) if given(action, "offset") else (0.0,) * size
-    if given(action, "use_default_offset") and action.take("use_default_offset", bool):
+    if not (given(action, "use_default_offset") and action.take("use_default_offset", bool)):
+        offset = numbers(action, "offset", size, acted) if given(action, "offset") else (0.0,) * size
+    else:
         offset = tuple((pose if kind == "JointPositionAction" else still)[place] for place in acting)
     scale = numbers(action, "scale", size, acted, 1.0) if given(action, "scale") else (1.0,) * size
     group = keys.table(root, "observations")
@@ -355,9 +357,8 @@ def _limited(keys: Keys, commands: Table, term: Term) -> Term:
         return term
     name = str((term.table.values.get("params") or {}).get("command_name", "base_velocity"))
     if name not in commands.values:
-        raise commands.fail(
-            name, f"is missing, and the observation {term.name!r} takes it{nearest(name, commands.values)}"
-        )
+        why = f"is missing, and the observation {term.name!r} takes it{nearest(name, commands.values)}"
+        raise commands.fail(name, why)
     command = keys.table(commands, name, needed=False)
     ranges = keys.table(command, "ranges", needed=False) if command is not None else None
     if ranges is None:
@@ -402,13 +403,14 @@ def _joints(
 def _rate(table: Table, key: str, divider: str | None, root: Table | None = None) -> float:
     """Readings per second, from a step's seconds and how many of them one of the policy's has."""
     seconds, steps = float(table.take(key, float)), 1
-    if not seconds > 0:
-        raise table.fail(key, f"must be above 0 s, not {seconds:g}")
+    if not 1e-6 <= seconds <= 3600:
+        why = "must be above 0 s" if seconds <= 0 else "must be 1e-6 to 3600 s"
+        raise table.fail(key, f"{why}, not {seconds:g}")
     if divider is not None:
         owner = root or table
         steps = int(owner.take(divider, int))
-        if steps < 1:
-            raise owner.fail(divider, f"must be 1 or more, not {steps}")
+        if not 1 <= steps <= 1_000_000:
+            raise owner.fail(divider, f"must be 1 or more, not {show(steps)}")
     return 1 / (seconds * steps)
 
 

@@ -13,10 +13,12 @@ from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import numpy as np
+
 from edge_lstm.core.channels import flat_names
 from edge_lstm.core.model import Model
 from edge_lstm.errors import ConfigError
-from edge_lstm.robot.deployment.policy import KINDS, Keys, Numbers, Policy, Term
+from edge_lstm.robot.deployment.policy import KINDS, MOST_FLOAT, Keys, Numbers, Policy, Term
 from edge_lstm.robot.deployment.styles import read_policy
 from edge_lstm.robot.deployment.yaml_text import LONGEST, read_yaml
 from edge_lstm.robot.proposal import Proposal
@@ -32,6 +34,7 @@ _REASONS: dict[str, tuple[str, ...]] = {
         *("arm_waist_joint2motor_idx", "joint2motor_idx", "msg_type", "imu_type", "lowcmd_topic", "lowstate_topic"),
         *("weak_motor", "torque_limits", "joint_sdk_names"),
     ),
+    "use_default_offset stands in its place": ("offset",),
     "the model is given beside it": ("policy_path", "xml_path", "model_name"),
     _SIMULATED: (
         *("simulation_duration", "viewer", "sim", "scene", "events", "rewards", "terminations", "curriculum"),
@@ -195,14 +198,14 @@ class _Writer:
         if term.limits is not None:
             lows, highs = (list(side) for side in term.limits)
             for k in range(size):
-                if lows[k] == highs[k] and k not in fixed:
+                if np.float32(lows[k]) == np.float32(highs[k]) and k not in fixed:
                     fixed[k] = lows[k]
                 if k in fixed:
                     lows[k], highs[k] = fixed[k] - 1, fixed[k] + 1
             if any(math.isfinite(v) for k, v in enumerate(lows) if k not in fixed):
                 steps.append({"clip": [_short(_bounded(lows)), _short(_bounded(highs))]})
         clip = None if term.clip is None else {"clip": [_short(term.clip[0]), _short(term.clip[1])]}
-        if term.clip is not None and any(a == b for a, b in zip(*term.clip, strict=True)):
+        if term.clip is not None and _narrow(term.clip):
             raise term.table.fail("clip", "leaves one value for a number")
         scaled = {"scale": _short(scale)} if set(scale) != {1.0} else None
         for step in (scaled, clip) if term.scale_first else (clip, scaled):
@@ -271,7 +274,7 @@ class _Writer:
         if any(policy.offset):
             steps.append({"offset": _short([policy.offset[k] for k in order])})
         if policy.clip is not None:
-            if any(a == b for a, b in zip(*policy.clip, strict=True)):
+            if _narrow(policy.clip):
                 raise policy.action.fail("clip", "leaves one value for a joint")
             steps.append({"clip": [_short([side[k] for k in order]) for side in policy.clip]})
         joints = [policy.joints[policy.acting[k]] for k in order]
@@ -314,4 +317,9 @@ def _short(values: Sequence[float]) -> float | list[float]:
 
 def _bounded(values: Sequence[float]) -> list[float]:
     """No limit as one that float32 has."""
-    return [min(max(value, -3e38), 3e38) for value in values]
+    return [min(max(value, -MOST_FLOAT), MOST_FLOAT) for value in values]
+
+
+def _narrow(clip: tuple[Numbers, Numbers]) -> bool:
+    """Whether limits leave one value for a number, in float32."""
+    return bool((np.float32(clip[0]) == np.float32(clip[1])).any())
