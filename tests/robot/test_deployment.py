@@ -378,7 +378,7 @@ def test_any_value_of_any_key(name: str, monkeypatch) -> None:
                 inputs_of(config.signals, model, {}, {}, 50.0)
                 outputs_of(config.signals, model, 50.0)
                 made += 1
-    assert made > 30
+    assert made > 15
     assert len(errors) > 60
     assert all(f"{name}.yaml: [" in error or f"{name}.yaml: holds neither" in error for error in errors)
 
@@ -416,6 +416,19 @@ def test_a_model_that_does_not_fit(tmp_path: Path) -> None:
         deployed(FILES / "gym.yaml", policy(29, 12), "walker.npz")
     with pytest.raises(ConfigError, match=r"joint_pos: has the pattern '\.\*_thigh_joint': .* give --joints"):
         deployed(FILES / "env.yaml", policy(37), "walker.npz")
+
+
+def test_a_policy_of_all_joints_whose_command_is_switched_off(tmp_path: Path) -> None:
+    """Of two maps the one that fits the joints is taken and the other named; scales of 0 make a constant."""
+    text = (FILES / "gym.yaml").read_text().replace("[2.0, 0.0, 0.25]", "[0.0, 0.0, 0.0]")
+    maps = "leg_joint2motor_idx: [3, 4, 5]\njoint2motor_idx: [3, 4, 5, 0, 1, 2]"
+    path = tmp_path / "deploy.yaml"
+    path.write_text(text.replace("leg_joint2motor_idx: [3, 4, 5, 0, 1, 2]", maps))
+    made = deployed(path, policy(29), "walker.npz")
+    assert any(note.endswith("msg_type, leg_joint2motor_idx, kps, kds") for note in made.notes)
+    assert "constant = [0.0, 0.0, 0.0]" in made.text
+    assert '"q_3", "q_4", "q_5", "q_0", "q_1", "q_2"' in made.text
+    assert not any(raw.name.startswith("cmd") for raw in inputs_of(tables(made.text), policy(29), {}, {}, 50.0).raw)
 
 
 def test_objects_that_nobody_needs_are_never_made(tmp_path: Path, capsys) -> None:

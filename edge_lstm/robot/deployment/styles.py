@@ -74,7 +74,9 @@ def _gym(keys: Keys, names: Sequence[str]) -> Policy:
     if not given(root, "default_angles"):
         raise root.fail("default_angles", "is missing: the pose that the action is added to")
     pose = numbers(root, "default_angles", count)
-    motors = _motors(root, "leg_joint2motor_idx" if given(root, "leg_joint2motor_idx") else "joint2motor_idx", count)
+    maps = [key for key in ("leg_joint2motor_idx", "joint2motor_idx") if given(root, key)]
+    fitting = [key for key in maps if isinstance(root.values[key], list) and len(root.values[key]) == count]
+    motors = _motors(root, (fitting or maps)[0], count) if maps else None  # of a policy of the legs, or of all
     joints = _joints(root, "num_actions", count, names, motors)
     every = tuple(range(count))
 

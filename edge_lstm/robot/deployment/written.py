@@ -31,7 +31,7 @@ _SIMULATED = "of the simulation and the training"
 _REASONS: dict[str, tuple[str, ...]] = {
     _OWN: (
         *("kps", "kds", "stiffness", "damping", "arm_waist_kps", "arm_waist_kds", "arm_waist_target", "actuators"),
-        *("arm_waist_joint2motor_idx", "joint2motor_idx", "msg_type", "imu_type", "lowcmd_topic", "lowstate_topic"),
+        *("arm_waist_joint2motor_idx", "joint2motor_idx", "leg_joint2motor_idx", "msg_type", "imu_type", "lowcmd_topic", "lowstate_topic"),
         *("weak_motor", "torque_limits", "joint_sdk_names"),
     ),
     "use_default_offset stands in its place": ("offset",),
@@ -322,4 +322,5 @@ def _bounded(values: Sequence[float]) -> list[float]:
 
 def _narrow(clip: tuple[Numbers, Numbers]) -> bool:
     """Whether limits leave one value for a number, in float32."""
-    return bool((np.float32(clip[0]) == np.float32(clip[1])).any())
+    least, most = np.array(clip, np.float32)
+    return bool((least == most).any())
