@@ -31,7 +31,8 @@ _SIMULATED = "of the simulation and the training"
 _REASONS: dict[str, tuple[str, ...]] = {
     _OWN: (
         *("kps", "kds", "stiffness", "damping", "arm_waist_kps", "arm_waist_kds", "arm_waist_target", "actuators"),
-        *("arm_waist_joint2motor_idx", "joint2motor_idx", "leg_joint2motor_idx", "msg_type", "imu_type", "lowcmd_topic", "lowstate_topic"),
+        *("arm_waist_joint2motor_idx", "joint2motor_idx", "leg_joint2motor_idx"),
+        *("msg_type", "imu_type", "lowcmd_topic", "lowstate_topic"),
         *("weak_motor", "torque_limits", "joint_sdk_names"),
     ),
     "use_default_offset stands in its place": ("offset",),

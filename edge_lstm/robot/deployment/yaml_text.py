@@ -42,7 +42,7 @@ def read_yaml(text: str, source: str) -> dict[str, Any]:
     except ImportError:
         raise ConfigError(f"{source}: {MISSING}") from None
 
-    class Loader(yaml.SafeLoader):
+    class Loader(yaml.SafeLoader):  # type: ignore[misc,unused-ignore]
         """Composes nodes no deeper than DEEPEST."""
 
         depth = 0
