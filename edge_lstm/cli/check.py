@@ -117,7 +117,7 @@ def _link(robot: RobotConfig, loaded: Loaded | None) -> list[Line]:
     from firmware_bridge.links.dialect import Dialect
     from firmware_bridge.values import Chunk
 
-    link = robot.link.open()
+    link = robot.open_link()
     if not isinstance(link, Dialect):
         text = "our own protocol: what the robot declares is known when it speaks; edge-lstm describe PORT shows it"
         return [Line("link", "ok", text)]

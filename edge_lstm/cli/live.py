@@ -183,7 +183,7 @@ class LiveView:
             readings = [(f.name, v, f.unit) for f, v in zip(fields, reading.values, strict=False)]
             if latest.row is not None:
                 readings += [(name, latest.row[k], unit) for k, name, unit in binding.feed.joined]
-        if action is not None and binding.action is not None:
+        if action is not None and binding.action is not None and self._bridge.state == "running":
             fields = binding.action.fields
             actions = [(f.name, v, f.unit) for f, v in zip(fields, action.values, strict=True)]
         outputs = zip(binding.output_names, latest.outputs or (), binding.output_units, strict=False)

@@ -96,7 +96,7 @@ def command(
         say(f"scheduled {refused.granted}", as_json)
     recording = Recording(_place(robot, loaded.name, record, no_record), robot.recording_required)
     port = _open(robot, name, wait)
-    bridge, arrived = robot.link.open(), Arrived(name, aloud=True)
+    bridge, arrived = robot.open_link(), Arrived(name, aloud=True)
     misfit = ""  # why the robot that is at the port is waited past
     try:
         recorder = recording.begin(robot, loaded, controller)

@@ -88,6 +88,7 @@ from edge_lstm.signals.programs import groups, output_numbers, places_of, raw_na
 from firmware_bridge.errors import PortError
 from firmware_bridge.links.dialect import Dialect
 from firmware_bridge.links.dialects import LinkConfig
+from firmware_bridge.links.link import Link
 from firmware_bridge.ports import network_names
 from firmware_bridge.table import Table, show
 
@@ -271,6 +272,12 @@ class RobotConfig:
         if not isinstance(link, Dialect):
             return None
         return [f.name for form in link.declared.readings if form.name == self.reading for f in form.fields]
+
+    def open_link(self, *, ask_first: bool = False) -> Link:
+        """A new link to the robot. Where nothing of this file drives it, neither an action nor an event's, its safe
+        output is not sent either: somebody else may be driving."""
+        drives = self.action is not None or any(event.action is not None for event in self.events)
+        return self.link.open(ask_first=ask_first, drives=drives)
 
     def check_device(self, dictionary: Dictionary) -> None:
         """Raise ConfigError where another robot than the one that [robot] names is at the port."""

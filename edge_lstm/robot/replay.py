@@ -342,7 +342,7 @@ def replay(
     readings, outputs, actions and events, too, and not what was sent alone. Raises ConfigError as `run`.
     """
     recording = port.recording
-    bridge = controller.config.link.open(ask_first=recording.asked_first) if link is None else link
+    bridge = controller.config.open_link(ask_first=recording.asked_first) if link is None else link
     comparing = ComparingPort(port, recording.writes(), bridge, progress)
     collector = None if rows is None else Collector(controller, rows)
     evidence = Evidence(recording.messages(), recording.reworded, collector) if derived else None

@@ -24,6 +24,7 @@ from firmware_bridge.errors import DictionaryError, nearest
 from firmware_bridge.links.following import RobotClock, RobotCounter
 from firmware_bridge.table import REQUIRED, Table
 
+OBSERVED = 100  # readings, before the robot's own rate is held against the declared one
 UNUSED = "_"  # the name of a column that nobody needs
 TICKS_NS = {"s": 1e9, "ms": 1e6, "us": 1e3, "ns": 1.0}
 # A clock that counts ms or µs in 32 bits, as Arduino's millis() and micros() do, begins again at 0 after 49.7 days or
@@ -87,6 +88,7 @@ class ReadingDeclaration:
     follow: RobotCounter | None
     period_ns: float | None  # from one reading to the next; None where no rate is declared
     number: int = 0  # of the last reading, the missing ones counted
+    since: tuple[int, int] = (0, 0)  # the number and the clock's µs of the first since the clock began
     told: int = 0  # readings since then that are known to be missing already
     booted: bool = False  # since then the robot has printed something that it prints when it starts
 
@@ -94,6 +96,13 @@ class ReadingDeclaration:
     def rate_hz(self) -> float | None:
         """Readings per second, as declared."""
         return self.form.rate_hz
+
+    def observed_hz(self, device_us: int) -> float | None:
+        """Readings per second by the robot's own clock, which shows `device_us` with the last one; None before there
+        are enough."""
+        number, first_us = self.since
+        count = self.number - number
+        return count * 1e6 / (device_us - first_us) if count >= OBSERVED and device_us > first_us else None
 
     @property
     def counted(self) -> bool:

@@ -45,6 +45,7 @@ from firmware_bridge.table import Table
 from firmware_bridge.values import Action, Chunk
 
 SILENT_NS = 1_500_000_000  # without a whole message: the robot is silent
+HURRY = 1.2  # so much above the declared rate, the declared one is wrong
 LONGEST_FAULT = 256  # bytes of what was of no use that a `Fault` keeps
 MOST_KINDS = 120  # of readings, and of actions
 
@@ -57,6 +58,7 @@ class Dialect:
 
     name: ClassVar[str] = ""  # what [link] dialect says
     checked: bool = False  # whether every message carries a check; a dialect may say so of itself
+    drives: bool = True  # actions are sent; False: nobody here drives the robot, so nobody stops it either
     cut: bytes = b""  # what ends a message that was cut off in the middle; sent before the last one
 
     def __init__(self, table: Table) -> None:
@@ -97,6 +99,7 @@ class Dialect:
         self.__begun = False
         self.__opened = 0
         self.__to_start = self.__to_calm = False  # bytes that are due: the start, the safe output
+        self.__hurried: dict[str, str] = {}  # readings that come more often than declared, and a sentence
         self.__start_given = self.__calm_given = False  # they were given last, and since the robot moved last
         self.__in_force = InForce({name: item.repeat_ns for name, item in self.actions.items()})
         self.__mistakes: dict[str, str] = {}  # of the dialect's code: method → the first of them
@@ -185,6 +188,7 @@ class Dialect:
             return
         self.__gap(t_ns, reading, missing)
         reading.number += 1
+        self.__look_at_rate(reading, device_us)
         self.counters.readings += 1
         self.__events.append(Reading(t_ns, name, reading.number & 0xFFFF, device_us, values))
 
@@ -207,6 +211,7 @@ class Dialect:
                 if follower is not None:
                     follower.restart()
             reading.told, reading.booted = 0, False
+            reading.since = (0, 0)
         self.__in_force.restarted()
         self.__to_start = True
         self.__events.append(Reset(t_ns, self.counters.resets))
@@ -251,6 +256,21 @@ class Dialect:
         reading.told, reading.booted = 0, False
         return missing, device_us
 
+    def __look_at_rate(self, reading: ReadingDeclaration, device_us: int) -> None:
+        """A robot that sends more often than rate_hz says may lose a reading without a hole in its times."""
+        if reading.clock is None or reading.rate_hz is None or reading.follow is not None:
+            return
+        if reading.since == (0, 0):
+            reading.since = reading.number, device_us
+        if reading.number & 0x7F or reading.name in self.__hurried:
+            return
+        observed_hz = reading.observed_hz(device_us)
+        if observed_hz is not None and observed_hz > HURRY * reading.rate_hz:
+            self.__hurried[reading.name] = (
+                f"{reading.name} comes {observed_hz:.4g} times a second by the robot's own clock, and rate_hz says "
+                f"{reading.rate_hz:g}: lost readings are unknown; mend rate_hz"
+            )
+
     # ------------------------------------------------------------------------------ what every link has
 
     @property
@@ -270,10 +290,10 @@ class Dialect:
         """What this link cannot notice."""
         return Promises(
             damage=self.checked,
-            uncounted=tuple(item.name for item in self.readings.values() if not item.counted),
+            uncounted=tuple(name for name, item in self.readings.items() if not item.counted or name in self.__hurried),
             undated=tuple(item.name for item in self.readings.values() if item.clock is None),
-            unguarded=tuple(item.name for item in self.actions.values() if not item.watchdog_ms),
-            also=(*self.also(), *self.__mistakes.values()),
+            unguarded=tuple(item.name for item in self.actions.values() if self.drives and not item.watchdog_ms),
+            also=(*self.also(), *self.__hurried.values(), *self.__mistakes.values()),
         )
 
     @property
@@ -376,9 +396,10 @@ class Dialect:
         self.__to_calm |= self.__calm_given and not self.__in_force.moved
 
     def stop(self, t_ns: int) -> bytes:
-        """See `Link.stop`: the safe output, where the robot has ever spoken."""
+        """See `Link.stop`: the safe output, where the robot has ever spoken and is driven by us."""
         first, self.__stopped = not self.__stopped, True
-        return self.__counted(self.__safe()[0]) if first and self.actions and self.dictionary is not None else b""
+        calm = first and self.actions and self.drives and self.dictionary is not None
+        return self.__counted(self.__safe()[0]) if calm else b""
 
     def explain(self, data: bytes) -> str:
         """What bytes that were written say, for people."""

@@ -55,9 +55,10 @@ class LinkConfig:
         """Which one: `own`, a name, or "module:Class"."""
         return str(self.values.get("dialect", OWN))
 
-    def open(self, *, ask_first: bool = False) -> Link:
+    def open(self, *, ask_first: bool = False, drives: bool = True) -> Link:
         """A new link. ask_first: our own protocol asks before it has heard anything, as it did before recordings of
-        form 3. Raises the error of a table that is wrong."""
+        form 3. drives: actions will be sent; where not, a dialect sends no safe output either. Raises the error of a
+        table that is wrong."""
         table = Table(self.source, "link", self.values, self.error, self.folder)
         name = table.take("dialect", str, OWN)
         if name == OWN:
@@ -68,6 +69,7 @@ class LinkConfig:
         for inner in [item.table for item in made.readings.values()] + [item.table for item in made.actions.values()]:
             inner.done()
         table.done()
+        made.drives = drives
         return made
 
     def _made(self, table: Table, found: type[Dialect]) -> Dialect:

@@ -95,6 +95,10 @@ class MspLink(Polled):
         places = [_place(table, "fields", message, column.name) for column in found]
         chosen = tuple((k, message.fields[k].scale) for k in places)
         self._reads[table.name] = MessageRead(number, message.packed(max(places) + 1), chosen)
+        scaled = table.values.get("scale", {})
+        for column, place in zip(found, places, strict=True):
+            if not (isinstance(scaled, dict) and column.name in scaled):
+                _check_unit(table, column.name, column.unit, message.fields[place].unit)
         return [Column(c.name, c.unit or message.fields[k].unit) for c, k in zip(found, places, strict=True)]
 
     def opened(self) -> None:
@@ -190,6 +194,13 @@ def _place(table: Table, key: str, message: Message, name: str) -> int:
     return known.index(name)
 
 
+def _check_unit(table: Table, name: str, unit: str, own: str) -> None:
+    """A unit that somebody wrote down must be the message's."""
+    if unit and unit != own:
+        why = f"is in {own!r} in MSP, not in {unit!r}" if own else f"has no unit in MSP, not {unit!r}"
+        raise table.fail("fields", f"{name!r} {why}; leave the unit out (a reading's other unit needs scale)")
+
+
 def _write(action: ActionDeclaration) -> MessageWrite:
     """How an action becomes a message. The table's error where a number has no value, or one that does not fit."""
     table = action.table
@@ -203,6 +214,8 @@ def _write(action: ActionDeclaration) -> MessageWrite:
     constants = {} if inner is None else {name: cast(float, inner.take(name, float)) for name in inner.values}
     fields = {field.name: (field.minimum or 0.0, field.maximum or 0.0) for field in action.form.fields}
     places = {name: _place(table, "fields", message, name) for name in fields}
+    for field in action.form.fields:
+        _check_unit(table, field.name, field.unit, message.fields[places[field.name]].unit)
     places |= {name: _place(table, "constant", message, name) for name in constants}
     numbers = message.packed(max(places.values()) + 1)
     for name in [field.name for field in message.fields[: len(numbers.letters)]]:

@@ -236,6 +236,26 @@ def test_stop_is_the_safe_output_once_and_a_robot_that_never_spoke_gets_nothing(
     assert link().stop(0) == b""
 
 
+def test_a_robot_that_somebody_else_drives_is_not_stopped() -> None:
+    """Where nothing of the file drives it, the link says nothing at the end, and of no watchdog either."""
+    made = LinkConfig(TABLE, "robot.toml", Path()).open(drives=False)
+    made.receive(Chunk(0, b"0 0 1\n"))
+    assert made.dictionary is not None
+    assert made.stop(MS) == b""
+    assert made.promises.unguarded == ()
+
+
+def test_a_rate_below_the_robot_s_own_makes_losses_unknown() -> None:
+    """At 100 readings a second and rate_hz = 50 a lost one leaves no hole: that is said, and lost is unknown."""
+    slow, right = (link(**imu(counter=None, counter_bits=None, rate_hz=rate)) for rate in (50, 100))
+    for made in (slow, right):
+        feed(made, *((10 * k, f"{10 * k} 0 1") for k in range(400) if k % 40))
+    assert (slow.promises.uncounted, right.promises.uncounted) == (("imu",), ())
+    assert "imu comes 9" in " ".join(slow.promises.sentences())
+    assert "mend rate_hz" in " ".join(slow.promises.sentences())
+    assert right.counters.lost_readings == 9
+
+
 def test_a_port_that_comes_back_is_made_safe_where_an_action_was_in_force() -> None:
     """A robot without a watchdog holds the last action while it is unplugged."""
     made = running()
