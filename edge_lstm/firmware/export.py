@@ -65,14 +65,14 @@ def identifier(name: str) -> str:
     return found if found and not found[0].isdigit() else f"MODEL_{found}".rstrip("_")
 
 
-def firmware(model: Model, name: str | None = None) -> Firmware:
-    """The header of a model; `name` prefixes its constants (default: the model's). Raises ProgramError naming an
-    operation that C lacks."""
-    on_host = _check(model)
+def firmware(model: Model, name: str | None = None, remarks: Sequence[str] = ()) -> Firmware:
+    """The header of a model; `name` prefixes its constants (default: the model's); remarks: what whoever compiles it
+    must know, in its comment and in `Firmware.notes`. Raises ProgramError naming an operation that C lacks."""
+    on_host = [f"the model's {key} stays on the host: the board refuses an incomplete reading" for key in _check(model)]
     name = identifier(name or model.name)
     table = Table(lay_out(model, 1), model.program)
     copies = model.timing.under_way
-    text = "\n".join(_header(model, name, table, copies))
+    text = "\n".join(_header(model, name, table, copies, remarks))
     return Firmware(
         name,
         text,
@@ -80,7 +80,10 @@ def firmware(model: Model, name: str | None = None) -> Firmware:
         4 * (table.arena_size * copies + table.scratch),
         model.program.multiply_adds * copies,
         round(sum(map(_cycles, model.program.operations)) * copies),
-        tuple(f"the model's {key} stays on the host: the board refuses an incomplete reading" for key in on_host),
+        (
+            *remarks,
+            *(f"the model's {key} stays on the host: the board refuses an incomplete reading" for key in on_host),
+        ),
     )
 
 
@@ -224,7 +227,7 @@ def _text(value: str) -> str:
     return '"' + "".join(chr(b) if 32 <= b < 127 and b not in b'"\\?' else f"\\{b:03o}" for b in value.encode()) + '"'
 
 
-def _header(model: Model, name: str, table: Table, copies: int) -> Iterator[str]:
+def _header(model: Model, name: str, table: Table, copies: int, remarks: Sequence[str]) -> Iterator[str]:
     low = name.lower()
     steps = model.timing.first_output - 1 + TEST_STEPS * model.timing.stride
     expected = fingerprint(vector_outputs(model, steps))
@@ -236,6 +239,8 @@ def _header(model: Model, name: str, table: Table, copies: int) -> Iterator[str]
     yield f" * digest {model.digest}"
     yield from _channels("x, physical values", model.inputs)
     yield from _channels("y, physical values", model.outputs)
+    for remark in remarks:
+        yield f" * {remark}".replace("*/", "* /")
     yield " * Include it in one source file: its constants are static. */"
     yield f"#ifndef {name}_H"
     yield f"#define {name}_H"

@@ -18,7 +18,7 @@ what the robot declares.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import cast
 
@@ -92,6 +92,15 @@ class Declared:
 
     def __bool__(self) -> bool:
         return bool(self.inputs or self.outputs)
+
+    def steps(self) -> Iterator[Given]:
+        """Every step of it."""
+        for made in self.inputs.values():
+            for part in made.parts:
+                yield from part.steps
+            yield from made.steps
+        for output in self.outputs.values():
+            yield from output.steps
 
 
 def declared(root: Table) -> Declared:

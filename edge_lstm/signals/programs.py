@@ -8,7 +8,8 @@
 
     inputs.raw          what a tick must hold, in this order: `Raw.name` is FIELD, FORMAT.FIELD or MODEL.OUTPUT
     inputs.model        a Model: those numbers and `previous.X` → one number for each channel of the model (an index
-                        for a channel of words), as `core.channels.Encoder` takes them
+                        for a channel of words), as `core.channels.Encoder` takes them; its channels name the units
+                        that fields without one are taken to be in
     outputs.model       a Model: the model's outputs → a channel for each number of each [outputs.X], in declared order
     outputs.texts       number of an output → its choices, where it is an index into texts
 
@@ -153,6 +154,7 @@ class _Plan:
         self.feeds = self._feeds()
         self._raw: dict[str, Raw] = {}
         self._previous: dict[int, str] = {}
+        self._taken_in: dict[str, set[str]] = {}  # a field that declares no unit → the units that it is taken to be in
         for given in declared.inputs.values():
             self._collect(given)
         for k, channel in enumerate(model.inputs):
@@ -271,7 +273,7 @@ class _Plan:
                 name = self._field(channel)
                 parts.append(self._plain(make, slots[name], name, channel))
         b.output("channels", make.join(*parts))
-        channels = tuple(Channel(r.name, r.unit) for r in raw)
+        channels = tuple(Channel(r.name, r.unit or self._taken(r.name)) for r in raw)
         channels += tuple(
             Channel(f"{PREVIOUS}{name}", self.outputs[1][place]) for place, name in self._previous.items()
         )
@@ -280,8 +282,14 @@ class _Plan:
         model = Model(b.build(), channels, made_channels, rate_hz=self.rate_hz, name=name)
         return Inputs(model, raw, tuple(self._previous))
 
+    def _taken(self, field: str) -> str:
+        """The unit that a field without one is taken to be in; none where two parts take it in two."""
+        units = self._taken_in.get(field, set())
+        return next(iter(units)) if len(units) == 1 else ""
+
     def _plain(self, make: Maker, x: Slot, field: str, channel: Channel) -> Slot:
         """A channel that is one field, in its own unit."""
+        self._taken_in.setdefault(field, set()).add(channel.unit)
         found = convert(self.units.get(field, ""), channel.unit)
         if found is None:
             why = why_not(self.units[field], channel.unit)
@@ -365,6 +373,7 @@ class _Plan:
         found = convert(source, enters)
         if found is None:
             raise part.fail(f"{name!r} does not convert: {why_not(source, enters)}", part.key if unit else "unit")
+        self._taken_in.setdefault(name, set()).add(source or enters)
         return found
 
 
