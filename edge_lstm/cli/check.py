@@ -133,7 +133,7 @@ def _link(robot: RobotConfig, loaded: Loaded | None) -> list[Line]:
         else:
             lines.append(Line("fields", "ok", "; ".join(_fed(robot, controller))))
             if others := controller.others():
-                ages = [f"{name} for {robot.readings.age_ms(name):g} ms" for name in others]
+                ages = [f"{name} for {' or '.join(f'{ms:g}' for ms in found)} ms" for name, found in others.items()]
                 text = f"each reading of {robot.reading!r}; the latest values count: {', '.join(ages)}"
                 lines.append(Line("tick", "ok", text))
             lines += [Line("fields", "note", text) for text in bound.notes] if bound else []

@@ -36,9 +36,8 @@ def command(model: Path | None, config: Path | None, output: Path | None, name: 
         from edge_lstm.robot.config import load_config
         from edge_lstm.robot.on_board import on_board
 
-        robot = load_config(config)
         path = output or config.with_suffix(".h")
-        loaded, remarks = on_board(robot, load(robot.model_path))
+        loaded, remarks = on_board(load_config(config))
     elif model is not None and config is None:
         path = output or model.with_suffix(".h")
         loaded = load(model)

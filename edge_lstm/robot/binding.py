@@ -51,6 +51,13 @@ class Feed:
     notes: tuple[str, ...]
     names: tuple[str, ...]  # of the numbers: FIELD or FORMAT.FIELD
 
+    def ages_ms(self) -> dict[str, tuple[float, ...]]:
+        """How old the values of each of `formats` may be, ms; several where its fields differ."""
+        of = {
+            number: {w.max_age_ns / 1e6 for w in self.wanted if w.source == number} for number in self.formats.values()
+        }
+        return {name: tuple(sorted(of[number])) for name, number in self.formats.items()}
+
     def time_ns(self, t_ns: int, t_device_us: int) -> int:
         """When a reading was made, as far as ages go."""
         return t_device_us * 1000 if self.by_device else t_ns

@@ -176,9 +176,9 @@ class Controller:
         self.counts.overdue += count
         return self._decide(binding, self.latest.reading if self.latest else None, y, self.filler.not_real)
 
-    def others(self) -> tuple[str, ...]:
-        """The formats beside the tick's that feed it, on the robot that is there."""
-        return () if self._binding is None else tuple(self._binding.feed.formats)
+    def others(self) -> dict[str, tuple[float, ...]]:
+        """The formats beside the tick's that feed it, on the robot that is there; how old their values may be, ms."""
+        return {} if self._binding is None else self._binding.feed.ages_ms()
 
     def fed(self) -> Iterator[tuple[str, Model, Mapping[str, str]]]:
         """Its name among several models, here none; the model; its channels' fields, but for those that

@@ -76,8 +76,9 @@ class Decider(Protocol):
     def no_steps(self) -> str:
         """Why there has been no step of one of the models; "" where all have made some."""
 
-    def others(self) -> tuple[str, ...]:
-        """The formats beside the tick's that feed a model, on the robot that is there."""
+    def others(self) -> Mapping[str, tuple[float, ...]]:
+        """The formats beside the tick's that feed a model, on the robot that is there, and how old their values may
+        be, ms."""
 
     def fed(self) -> Iterator[tuple[str, Model, Mapping[str, str]]]:
         """Each model's name ("" for the only one), the model, and the sources of those of its channels that
@@ -267,9 +268,13 @@ class Models:
                 return f"{member.declared.name}: {why}"
         return ""
 
-    def others(self) -> tuple[str, ...]:
+    def others(self) -> dict[str, tuple[float, ...]]:
         """See `Decider`."""
-        return tuple(dict.fromkeys(name for one in self._members for name in one.controller.others()))
+        found: dict[str, tuple[float, ...]] = {}
+        for member in self._members:
+            for name, ages in member.controller.others().items():
+                found[name] = tuple(sorted({*found.get(name, ()), *ages}))
+        return found
 
     @property
     def not_real(self) -> int:
@@ -502,7 +507,7 @@ class Watched:
         """See `Decider`."""
         return self.inner.no_steps()
 
-    def others(self) -> tuple[str, ...]:
+    def others(self) -> Mapping[str, tuple[float, ...]]:
         """See `Decider`."""
         return self.inner.others()
 

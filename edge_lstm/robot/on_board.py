@@ -1,6 +1,6 @@
 """A robot.toml's model with its inputs and outputs as one model, for a microcontroller.
 
-    model, remarks = on_board(config, load(config.model_path))     # raw numbers → what the robot takes
+    model, remarks = on_board(config)          # raw numbers → what the robot takes
 
 Its rule: raw numbers are what the robot's fields are, in their units, so what units convert to and what [inputs] and
 [outputs] make is in the model. A robot with our own protocol declares its fields only when it speaks: its numbers are
@@ -12,6 +12,8 @@ Never: leave out silently what a host does beside it. `remarks` has a sentence f
 from __future__ import annotations
 
 from edge_lstm.core.model import Model
+from edge_lstm.core.storage import load
+from edge_lstm.errors import ConfigError
 from edge_lstm.robot.binding import bind
 from edge_lstm.robot.config import RobotConfig
 from edge_lstm.signals.joined import join
@@ -19,9 +21,12 @@ from edge_lstm.signals.programs import Inputs, Outputs, inputs_of, outputs_of
 from firmware_bridge.links.dialect import Dialect
 
 
-def on_board(config: RobotConfig, model: Model) -> tuple[Model, tuple[str, ...]]:
+def on_board(config: RobotConfig) -> tuple[Model, tuple[str, ...]]:
     """The one model, and what whoever puts it on a board must know. ConfigError: the file does not fit; ProgramError:
-    of this model none can be made (`signals.joined`)."""
+    of this model none can be made (`signals.joined`); and what `storage.load` raises."""
+    if config.models:
+        raise ConfigError(f"{config.source}: [[model]]: several models are not one program; give each MODEL by itself")
+    model = load(config.model_path)
     config.check_model(model)
     inputs: Inputs | None = None
     outputs: Outputs | None = None
@@ -50,6 +55,8 @@ def on_board(config: RobotConfig, model: Model) -> tuple[Model, tuple[str, ...]]
     for number, choices in ({} if outputs is None else outputs.texts).items():
         listed = ", ".join(f"{k} {choice}" for k, choice in enumerate(choices))
         remarks.append(f"{made.outputs[number].name} is the number of a choice: {listed}")
+    if config.events:
+        remarks.append(f"[events] are the host's: {', '.join(event.name for event in config.events)}")
     if config.action is not None:
         remarks.append("[action] is the host's: its gains and the robot's limits are not in it")
     return made, tuple(remarks)

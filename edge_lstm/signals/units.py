@@ -53,8 +53,10 @@ KINDS: Mapping[str, Mapping[str, float]] = {
     "an angular acceleration": {f"{unit}/s2": factor for unit, factor in _ANGLES.items()}
     | {f"{unit}/s/s": factor for unit, factor in _ANGLES.items()}
     | {"rpm/s": _TURN / 60, "rads-2": 1.0, "degs-2": math.pi / 180},
+    # mG: MAVLink's thousandth of g; before magnetic fields, where it is a thousandth of a gauss.
     "an acceleration": {"m/s2": 1.0, "m/s/s": 1.0, "ms-2": 1.0, "cm/s2": 1e-2, "mm/s2": 1e-3, "ft/s2": _FOOT}
-    | {"g": G, "mg": 1e-3 * G, "ug": 1e-6 * G, "g0": G, "gn": G, "gee": G, "Gal": 1e-2, "mGal": 1e-5},
+    | {"g": G, "mg": 1e-3 * G, "ug": 1e-6 * G, "g0": G, "gn": G, "gee": G, "Gal": 1e-2, "mGal": 1e-5}
+    | {"mG": 1e-3 * G},
     "a force": {"N": 1.0, "mN": 1e-3, "kN": 1e3, "kgf": G, "gf": 1e-3 * G, "lbf": _POUND * G},
     "a torque": {"Nm": 1.0, "mNm": 1e-3, "kNm": 1e3, "Ncm": 1e-2, "Nmm": 1e-3, "uNm": 1e-6, "kgfcm": 1e-2 * G}
     | {"kgcm": 1e-2 * G, "kgfm": G, "gfcm": 1e-5 * G, "lbfin": _POUND * G * _INCH, "lbfft": _POUND * G * _FOOT}

@@ -115,6 +115,7 @@ MISTAKES = [
     (["robot.toml"], "give either MODEL or --config robot.toml"),
     ([], "give either MODEL or --config robot.toml"),
     (["--config", "window.toml"], "has no output with each reading, so it cannot be made one with its inputs"),
+    (["--config", "several.toml"], "[[model]]: several models are not one program"),
     (["--config", "wrong.toml"], "[inputs.obs.part[0]] unit: 'gyro_x' does not convert: 'deg/s' is an ang"),
 ]
 
@@ -129,6 +130,8 @@ def test_what_cannot_be_one_program_is_a_sentence(
     save(replace(windowed, timing=Timing(mode="window", window=5, first_output=5)), tmp_path / "window.npz")
     (tmp_path / "window.toml").write_text(CONFIG.replace("model.npz", "window.npz"))
     (tmp_path / "wrong.toml").write_text(CONFIG.replace('unit = "rad/s"', 'unit = "V"'))
+    several = '[[model]]\nname = "a"\nfile = "model.npz"\n[readings]\nformat = "imu"\n'
+    (tmp_path / "several.toml").write_text(several + LINK)
     arguments = [str(tmp_path / a) if a.endswith(".toml") else a for a in given]
     if given == ["robot.toml"]:
         arguments += ["--config", arguments[0]]

@@ -557,7 +557,7 @@ def test_another_reading_s_latest_value_feeds_each_model_that_asks_for_it():
     decisions = fed(controller, hello(dictionary), *events)
     assert due(decisions, "policy") == [0, 4, 12]  # with 8 the current is 8 ms old
     assert len(due(decisions, "estimator")) == 13
-    assert controller.others() == ("motor",)
+    assert list(controller.others()) == ["motor"]
     estimated = made(decisions[1], "estimator")
     assert estimated is not None
     values = {"slip": estimated[0], "speed": estimated[2], "current_left": 0.25}
