@@ -26,7 +26,8 @@ from edge_lstm.cli.recording import Recording
 from edge_lstm.cli.run import _clock_note
 from edge_lstm.engines.native import loader
 from edge_lstm.errors import ConfigError, ModelFileError
-from edge_lstm.robot.config import parse_config
+from edge_lstm.robot.config import load_config
+from edge_lstm.robot.models import load_models
 from tests.cli.test_live import EDGE_LSTM, grown, replay, robot, simulated, start, until  # noqa: F401  a fixture
 from tests.support.robots import small_robot
 
@@ -193,11 +194,11 @@ def test_a_recording_that_is_taken_away_is_said_at_the_end(robot: Path, tmp_path
 
 def test_two_that_begin_in_one_second_have_two_files(tmp_path: Path):
     """The second finds the first one's name taken and takes the next; nothing is overwritten."""
-    config = parse_config(small_robot.CONFIG, "robot.toml", tmp_path)
-    model = small_robot.model()
+    config = load_config(small_robot.folder(tmp_path))
+    loaded = load_models(config)
     for expected in ("small.mcap", "small~2.mcap", "small~3.mcap"):
         recording = Recording(tmp_path / "recordings" / "small.mcap", required=True)
-        recording.begin(config, model, b"")
+        recording.begin(config, loaded, loaded.controller(config))
         recording.close()
         assert recording.path == tmp_path / "recordings" / expected
         assert recording.verdict([]) == ""

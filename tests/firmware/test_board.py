@@ -173,14 +173,14 @@ def test_a_board_that_does_not_fit_is_refused_with_both_sides_fields(host, tmp_p
     """`edge-lstm run` on the board with a model and a configuration made for another robot: it is waited past, exit
     code 3 at the end, and what each side declares, field by field."""
     host.port.close()
-    save(small_robot.model((Channel("gyro_z", "deg/s"), Channel("ghost", "K"))), tmp_path / "model.npz")
+    save(small_robot.model((Channel("gyro_z", "m/s"), Channel("ghost", "K"))), tmp_path / "model.npz")
     (tmp_path / "robot.toml").write_text(small_robot.CONFIG)
     command = ["run", str(tmp_path / "robot.toml"), "--port", host.port.name, "--seconds", "5"]
     done = subprocess.run([sys.executable, "-m", "edge_lstm", *command], capture_output=True, text=True, timeout=60)
     assert done.returncode == 3, done.stderr
-    assert "[readings.channels] gyro_z: the model expects 'deg/s', but the robot's field" in done.stderr
+    assert "[readings.channels] gyro_z: the model expects 'm/s', but the robot's field" in done.stderr
     rows = [[cell.strip() for cell in line.split("|")] for line in done.stderr.splitlines() if "|" in line]
-    assert ["gyro_z [deg/s]", "gyro_z [rad/s] (ANOTHER UNIT)"] in rows
+    assert ["gyro_z [m/s]", "gyro_z [rad/s] (ANOTHER UNIT)"] in rows
     assert ["ghost [K]", "MISSING"] in rows
     assert ["torque_limit_left [N m]", "torque_limit_left [N m], 0 to 1"] in rows
     assert {name for name, *_ in READING_FIELDS} <= {row[1].split()[0] for row in rows}
