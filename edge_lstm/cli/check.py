@@ -81,6 +81,7 @@ def _port(robot: RobotConfig) -> list[Line]:
 
 def _models(robot: RobotConfig) -> tuple[Loaded | None, list[Line]]:
     """The models, where they fit the file, whatever the robot."""
+    from edge_lstm.core.channels import shortened
     from edge_lstm.robot.config import OWN_LINK
     from edge_lstm.robot.models import load_models
 
@@ -92,7 +93,7 @@ def _models(robot: RobotConfig) -> tuple[Loaded | None, list[Line]]:
     lines = []
     often = {one.name: _often(one) for one in robot.models}
     for name, model in loaded.models.items():
-        sides = (", ".join(channel.name for channel in channels) for channels in (model.inputs, model.outputs))
+        sides = (shortened([channel.name for channel in channels]) for channels in (model.inputs, model.outputs))
         of = f"{name}: " if name in often else ""
         lines.append(Line("model", "ok", f"{of}{model.name}: {' → '.join(sides)}{often.get(name, '')}"))
     for event in robot.events:
@@ -147,10 +148,17 @@ def _link(robot: RobotConfig, loaded: Loaded | None) -> list[Line]:
 
 def _fed(robot: RobotConfig, controller: Decider) -> list[str]:
     """Which field feeds which input, of each model."""
+    from edge_lstm.core.channels import shortened, spans
+
     lines = []
     for name, model, direct in controller.fed():
-        fed = ", ".join(f"{channel.name} ← {direct.get(channel.name, '[inputs]')}" for channel in model.inputs)
-        lines.append(f"{name}: {fed}" if robot.models else fed)
+        fed: list[str] = []
+        for span in spans([channel.name for channel in model.inputs]):
+            if direct.keys().isdisjoint(span):
+                fed.append(f"{shortened(span)} ← [inputs]")
+            else:
+                fed += [f"{channel} ← {direct.get(channel, '[inputs]')}" for channel in span]
+        lines.append(f"{name}: {', '.join(fed)}" if robot.models else ", ".join(fed))
     return lines
 
 

@@ -112,6 +112,24 @@ def unnamed(channels: Sequence[Channel]) -> bool:
     return all(re.fullmatch(r".*\[\d+\]", c.name) for c in channels) or len(channels) == 1
 
 
+def spans(names: Sequence[str]) -> list[list[str]]:
+    """Names in their order, those of one group that follow each other (x[0], x[1], …) together."""
+    found: list[list[str]] = []
+    for name in names:
+        last = found[-1][-1] if found else ""
+        match = re.fullmatch(r"(.*)\[(\d+)\]", last)
+        if match and name == f"{match[1]}[{int(match[2]) + 1}]":
+            found[-1].append(name)
+        else:
+            found.append([name])
+    return found
+
+
+def shortened(names: Sequence[str]) -> str:
+    """Names for people: "a, x[0] … x[47]"."""
+    return ", ".join(f"{s[0]} … {s[-1]}" if len(s) > 2 else ", ".join(s) for s in spans(names))
+
+
 def plain_unit(unit: str) -> str:
     """A unit in its plainest spelling: N m is Nm, m/s² is m/s2, µ is u, ° is deg."""
     plain_powers = re.sub(r"[\s·*⋅^]+", "", unit).replace("²", "2").replace("³", "3")

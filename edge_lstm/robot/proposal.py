@@ -14,7 +14,7 @@ import string
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
-from edge_lstm.core.channels import Channel, flat_names, flat_units, units_differ, unnamed
+from edge_lstm.core.channels import Channel, flat_names, flat_units, shortened, spans, units_differ, unnamed
 from edge_lstm.core.model import Model
 from firmware_bridge.dictionary import Format
 from firmware_bridge.toml_text import toml, toml_key
@@ -170,14 +170,19 @@ def _channels(
     joined: Mapping[str, Source],
     notes: list[str],
 ) -> Iterator[str]:
-    """[readings.channels]: names that differ, and a comment for each that nothing feeds yet."""
+    """[readings.channels]: names that differ, and a comment for each that nothing feeds yet; for numbers of one name
+    (obs[0], obs[1], …) one comment, an [inputs] to be filled in."""
     units = dict(source.fields)
     units_there = units | {f"{item.name}.{name}": unit for item in joined.values() for name, unit in item.fields}
     left = [name for name in units if name not in fed.values()]
     lines = []
+    groups = [span for span in spans([c.name for c in inputs]) if len(span) > 2 and span[0].endswith("[0]")]
+    wide = [span for span in groups if not any(name in fed for name in span)]
     for channel in inputs:
         unit = f", {channel.unit}" if channel.unit else ""
         name = fed.get(channel.name)
+        if any(channel.name in span for span in wide):
+            continue
         if name is None:
             lines.append(f'# {toml_key(channel.name)} = ""  # {_which(channel, units, left)}')
             notes.append(f"nothing feeds the model's input {channel.name!r}{unit}: {_which(channel, units, left)}")
@@ -192,6 +197,12 @@ def _channels(
         yield ""
         yield '[readings.channels]  # model input = "field of the robot", where the names differ'
         yield from lines
+    which = f"which fields? {', '.join(left) or 'none is left'}"
+    for span in wide:
+        yield ""
+        yield f"# [inputs.{toml_key(span[0].removesuffix('[0]'))}]  # {len(span)} numbers; edge_lstm/signals/README.md"
+        yield f'# from = [""]  # {which}'
+        notes.append(f"nothing feeds the model's inputs {shortened(span)}; [inputs] may make them: {which}")
 
 
 def _which(channel: Channel, units: Mapping[str, str], left: Sequence[str]) -> str:

@@ -174,3 +174,17 @@ def test_realtime_is_tried_and_given_back(tmp_path: Path, capsys: pytest.Capture
     config = small_robot.folder(tmp_path, small_robot.CONFIG + "[realtime]\ncpu = 4000\n")
     assert main(["check", str(config)]) == 2
     assert "realtime" in capsys.readouterr().err
+
+
+def test_numbers_of_one_name_are_one_line_and_one_note() -> None:
+    """48 observations that nothing feeds: one [inputs] to be filled in, not 48 lines; what has a field keeps it."""
+    inputs = (Channel("gyro", "rad/s"), *(Channel(f"obs[{k}]") for k in range(48)), Channel("heat"))
+    sources = [Source("imu", (("gyro", "rad/s"), ("a", ""), ("b", "")), 100.0)]
+    made = propose(small_robot.model(inputs), "model.npz", "", sources, (), "own")
+    assert made.text.count("obs") == 1
+    assert (
+        '# [inputs.obs]  # 48 numbers; edge_lstm/signals/README.md\n# from = [""]  # which fields? a, b\n' in made.text
+    )
+    assert "nothing feeds the model's inputs obs[0] … obs[47]; [inputs] may make them: which fields? a, b" in made.notes
+    assert sum("nothing feeds" in note for note in made.notes) == 2
+    parse_config(made.text, "robot.toml", Path())

@@ -386,5 +386,8 @@ def test_check_has_nothing_to_mend(title: str, tmp_path: Path, capsys: pytest.Ca
         save(Net(name, *sides, rate_hz=200.0).model, tmp_path / place)
     code, said = main(["check", str(tmp_path / "robot.toml")]), capsys.readouterr()
     assert code == 0, said
+    if "legged" in title:
+        assert "model: obs[0] … obs[44] → action[0] … action[11]\n" in said.out
+        assert "obs[0] … obs[44] ← [inputs]\n" in said.out
     for name, ms in (("attitude", 100), ("cmd", 500), ("stick", 300)):
         assert (f"{name} for {ms} ms" in said.out) == (f'"{name}.' in robot.text)
