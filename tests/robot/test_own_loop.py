@@ -290,7 +290,8 @@ def test_it_is_a_log_as_well(recorded: Path) -> None:
 
 
 LOOP = """
-import sys, time, edge_lstm
+import signal, sys, time, edge_lstm
+signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell starts what runs in the background without
 import numpy as np
 model = edge_lstm.load(sys.argv[1])
 with edge_lstm.record(sys.argv[2], model) as r:
