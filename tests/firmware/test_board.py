@@ -175,7 +175,7 @@ def test_a_board_that_does_not_fit_is_refused_with_both_sides_fields(host, tmp_p
     host.port.close()
     save(small_robot.model((Channel("gyro_z", "m/s"), Channel("ghost", "K"))), tmp_path / "model.npz")
     (tmp_path / "robot.toml").write_text(small_robot.CONFIG)
-    command = ["run", str(tmp_path / "robot.toml"), "--port", host.port.name, "--seconds", "5"]
+    command = ["run", str(tmp_path / "robot.toml"), "--port", host.port.name, "--seconds", "3"]
     done = subprocess.run([sys.executable, "-m", "edge_lstm", *command], capture_output=True, text=True, timeout=60)
     assert done.returncode == 3, done.stderr
     assert "[readings.channels] gyro_z: the model expects 'm/s', but the robot's field" in done.stderr

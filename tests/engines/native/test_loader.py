@@ -46,6 +46,7 @@ def test_a_second_start_finds_the_compiled_step_and_never_imports_numba():
     assert first[1] == "False"
 
 
+@pytest.mark.long  # compiles for nothing, twice
 def test_where_nothing_can_be_kept_the_program_says_so_and_runs():
     """With no writable cache folder a step gives the same bits, and a warning names the folders and the variable."""
     expected = fresh_process(EDGE_LSTM_CACHE_DIR=str(loader.warm().path.parent)).stdout.split()[0]
@@ -295,6 +296,7 @@ print(network().stream().step([1.0] * 8).tobytes().hex(), loader.warm().path)
 """
 
 
+@pytest.mark.long  # compiles afresh
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can become another user")
 def test_a_service_user_without_a_home_runs_and_keeps_the_step():
     """User nobody, without a home, gets the same bits and stores the compiled step in a folder of its own."""
