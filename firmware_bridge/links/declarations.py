@@ -10,13 +10,13 @@ tables. Everything is checked when the file is read, before a byte is sent.
     rate_hz = 100
     limits = { vbat = [5, 20] }
     [link.action.motor]
-    fields = { left = { min = -1, max = 1, safe = 0 } }
+    fields = { left = { min = -1, max = 1, safe = 0 }, gear = { choices = ["N", "D", "R"], safe = "N" } }
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import cast
 
 from firmware_bridge.dictionary import Field, Format
@@ -119,6 +119,7 @@ class ActionDeclaration:
     form: Format
     repeat_ns: int | None  # the last one is written again after so long, while it is fresh
     watchdog_ms: int  # after so long without a command the robot is safe by itself; 0: never
+    choices: Mapping[str, tuple[str, ...]] = field(default_factory=dict)  # field → the texts that its numbers count
 
 
 def reading(name: str, number: int, table: Table, found: Sequence[Column]) -> ReadingDeclaration:
@@ -244,20 +245,32 @@ def _limits(table: Table, fields: Sequence[str], names: Sequence[str]) -> tuple[
     return tuple(made)
 
 
-def action(name: str, number: int, table: Table, types: Mapping[str, str], safe_needed: bool) -> ActionDeclaration:
+def action(
+    name: str, number: int, table: Table, types: Mapping[str, str], safe_needed: bool, sends_texts: bool = False
+) -> ActionDeclaration:
     """An action from the keys that all dialects share. types: of its fields, f64 where it is not in there; safe_needed:
-    each field must say its safe value; else it is 0, held within its limits, and the dialect knows how it is safe."""
+    each field must say its safe value; else it is 0, held within its limits, and the dialect knows how it is safe;
+    sends_texts: the dialect can send a text for a number."""
     inner = cast(Table, table.table("fields"))
     fields = []
+    choices: dict[str, tuple[str, ...]] = {}
     for key in inner.values:
         item = cast(Table, inner.table(key))
-        least, most = item.take("min", float), item.take("max", float)
-        if least > most:
-            raise item.fail("min", f"{least:g} is above max = {most:g}")
-        safe = item.take("safe", float, REQUIRED if safe_needed else min(max(0.0, least), most))
-        if not least <= safe <= most:
-            raise item.fail("safe", f"{safe:g} is outside {least:g} to {most:g}, which min and max allow")
-        unit = item.take("unit", str, "")
+        if "choices" in item.values:
+            choices[key] = _choices(item, sends_texts)
+            least, most = 0.0, len(choices[key]) - 1.0
+            safe, unit = _safe_choice(item, choices[key], safe_needed), ""
+        else:
+            if sends_texts and item.values.keys().isdisjoint(("min", "max")):  # "choises" is no lack of min
+                item.taken += ["choices", "min", "max", "safe", "unit"]
+                item.done()
+            least, most = item.take("min", float), item.take("max", float)
+            if least > most:
+                raise item.fail("min", f"{least:g} is above max = {most:g}")
+            safe = item.take("safe", float, REQUIRED if safe_needed else min(max(0.0, least), most))
+            if not least <= safe <= most:
+                raise item.fail("safe", f"{safe:g} is outside {least:g} to {most:g}, which min and max allow")
+            unit = item.take("unit", str, "")
         item.done()
         try:
             fields.append(Field(key, types.get(key, "f64"), unit, minimum=least, maximum=most, safe=safe))
@@ -271,7 +284,36 @@ def action(name: str, number: int, table: Table, types: Mapping[str, str], safe_
     if repeat_ms is not None and watchdog_ms and repeat_ms >= watchdog_ms:
         why = f"{repeat_ms} is too late for watchdog_ms = {watchdog_ms}: the robot would be safe before each repetition"
         raise table.fail("repeat_ms", why)
-    return ActionDeclaration(name, table, form, None if repeat_ms is None else repeat_ms * 1_000_000, watchdog_ms or 0)
+    repeat_ns = None if repeat_ms is None else repeat_ms * 1_000_000
+    return ActionDeclaration(name, table, form, repeat_ns, watchdog_ms or 0, choices)
+
+
+def _choices(item: Table, sends_texts: bool) -> tuple[str, ...]:
+    """The texts of a field. item: the field's table."""
+    if not sends_texts:
+        raise item.fail("choices", 'are texts, and this dialect sends numbers; dialect "lines" sends texts')
+    found = item.list("choices", str)
+    if len(found) < 2:
+        raise item.fail("choices", "needs two texts or more")
+    for key in ("min", "max", "unit"):
+        if key in item.values:
+            raise item.fail(key, f"stands beside choices, which are numbers from 0 to {len(found) - 1}; leave it out")
+    for number, text in enumerate(found):
+        if not text:
+            raise item.fail("choices", "holds an empty text, which nobody could read back")
+        if text in found[:number]:
+            raise item.fail("choices", f"names {text!r} twice")
+    return tuple(found)
+
+
+def _safe_choice(item: Table, choices: Sequence[str], needed: bool) -> float:
+    """The safe one, which the file says by its text or its number; 0 where it need not and does not."""
+    if isinstance(item.values.get("safe"), str):
+        return float(choices.index(item.choice("safe", choices)))
+    safe: int = item.take("safe", int, REQUIRED if needed else 0)
+    if not 0 <= safe < len(choices):
+        raise item.fail("safe", f"{safe} is none of the choices, which are 0 to {len(choices) - 1}, or their texts")
+    return float(safe)
 
 
 def _ms(table: Table, key: str, least: int) -> int | None:

@@ -58,6 +58,7 @@ class Dialect:
 
     name: ClassVar[str] = ""  # what [link] dialect says
     checked: bool = False  # whether every message carries a check; a dialect may say so of itself
+    sends_texts: ClassVar[bool] = False  # an action's field may have `choices`, see `ActionDeclaration`
     drives: bool = True  # actions are sent; False: nobody here drives the robot, so nobody stops it either
     cut: bytes = b""  # what ends a message that was cut off in the middle; sent before the last one
 
@@ -86,7 +87,8 @@ class Dialect:
             self.readings[name] = declarations.reading(name, number, inner, self.columns(inner))
         for name, inner in actions.items():
             number = len(self.readings) + len(self.actions) + 1
-            self.actions[name] = declarations.action(name, number, inner, self.types(inner), self.needs_safe(inner))
+            types, safe_needed = self.types(inner), self.needs_safe(inner)
+            self.actions[name] = declarations.action(name, number, inner, types, safe_needed, self.sends_texts)
         forms = [item.form for item in self.readings.values()] + [item.form for item in self.actions.values()]
         try:
             self.__declared = Dictionary(tuple(forms), device, spoken)

@@ -36,6 +36,7 @@ class LinesLink(Dialect):
     """README.md beside this file has the keys of its tables."""
 
     name = "lines"
+    sends_texts = True
 
     def __init__(self, table: Table) -> None:
         super().__init__(table)

@@ -338,6 +338,10 @@ MISTAKES = [
     ({"action": {"motor": {"fields": {"left": {"min": 1, "max": -1, "safe": 0}}}}}, "min: 1 is above max = -1"),
     ({"action": {"motor": {"fields": {"left": {"min": -1, "max": 1, "safe": 2}}}}}, "safe: 2 is outside -1 to 1"),
     ({"action": {"motor": {"fields": {"left": {"min": -1, "max": 1}}}}}, "safe: is missing"),
+    (
+        {"action": {"motor": {"fields": {"left": {"choices": ["S", "F"], "safe": "S"}}}}},
+        '[link.action.motor.fields.left] choices: are texts, and this dialect sends numbers; dialect "lines" sends',
+    ),
     ({"action": {"motor": MOTOR | {"repeat_ms": 0}}}, "repeat_ms: must be a number of milliseconds from 1"),
     (
         {"action": {"motor": MOTOR | {"repeat_ms": 500, "watchdog_ms": 500}}},

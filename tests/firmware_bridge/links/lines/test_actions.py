@@ -38,6 +38,33 @@ def test_a_line_has_the_values_in_place_of_the_names() -> None:
     assert written(FIELDS + json, 0.5, -7) == b'{"T":1,"L":0.50,"R":-7.0}\n'
 
 
+CHOICES = """
+fields = { gear = { choices = ["N", "D", "auto", "←"], safe = "N" }, way = { choices = ["S", "SS"], safe = 1 } }
+line = "g {gear}{way} x\\n"
+"""
+
+
+def test_a_choice_is_written_as_its_text() -> None:
+    """Its number rounded; the safe one by its text or its number; and what is written reads itself out."""
+    assert written(CHOICES, 0, 1) == b"g NSS x\n"
+    assert written(CHOICES, 1.6, 0.4) == b"g autoS x\n"
+    assert written(CHOICES, 3, 0) == "g ←S x\n".encode()
+    link = running(CHOICES)
+    assert link.stop(0) == b"g NSS x\n"
+    assert link.explain(b"g NSS x\n") == "'g NSS x\\n'"
+    assert [(f.minimum, f.maximum, f.safe) for f in link.actions["m"].form.fields] == [(0, 3, 0), (0, 1, 1)]
+
+
+@given(st.lists(st.tuples(st.integers(0, 3), st.integers(0, 1)), min_size=1, max_size=5), st.integers(1, 9))
+def test_the_robots_side_reads_choices_back(values: list[tuple[int, int]], piece: int) -> None:
+    """Each line says one choice, however it is cut."""
+    link = running(CHOICES)
+    robot = LinesRobot(link)
+    data = b"".join(link.send(0, Action("m", (float(gear), float(way)))) for gear, way in values)
+    obeyed = [found for k in range(0, len(data), piece) for found in robot.receive(data[k : k + piece])]
+    assert obeyed == [("m", (float(gear), float(way))) for gear, way in values]
+
+
 def test_text_is_utf_8_and_needs_a_line_end_only_where_the_robot_does() -> None:
     """A robot that reads up to ">" or a letter says so."""
     assert written(FIELDS + 'line = "⟨{left:.1f}·{right:d}⟩"\nline_end = false', 0.5, 1) == "⟨0.5·1⟩".encode()

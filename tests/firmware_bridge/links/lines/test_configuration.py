@@ -13,6 +13,9 @@ JSON = '[link.reading.r]\nshape = "json"\nfields = ["left", "right"]\n'
 ACTION = CSV + "[link.action.m]\nfields = { left = { min = -1, max = 1, safe = 0.25 } }\n"
 WHOLE = CSV + "[link.action.m]\nfields = { left = { min = 0, max = 0.4, safe = 0 } }\n"
 TWO = CSV + "[link.action.m]\nfields = { a = { min = 0, max = 99, safe = 0 }, b = { min = 0, max = 9, safe = 0 } }\n"
+CHOICE = CSV + '[link.action.m]\nline = "m {way} {b:.1f}\\n"\n'
+CHOICE += "[link.action.m.fields]\nb = { min = 0, max = 1, safe = 0 }\n"
+WAY = "[link.action.m.fields.way]"
 
 # table, where the error is, what it says
 MISTAKES = [
@@ -73,6 +76,49 @@ MISTAKES = [
         "one has all the names of the other",
     ),
     (ACTION, "[link.action.m] line", "is missing"),
+    (CHOICE + 'way = { choices = ["S", "F"] }', f"{WAY} safe", "is missing"),
+    (CHOICE + 'way = { choices = ["S", "F"], safe = 0, min = 0 }', f"{WAY} min", "stands beside choices, which are"),
+    (CHOICE + 'way = { choices = ["S", "F"], safe = 0, max = 1 }', f"{WAY} max", "numbers from 0 to 1; leave it out"),
+    (CHOICE + 'way = { choices = ["S", "F"], safe = 0, unit = "m" }', f"{WAY} unit", "stands beside choices"),
+    (CHOICE + "way = { choices = [], safe = 0 }", f"{WAY} choices", "needs two texts or more"),
+    (CHOICE + 'way = { choices = ["S"], safe = 0 }', f"{WAY} choices", "needs two texts or more"),
+    (CHOICE + 'way = { choices = "SF", safe = 0 }', f"{WAY} choices", "must be a list"),
+    (CHOICE + "way = { choices = [0, 1], safe = 0 }", f"{WAY} choices", "text in quotes"),
+    (CHOICE + 'way = { choices = ["S", ""], safe = 0 }', f"{WAY} choices", "holds an empty text"),
+    (CHOICE + 'way = { choices = ["S", "S"], safe = 0 }', f"{WAY} choices", "names 'S' twice"),
+    (CHOICE + 'way = { choices = ["S", "F\\n"], safe = 0 }', f"{WAY} choices", "holds a line end"),
+    (CHOICE + "way = { choices = ['S', 'F\\n'], safe = 0 }", f"{WAY} choices", "holds a line end"),
+    (CHOICE + 'way = { choices = ["stop", "go"], safe = "stp" }', f"{WAY} safe", "did you mean 'stop'?"),
+    (CHOICE + 'way = { choices = ["S", "F"], safe = 2 }', f"{WAY} safe", "2 is none of the choices, which are 0 to 1"),
+    (CHOICE + 'way = { choices = ["S", "F"], safe = 0.5 }', f"{WAY} safe", "must be a whole number"),
+    (CHOICE + 'way = { choises = ["S", "F"], safe = 0 }', f"{WAY} choises", "did you mean 'choices'?"),
+    (CHOICE + "way = { safe = 0 }", f"{WAY} min", "is missing"),
+    (
+        CHOICE + 'way = { choices = ["a", "a b"], safe = 0 }',
+        "[link.action.m] line",
+        "'a b' begins with 'a' where {way}",
+    ),
+    (
+        CHOICE.replace("{way} ", "{way:d} ") + 'way = { choices = ["S", "F"], safe = 0 }',
+        "[link.action.m] line",
+        "{way:d} is a choice, which is written as it stands: {way}",
+    ),
+    (
+        CHOICE.replace("{way} ", "") + 'way = { choices = ["S", "F"], safe = 0 }',
+        "[link.action.m] line",
+        "does not say 'way': where does {way} belong?",
+    ),
+    (
+        CHOICE.replace("[link.action.m]", '[link.action.m]\nsafe = "m F 0\\n"', 1) + 'way = { choices = ["S", "F"] }',
+        "[link.action.m] safe",
+        'says way = "F", but the field\'s safe value is "S"; if the line is right, give the field safe = "F"',
+    ),
+    (
+        CHOICE.replace("m {way} {b:.1f}", '{{\\"a\\":\\"{way}\\",\\"b\\":{b:.1f}}}')
+        + """way = { choices = ["S", '"', "F"], safe = 0 }""",
+        "[link.action.m] line",
+        "is not JSON",
+    ),
     (ACTION + 'line = "m {left:.2f}"', "[link.action.m] line", r"has no line end, so the robot would wait for more"),
     (ACTION + "line = 'm {left:.2f}\\'", "[link.action.m] line", "or say line_end = false"),
     (ACTION + 'line = "m\\n"', "[link.action.m] line", "does not say 'left': where does {left:.3f} belong?"),

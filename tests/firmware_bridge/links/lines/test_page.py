@@ -60,6 +60,14 @@ def test_the_page_has_an_example_of_every_shape() -> None:
     assert set(re.findall(r"^\| `\"(\w+)\"` ", PAGE, re.MULTILINE)) == set(SHAPES)
 
 
+def test_an_action_s_texts_are_the_lines_beside_them() -> None:
+    """The example of `choices`: its numbers are written as it says."""
+    text, written = re.findall(r"```toml\n(\[link\.action[^`]*choices[^`]*)```\n\nAction: ([^\n]+)\n", PAGE)[0]
+    link = link_of(f'[link.reading.r]\nshape = "csv"\nfields = ["x"]\n{text}')
+    for given, line in re.findall(r"`([^`]*)` → `([^`]*)`", written):
+        assert link.templates["drive"].write([float(number) for number in given.split()]) == f"{line}\n".encode()
+
+
 def test_every_fault_stands_in_the_page() -> None:
     """All that the cases and a line too long come to."""
     cases = json.loads((Path(__file__).parents[3] / "vectors" / "lines.json").read_text())
