@@ -84,6 +84,7 @@ def _models(robot: RobotConfig) -> tuple[Loaded | None, list[Line]]:
     from edge_lstm.core.channels import shortened
     from edge_lstm.robot.config import OWN_LINK
     from edge_lstm.robot.models import load_models
+    from edge_lstm.signals.declared import numbered
 
     try:
         loaded = load_models(robot)
@@ -96,6 +97,8 @@ def _models(robot: RobotConfig) -> tuple[Loaded | None, list[Line]]:
         sides = (shortened([channel.name for channel in channels]) for channels in (model.inputs, model.outputs))
         of = f"{name}: " if name in often else ""
         lines.append(Line("model", "ok", f"{of}{model.name}: {' → '.join(sides)}{often.get(name, '')}"))
+    for output, choices in robot.texts().items():
+        lines.append(Line("output", "ok", f"{output} is the number of a choice: {numbered(choices)}"))
     for event in robot.events:
         side, back = ("above", "at or below") if event.sign > 0 else ("below", "at or above")
         held = f" for {event.for_ns / 1e6:g} ms" if event.for_ns else ""
@@ -114,6 +117,7 @@ def _often(model: ModelConfig) -> str:
 
 def _link(robot: RobotConfig, loaded: Loaded | None) -> list[Line]:
     """How the robot is spoken to, which field feeds what, and every byte that is known before it speaks."""
+    from edge_lstm.signals.declared import numbered
     from firmware_bridge.events import Hello
     from firmware_bridge.links.dialect import Dialect
     from firmware_bridge.values import Chunk
@@ -125,6 +129,9 @@ def _link(robot: RobotConfig, loaded: Loaded | None) -> list[Line]:
     declared = link.declared
     names = ", ".join(form.name for form in declared.formats)
     lines = [Line("link", "ok", f"{robot.link.dialect}, device {declared.device!r}: {names}")]
+    for sent in link.actions.values():
+        for field, choices in sent.choices.items():
+            lines.append(Line("action", "ok", f"{sent.name}: {field} is sent as a text: {numbered(choices)}"))
     if loaded is not None:
         try:
             controller = loaded.controller(robot)

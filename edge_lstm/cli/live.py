@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, TextIO
 
 from edge_lstm.cli.common import plain
 from edge_lstm.robot.models import Decider, Watched
+from edge_lstm.signals.declared import Choices, chosen
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -30,6 +31,8 @@ _JOIN_S = 0.3  # drawing never waits for a reader, so this is plenty
 _LINE_WIDTH = 120
 _NAME_WIDTH = 8  # of a shortened name, at least
 _GAP = 2  # spaces between the columns of the table
+
+Shown = list[tuple[str, float | str, str]]  # name, value (a text where the number is that of a choice), unit
 
 
 class LiveView:
@@ -47,6 +50,7 @@ class LiveView:
         """trouble: asked at each redrawing for what people should know (the recording failed)."""
         self._controller, self._bridge, self._port, self._device, self._out = controller, bridge, port, device, out
         self._trouble = trouble
+        self._texts, self._choices = controller.config.texts(), controller.config.choices()
         self._counted = controller.config.reading not in bridge.promises.uncounted
         self._start_s = time.monotonic()
         self._ended = threading.Event()
@@ -102,7 +106,7 @@ class LiveView:
         while lines:
             one = lines.popleft()
             clock = time.strftime("%H:%M:%S", time.localtime(one.t_ns // 1_000_000_000))
-            yield plain(f"{clock}.{one.t_ns // 1_000_000 % 1000:03}  {one.sentence()}", "")
+            yield plain(f"{clock}.{one.t_ns // 1_000_000 % 1000:03}  {one.sentence(self._texts)}", "")
 
     def legend(self) -> str:
         """What the numbers of `line` are, in their order; empty before the first reading."""
@@ -169,15 +173,14 @@ class LiveView:
         latency = self._port.stats.latency
         return [*parts, f"p99 {latency.percentile_ns(99) / 1e6:.2f} ms"] if latency.count else parts
 
-    def _values(
-        self,
-    ) -> tuple[list[tuple[str, float, str]], list[tuple[str, float, str]], list[tuple[str, float, str]]]:
+    def _values(self) -> tuple[Shown, Shown, Shown]:
         """(name, value, unit) of the latest reading, outputs and action; of one decision, as they change meanwhile."""
         latest = self._controller.latest
         if latest is None:
             return [], [], []
         binding, reading, action = latest.binding, latest.reading, latest.action
-        readings, actions = [], []
+        readings: Shown = []
+        actions: Shown = []
         if reading is not None:
             fields = binding.reading.fields
             readings = [(f.name, v, f.unit) for f, v in zip(fields, reading.values, strict=False)]
@@ -185,12 +188,15 @@ class LiveView:
                 readings += [(name, latest.row[k], unit) for k, name, unit in binding.feed.joined]
         if action is not None and binding.action is not None and self._bridge.state == "running":
             fields = binding.action.fields
-            actions = [(f.name, v, f.unit) for f, v in zip(fields, action.values, strict=True)]
-        outputs = zip(binding.output_names, latest.outputs or (), binding.output_units, strict=False)
-        return readings, list(outputs), actions
+            given = zip(fields, action.values, strict=True)
+            actions = [(f.name, _said(v, self._choices.get(f.name)), f.unit) for f, v in given]
+        made = zip(binding.output_names, latest.outputs or (), binding.output_units, strict=False)
+        return readings, [(name, _said(v, self._texts.get(name)), unit) for name, v, unit in made], actions
 
 
-Shown = list[tuple[str, float, str]]  # name, value, unit
+def _said(value: float, choices: Choices | None) -> float | str:
+    """What people are shown of a number: the text that it says, where it says one."""
+    return chosen(choices, value) or value
 
 
 def _laid_out(kinds: tuple[Shown, Shown, Shown], width: int) -> list[str]:
@@ -226,17 +232,19 @@ def _short(name: str, width: int) -> str:
     return f"{name[: width - 1 - end]}…{name[len(name) - end :]}"
 
 
-def _value(value: float, unit: str) -> str:
+def _value(value: float | str, unit: str) -> str:
     return f"{_number(value):>8} {unit}".rstrip()
 
 
-def _brief(value: float) -> str:
+def _brief(value: float | str) -> str:
     """About three figures, for a line that holds many."""
+    if isinstance(value, str):
+        return value
     return f"{value:.2f}" if abs(value) < 10 else f"{value:.1f}" if abs(value) < 1000 else f"{value:.3g}"
 
 
-def _number(value: float | None) -> str:
+def _number(value: float | str | None) -> str:
     """Fixed places, so that a number that changes does not jump about."""
-    if value is None:
-        return ""
+    if value is None or isinstance(value, str):
+        return value or ""
     return f"{value:.3f}" if abs(value) < 100 else f"{value:.1f}" if abs(value) < 1e5 else f"{value:.4g}"

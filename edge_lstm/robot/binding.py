@@ -20,6 +20,7 @@ from edge_lstm.logs.ticks import Wanted
 from edge_lstm.robot.config import RobotConfig
 from edge_lstm.robot.mismatch import mismatch_report
 from edge_lstm.robot.readings import Source, find, wanted
+from edge_lstm.signals.declared import numbered
 from edge_lstm.signals.programs import Inputs, Outputs, Raw, inputs_of, output_numbers, outputs_of, places_of, raw_names
 from edge_lstm.signals.units import convert, why_not
 from firmware_bridge.dictionary import Dictionary, Field, Format
@@ -122,7 +123,9 @@ def bind_action(
     if config.action is None:
         return None, ()
     action = _declared(config, dictionary, "action", config.action.format, "action")
-    return action, tuple(_rules(config, outputs, units, action))
+    rules = tuple(_rules(config, outputs, units, action))
+    _same_choices(config, outputs, action, rules)
+    return action, rules
 
 
 def feed_of(config: RobotConfig, model: Model, dictionary: Dictionary) -> Feed:
@@ -257,6 +260,20 @@ def _rules(config: RobotConfig, outputs: Sequence[str], units: Sequence[str], ac
         gains = tuple((outputs.index(name), gain) for name, gain in mapping.gain.items())
         rules.append((mapping.offset, gains, *limits))
     return rules
+
+
+def _same_choices(config: RobotConfig, outputs: Sequence[str], action: Format, rules: Sequence[Rule]) -> None:
+    """Where the number of one text becomes that of another as it is, there are as many of both."""
+    assert config.action is not None
+    texts = {outputs.index(name): found for name, found in config.texts().items()}
+    choices = config.choices() if texts else {}
+    for declared, (offset, gains, _, _) in zip(action.fields, rules, strict=True):
+        output = gains[0][0] if not offset and [gain for _, gain in gains] == [1.0] else -1
+        made, taken = texts.get(output, ()), choices.get(declared.name, ())
+        if made and taken and len(made) != len(taken):
+            why = f"{outputs[output]!r} has {len(made)} choices ({numbered(made)})"
+            where = ("action", "from") if config.action.source is not None else (f"action.{declared.name}", "gain")
+            raise config.fail(*where, f"{why}, and {declared.name!r} takes {len(taken)} ({numbered(taken)})")
 
 
 def _rules_from(

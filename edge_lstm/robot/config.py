@@ -83,7 +83,7 @@ from edge_lstm.robot.readings import Readings
 from edge_lstm.robot.readings import readings as read_readings
 from edge_lstm.robot.realtime import AS_ANY, Realtime
 from edge_lstm.robot.thresholds import EventConfig, thresholds
-from edge_lstm.signals.declared import Declared, declared
+from edge_lstm.signals.declared import Choices, Declared, declared
 from edge_lstm.signals.programs import groups, output_numbers, places_of, raw_names
 from firmware_bridge.errors import PortError
 from firmware_bridge.links.dialect import Dialect
@@ -194,6 +194,17 @@ class RobotConfig:
     def field_of(self, channel: Channel) -> str:
         """The name of the field that feeds a channel of the model: FIELD, or FORMAT.FIELD."""
         return self.channels.get(channel.name, channel.name)
+
+    def texts(self) -> dict[str, Choices]:
+        """Output, as [action] and [events] name it → its choices, where it is the number of a text."""
+        several = {f"{one.name}.{output}": t for one in self.models for output, t in one.signals.texts().items()}
+        return self.signals.texts() | several
+
+    def choices(self) -> Mapping[str, Choices]:
+        """Field of the action → its choices, where the robot is sent a text for the number."""
+        link = self.link.open()
+        sent = link.actions.get(self.action.format) if self.action and isinstance(link, Dialect) else None
+        return sent.choices if sent else {}
 
     def fail(self, table: str, key: str, why: str) -> ConfigError:
         """The error to raise about `[table] key`."""

@@ -16,6 +16,7 @@ from edge_lstm.core.storage import load
 from edge_lstm.errors import ConfigError
 from edge_lstm.robot.binding import bind
 from edge_lstm.robot.config import RobotConfig
+from edge_lstm.signals.declared import numbered
 from edge_lstm.signals.joined import join
 from edge_lstm.signals.programs import Inputs, Outputs, inputs_of, outputs_of
 from firmware_bridge.links.dialect import Dialect
@@ -52,9 +53,8 @@ def on_board(config: RobotConfig) -> tuple[Model, tuple[str, ...]]:
         remarks.append(f"of other readings, give the latest values: {', '.join(others)}")
     if optional := [raw.name for raw in inputs.raw if raw.default is not None]:
         remarks.append(f"defaults are the host's: give a number in any case as {', '.join(optional)}")
-    for number, choices in ({} if outputs is None else outputs.texts).items():
-        listed = ", ".join(f"{k} {choice}" for k, choice in enumerate(choices))
-        remarks.append(f"{made.outputs[number].name} is the number of a choice: {listed}")
+    for name, choices in config.texts().items():
+        remarks.append(f"{name} is the number of a choice: {numbered(choices)}")
     if config.events:
         remarks.append(f"[events] are the host's: {', '.join(event.name for event in config.events)}")
     if config.action is not None:

@@ -21,6 +21,7 @@ from dataclasses import asdict, dataclass
 from math import isfinite
 from typing import TYPE_CHECKING, Any, NamedTuple, cast
 
+from edge_lstm.signals.declared import Choices, chosen
 from firmware_bridge.errors import nearest
 from firmware_bridge.table import Table
 from firmware_bridge.values import Action
@@ -60,11 +61,12 @@ class Occurrence(NamedTuple):
     value: float
     seconds: float
 
-    def sentence(self) -> str:
-        """For people."""
+    def sentence(self, texts: Mapping[str, Choices]) -> str:
+        """For people. texts: of outputs that are numbers of one."""
+        value = chosen(texts.get(self.of), self.value) or f"{self.value:.4g}"
         text = f": {self.text}" if self.text != self.event else ""
         after = "" if self.begins else f" after {self.seconds:.3f} s"
-        return f"{self.event} {'begins' if self.begins else 'ends'}{after}{text} ({self.of} = {self.value:.4g})"
+        return f"{self.event} {'begins' if self.begins else 'ends'}{after}{text} ({self.of} = {value})"
 
     def recorded(self) -> dict[str, Any]:
         """The message on `TOPIC`."""

@@ -38,6 +38,9 @@ SOURCES: Mapping[str, str] = {
 }
 
 
+Choices = tuple[str, ...]  # texts; a number counts them from 0
+
+
 @dataclass(frozen=True)
 class Part:
     """Numbers from one source, and what is done to them.
@@ -93,6 +96,10 @@ class Declared:
     def __bool__(self) -> bool:
         return bool(self.inputs or self.outputs)
 
+    def texts(self) -> dict[str, Choices]:
+        """Name of an output → its choices, where it is the number of a text."""
+        return {name: one.steps[-1].texts for name, one in self.outputs.items() if one.steps and one.steps[-1].texts}
+
     def steps(self) -> Iterator[Given]:
         """Every step of it."""
         for made in self.inputs.values():
@@ -101,6 +108,16 @@ class Declared:
             yield from made.steps
         for output in self.outputs.values():
             yield from output.steps
+
+
+def chosen(choices: Choices | None, value: float) -> str | None:
+    """The text that a number says; None where it says none."""
+    return choices[round(value)] if choices and 0 <= value <= len(choices) - 1 else None
+
+
+def numbered(choices: Choices) -> str:
+    """All of them, for people: "0 stop, 1 go"."""
+    return ", ".join(f"{number} {choice}" for number, choice in enumerate(choices))
 
 
 def declared(root: Table) -> Declared:

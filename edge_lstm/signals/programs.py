@@ -11,7 +11,6 @@
                         for a channel of words), as `core.channels.Encoder` takes them; its channels name the units
                         that fields without one are taken to be in
     outputs.model       a Model: the model's outputs → a channel for each number of each [outputs.X], in declared order
-    outputs.texts       number of an output → its choices, where it is an index into texts
 
 `runtime.Signals` runs both; `joined.join` makes one Model of all three, for `edge-lstm firmware`.
 
@@ -76,16 +75,11 @@ class Inputs:
 
 @dataclass(frozen=True)
 class Outputs:
-    """The model of the outputs. names: of each [outputs.X], its numbers; texts: number → choices."""
+    """The model of the outputs. names: of each [outputs.X], its numbers. What a number says in words:
+    `Declared.texts`."""
 
     model: Model
     names: Mapping[str, tuple[str, ...]]
-    texts: Mapping[int, tuple[str, ...]]
-
-    def text(self, number: int, value: float) -> str | None:
-        """What the value of this number says; None where it is a number."""
-        choices = self.texts.get(number)
-        return choices[int(value)] if choices else None
 
 
 def raw_names(declared: Declared, model: Model, channels: Mapping[str, str]) -> tuple[Raw, ...]:
@@ -502,7 +496,6 @@ def outputs_of(declared: Declared, model: Model, rate_hz: float | None) -> Outpu
     names, units = flat_names(model.outputs), flat_units(model.outputs)
     channels: list[Channel] = []
     numbers: dict[str, tuple[str, ...]] = {}
-    texts: dict[int, tuple[str, ...]] = {}
     output_numbers(declared, model)  # names that clash
     for given in declared.outputs.values():
         make.name = given.name
@@ -519,13 +512,11 @@ def outputs_of(declared: Declared, model: Model, rate_hz: float | None) -> Outpu
         x = y if places == tuple(range(y.size)) else b.take(np.array([y.offset + place for place in places]))
         x = _steps(given.steps, make, _converted(make, x, ways), rate_hz)
         numbers[given.name] = _numbered(given.name, x.size)
-        if given.steps and given.steps[-1].texts:
-            texts[len(channels)] = given.steps[-1].texts
         channels += [Channel(name, _unit(given, model)) for name in numbers[given.name]]
         b.output(given.name, x)
     inputs = tuple(Channel(name, unit) for name, unit in zip(names, units, strict=True))
     made = Model(b.build(), inputs, tuple(channels), rate_hz=rate_hz, name=f"outputs of {model.name}")
-    return Outputs(made, numbers, texts)
+    return Outputs(made, numbers)
 
 
 def _rates(given: Output) -> bool:

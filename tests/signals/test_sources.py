@@ -10,6 +10,7 @@ from edge_lstm.core.builder import Builder
 from edge_lstm.core.channels import Channel
 from edge_lstm.core.model import Model
 from edge_lstm.errors import ConfigError, ReadingError, StateError
+from edge_lstm.signals.declared import chosen
 from edge_lstm.signals.programs import Raw, inputs_of, output_numbers, outputs_of, raw_names
 from edge_lstm.signals.runtime import Signals
 from tests.support.models.signals import inputs, passing, tables
@@ -268,10 +269,11 @@ def test_argmax_is_a_number_or_says_a_text() -> None:
     """Among outputs the largest, of equals the first: its number, or its place with the text for it."""
     model = passing("a", "b", "c")
     text = '[outputs.mode]\ndo=[{argmax=["stop","go","back"]}]\n[outputs.speed]\ndo=[{argmax=[0,0.5,-0.2]}]'
-    made = outputs_of(tables(text), model, None)
+    declared = tables(text)
+    made = outputs_of(declared, model, None)
     assert made is not None
-    assert made.texts == {0: ("stop", "go", "back")}
+    assert declared.texts() == {"mode": ("stop", "go", "back")}
     for y, says in (([1, 3, 2], ("go", 0.5)), ([4, 4, 0], ("stop", 0.0)), ([-1, -1, 0], ("back", -0.2))):
         place, speed = made.model.stream().step(y).tolist()  # type: ignore[union-attr]
-        assert (made.text(0, place), speed) == (says[0], pytest.approx(says[1]))
-        assert made.text(1, speed) is None
+        assert (chosen(declared.texts()["mode"], place), speed) == (says[0], pytest.approx(says[1]))
+    assert [chosen(("stop", "go"), value) for value in (-1.0, 2.0, float("nan"))] == [None] * 3
