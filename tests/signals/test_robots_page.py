@@ -247,7 +247,7 @@ def follower(nets: Mapping[str, Net]) -> Twin:
         y = nets["model"](*seen[-3:])
         way = int(np.argmax(y))
         steer = slew(np.array([way - 1.0]))
-        return np.concatenate([y, [way], steer]), np.array([0.4, 0.8 * steer[0]])
+        return np.concatenate([y, [way], steer]), np.array([0.4, 0.8 * steer[0], way])
 
     return step
 
@@ -389,5 +389,9 @@ def test_check_has_nothing_to_mend(title: str, tmp_path: Path, capsys: pytest.Ca
     if "legged" in title:
         assert "model: obs[0] … obs[44] → action[0] … action[11]\n" in said.out
         assert "obs[0] … obs[44] ← [inputs]\n" in said.out
+    if "follower" in title:
+        assert "  heading is the number of a choice: 0 left, 1 straight, 2 right\n" in said.out
+        assert "  drive: lamp is sent as a text: 0 L, 1 S, 2 R\n" in said.out
+        assert "sent to make the robot safe: 'd 0.00 0.00 S\\n'\n" in said.out
     for name, ms in (("attitude", 100), ("cmd", 500), ("stick", 300)):
         assert (f"{name} for {ms} ms" in said.out) == (f'"{name}.' in robot.text)
