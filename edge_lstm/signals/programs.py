@@ -19,15 +19,16 @@ model's own program is not touched: its normalization is a part of it, so a read
 channels → (as they are) → model. `join` puts the three programs one behind the other, so its bits are theirs.
 
 Units: the numbers of a source enter its steps in the channel's unit; where the channel has none, in the part's `unit`;
-else as they are. A field that declares no unit is in `unit`. Before sin, cos and wrap it is rad, before `rate` the
-channel's without its "/s". Both known and of one kind: converted. Of another kind, or not known and not the same: an
-error.
+else as they are. A field that declares no unit is in `unit`. Before sin, cos and wrap it is rad, before `rate` that of
+which the channel's is the change per second. Both known and of one kind: converted. Of another kind, or not known and
+not the same: an error, also where it is what the steps make.
 
 Never: guess a unit, a width or a rate, or feed a channel from two places.
 """
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -35,13 +36,13 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from edge_lstm.core.builder import Builder
-from edge_lstm.core.channels import Channel, flat_names, flat_units
+from edge_lstm.core.channels import Channel, flat_names, flat_units, units_differ
 from edge_lstm.core.model import Model
 from edge_lstm.core.operation import Slot
 from edge_lstm.errors import ConfigError, nearest
 from edge_lstm.signals.declared import Declared, Input, Output, Part
 from edge_lstm.signals.steps import MOST, STEPS, Given, Maker, Numbers
-from edge_lstm.signals.units import convert, why_not
+from edge_lstm.signals.units import convert, over_time, why_not
 
 PREVIOUS = "previous."
 Fail = Callable[[str, str], Exception]  # name of a channel, what is wrong with it
@@ -356,6 +357,9 @@ class _Plan:
         fits = len(wanted) >= len(units)  # else fewer come out than go in
         targets = [wanted[k] if fits else wanted[0] if wanted else "" for k in range(len(units))]
         enters = [entering(steps, target, part.unit, units) for target in targets]
+        for enter, target in zip(enters, targets, strict=True):
+            if why := _leaves(steps, enter, target):
+                raise part.fail(why)
         ways = [self._way(part, *way) for way in zip(units, enters, sources, strict=True)]
         return _converted(make, x, ways), enters[0] if len(set(enters)) == 1 else ""
 
@@ -377,9 +381,29 @@ def entering(steps: Sequence[Given], wanted: str, said: str, units: Sequence[str
     if any(given.step.angle for given in steps):
         return "rad"
     same = units[0] if len(set(units)) == 1 else ""
-    if any(given.step.name == "rate" for given in steps):
-        return wanted.removesuffix("/s") if wanted.endswith("/s") else said or same
+    for given in steps:
+        if given.step.name == "rate":
+            wanted = over_time(wanted)
     return wanted or said or same
+
+
+def _leaves(steps: Sequence[Given], unit: str, wanted: str) -> str:
+    """Why what enters its steps in this unit does not come out in the one that is wanted; "" where it does, where
+    nobody knows, and where a `scale` behind the last step that makes another quantity says the rest."""
+    made = [k for k, given in enumerate(steps) if given.step.angle or given.step.name == "rate"]
+    if not made or not wanted or any(given.step.name == "scale" for given in steps[made[-1] :]):
+        return ""
+    for given in steps:
+        unit = given.step.unit(unit)
+    same = over_time(unit) and over_time(unit) == over_time(wanted)
+    if not unit or same or not units_differ(unit, wanted):
+        return ""
+    way = convert(unit, wanted)
+    if way is None:
+        return f"its steps make {unit!r} of it, and the channel is in {wanted!r}"
+    if math.isclose(way[0], 1.0):
+        return ""
+    return f"its steps make {unit!r} of it, and the channel is in {wanted!r}: add {{ scale = {way[0]:.8g} }}"
 
 
 def _key(given: Input | Output) -> str:
@@ -500,15 +524,7 @@ def outputs_of(declared: Declared, model: Model, rate_hz: float | None) -> Outpu
     for given in declared.outputs.values():
         make.name = given.name
         places = _taken(given, model)
-        ways = []
-        angle = any(step.step.angle for step in given.steps)
-        for place in places:
-            target = "rad" if angle else given.unit
-            found = convert(units[place], target) if not _rates(given) else (1.0, 0.0)
-            if found is None:
-                why = f"{names[place]!r} does not convert: {why_not(units[place], target)}"
-                raise given.table.fail("unit" if given.unit else "from", why)
-            ways.append(found)
+        ways = [_way_out(given, names[place], units[place]) for place in places]
         x = y if places == tuple(range(y.size)) else b.take(np.array([y.offset + place for place in places]))
         x = _steps(given.steps, make, _converted(make, x, ways), rate_hz)
         numbers[given.name] = _numbered(given.name, x.size)
@@ -519,6 +535,15 @@ def outputs_of(declared: Declared, model: Model, rate_hz: float | None) -> Outpu
     return Outputs(made, numbers)
 
 
-def _rates(given: Output) -> bool:
-    """Whether a step makes another quantity of it, so that `unit` says what comes out."""
-    return any(step.step.unit("m") != "m" for step in given.steps)
+def _way_out(given: Output, name: str, unit: str) -> tuple[float, float]:
+    """Scale and offset from an output's unit to that in which it enters its steps."""
+    angle = next((step.step.name for step in given.steps if step.step.angle), "")
+    if angle and unit and units_differ(given.unit, "rad") and given.unit:
+        why = f"is {given.unit!r}, and {angle!r} takes rad; leave the unit out, {name!r} is converted by itself"
+        raise given.table.fail("unit", why)
+    source, target = unit or (given.unit if angle else ""), "rad" if angle else given.unit
+    found = convert(source, target)
+    if found is None:
+        key = "unit" if given.unit else "from"
+        raise given.table.fail(key, f"{name!r} does not convert: {why_not(source, target)}")
+    return found

@@ -85,6 +85,7 @@ KINDS: Mapping[str, Mapping[str, float]] = {
 # unit → what must be added to value * factor: the zero of the scale, in the base unit (kelvin).
 _ZEROS = dict.fromkeys(("degC", "C", "celsius", "mdegC", "cdegC", "ddegC", "℃"), 273.15)
 _ZEROS |= dict.fromkeys(("degF", "F", "℉"), 273.15 - 32 * 5 / 9)
+_SPEEDS = {"dps": "deg", "mdps": "mdeg", "rps": "rev"}  # of those that do not say it themselves: what they change
 
 
 def kinds_of(unit: str) -> tuple[str, ...]:
@@ -105,6 +106,17 @@ def convert(source: str, target: str) -> tuple[float, float] | None:
             scale = units[one] / units[other]
             return scale, (zeros.get(one, 0.0) - zeros.get(other, 0.0)) / units[other]
     return None
+
+
+def over_time(unit: str) -> str:
+    """The unit whose change per second is this one: "rad/s" → "rad", "m/s²" → "m/s"; "" where none is known."""
+    plain = plain_unit(unit)
+    if plain in _SPEEDS:
+        return _SPEEDS[plain]
+    for end, rest in (("/s/s", "/s"), ("/s2", "/s"), ("s-2", "/s"), ("/s", ""), ("s-1", "")):
+        if plain.endswith(end) and plain != end:
+            return plain.removesuffix(end) + rest
+    return ""
 
 
 def why_not(source: str, target: str) -> str:

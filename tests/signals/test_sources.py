@@ -92,6 +92,72 @@ def test_a_rate_makes_the_channel_s_unit() -> None:
     assert made.model.stream().run([[0], [9], [9]])[:, 0] == pytest.approx([0, np.radians(900), 0], rel=2 * EPS)
 
 
+@pytest.mark.parametrize(
+    ("field", "steps", "channel", "factor"),
+    [
+        ("km/h", "{rate=true}", "m/s²", 100 / 3.6),
+        ("deg/s", "{rate=true}", "rad/s/s", 100 * np.pi / 180),
+        ("deg", "{rate=true}", "rad·s^-1", 100 * np.pi / 180),
+        ("rad", "{rate=true}", "dps", 100 * 180 / np.pi),
+        ("deg", "{rate=true}, {rate=true}", "rad/s²", 1e4 * np.pi / 180),
+        ("deg", "{wrap=true}, {rate=true}", "rad/s", 100 * np.pi / 180),
+        ("deg", "{wrap=true}, {scale=57.29578}", "deg", 1),
+        ("rad", "{rate=true}, {scale=9.549297}", "rpm", 100 * 60 / (2 * np.pi)),
+    ],
+)
+def test_what_steps_make_another_quantity_of_is_in_the_channel_s_unit(
+    field: str, steps: str, channel: str, factor: float
+) -> None:
+    """A speed's change per second is an acceleration, however it is spelt; an angle's steps take and give rad."""
+    made = inputs(f'[inputs.w]\nfrom = "a"\ndo=[{steps}]', "w", units={"a": field}, channel_units={"w": channel})
+    assert made.model.stream().run([[0], [2]])[1] == pytest.approx(2 * factor, rel=4 * EPS)
+
+
+@pytest.mark.parametrize(
+    ("field", "steps", "channel", "why"),
+    [
+        ("rad", "{rate=true}", "rpm", r"make 'rad/s' of it, and the channel is in 'rpm': add { scale = 9.549"),
+        ("deg", "{wrap=true}", "deg", r"make 'rad' of it, and the channel is in 'deg': add { scale = 57.29"),
+        ("deg", "{wrap=true}, {rate=true}", "deg/s", "make 'rad/s' of it, and the channel is in 'deg/s'"),
+        ("m", "{rate=true}", "V", "make 'm/s' of it, and the channel is in 'V'"),
+    ],
+)
+def test_steps_that_make_another_unit_than_the_channel_s_are_refused(
+    field: str, steps: str, channel: str, why: str
+) -> None:
+    """What comes out in a unit that is known, and not the channel's, is no number for it."""
+    with pytest.raises(ConfigError, match=why):
+        inputs(f'[inputs.w]\nfrom = "a"\ndo=[{steps}]', "w", units={"a": field}, channel_units={"w": channel})
+
+
+@pytest.mark.parametrize(
+    ("unit", "table", "expected", "known"),
+    [
+        ("deg", "do = [ { sin = true } ]", 1.0, ""),
+        ("", 'unit = "deg"\ndo = [ { sin = true } ]', 1.0, ""),
+        ("deg", 'unit = "rad"\ndo = [ { rate = true } ]', 50 * np.pi, "rad/s"),
+        ("deg", "do = [ { wrap = true }, { rate = true } ]", 50 * np.pi, "rad/s"),
+        ("", "do = [ { rate = true } ]", 9000.0, ""),
+    ],
+)
+def test_outputs_enter_their_steps_in_their_unit(unit: str, table: str, expected: float, known: str) -> None:
+    """In the table's unit, or rad before sin, cos and wrap, also where a step makes another quantity of it."""
+    model = passing("x", units={"x": unit})
+    made = outputs_of(tables(f'[outputs.o]\nfrom = "y.x"\n{table}'), model, 100.0)
+    assert made is not None
+    assert made.model.stream().run([[0], [90]])[1] == pytest.approx(expected, rel=4 * EPS)
+    assert made.model.outputs[0].unit == known
+
+
+@pytest.mark.parametrize(
+    "table", ['unit = "deg"\ndo = [ { wrap = true } ]', 'unit = "rad/s"\ndo = [ { rate = true } ]']
+)
+def test_an_output_s_unit_that_means_nothing_is_refused(table: str) -> None:
+    """`unit` is that in which an output enters its steps: not what comes of them."""
+    with pytest.raises(ConfigError, match=r"\[outputs.o\] unit"):
+        outputs_of(tables(f'[outputs.o]\nfrom = "y.x"\n{table}'), passing("x", units={"x": "deg"}), 100.0)
+
+
 def test_parts_constants_and_other_inputs_in_order() -> None:
     """Parts stand one after the other, each with its steps, then those over all; another input is taken with its steps;
     one that is no channel serves others."""
