@@ -81,8 +81,7 @@ class Signals:
 
     def _again(self) -> Floats:
         """With defaults for what is missing, and without a previous output that is not finite."""
-        if not np.isfinite(self._previous).all():
-            self._previous[:] = self._kept
+        self._no_holes()
         missing = ~np.isfinite(self._now)
         self._now[missing] = self._defaults[missing]
         if not (good := np.isfinite(self._now)).all():
@@ -90,6 +89,11 @@ class Signals:
         values = self._into.step(self._x)
         assert values is not None
         return values
+
+    def _no_holes(self) -> None:
+        """What is carried over, without an output that is not finite."""
+        if not np.isfinite(self._previous).all():
+            self._previous[:] = self._kept
 
     def outputs(self, y: Floats) -> list[float]:
         """An output of the model → its numbers, then those of [outputs]. Raises ReadingError (the output is not finite)
@@ -117,6 +121,7 @@ class Signals:
 
     def snapshot(self) -> Moment:
         """Everything that is remembered, for `restore` in any signals of the same declarations."""
+        self._no_holes()
         outputs = b"" if self._out_of is None else self._out_of.snapshot()
         return Moment(self._into.snapshot(), outputs, self._previous.tobytes())
 

@@ -282,6 +282,23 @@ def test_a_snapshot_goes_on_with_the_same_bits(rng: np.random.Generator) -> None
         Signals(inputs_of(declared, model, {}, {}, None), model, None).restore(signals.snapshot())
 
 
+def test_what_was_before_a_number_that_is_none_is_in_a_snapshot() -> None:
+    """An output that was not finite is taken back with what it did not replace, into the same signals and others."""
+    model = passing("x", "b")
+    made = inputs_of(tables('[inputs.x]\nprevious = "y.x"\n'), model, {}, {}, None)
+    signals, other = Signals(made, model, None), Signals(made, model, None)
+    for y in (3, np.nan):
+        signals.channels((1.0,))
+        signals.outputs(np.array([y, 0], np.float32))
+    moment = signals.snapshot()
+    for y in (7, 8):  # what stands in for readings that come after all
+        signals.channels((1.0,))
+        signals.outputs(np.array([y, 0], np.float32))
+    for one in (signals, other):
+        one.restore(moment)
+        assert one.channels((1.0,)).tolist() == [3, 1]
+
+
 def test_a_channel_of_words_takes_its_index_as_it_is() -> None:
     """Beside declared inputs, the field of a channel with a vocabulary passes unchanged, one number for it."""
     b = Builder()
