@@ -2,7 +2,8 @@
 
 Its rule: deterministic. Only outputs that were made of a reading count, with the time of that reading (`t_ns`): what is
 missing, no number, held by a model that was not due, or stands in for a late reading neither begins nor ends anything.
-The threshold itself is not beyond it: `above = 0.8` begins above 0.8, and ends at `until` or below.
+The threshold itself is not beyond it: `above = 0.8` begins above 0.8, and ends at `until` or below. Both are float32,
+as outputs are, so an output that is clipped to 0.8 is not above it.
 
     [events.stall]
     of = "stall_left"       # an output; of several models MODEL.OUTPUT
@@ -20,6 +21,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from math import isfinite
 from typing import TYPE_CHECKING, Any, NamedTuple, cast
+
+import numpy as np
 
 from edge_lstm.signals.declared import Choices, chosen
 from firmware_bridge.errors import nearest
@@ -103,6 +106,9 @@ def _event(name: str, table: Table, sent: str | None, limits: Limits) -> EventCo
         raise table.fail("above", "is missing, and so is below: one of them begins the event")
     threshold, sign = (above, 1) if above is not None else (cast(float, below), -1)
     until = table.take("until", float, threshold)
+    for key, value in (("above" if sign > 0 else "below", threshold), ("until", until)):
+        if not abs(value) < 3.4028235e38:
+            raise table.fail(key, f"{value:g} is no float32, as outputs are")
     if sign * until > sign * threshold:
         key = "above" if sign > 0 else "below"
         why = f"{until:g} is beyond {key} = {threshold:g}, so the event would end at once; it must be on the other side"
@@ -173,6 +179,7 @@ class _Watched:
         if event.of not in outputs:
             raise event.table.fail("of", f"there is no output {event.of!r}{nearest(event.of, outputs)}")
         self.event, self.place = event, outputs.index(event.of)
+        self._threshold, self._until = (event.sign * float(np.float32(v)) for v in (event.threshold, event.until))
         self.action: Action | None = None
         self.since_ns: int | None = None  # beyond the threshold, and not begun yet
         self._begun_ns: int | None = None
@@ -187,12 +194,12 @@ class _Watched:
             return None
         event = self.event
         if self._begun_ns is not None:
-            if event.sign * value > event.sign * event.until:
+            if event.sign * value > self._until:
                 return None
             lasted_ns, self._begun_ns = t_ns - self._begun_ns, None
             self._ended_ns += lasted_ns
             return Occurrence(t_ns, event.name, False, event.text, event.of, value, lasted_ns / 1e9)
-        if not event.sign * value > event.sign * event.threshold:
+        if not event.sign * value > self._threshold:
             self.since_ns = None
             return None
         if self.since_ns is None:

@@ -97,13 +97,14 @@ def test_events_are_at_the_rows_of_a_numpy_reference(
     both = 0
     for _ in range(20):
         t_ns = np.cumsum(rng.choice([0, 1_000_000, 1_000_000, 7_500_000], 400))
-        values = np.round(np.cumsum(rng.normal(0, 0.15, 400)) % 1.6 - 0.4, 1)
+        rounded = np.round(np.cumsum(rng.normal(0, 0.15, 400)) % 1.6 - 0.4, 1)
+        values = rounded.astype(np.float32).astype(np.float64)  # as outputs are
         values[rng.random(400) < 0.1] = rng.choice([np.nan, np.inf, -np.inf])
         watch = Watch(events, ["slip_left"])
         found = []
         for k, (t, value) in enumerate(zip(t_ns.tolist(), values.tolist(), strict=True)):
             found += [(k, one.begins) for one in watch.look(t, [sign * value])[0]]
-        expected = reference(t_ns, values, 0.5, 0.5 - hysteresis, round(for_ms * 1e6))
+        expected = reference(t_ns, values, 0.5, float(np.float32(0.5 - hysteresis)), round(for_ms * 1e6))
         assert found == expected
         both += len(expected) > 2
         report = watch.report(0)["e"]
@@ -220,6 +221,17 @@ def test_what_stands_in_for_late_readings_begins_nothing():
     assert (overdue.outputs is not None, overdue.happened) == (True, ())
     (event,) = controller.handle(reading(4)).happened  # type: ignore[union-attr]
     assert (event.begins, event.t_ns) == (True, 20_000_000)
+
+
+@pytest.mark.parametrize("side", ["above", "below"])
+def test_a_threshold_is_float32_as_outputs_are(side: str):
+    """An output that is clipped to the threshold is not beyond it, and one that is clipped to `until` is back."""
+    for beyond in np.arange(1, 10) / 10:
+        sign = 1 if side == "above" else -1
+        text = small_robot.CONFIG + f'[events.e]\nof = "slip_left"\n{side} = {sign * beyond}\n'
+        watch = watched(text).watch
+        found = [watch.look(k, [sign * float(np.float32(y))] * 9)[0] for k, y in enumerate((beyond, 2, beyond))]
+        assert [[event.begins for event in events] for events in found] == [[], [True], [False]]
 
 
 def test_a_reset_memory_begins_the_hold_time_anew():
