@@ -443,7 +443,9 @@ class Models:
         action, rules = bind_action(self.config, self.output_names, self.output_units, dictionary)
         bound = [(member, member.controller.latest) for member in self._members]
         notes = [f"{one.declared.name}: {note}" for one, made in bound if made for note in made.binding.notes]
-        period_ns = round(1e9 / tick.rate_hz) if tick.rate_hz else 0
+        trained = [hz * one.every for one in self._members if (hz := one.controller.model.rate_hz)]
+        rate_hz = tick.rate_hz or min(trained, default=None)  # as of one model; of several the one that waits longest
+        period_ns = round(1e9 / rate_hz) if rate_hz else 0
         fastest = min(one.every * one.controller.model.timing.stride for one in self._drivers)
         self._binding = Binding(
             dictionary=dictionary,

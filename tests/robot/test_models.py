@@ -321,6 +321,20 @@ def test_an_action_holds_for_three_periods_of_the_fastest_model_in_it():
     assert decision.binding.hold_ns == 12_000_000
 
 
+def test_a_rate_that_the_robot_does_not_say_is_the_models():
+    """As with one model: what they were made for says when a reading is late, and how long an action holds."""
+    known = robot_dictionary()
+    unsaid = tuple(replace(form, rate_hz=None) for form in known.formats)
+    timed = replace(MODELS["policy"], rate_hz=2.0)
+    controller = deciding(THREE.replace("rate_hz = 50", "every = 20") + POLICY.format("hold", "reset"), policy=timed)
+    (decision,) = fed(controller, hello(replace(known, formats=unsaid, json=b"")))
+    assert (decision.binding.period_ns, decision.binding.hold_ns) == (125_000_000, 1_500_000_000)
+    fed(controller, reading(0))
+    late = controller.silence(4 * 125_000_000)
+    assert late is not None
+    assert {one.name: one.new for one in late.made} == {"estimator": True, "policy": False, "watchdog": False}
+
+
 # ---------------------------------------------------------------------------------------------- from the command line
 
 
