@@ -159,6 +159,7 @@ def feed_of(config: RobotConfig, model: Model, dictionary: Dictionary) -> Feed:
         own = {field: config.readings.missing.get(channel) for channel, field in direct.items()}
         missing = [own.get(number.name) if number.default is None else number.default for number in raw]
         sources = [_source(config, table_of_inputs, number.name, number.name, tick, others) for number in raw]
+        _check_ages(config, tick, others)
         rate_hz = tick.rate_hz or model.rate_hz
         units = {number.name: source.field.unit for number, source in zip(raw, sources, strict=True)}
 
@@ -208,6 +209,17 @@ def _source(config: RobotConfig, table: str, key: str, name: str, tick: Format, 
             source += f' (the model\'s input; say which field feeds it: {toml_key(key)} = "FIELD")'
         raise config.fail(table, key, source)
     return source
+
+
+def _check_ages(config: RobotConfig, tick: Format, others: Sequence[Format]) -> None:
+    """An input's age is of other readings: the tick's own fields are never old."""
+    for made in config.signals.inputs.values():
+        for part in made.parts:
+            if part.max_age_ms is not None:
+                found = [find(name, tick, others) for name in part.names]
+                if all(isinstance(source, Source) and source.form.name == tick.name for source in found):
+                    why = f"means nothing: {tick.name!r} is the tick itself, which is never old; leave it out"
+                    raise part.fail(why, "max_age_ms")
 
 
 def _age_ms(config: RobotConfig, number: Raw, source: Source, tick: Format) -> float:

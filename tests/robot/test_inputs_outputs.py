@@ -266,6 +266,11 @@ MISTAKES = [
     ("[policy]", "[readings.missing]\nspeed = 0\n[policy]", "[readings.missing] speed: is made by [inputs]; say there"),
     ("[policy]", '[readings.channels]\nspeed = "speed"\n[policy]', "[inputs.speed] from: channel 'speed' is fed by"),
     ("low_pass_hz = 5", "low_pass_hz = 80", "[inputs.speed.do[0]] low_pass_hz: 80 Hz is not below half"),
+    (
+        'from = "speed"',
+        'from = "speed"\nmax_age_ms = 50',
+        "[inputs.speed] max_age_ms: means nothing: 'imu' is the tick",
+    ),
     ("longest_gap = 20", "longest_gap = 20\n[outputs.y]\n", "has an output 'y[0]' already"),
 ]
 
