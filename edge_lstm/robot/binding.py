@@ -161,6 +161,15 @@ def feed_of(config: RobotConfig, model: Model, dictionary: Dictionary) -> Feed:
         sources = [_source(config, table_of_inputs, number.name, number.name, tick, others) for number in raw]
         _check_ages(config, tick, others)
         rate_hz = tick.rate_hz or model.rate_hz
+        if (
+            rate_hz
+            and not tick.rate_hz
+            and (timed := {s.step.name for s in config.signals.steps() if s.step.needs_rate})
+        ):
+            notes.append(
+                f"the robot does not say how often {tick.name!r} comes: {', '.join(sorted(timed))} count on the "
+                f"{rate_hz:g} Hz that the model was made for"
+            )
         units = {number.name: source.field.unit for number, source in zip(raw, sources, strict=True)}
 
         def fail(channel: str, why: str) -> Exception:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -125,6 +126,17 @@ def test_a_tick_goes_through_inputs_model_and_outputs():
         a, b = decision.outputs[2:]
         assert decision.action.values == (a, min(b, 0.3))
     assert (made.counts.steps, made.counts.patched) == (60, 0)
+
+
+def test_a_rate_that_only_the_model_says_is_said():
+    """Filters and slew rates count on it; a robot that sends at another rate would make other numbers of them."""
+    unsaid = Dictionary((replace(IMU, rate_hz=None), COMMAND, DRIVE), "walker", "1", protocol=2)
+    timed = Controller(
+        replace(model(), rate_hz=50), parse_config(CONFIG.replace("POLICY", "hold"), "robot.toml", Path())
+    )
+    decision = timed.handle(Hello(0, "walker", "1", 1, unsaid))
+    assert decision is not None
+    assert "'imu' comes: low_pass_hz, slew_per_s count on the 50 Hz that the model was made for" in decision.notes[1]
 
 
 def test_a_unit_alone_is_converted_without_any_table():
