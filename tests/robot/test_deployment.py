@@ -418,6 +418,20 @@ def test_a_model_that_does_not_fit(tmp_path: Path) -> None:
         deployed(FILES / "env.yaml", policy(37), "walker.npz")
 
 
+def test_an_order_of_joints_that_the_file_does_not_say_is_said(tmp_path: Path) -> None:
+    """Isaac Lab's pose may name each joint, in an order of its own; with --joints there is nothing to say."""
+    text = (FILES / "env.yaml").read_text()
+    for part, value in (("thigh", "0.7"), ("calf", "-1.4")):
+        each = "\n".join(f"        {side}_{part}_joint: {value}" for side in ("left", "right"))
+        text = text.replace(f"        .*_{part}_joint: {value}", each, 1)
+    path = tmp_path / "env.yaml"
+    path.write_text(text)
+    guessed, known = deployed(path, policy(37), "walker.npz"), deployed(path, policy(37), "walker.npz", JOINTS)
+    said = [[note for note in made.notes if "robot.joint_names" in note] for made in (guessed, known)]
+    assert [len(notes) for notes in said] == [1, 0]
+    assert "in the order of init_state.joint_pos (left_hip" in said[0][0]
+
+
 def test_a_policy_of_all_joints_whose_command_is_switched_off(tmp_path: Path) -> None:
     """Of two maps the one that fits the joints is taken and the other named; scales of 0 make a constant."""
     text = (FILES / "gym.yaml").read_text().replace("[2.0, 0.0, 0.25]", "[0.0, 0.0, 0.0]")

@@ -79,6 +79,10 @@ def deployed(path: Path, model: Model, file: str, joints: Sequence[str] = ()) ->
     keys = Keys(read_yaml(text, str(path)), str(path))
     policy = read_policy(keys, joints)
     writer = _Writer(policy, model, keys)
+    if policy.style == "Isaac Lab" and not joints:
+        named = ", ".join(joint.field for joint in policy.joints)
+        why = "the file does not say the policy's; compare it with robot.joint_names, or give --joints"
+        writer.notes.append(f"the joints are in the order of init_state.joint_pos ({named}): {why}")
     lines = [*writer.head(path.name, file), *writer.inputs(), *writer.outputs(), *writer.end()]
     return Proposal("\n".join(lines) + "\n", (*writer.notes, *_left(keys)))
 
