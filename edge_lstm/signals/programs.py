@@ -334,6 +334,12 @@ class _Plan:
         of them, and of those behind."""
         if part.kind == "constant":
             return make.numbers(part.values), ""
+        if part.kind in ("gravity", "angles"):
+            for target in wanted[:3]:
+                way = (1.0, 0.0) if any(step.step.name == "scale" for step in steps) else convert("g", target)
+                if target not in ("", "1") and (way is None or not math.isclose(way[0], 1.0)):
+                    scale = f": add {{ scale = {way[0]:.8g} }}" if way else ""
+                    raise part.fail(f"has the length 1, and the channel is in {target!r}{scale}")
         if part.kind == "gravity":
             return _gravity(make, [slots[name] for name in part.names]), ""
         if part.kind == "angles":

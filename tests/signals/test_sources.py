@@ -55,6 +55,19 @@ def test_gravity_of_roll_and_pitch(rng: np.random.Generator) -> None:
         assert np.abs(stream.step([roll, pitch]) - expected).max() <= 4 * EPS
 
 
+@pytest.mark.parametrize("source", ['["w", "x", "y", "z"]', '{ roll = "w", pitch = "x" }'])
+def test_gravity_is_of_length_1_unless_it_is_scaled(source: str) -> None:
+    """A channel in another unit than g needs the factor, and gets what it says."""
+    text, names = f"[inputs.g]\ngravity = {source}", ("g[0]", "g[1]", "g[2]")
+    with pytest.raises(ConfigError, match=r"length 1, and the channel is in 'm/s²': add { scale = 9.80665 }"):
+        inputs(text, *names, channel_units=dict.fromkeys(names, "m/s²"))
+    scaled = inputs(f"{text}\ndo = [ {{ scale = 9.80665 }} ]", *names, channel_units=dict.fromkeys(names, "m/s²"))
+    level = scaled.model.stream().step([1, 0, 0, 0] if "y" in source else [0, 0])
+    assert level == pytest.approx([0, 0, -9.80665])
+    for unit in ("g", "1", ""):
+        inputs(text, *names, channel_units=dict.fromkeys(names, unit))
+
+
 def test_a_quaternion_of_zeros_is_no_direction() -> None:
     """A sensor that is not ready gives zeros: no number comes of it, so the model refuses the reading."""
     made = inputs('[inputs.g]\ngravity = ["qw", "qx", "qy", "qz"]', "g[0]", "g[1]", "g[2]")
