@@ -156,7 +156,7 @@ def feed_of(config: RobotConfig, model: Model, dictionary: Dictionary) -> Feed:
         sources = plain
     else:
         raw = list(raw_names(config.signals, model, config.channels))
-        own = {field: config.readings.missing.get(channel) for channel, field in direct.items()}
+        own = _stand_ins(config, direct)
         missing = [own.get(number.name) if number.default is None else number.default for number in raw]
         sources = [_source(config, table_of_inputs, number.name, number.name, tick, others) for number in raw]
         _check_ages(config, tick, others)
@@ -218,6 +218,21 @@ def _source(config: RobotConfig, table: str, key: str, name: str, tick: Format, 
             source += f' (the model\'s input; say which field feeds it: {toml_key(key)} = "FIELD")'
         raise config.fail(table, key, source)
     return source
+
+
+def _stand_ins(config: RobotConfig, direct: Mapping[str, str]) -> dict[str, Missing | float | None]:
+    """What stands in for each field that feeds channels by itself: inputs are made of one number of it, so where it
+    feeds several channels, one thing stands in for it."""
+    own: dict[str, Missing | float | None] = {}
+    for channel, name in direct.items():
+        said = config.readings.missing.get(channel)
+        if own.setdefault(name, said) != said:
+            silent = channel if said is None else next(other for other, field in direct.items() if field == name)
+            why = (
+                f"is missing: {name!r} feeds several channels, and beside [inputs] and units one thing stands in for it"
+            )
+            raise config.fail(f"{config.channels_of}.missing", silent, why)
+    return own
 
 
 def _check_ages(config: RobotConfig, tick: Format, others: Sequence[Format]) -> None:

@@ -128,6 +128,21 @@ def test_a_tick_goes_through_inputs_model_and_outputs():
     assert (made.counts.steps, made.counts.patched) == (60, 0)
 
 
+@pytest.mark.parametrize(("said", "silent"), [("a", "b"), ("b", "a")])
+def test_what_stands_in_for_a_field_of_two_channels_is_said_for_both(said: str, silent: str):
+    """Where a unit is converted both are made of one number: neither what is said nor the policy counts for both."""
+    two = small_robot.model((Channel("a", "m/s"), Channel("b", "m/s"), Channel("gyro", "rad/s")), OUTPUTS)
+    text = '[model]\nfile = "m.npz"\n[readings]\nformat = "imu"\n[readings.channels]\na = "speed"\nb = "speed"\n'
+    text += f"[readings.missing]\n{said} = 7\n"
+    with pytest.raises(ConfigError, match=rf"\[readings.missing\] {silent}: is missing: 'speed' feeds several"):
+        Controller(two, parse_config(text, "robot.toml", Path())).handle(hello())
+    both = Controller(two, parse_config(f"{text}{silent} = 7\n", "robot.toml", Path()))
+    both.handle(hello())
+    decision = both.handle(imu(0, speed=float("nan")))
+    assert decision is not None
+    assert sorted(decision.row or ()) == [7.0, 90.0]
+
+
 def test_a_rate_that_only_the_model_says_is_said():
     """Filters and slew rates count on it; a robot that sends at another rate would make other numbers of them."""
     unsaid = Dictionary((replace(IMU, rate_hz=None), COMMAND, DRIVE), "walker", "1", protocol=2)
