@@ -23,7 +23,7 @@ from edge_lstm.core.channels import flat_names, flat_units
 from edge_lstm.core.feedback import Policy
 from edge_lstm.core.storage import load_file
 from edge_lstm.errors import LogError, ModelFileError, StateError
-from edge_lstm.streams.missing import Filled, Moment
+from edge_lstm.streams.missing import Filled, MissingReadings, Moment
 from firmware_bridge.recordings.contents import (
     CALLS,
     EVENT_SCHEMA,
@@ -38,6 +38,7 @@ from firmware_bridge.recordings.contents import (
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from edge_lstm.core.feedback import Missing
     from edge_lstm.core.model import Model
     from edge_lstm.core.operation import Floats
     from firmware_bridge.recordings.reader import Recording
@@ -116,19 +117,25 @@ class Form:
 
 @dataclass(frozen=True)
 class Begun:
-    """One model as it was when the recording began. fresh: it remembered nothing yet."""
+    """One model as it was when the recording began. fresh: it remembered nothing yet; each: as `MissingReadings`."""
 
     digest: str
     policy: Policy
     fresh: bool
     inputs: tuple[str, ...]  # a name for each number
     outputs: tuple[str, ...]
+    each: tuple[Missing | None, ...] = ()
 
     @classmethod
-    def of(cls, model: Model, policy: Policy, moment: Moment) -> Begun:
+    def of(cls, filler: MissingReadings, moment: Moment) -> Begun:
         """moment: what it remembers."""
+        model = filler.stream.model
         fresh = not moment.known and moment.memory == model.stream().snapshot()
-        return cls(model.digest, policy, fresh, flat_names(model.inputs), flat_names(model.outputs))
+        names = flat_names(model.inputs), flat_names(model.outputs)
+        return cls(model.digest, filler.policy, fresh, *names, filler.each)
+
+
+_EACH: dict[str | None, Missing | None] = {None: None, "hold": "hold", "skip": "skip"}
 
 
 def loop_text(models: Mapping[str, Begun]) -> str:
@@ -147,6 +154,7 @@ def loop_of(recording: Recording) -> dict[str, Begun]:
                 bool(of["fresh"]),
                 tuple(map(str, of["inputs"])),
                 tuple(map(str, of["outputs"])),
+                tuple(_EACH[one] for one in of.get("each", ())),
             )
             for name, of in tree.items()
         }

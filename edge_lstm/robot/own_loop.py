@@ -81,6 +81,8 @@ class _One:
         model = filler.stream.model
         if model.timing.mode == "log":
             raise ReadingError(f"model {model.name!r} takes whole logs, no single readings: a loop cannot step it")
+        if filler.stream.sizes != (model.program.input_size, model.program.output_size):
+            raise ReadingError(f"{name!r}: inputs and outputs around a model cannot be recorded; give its own stream")
         if filler.unsettled:
             raise StateError(f"{name!r} has overdue readings; take the next one, or say that they are missing, before")
         self.name, self.model, self.filler, self.form = name, model, filler, Form.of(name, model)
@@ -109,7 +111,7 @@ class RecordedLoop:
         attachments: dict[str, bytes] = {}
         for name, one in self._all.items():
             moment = one.filler.snapshot()
-            begun[name] = Begun.of(one.model, one.filler.policy, moment)
+            begun[name] = Begun.of(one.filler, moment)
             attachments[f"{name}.npz"] = content(one.model)
             attachments[f"{name}.state"] = calls.moment_bytes(moment)
         metadata = {"program": f"edge-lstm {__version__}", calls.LOOP: calls.loop_text(begun)}

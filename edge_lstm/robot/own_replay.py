@@ -145,9 +145,11 @@ class _Again:
         self.name, self.form = name, Form(name, begun.inputs, begun.outputs)
         self.model = given or model_of(recording, name, begun)
         own = self.model.digest == begun.digest
+        if begun.each and len(begun.each) != len(begun.inputs):
+            raise LogError(f"{recording.path} is damaged: {name!r} is missing in {len(begun.each)} ways")
         if (size := self.model.program.input_size) != len(begun.inputs):
             raise LogError(f"{recording.path}: {name!r} was given {len(begun.inputs)} numbers, the model takes {size}")
-        self.filler = MissingReadings(self.model.stream(), begun.policy)
+        self.filler = MissingReadings(self.model.stream(), begun.policy, begun.each)
         self.note = ""
         self.number = self.lost = 0  # of the latest call; calls that the recording does not hold
         self.readings = self.missing = 0  # that the program gave, and that it said were missing

@@ -106,6 +106,7 @@ class MissingReadings:
     def __init__(self, stream: Steps, policy: Policy | None = None, each: Sequence[Missing | None] = ()) -> None:
         self.stream = stream
         self.policy = stream.model.policy if policy is None else policy
+        self.each = tuple(each)
         self.counts = Filled()
         self.taken = False
         self._rollout = Rollout(stream.model) if self.policy.missing == "predict" else None

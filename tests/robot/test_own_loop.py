@@ -19,7 +19,7 @@ import pytest
 import edge_lstm
 from edge_lstm.cli import main
 from edge_lstm.core.channels import Channel
-from edge_lstm.core.feedback import Feedback, Policy
+from edge_lstm.core.feedback import Feedback, Missing, Policy
 from edge_lstm.core.model import Model
 from edge_lstm.core.storage import save
 from edge_lstm.errors import LogError, ReadingError, StateError
@@ -99,6 +99,18 @@ def test_a_loop_replays_to_its_bits(path: Path, rng: np.random.Generator, policy
     for k, x in enumerate(xs[:20]):
         y = alone.step(np.where(np.arange(4) == k % 4, NAN, x) if k % 17 == 5 else x)
         assert then[k] == (None if y is None else y.tobytes())
+
+
+@pytest.mark.parametrize("each", [["skip", None, "hold", None], ["hold", "hold", "skip", "hold"]])
+@pytest.mark.parametrize("policy", [PREDICTS, Policy("hold", longest_gap=3), Policy("skip", longest_gap=3)])
+def test_what_is_missing_in_its_own_way_replays_so(
+    path: Path, rng: np.random.Generator, policy: Policy, each: list[Missing | None]
+) -> None:
+    """A filler that holds some numbers and skips for others is the same one in a replay."""
+    model = small_robot.model(feedback=(Feedback("slip_left", "wheel_speed_left"),))
+    with edge_lstm.record(path, MissingReadings(model.stream(), policy, each)) as r:
+        drive(r, rng.normal(size=(200, 4)))
+    assert verified(path).same, verified(path).sentence()
 
 
 def test_a_stream_that_remembers_replays_from_there(path: Path, rng: np.random.Generator) -> None:
