@@ -68,7 +68,10 @@ def read_text(heard: Heard) -> Text:
             few += [line for line, _ in group]
     kept = sorted(_named_types(kept), key=lambda group: -len(group) * len(group[0][1].text))
     kept, alike = _told_apart(kept)
-    few += [line for group in alike for line, _ in group]
+    slcan = bool(kept) and kept[0][0][1].kind[0] == "slcan"
+    strangers = [group for group in kept if (group[0][1].kind[0] == "slcan") != slcan]  # of another dialect
+    kept = [group for group in kept if group not in strangers]
+    few += [line for group in alike + strangers for line, _ in group]
     readings = _distinct([made for group in kept[:MOST_READINGS] if (made := _reading(group, others))])
     strays = [line for line in others if not _is_header(line.text, readings)] + few
     return Text(
@@ -78,7 +81,7 @@ def read_text(heard: Heard) -> Text:
         tuple(shown(line.raw) for line, _ in (kept[0][-SAMPLES:] if kept else ())),
         tuple(dict.fromkeys(shown(line.raw) for line in strays if line.text.strip()))[-SAMPLES:],
         len(strays),
-        slcan=bool(kept) and kept[0][0][1].kind[0] == "slcan",
+        slcan=slcan,
         gps=bool(kept) and kept[0][0][1].kind[0] == "nmea" and bool(_GPS.fullmatch(kept[0][0][1].kind[1])),
     )
 
