@@ -31,7 +31,7 @@ def test_a_minute_at_1_khz(tmp_path: Path, volume: Callable[[float], int], pytes
     print(*(f"{name:36} {value}" for name, value in found.items()), sep="\n")
     assert not found["lost"]
     assert not found["damaged"]
-    assert found["steps"] == found["readings"] >= 0.98 * RATE_HZ * seconds
+    assert found["steps"] == found["readings"] >= 0.98 * RATE_HZ * (seconds - 1)  # its HELLO may be a second away
     assert found["differing bits"] == 0
     if pytestconfig.getoption("idle"):
         assert found["latency p50, p99, max (ms)"][1] < P99_MS
