@@ -109,7 +109,7 @@ CASES: list[tuple[str, list[Any], dict[str, Any], int, int]] = [
     ("Unsqueeze", [A], {"axes": [1, 3]}, 11, 1),
     ("Reshape", [A, i(0, -1)], {}, 17, 1),
     ("Reshape", [A[:0], i(0, 5)], {"allowzero": 1}, 17, 1),
-    ("ReverseSequence", [A, i(*range(1, A.shape[1] + 1)) % (len(A) + 1)], {}, 17, 1),
+    ("ReverseSequence", [A, i(1, 2, 1)], {}, 17, 1),  # a length of 0 leaves ONNX Runtime 1.23's output unwritten
     ("ReverseSequence", [A, i(*range(1, len(A) + 1))], {"batch_axis": 0, "time_axis": 1}, 17, 1),
     ("Slice", [A, i(1), i(1 << 40), i(1)], {}, 17, 1),
     ("Slice", [A, i(-1, 0), i(-(1 << 40), -1), i(2, 1), i(-2, 1)], {}, 17, 1),
