@@ -7,6 +7,7 @@ answer."""
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any, ClassVar
 
 from firmware_bridge.events import Event
@@ -108,7 +109,7 @@ class Polled(Dialect):
         known = super().promises
         said = "the robot's clock is unknown: times are the middle of request and answer, and a restart is not noticed"
         undated = (said,) if known.undated else ()
-        return Promises(known.damage, (), (), known.unguarded, (*undated, *known.also))
+        return replace(known, uncounted=(), undated=(), also=(*undated, *known.also))
 
     def report(self) -> dict[str, Any]:
         """With what was asked."""
