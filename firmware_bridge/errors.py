@@ -6,16 +6,21 @@
     ├── DictionaryError   message formats that contradict themselves, or a reading that does not fit its format
     ├── TableError        a table of a configuration file is wrong: file, table, key
     ├── ActionError       an action that the robot does not declare, or a value outside its declared range
-    └── RecordingError    a recording exists already, is foreign, or holds nothing readable
+    ├── RecordingError    a recording exists already, is foreign, or holds nothing readable
+    └── SnapshotError     what is remembered cannot be said, or what somebody remembered cannot be taken up here
 
 What arrives on the wire never raises: a damaged frame is a value (`events.Fault`), because a robot's day is full of
-them. `nearest` ends a message about an unknown name.
+them. `nearest` ends a message about an unknown name, `nearest_file` one about a file
+that is not there.
 """
 
 from __future__ import annotations
 
 import difflib
+import os
 from collections.abc import Iterable
+from itertools import islice
+from pathlib import Path
 
 
 class BridgeError(Exception):
@@ -46,10 +51,37 @@ class RecordingError(BridgeError):
     """A recording cannot be made or read; the message names the file and what to do."""
 
 
+class SnapshotError(BridgeError):
+    """An object remembers what no snapshot holds, or a snapshot is damaged or another object's; it is named."""
+
+
+_LISTED, _COMPARED = 40, 5000  # names in a sentence; names compared letter by letter
+
+
+def nearest_file(path: str | os.PathLike[str]) -> str:
+    """The end of a sentence about a file that is not there: one beside it, of the same kind and almost of its name, or
+    of its name with the end that was left out; or nothing. Raises nothing."""
+    wanted = Path(path)
+    try:
+        with os.scandir(wanted.parent) as entries:
+            names = [Path(entry.name) for entry in islice(entries, _COMPARED)]
+    except (OSError, ValueError):  # ValueError: a NUL in its name
+        return ""
+    if not wanted.suffix and (whole := sorted(name.name for name in names if name.stem == wanted.name)):
+        return f"; did you mean {str(wanted.with_name(whole[0]))!r}?"
+    beside = sorted(name.stem for name in names if name.suffix == wanted.suffix)
+    close = difflib.get_close_matches(wanted.stem, beside, n=1, cutoff=0.6)
+    return f"; did you mean {str(wanted.with_name(close[0] + wanted.suffix))!r}?" if close else ""
+
+
 def nearest(name: str, valid: Iterable[str]) -> str:
-    """The end of a sentence about an unknown name: the nearest valid one, or all of them when none is near."""
+    """The end of a sentence about an unknown name: the nearest valid one, or all of them when none is near; of very
+    many, one that contains it, or the first few."""
     known = list(valid)
-    close = difflib.get_close_matches(name, known, n=1, cutoff=0.5)
+    close = difflib.get_close_matches(name, known[:_COMPARED], n=1, cutoff=0.5)
+    if not close and len(known) > _LISTED:
+        close = [one for one in known if name and name.casefold() in one.casefold()][:1]
     if close:
         return f"; did you mean {close[0]!r}?"
-    return f"; valid: {', '.join(map(repr, known))}" if known else "; there is none"
+    more = f" and {len(known) - _LISTED:,} more" if len(known) > _LISTED else ""
+    return f"; valid: {', '.join(map(repr, known[:_LISTED]))}{more}" if known else "; there is none"

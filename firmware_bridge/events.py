@@ -114,7 +114,15 @@ class DeviceStatus:
     reason: str | None = None
 
 
-Event = Hello | Reading | Gap | Fault | Reset | Opened | Lost | Silent | DeviceStatus
+@dataclass(frozen=True, slots=True)
+class Request:
+    """What somebody asks of the run: the chunk's own bytes, a line of JSON and what goes with it behind the line."""
+
+    t_ns: int
+    data: bytes
+
+
+Event = Hello | Reading | Gap | Fault | Reset | Opened | Lost | Silent | DeviceStatus | Request
 
 
 # ---------------------------------------------------------------------------------------------- of the device's half

@@ -10,14 +10,15 @@ from typing import Literal, NamedTuple
 
 
 class Chunk(NamedTuple):
-    """What a port saw: bytes, silence (no bytes), or a change of the link (then `data` describes it, in UTF-8).
+    """What a port saw: bytes, silence (no bytes), a change of the link (then `data` describes it, in UTF-8), or what
+    somebody asks of the run ("control"), which is an input as bytes are.
 
     `t_ns` is the host's time of arrival; it comes from the port only.
     """
 
     t_ns: int
     data: bytes = b""
-    link: Literal["data", "opened", "lost"] = "data"
+    link: Literal["data", "opened", "lost", "control"] = "data"
 
 
 @dataclass(frozen=True, slots=True)

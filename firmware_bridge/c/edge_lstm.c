@@ -229,6 +229,42 @@ static float one_sum(const float *w, const float *x, uint32_t n, float sum)
     return sum;
 }
 
+/* A finite float16 as float32, exactly: sign, exponent and mantissa at their places (the sign stands above the exponent,
+ * too, and is taken away there), and the exponent counts from another zero, which one multiplication makes good. */
+static float widened(uint16_t half) { return of_bits((uint32_t)(int16_t)half << 13 & 0x8FFFE000u) * 0x1p112f; }
+
+/* The same sums over weights of float16. */
+static const uint16_t *four_half_sums(const uint16_t *w, const float *x, uint32_t n, float s[4])
+{
+    float s0 = s[0], s1 = s[1], s2 = s[2], s3 = s[3];
+    for (; n--; x++, w += 4) {
+        s0 = fmaf(*x, widened(w[0]), s0);
+        s1 = fmaf(*x, widened(w[1]), s1);
+        s2 = fmaf(*x, widened(w[2]), s2);
+        s3 = fmaf(*x, widened(w[3]), s3);
+    }
+    s[0] = s0, s[1] = s1, s[2] = s2, s[3] = s3;
+    return w;
+}
+
+static const uint16_t *three_half_sums(const uint16_t *w, const float *x, uint32_t n, float *s0, float *s1, float *s2)
+{
+    float r = *s0, z = *s1, c = *s2;
+    for (; n--; x++, w += 3) {
+        r = fmaf(*x, widened(w[0]), r);
+        z = fmaf(*x, widened(w[1]), z);
+        c = fmaf(*x, widened(w[2]), c);
+    }
+    *s0 = r, *s1 = z, *s2 = c;
+    return w;
+}
+
+static float one_half_sum(const uint16_t *w, const float *x, uint32_t n, float sum)
+{
+    while (n--) sum = fmaf(*x++, widened(*w++), sum);
+    return sum;
+}
+
 /* One unit's gates, from its sums i f g o. */
 static void lstm_unit(const edge_lstm_row *r, uint32_t unit, const float s[4], float *arena)
 {
@@ -238,13 +274,20 @@ static void lstm_unit(const edge_lstm_row *r, uint32_t unit, const float s[4], f
     arena[r->y + unit] = forget_denormal(sigmoid(s[3]) * tanh_(memory));
 }
 
-static void lstm(const edge_lstm_row *r, const float *w, float *arena)
+/* Of this and the other layers, q: weights in float16, or NULL where they are float32 and follow the biases at w. */
+static void lstm(const edge_lstm_row *r, const float *w, const uint16_t *q, float *arena)
 {
     for (uint32_t unit = 0; unit < r->m; unit++) {
         float s[4];
         memcpy(s, w, sizeof s);
-        w = four_sums(w + 4, arena + r->a, r->n, s);
-        w = four_sums(w, arena + r->b, r->m, s);
+        w += 4;
+        if (q) {
+            q = four_half_sums(q, arena + r->a, r->n, s);
+            q = four_half_sums(q, arena + r->b, r->m, s);
+        } else {
+            w = four_sums(w, arena + r->a, r->n, s);
+            w = four_sums(w, arena + r->b, r->m, s);
+        }
         lstm_unit(r, unit, s, arena);
     }
 }
@@ -256,12 +299,18 @@ static void gru_unit(const edge_lstm_row *row, uint32_t unit, float r, float z, 
     arena[row->y + unit] = forget_denormal(fmaf(sigmoid(z), change, candidate));
 }
 
-static void gru(const edge_lstm_row *row, const float *w, float *arena)
+static void gru(const edge_lstm_row *row, const float *w, const uint16_t *q, float *arena)
 {
     for (uint32_t unit = 0; unit < row->m; unit++) {
         float r = w[0], z = w[1], from_x = w[2], from_h = w[3];
-        w = three_sums(w + 4, arena + row->a, row->n, &r, &z, &from_x);
-        w = three_sums(w, arena + row->b, row->m, &r, &z, &from_h);
+        w += 4;
+        if (q) {
+            q = three_half_sums(q, arena + row->a, row->n, &r, &z, &from_x);
+            q = three_half_sums(q, arena + row->b, row->m, &r, &z, &from_h);
+        } else {
+            w = three_sums(w, arena + row->a, row->n, &r, &z, &from_x);
+            w = three_sums(w, arena + row->b, row->m, &r, &z, &from_h);
+        }
         gru_unit(row, unit, r, z, from_x, from_h, arena);
     }
 }
@@ -271,23 +320,35 @@ static void rnn_unit(const edge_lstm_row *r, uint32_t unit, float sum, float *ar
     arena[r->y + unit] = forget_denormal(r->f ? maximum(0.0f, sum) : tanh_(sum));
 }
 
-static void rnn(const edge_lstm_row *r, const float *w, float *arena)
+static void rnn(const edge_lstm_row *r, const float *w, const uint16_t *q, float *arena)
 {
     for (uint32_t unit = 0; unit < r->m; unit++) {
-        float sum = one_sum(w + 1, arena + r->a, r->n, *w);
-        sum = one_sum(w + 1 + r->n, arena + r->b, r->m, sum);
-        w += 1 + r->n + r->m;
+        float sum = *w++;
+        if (q) {
+            sum = one_half_sum(q, arena + r->a, r->n, sum);
+            sum = one_half_sum(q + r->n, arena + r->b, r->m, sum);
+            q += r->n + r->m;
+        } else {
+            sum = one_sum(w, arena + r->a, r->n, sum);
+            sum = one_sum(w + r->n, arena + r->b, r->m, sum);
+            w += r->n + r->m;
+        }
         rnn_unit(r, unit, sum, arena);
     }
 }
 
 /* Four sums, of which sum j takes the inputs j, j + 4, j + 8, ...: a head would else wait for each addition. */
-static void dense_row(const float *w, const float *inputs, float *outputs, uint32_t n, uint32_t m)
+static void dense_row(const float *w, const uint16_t *q, const float *inputs, float *outputs, uint32_t n, uint32_t m)
 {
     uint32_t whole = n & ~3u;
     while (m--) {
         const float *x = inputs;
         float s[4] = {*w++, 0.0f, 0.0f, 0.0f};
+        if (q) {
+            for (uint32_t k = 0; k < n; k++) s[k & 3] = fmaf(*x++, widened(*q++), s[k & 3]);
+            *outputs++ = (s[0] + s[1]) + (s[2] + s[3]);
+            continue;
+        }
         for (uint32_t k = 0; k < whole; k += 4, x += 4, w += 4) {
             s[0] = fmaf(x[0], w[0], s[0]);
             s[1] = fmaf(x[1], w[1], s[1]);
@@ -307,7 +368,11 @@ typedef struct {
     const float *values;
     const unsigned char *integers; /* NULL: the weights alone are integers */
     uint32_t n, stride;
+    bool finer; /* behind the integers are those of what they leave, FINER of which are worth one */
+    float unit; /* what one of the integers is worth, in units of their scales: 1 where that does not follow the step */
 } operand;
+
+#define FINER 256.0f
 
 static uint32_t fours(uint32_t n) { return (n + 3) & ~3u; }
 
@@ -320,19 +385,42 @@ static void put_integer(unsigned char *integers, uint32_t k, float value)
     memcpy(integers + 2 * place_of(k), &integer, sizeof integer);
 }
 
+/* The largest |x times inverse|, or 2^-100 where that is larger; NaN where a value is not finite. No inverse is above 1. */
+static float largest_of(const operand *o, const float *inverse, bool one_for_all)
+{
+    float largest = 7.88860905e-31f;
+    for (uint32_t k = 0; k < o->n; k++) {
+        float scaled = o->values[k] * inverse[one_for_all ? 0 : k];
+        if (not_finite(scaled)) return NAN;
+        largest = maximum(absolute(scaled), largest);
+    }
+    return largest;
+}
+
 /* Fills o->integers with x times inverse, to nearest, ties to even, bounded; false where a value is not finite. Inverses
  * are one for each value, or one for all. */
 static bool quantize(operand *o, unsigned char *to, uint32_t scheme, const float *inverse, bool one_for_all)
 {
     uint32_t fits = 0x7FFFFFFFu / 127 / o->n; /* the largest integer with which no sum overflows */
-    float most = scheme == EDGE_LSTM_INT8 ? 127.0f : fits < 32767 ? (float)fits : 32767.0f;
+    bool wide = scheme == EDGE_LSTM_INT16;
+    float most = !wide ? 127.0f : fits < 32767 ? (float)fits : 32767.0f, per_unit = 1.0f;
     o->integers = to;
+    if (scheme == EDGE_LSTM_INT8_DYNAMIC) {
+        float largest = largest_of(o, inverse, one_for_all);
+        if (not_finite(largest)) return false;
+        o->unit = largest / most, per_unit = most / largest;
+    }
     for (uint32_t k = 0; k < o->n; k++) {
         if (not_finite(o->values[k])) return false;
-        float scaled = o->values[k] * inverse[one_for_all ? 0 : k];
-        put_integer(to, k, to_nearest(maximum(minimum(scaled, most), 0.0f - most)));
+        float scaled = o->values[k] * inverse[one_for_all ? 0 : k] * per_unit;
+        float nearest = to_nearest(maximum(minimum(scaled, most), 0.0f - most)), left = (scaled - nearest) * FINER;
+        put_integer(to, k, nearest);
+        if (o->finer) put_integer(to + 2 * o->stride, k, to_nearest(maximum(minimum(left, most), 0.0f - most)));
     }
-    for (uint32_t k = o->n; k < o->stride; k++) put_integer(to, k, 0.0f);
+    for (uint32_t k = o->n; k < o->stride; k++) {
+        put_integer(to, k, 0.0f);
+        if (o->finer) put_integer(to + 2 * o->stride, k, 0.0f);
+    }
     return true;
 }
 
@@ -364,7 +452,11 @@ static float quantized_sum(const int8_t **w, const operand *o, float scale, floa
 {
     const int8_t *row = *w;
     *w += o->stride;
-    if (o->integers) return fmaf((float)integer_sum(row, o->integers, o->stride), scale, base);
+    if (o->integers) {
+        float sum = fmaf((float)integer_sum(row, o->integers, o->stride), scale * o->unit, base);
+        if (!o->finer) return sum;
+        return fmaf((float)integer_sum(row, o->integers + 2 * o->stride, o->stride), scale * (o->unit / FINER), sum);
+    }
     float total = 0.0f;
     for (uint32_t k = 0; k < o->n; k++) total = fmaf(o->values[k], (float)row[k], total);
     return fmaf(total, scale, base);
@@ -374,12 +466,13 @@ static float quantized_sum(const int8_t **w, const operand *o, float scale, floa
 static bool operands(const edge_lstm_row *r, const float **w, const float *arena, unsigned char *scratch, operand o[2])
 {
     const float *inverse = *w;
-    o[0] = (operand){arena + r->a, NULL, r->n, fours(r->n)};
-    o[1] = (operand){arena + r->b, NULL, r->m, fours(r->m)};
+    bool finer = r->s == EDGE_LSTM_INT8_DYNAMIC;
+    o[0] = (operand){arena + r->a, NULL, r->n, fours(r->n), finer, 1.0f};
+    o[1] = (operand){arena + r->b, NULL, r->m, fours(r->m), false, 1.0f};
     if (r->s == EDGE_LSTM_INT8_WEIGHTS) return true;
     *w += r->n + 1;
     return quantize(&o[0], scratch, r->s, inverse, false) &&
-           quantize(&o[1], scratch + 2 * o[0].stride, r->s, inverse + r->n, true);
+           quantize(&o[1], scratch + (finer ? 4 : 2) * o[0].stride, r->s, inverse + r->n, true);
 }
 
 /* Floats of a unit: biases, scales over x, scales over h; integers: for each gate its row over x, its row over h. */
@@ -431,7 +524,7 @@ static bool quantized_dense(const edge_lstm_row *r, const float *w, const int8_t
 {
     bool integers = r->s != EDGE_LSTM_INT8_WEIGHTS;
     for (uint32_t row = 0; row < r->f; row++) {
-        operand x = {arena + r->a + row * r->n, NULL, r->n, fours(r->n)};
+        operand x = {arena + r->a + row * r->n, NULL, r->n, fours(r->n), r->s == EDGE_LSTM_INT8_DYNAMIC, 1.0f};
         if (integers && !quantize(&x, scratch, r->s, w, false)) return false;
         const float *of_output = w + (integers ? r->n : 0);
         const int8_t *next = q;
@@ -553,16 +646,17 @@ static edge_lstm_status execute(const edge_lstm_stream *s, const edge_lstm_row *
 {
     const edge_lstm_model *m = s->model;
     const float *w = m->weights + (r->kind == EDGE_LSTM_TAKE ? 0 : r->w);
+    const uint16_t *q = r->s == EDGE_LSTM_FLOAT16 ? m->halves + r->q : NULL;
     switch (r->kind) {
     case EDGE_LSTM_INPUT:
         if (!all_finite(x + r->a, r->n)) return EDGE_LSTM_BAD_READING;
         move(x + r->a, arena + r->y, r->n);
         break;
-    case EDGE_LSTM_LSTM: lstm(r, w, arena); break;
-    case EDGE_LSTM_GRU: gru(r, w, arena); break;
-    case EDGE_LSTM_RNN: rnn(r, w, arena); break;
+    case EDGE_LSTM_LSTM: lstm(r, w, q, arena); break;
+    case EDGE_LSTM_GRU: gru(r, w, q, arena); break;
+    case EDGE_LSTM_RNN: rnn(r, w, q, arena); break;
     case EDGE_LSTM_DENSE:
-        for (uint32_t k = 0; k < r->f; k++) dense_row(w, arena + r->a + k * r->n, arena + r->y + k * r->m, r->n, r->m);
+        for (uint32_t k = 0; k < r->f; k++) dense_row(w, q, arena + r->a + k * r->n, arena + r->y + k * r->m, r->n, r->m);
         break;
     case EDGE_LSTM_MAP:
         for (uint32_t k = 0; k < r->n; k++) arena[r->y + k] = apply(r->f, arena[r->a + k], w[0], w[1]);

@@ -30,7 +30,8 @@ extern "C" {
  * after these. */
 typedef enum {
     EDGE_LSTM_INPUT,   /* arena[y : y + n] = x[a : a + n]; fails where a value is not finite */
-    EDGE_LSTM_LSTM,    /* y, z = h', c' from a, b, c = x, h, c; n inputs, m units */
+    EDGE_LSTM_LSTM,    /* y, z = h', c' from a, b, c = x, h, c; n inputs, m units. Of the four layers, s: EDGE_LSTM_FLOAT16
+                        * where what meets x and h is float16, at q; only the biases are at w then */
     EDGE_LSTM_GRU,     /* y = h' from a, b = x, h; n inputs, m units */
     EDGE_LSTM_RNN,     /* y = h' from a, b = x, h; n inputs, m units; f: 0 tanh, 1 relu */
     EDGE_LSTM_DENSE,   /* y = W a + b for each of f rows; n inputs, m outputs */
@@ -50,8 +51,15 @@ typedef enum {
     EDGE_LSTM_QUANTIZED_DENSE
 } edge_lstm_kind;
 
-/* What is an integer in a quantized layer: weights of 8 bits, and activations of so many bits or none. */
-typedef enum { EDGE_LSTM_INT8, EDGE_LSTM_INT16, EDGE_LSTM_INT8_WEIGHTS } edge_lstm_scheme;
+/* What is an integer in a quantized layer: weights of 8 bits, and activations of so many bits or none; dynamic: in units
+ * of the largest of them in this step. float16: nothing is, and weights are of 16 bits. */
+typedef enum {
+    EDGE_LSTM_INT8,
+    EDGE_LSTM_INT16,
+    EDGE_LSTM_INT8_WEIGHTS,
+    EDGE_LSTM_INT8_DYNAMIC,
+    EDGE_LSTM_FLOAT16
+} edge_lstm_scheme;
 
 typedef enum {
     EDGE_LSTM_IDENTITY,
@@ -107,7 +115,7 @@ typedef enum {
 } edge_lstm_reduce;
 
 /* One instruction; offsets count floats: a, b, c, y, z in the arena, w in the weights (of take: in the indices); and q counts
- * the integers. */
+ * the integers, or the halves. */
 typedef struct {
     uint32_t kind, w, a, b, c, y, z, n, m, f, q, s;
 } edge_lstm_row;
@@ -133,6 +141,7 @@ typedef struct {
     const float *weights;
     const uint32_t *indices;
     const int8_t *integers; /* weights of quantized layers */
+    const uint16_t *halves; /* the bits of weights in float16 */
     const edge_lstm_reset_value *resets;
     uint32_t reset_count;
     uint32_t arena_size; /* floats of one copy; behind the last copy is room for activations as integers */

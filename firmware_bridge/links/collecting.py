@@ -7,10 +7,15 @@ once, and nothing was damaged in between.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import ClassVar
+
+from firmware_bridge.remembered import Remembers
 
 
-class Collector:
+class Collector(Remembers):
     """Of one reading, whose messages are numbered from 0 to `count` - 1."""
+
+    REMEMBERED: ClassVar = {"_numbers": list[float], "_next": int, "_begun": bool}
 
     def __init__(self, count: int) -> None:
         self._count = count

@@ -17,11 +17,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import cast
+from typing import ClassVar, cast
 
 from firmware_bridge.dictionary import Field, Format
 from firmware_bridge.errors import DictionaryError, nearest
 from firmware_bridge.links.following import RobotClock, RobotCounter
+from firmware_bridge.remembered import PART, Remembers
 from firmware_bridge.table import REQUIRED, Table
 
 OBSERVED = 100  # readings, before the robot's own rate is held against the declared one
@@ -72,8 +73,15 @@ def columns(table: Table, key: str = "fields") -> list[Column]:
 
 
 @dataclass
-class ReadingDeclaration:
+class ReadingDeclaration(Remembers):
     """One kind of reading. A dialect gives `len(columns)` raw numbers, in their order."""
+
+    REMEMBERED: ClassVar = {
+        **dict.fromkeys(("number", "told"), int),
+        "since": tuple[int, int],
+        "booted": bool,
+        **dict.fromkeys(("clock", "follow"), PART),
+    }
 
     name: str
     table: Table  # for the dialect's own keys

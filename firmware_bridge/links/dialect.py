@@ -28,7 +28,7 @@ In robot.toml `dialect = "my_package:Scale"`, and [link.reading.weight] with its
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
 from typing import Any, ClassVar
 
@@ -41,6 +41,7 @@ from firmware_bridge.links.counters import Counters
 from firmware_bridge.links.declarations import ActionDeclaration, Column, ReadingDeclaration
 from firmware_bridge.links.in_force import InForce
 from firmware_bridge.links.promises import Promises
+from firmware_bridge.remembered import PART, PARTS, Kept, Remembers, Tree, check
 from firmware_bridge.table import Table
 from firmware_bridge.values import Action, Chunk
 
@@ -50,12 +51,30 @@ LONGEST_FAULT = 256  # bytes of what was of no use that a `Fault` keeps
 MOST_KINDS = 120  # of readings, and of actions
 
 
-class Dialect:
+class Dialect(Remembers):
     """A `Link` made of the table [link]. The subclass reads its own keys after `super().__init__`.
 
     What it keeps for itself has two underscores, so a subclass may call its own whatever it likes.
+
+    What a subclass remembers is in every keyframe of a recording: its plain attributes (numbers, texts, bytes, and
+    lists, tuples, sets and dicts of them) by themselves, or what its REMEMBERED declares (`firmware_bridge/
+    remembered.py`). An attribute that is neither, nor configuration as a compiled pattern is, is said: then the
+    recordings of this robot have no keyframes.
     """
 
+    REMEMBERED: ClassVar = {
+        "counters": Counters,
+        "readings": PARTS,
+        "_Dialect__state": str,
+        **dict.fromkeys(("_Dialect__now_ns", "_Dialect__heard_ns", "_Dialect__opened"), int),
+        **dict.fromkeys(("_Dialect__stopped", "_Dialect__silent", "_Dialect__begun", "_Dialect__to_start"), bool),
+        **dict.fromkeys(("_Dialect__to_calm", "_Dialect__start_given", "_Dialect__calm_given"), bool),
+        **dict.fromkeys(("_Dialect__hurried", "_Dialect__mistakes"), dict[str, str]),
+        "_Dialect__in_force": PART,
+        "_Dialect__between": list[Event],
+    }
+    # Beside these, attributes of the bases that a class derives from, which are no state of its own.
+    CONFIGURED: ClassVar = frozenset({"table", "readings", "actions", "dictionary", "counters", "drives"})
     name: ClassVar[str] = ""  # what [link] dialect says
     checked: bool = False  # whether every message carries a check; a dialect may say so of itself
     sends_texts: ClassVar[bool] = False  # an action's field may have `choices`, see `ActionDeclaration`
@@ -272,6 +291,37 @@ class Dialect:
                 f"{reading.name} comes {observed_hz:.4g} times a second by the robot's own clock, and rate_hz says "
                 f"{reading.rate_hz:g}: lost readings are unknown; mend rate_hz"
             )
+
+    # ------------------------------------------------------------------------------ what is remembered
+
+    def snapshot(self) -> Tree:
+        """See `Link.snapshot`."""
+        said = super().snapshot() | {"heard": self.dictionary is not None}
+        return said if (own := self.__own()) is None else said | {"own": own.snapshot()}
+
+    def taken(self, tree: Tree) -> list[Callable[[], None]]:
+        """See `Remembers.taken`."""
+        check(type(tree) is dict, "it remembers something else")
+        rest = dict(tree)
+        heard, own = rest.pop("heard"), self.__own()
+        check(type(heard) is bool, "it does not say whether the robot was heard")
+        changes = [] if own is None else own.taken(rest.pop("own"))
+        changes += super().taken(rest)
+        check(all(self.actions.keys() >= {name} for name in rest["_Dialect__in_force"]["_last"]), "its actions differ")
+
+        def made() -> None:
+            self.dictionary = self.__declared if heard else None
+            self.__events = []
+
+        return [*changes, made]
+
+    def __own(self) -> Kept | None:
+        """The attributes of a class that does not declare what it remembers."""
+        if "REMEMBERED" in type(self).__dict__:
+            return None
+        but = set().union(*({*one.__dict__.get("REMEMBERED", ())} for one in type(self).__mro__))
+        but = but.union(*(one.__dict__.get("CONFIGURED", ()) for one in type(self).__mro__))
+        return Kept(self, lambda name: name in but or name.startswith("_Dialect__"))
 
     # ------------------------------------------------------------------------------ what every link has
 

@@ -8,7 +8,9 @@ on from there, the clock has jumped or the robot has started again, and both are
 from __future__ import annotations
 
 import math
-from typing import NamedTuple
+from typing import ClassVar, NamedTuple
+
+from firmware_bridge.remembered import Remembers
 
 SLACK_NS = 250_000_000  # a message that is this early against the most punctual one so far is still believed
 DRIFT = 0.03  # and a clock that is wrong by this part: an RC oscillator's, once it is calibrated
@@ -26,9 +28,16 @@ class Step(NamedTuple):
     refused: str = ""
 
 
-class RobotClock:
+class RobotClock(Remembers):
     """The time column of a reading. tick_ns: what one of its units is; wrap: the units after which it begins again at
     0, None: never. One that has been seen to count further than that does not begin again there."""
+
+    REMEMBERED: ClassVar = {
+        **dict.fromkeys(("_turned", "_lead_ns", "_late_ns", "_still"), float),
+        "_raw": float | None,
+        "_t_ns": int,
+        "_doubted": tuple[float, int] | None,
+    }
 
     def __init__(self, tick_ns: float, wrap: int | None = None) -> None:
         self.tick_ns, self.wrap = tick_ns, wrap
@@ -112,9 +121,11 @@ class RobotClock:
         return Step(forward_ns, missing, round((raw + turned) * (self.tick_ns / 1000)), restarted)
 
 
-class RobotCounter:
+class RobotCounter(Remembers):
     """A column that grows by one with each reading. wrap: after so many it begins again at 0; period_ns: of the
     readings, None where it is not known."""
+
+    REMEMBERED: ClassVar = {"_last": int | None, "_t_ns": int, "_doubted": int | None}
 
     def __init__(self, wrap: int, period_ns: float | None) -> None:
         self.wrap, self._period_ns = wrap, period_ns

@@ -8,7 +8,9 @@ bytes that are the next messages, so the search goes on right behind the damaged
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Generic, NamedTuple, TypeVar
+from typing import ClassVar, Generic, NamedTuple, TypeVar
+
+from firmware_bridge.remembered import Remembers
 
 MessageT = TypeVar("MessageT")
 
@@ -20,11 +22,13 @@ class Damaged(NamedTuple):
     data: bytes
 
 
-class Finder(Generic[MessageT]):
+class Finder(Remembers, Generic[MessageT]):
     """Messages that begin with `head`.
 
     size: the length of the message that these bytes (at least the head) begin, None if they are too few to say, 0 if
     they begin none. read: the message that all of its bytes are, or the name of what is wrong with them."""
+
+    REMEMBERED: ClassVar = {"skipped": int, "_rest": bytes}
 
     def __init__(
         self, head: bytes, longest: int, size: Callable[[bytes], int | None], read: Callable[[bytes], MessageT | str]

@@ -8,8 +8,9 @@ restart or a loss is never written again.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import NamedTuple
+from typing import ClassVar, NamedTuple
 
+from firmware_bridge.remembered import Remembers
 from firmware_bridge.values import Action
 
 FRESH_NS = 250_000_000  # how long an action holds without another, unless `hold_ns` is longer
@@ -23,8 +24,10 @@ class _Written(NamedTuple):
     again_ns: int | None  # when it is written again
 
 
-class InForce:
+class InForce(Remembers):
     """repeat_ns: of each action, after how long it is written again while it holds; None: it is not."""
+
+    REMEMBERED: ClassVar = {"moved": bool, "_last": dict[str, _Written]}
 
     def __init__(self, repeat_ns: Mapping[str, int | None]) -> None:
         self.moved = False  # an action was written since the robot was made safe

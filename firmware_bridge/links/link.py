@@ -17,6 +17,7 @@ from firmware_bridge.dictionary import Dictionary
 from firmware_bridge.events import Event
 from firmware_bridge.links.counters import Counters
 from firmware_bridge.links.promises import Promises
+from firmware_bridge.remembered import Tree
 from firmware_bridge.values import Action, Chunk
 
 
@@ -77,3 +78,11 @@ class Link(Protocol):
 
     def report(self) -> dict[str, Any]:
         """Counters, state and whatever else helps in a log, as JSON values."""
+
+    def snapshot(self) -> Tree:
+        """All that it remembers between two turns of the loop, as `firmware_bridge/remembered.py` says it. Raises
+        SnapshotError where something cannot be said: then a recording has no keyframes."""
+
+    def restore(self, tree: Tree) -> None:
+        """Go on as the link that gave this with `snapshot`, made of the same configuration: from here on the same
+        chunks and calls give the same events and bytes. Raises SnapshotError, and nothing has changed."""

@@ -7,6 +7,7 @@ answer."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any, ClassVar
 
@@ -14,6 +15,7 @@ from firmware_bridge.events import Event
 from firmware_bridge.links.dialect import Dialect
 from firmware_bridge.links.polling import Missed, Poll, Polling
 from firmware_bridge.links.promises import Promises
+from firmware_bridge.remembered import PART
 from firmware_bridge.table import Table
 from firmware_bridge.values import Chunk
 
@@ -28,6 +30,8 @@ class Polled(Dialect):
     """A subclass makes `self.polling` with `schedule` at the end of its `__init__`, and calls `self.polling.answered`
     for what arrives."""
 
+    REMEMBERED: ClassVar = {"_asking": bool, "polling": PART}
+    CONFIGURED: ClassVar = frozenset({"_timeout_ns"})
     half_duplex: ClassVar[bool] = True
     polling: Polling
 
@@ -39,10 +43,12 @@ class Polled(Dialect):
             raise table.fail("timeout_ms", f"must be from 0.1 to {LONGEST_TIMEOUT_MS} ms, not {timeout_ms:g}")
         self._timeout_ns = None if timeout_ms is None else int(timeout_ms * 1e6)
 
-    def schedule(self, polls: list[Poll]) -> None:
-        """What is asked, by the names of the readings; those without a period once after each opening."""
+    def schedule(self, polls: list[Poll], also: Sequence[Poll] = ()) -> None:
+        """What is asked, by the names of the readings; those without a period once after each opening. also: what may
+        be asked beside them (`Polling.ask`)."""
         periods = [poll.period_ns for poll in polls if poll.period_ns is not None]
-        self.polling = Polling(polls, self._timeout_ns or min(int(TIMEOUT * min(periods)), TIMEOUT_MS * 1_000_000))
+        timeout_ns = self._timeout_ns or min(int(TIMEOUT * min(periods)), TIMEOUT_MS * 1_000_000)
+        self.polling = Polling(polls, timeout_ns, also)
 
     def period_ns(self, name: str) -> int:
         """Of a reading, which must declare its rate."""

@@ -19,9 +19,12 @@ must be longer than the robot ever takes.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Any, ClassVar, NamedTuple
+
+from firmware_bridge.errors import SnapshotError
+from firmware_bridge.remembered import Remembers, Tree, check
 
 QUIET = 0.25  # of the time-out, after it: nothing is asked, so that a late answer is seen to be late
 
@@ -75,10 +78,17 @@ class Missed(NamedTuple):
     step: int = 0  # of the request given up
 
 
-class Polling:
-    """The schedule of one half-duplex line. `timeout_ns`: how long an answer is waited for."""
+class Polling(Remembers):
+    """The schedule of one half-duplex line. `timeout_ns`: how long an answer is waited for; also: what `ask` may ask
+    beside the polls."""
 
-    def __init__(self, polls: Sequence[Poll], timeout_ns: int) -> None:
+    REMEMBERED: ClassVar = {
+        **dict.fromkeys(("asked", "unanswered", "passed_over", "slowest_ns", "_now_ns", "_quiet_until_ns"), int),
+        "_slots_ns": list[int],
+        "_writes": dict[bytes, bytes],
+    }
+
+    def __init__(self, polls: Sequence[Poll], timeout_ns: int, also: Sequence[Poll] = ()) -> None:
         self.timeout_ns = timeout_ns
         self.asked = self.unanswered = self.passed_over = 0  # requests sent, given up; slots not asked
         self.slowest_ns = 0  # of the answers, since the link was made
@@ -88,7 +98,44 @@ class Polling:
         self._writes: dict[bytes, bytes] = {}  # key → what waits to be written, in the order of writing
         self._once = [poll for poll in polls if poll.period_ns is None]
         self._regular = [(poll, poll.period_ns) for poll in polls if poll.period_ns is not None]
+        self._known = (*polls, *also)
+        self._numbers = {poll: number for number, poll in enumerate(self._known)}
         self.close()
+
+    def snapshot(self) -> Tree:
+        """See `Link.snapshot`; polls by their numbers."""
+        numbers, awaited = self._numbers, self.awaited
+        try:
+            return super().snapshot() | {
+                "awaited": awaited and (numbers[awaited.poll], *awaited[1:]),
+                "waiting": [(numbers[poll], step, asked_ns) for poll, step, asked_ns in self._waiting],
+            }
+        except KeyError as error:
+            raise SnapshotError(f"{error} is asked, and the schedule does not know it") from None
+
+    def taken(self, tree: Tree) -> list[Callable[[], None]]:
+        """See `Remembers.taken`."""
+        check(type(tree) is dict, "it remembers something else")
+        rest = dict(tree)
+        awaited, waiting = rest.pop("awaited"), rest.pop("waiting")
+        changes = super().taken(rest)
+        check(len(rest["_slots_ns"]) in (0, len(self._regular)), "its slots are others")
+        made = None if awaited is None else Awaited._make(self._asked(awaited, 4))
+        queue = deque((poll, step, asked_ns) for poll, step, asked_ns in (self._asked(item, 3) for item in waiting))
+
+        def made_anew() -> None:
+            self.awaited, self._waiting = made, queue
+
+        return [*changes, made_anew]
+
+    def _asked(self, tree: Tree, size: int) -> tuple[Any, ...]:
+        """A poll and numbers, which one of its requests first."""
+        check(len(tree) == size and all(type(item) is int for item in tree), "what is asked is others'")
+        number, step = tree[:2]
+        check(
+            0 <= number < len(self._known) and 0 <= step < len(self._known[number].requests), "it asks something else"
+        )
+        return (self._known[number], *tree[1:])
 
     def open(self, t_ns: int) -> None:
         """A new conversation: everything is due now."""

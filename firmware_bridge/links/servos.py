@@ -29,6 +29,7 @@ from firmware_bridge.links.frames import Damaged, Finder
 from firmware_bridge.links.polled import Polled
 from firmware_bridge.links.polling import Missed, Poll
 from firmware_bridge.links.registers import Order, Register, Span
+from firmware_bridge.remembered import PART
 from firmware_bridge.table import Table, show
 
 PacketT = TypeVar("PacketT")
@@ -48,6 +49,14 @@ class Goals(NamedTuple):
 class Servos(Polled, Generic[PacketT]):
     """A subclass knows packets and registers."""
 
+    REMEMBERED: ClassVar = {
+        "finder": PART,
+        "_came": dict[int, bytes],
+        **dict.fromkeys(("_positions", "_models"), dict[int, int]),
+        "_words": dict[int, str],
+        "_torque": bool,
+        "_safe": bytes,
+    }
     checked = True
     order: Order = "little"
     watchdog: ClassVar[str] = "servos of this kind have no watchdog: leave it out"  # why there is no watchdog_ms
@@ -71,7 +80,7 @@ class Servos(Polled, Generic[PacketT]):
         for name in self.readings:
             polls.append(self._poll(name, self.span_of(name), self.period_ns(name)))
         self.goals = {name: self._goal(action) for name, action in self.actions.items()}
-        self.schedule(polls)
+        self.schedule(polls, self.also_asked())
 
     def _identity(self) -> Span:
         """The model number, with so many registers behind it that its answer is as long as no reading's: an answer does
@@ -106,6 +115,10 @@ class Servos(Polled, Generic[PacketT]):
 
     def models(self, t_ns: int, models: Mapping[int, int]) -> None:
         """The model number of each servo is known."""
+
+    def also_asked(self) -> list[Poll]:
+        """What `also_ask` may ask, each made with `_poll`."""
+        return []
 
     def told(self, t_ns: int, numbers: Mapping[int, tuple[int, ...]]) -> None:
         """The answer to what was asked with `also_ask`: the raw numbers of each servo."""
@@ -169,7 +182,7 @@ class Servos(Polled, Generic[PacketT]):
         came, self._came = self._came, {}
         span, ids = self._about[answer.poll]
         numbers = {id: span.read(came[id], self.order) for id in ids}
-        if answer.poll is self._model:
+        if answer.poll == self._model:
             self._models = {id: number for id, (number, *_more) in numbers.items()}
             self.models(t_ns, self._models)
         elif answer.poll.period_ns is None:
@@ -181,9 +194,8 @@ class Servos(Polled, Generic[PacketT]):
             raw = [row[k] * register.scale for k, register in enumerate(span.registers) for row in numbers.values()]
             self.deliver(t_ns, answer.poll.name, raw, answer.middle_ns)
 
-    def also_ask(self, poll: Poll, span: Span, ids: tuple[int, ...]) -> None:
-        """Ask servos once for something else, before the next slot."""
-        self._about[poll] = span, ids
+    def also_ask(self, poll: Poll) -> None:
+        """Ask servos once for something else, one of `also_asked`, before the next slot."""
         self.polling.ask(poll)
 
     def wrong(self, t_ns: int, id: int, words: str) -> None:
@@ -258,8 +270,8 @@ class Servos(Polled, Generic[PacketT]):
 
     # ------------------------------------------------------------------------------ inside
 
-    def _poll(self, name: str, span: Span, period_ns: int | None) -> Poll:
-        ids = tuple(self.servos)
+    def _poll(self, name: str, span: Span, period_ns: int | None, ids: tuple[int, ...] = ()) -> Poll:
+        ids = ids or tuple(self.servos)
         poll = Poll(name, self.requests(ids, span.address, span.size), period_ns)
         self._about[poll] = span, ids
         return poll

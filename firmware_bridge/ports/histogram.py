@@ -15,15 +15,21 @@ class Histogram:
     def __init__(self) -> None:
         self.count = 0
         self.max_ns = 0
+        self.latest_ns = -1  # none yet
         self._buckets = [0] * BUCKETS
 
     def add(self, duration_ns: int) -> None:
         """Count one duration; a negative one counts as 0."""
-        value = max(duration_ns, 0)
+        self.latest_ns = value = max(duration_ns, 0)
         self.count += 1
         self.max_ns = max(self.max_ns, value)
         shift = max(value.bit_length() - SUB_BITS - 1, 0)
         self._buckets[min((shift << SUB_BITS) + (value >> shift), BUCKETS - 1)] += 1
+
+    def buckets(self) -> list[tuple[int, int]]:
+        """(longest duration in ns, how many) of each bucket that holds some, shortest first."""
+        counts = enumerate(self._buckets.copy())
+        return [(_longest_ns(index), count) for index, count in counts if count]
 
     def percentile_ns(self, percent: float) -> int:
         """The least duration that at least `percent` of the samples do not exceed, to within 3 %; 0 without samples."""
@@ -32,6 +38,11 @@ class Histogram:
         for index, count in enumerate(self._buckets):
             seen += count
             if count and seen >= needed:
-                shift = max((index >> SUB_BITS) - 1, 0)
-                return min(((index - (shift << SUB_BITS)) + 1 << shift) - 1, self.max_ns)
+                return min(_longest_ns(index), self.max_ns)
         return 0
+
+
+def _longest_ns(index: int) -> int:
+    """What falls into a bucket at most."""
+    shift = max((index >> SUB_BITS) - 1, 0)
+    return ((index - (shift << SUB_BITS)) + 1 << shift) - 1

@@ -10,6 +10,7 @@ import errno
 import grp
 import os
 import re
+import stat
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Protocol
@@ -34,8 +35,8 @@ def check(name: str) -> None:
     if "/" not in name and not USB_NAME.fullmatch(name) and not Path(name).exists():
         raise PortError(
             f"{name!r} is not a port name. Give a path such as /dev/{name or 'ttyACM0'} or /dev/serial/by-id/…, "
-            f"VID:PID[:SERIAL] such as 2341:0043, ./{name or 'name'} for one in this folder, or tcp://HOST:PORT or "
-            "udp://HOST:PORT for one on the network."
+            f"VID:PID[:SERIAL] such as 2341:0043, ./{name or 'name'} for one in this folder (where none "
+            "is of that name now), or tcp://HOST:PORT or udp://HOST:PORT for one on the network."
         )
 
 
@@ -75,10 +76,15 @@ def there_are(present: Iterable[PortInfo]) -> str:
 def explain(path: str, error: OSError, present: Iterable[PortInfo]) -> str:
     """Why a port could not be opened, and what to do, in one or two sentences."""
     if error.errno == errno.EACCES:
-        group = _group(path)
+        group, lets_in = _group(path)
+        if lets_in:
+            return (
+                f"You may not open {path}: it belongs to group {group!r}. "
+                f"Run `sudo usermod -aG {group} $USER`, then log out and in again."
+            )
         return (
-            f"You may not open {path}: it belongs to group {group!r}. "
-            f"Run `sudo usermod -aG {group} $USER`, then log out and in again."
+            f"You may not open {path}: only its owner may, and no group that a person should be in. A udev rule opens "
+            f"it for good; until it is plugged in again, `sudo chown :dialout {path} && sudo chmod 660 {path}` does."
         )
     if "exclusively lock" in str(error) or error.errno in (errno.EBUSY, errno.EWOULDBLOCK):
         return f"Another program is using {path}. Close it (`fuser {path}` names it), or set exclusive = false."
@@ -87,8 +93,11 @@ def explain(path: str, error: OSError, present: Iterable[PortInfo]) -> str:
     return f"{path} cannot be opened: {os.strerror(error.errno) if error.errno else error}. {there_are(present)}"
 
 
-def _group(path: str) -> str:
+def _group(path: str) -> tuple[str, bool]:
+    """Its group, and whether being in that is the way in: root's is not one to join, and another may have no rights."""
     try:
-        return grp.getgrgid(Path(path).stat().st_gid).gr_name
+        found = Path(path).stat()
+        rights = stat.S_IRGRP | stat.S_IWGRP
+        return grp.getgrgid(found.st_gid).gr_name, found.st_gid != 0 and found.st_mode & rights == rights
     except (OSError, KeyError):
-        return "dialout"
+        return "dialout", True

@@ -26,10 +26,10 @@ FIRST_BYTES = 1 << 13  # what is kept where only a sentence is wanted
 
 
 class Recognizer:
-    """Listens. most: of bytes that are kept."""
+    """Listens. most: of bytes that are kept; name: the port's, as far as it says why nothing may arrive there."""
 
-    def __init__(self, most: int = KEPT_BYTES) -> None:
-        self._heard = Heard(most)
+    def __init__(self, most: int = KEPT_BYTES, name: str = "") -> None:
+        self._heard, self._name = Heard(most), name
 
     @property
     def seconds(self) -> float:
@@ -49,11 +49,7 @@ class Recognizer:
         """What it is, as far as can be said by now."""
         heard, data = self._heard, bytes(self._heard.data)
         if not data:
-            return self._found(
-                "nothing",
-                f"nothing has arrived in {heard.seconds:.1f} s: the board has no power, it is another port, or the "
-                "robot speaks only when it is asked (servo buses, MSP and CAN adapters do)",
-            )
+            return self._found("nothing", f"nothing has arrived in {heard.seconds:.1f} s: {_why_silent(self._name)}")
         found = self._own() or self._mavlink(data) or self._ubx(data)
         if found:
             return found
@@ -186,3 +182,20 @@ def _shape(reading: FoundReading) -> str:
     more += " in hexadecimal" if "base" in keys else ""
     more += " with decimal commas" if "decimal" in keys else ""
     return f"{shape}{more}, {count} {'fields' if count != 1 else 'field'}"
+
+
+def _why_silent(name: str) -> str:
+    """What a person looks at first where nothing arrives at a port of this name."""
+    if name.startswith("udp://:"):
+        return (
+            "nobody sends to this port of this machine: the sender has another address or port of it, a firewall is "
+            "between them, or another program has taken it"
+        )
+    if name.startswith(("udp://", "tcp://")):
+        return (
+            "whoever is there speaks only when it is asked, has another address or port, or a firewall stands between"
+        )
+    return (
+        "the board has no power, it is another port, or the robot speaks only when it is asked (servo buses, MSP and "
+        "CAN adapters do)"
+    )

@@ -3,24 +3,29 @@
 Its rule: `contents.py` decides what is in a message, the recorder what waits and what is left out; here are only the
 file's own records (mcap.dev/spec). Every channel has a schema (id not 0, which some viewers refuse to open). Weeks do
 not grow it: the index of the blocks waits in a file without a name on the same disk, 150 bytes a block, and is copied
-to the end when the recording is closed; memory holds the channels and the block in the making.
+to the end when the recording is closed; memory holds the channels and the block in the making. A file in the making is
+locked (flock), so that nobody takes it for an old one.
 
-Never: change a byte that is written. A file that ends anywhere is readable up to its last whole block.
+Never: change a byte that is written. A file that ends anywhere is readable up to its last whole block; what `sync` has
+returned for survives a power cut, the file's name included.
 """
 
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import os
 import struct
 import tempfile
 import zlib
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from io import FileIO
 from pathlib import Path
 from typing import BinaryIO, cast
 
 import lz4.frame
+import zstandard
 from mcap.data_stream import RecordBuilder
 from mcap.opcode import Opcode
 from mcap.records import (
@@ -40,11 +45,11 @@ from mcap.records import (
 )
 
 from firmware_bridge.errors import RecordingError
-from firmware_bridge.recordings.contents import EVENTS, WIRE
+from firmware_bridge.recordings.cdr import Layout, ros_names, type_name
+from firmware_bridge.recordings.contents import EVENTS, WIRE, encodings
 
 MAGIC = b"\x89MCAP0\r\n"  # a file begins and ends with it
 METADATA, SUMMARY = "recording", "summary"  # names of the metadata records at the file's beginning and end
-WIRE_ENCODING = "firmware-bridge"  # of the raw channels and of their schema
 WIRE_SCHEMA = "firmware_bridge.wire"
 WIRE_TEXT = (
     b"The bytes of one read from the port, or of one write to it, as they were on the line;"
@@ -56,18 +61,27 @@ BLOCK_NS = 500_000_000  # of the messages' time; then too, so that a day has no 
 MOST_CHANNELS = 1000  # a robot that declares other formats again and again must not fill the memory
 COPIED = 1 << 20  # bytes of the index at a time
 
-_MESSAGE = struct.Struct("<BQHIQQ")  # opcode, length of what follows, channel, sequence, log time, publish time
-_BLOCK = struct.Struct("<BQQQQII3sQ")  # opcode, length, first and last time, size, CRC, "lz4" with its length, length
+_MESSAGE = struct.Struct("<BQHIQQ").pack  # opcode, length of what follows, channel, sequence, log time, publish time
+_BLOCK = struct.Struct("<BQQQQII")  # opcode, length, first and last time, size, CRC, length of the packer's name
 _INDEX = struct.Struct("<BQHI")  # opcode, length, channel, bytes of (time, offset) pairs
+# Name → what MCAP calls it, and what packs a block, without holding up the interpreter.
+PACKERS: dict[str, tuple[str, Callable[[bytes], bytes]]] = {
+    "lz4": ("lz4", lz4.frame.compress),
+    "zstd": ("zstd", lambda data: zstandard.ZstdCompressor(1).compress(data)),
+    "none": ("", bytes),
+}
 
 
 class McapWriter:
     """A file in the making. Raises RecordingError if it cannot be begun; later methods raise OSError, as a disk does.
 
-    `metadata` and `attachments` are written at once, before any message.
+    `metadata` and `attachments` are written at once, before any message. compression: a key of PACKERS.
     """
 
-    def __init__(self, path: Path, metadata: Mapping[str, str], attachments: Mapping[str, bytes]) -> None:
+    def __init__(
+        self, path: Path, metadata: Mapping[str, str], attachments: Mapping[str, bytes], compression: str = "lz4"
+    ) -> None:
+        self._compression, self._pack = PACKERS[compression]
         self._ids: dict[tuple[str, bytes], int] = {}  # (topic, schema) → channel
         self._schemas: dict[tuple[str, bytes], Schema] = {}
         self._channels: list[Channel] = []
@@ -77,11 +91,14 @@ class McapWriter:
         self._blocks = 0
         self._span: tuple[int, int] | None = None  # first and last time of a message
         self._at = 0  # the file's length
-        self._first_ns = self._least_ns = self._most_ns = 0  # time of the block's first message; of all of them
-        self._begin_block()
+        self._whole = 0  # as far as it can be read, whatever follows
+        self._first_ns = -BLOCK_NS  # time of the block's first message
+        self._times: dict[int, list[int]] = defaultdict(list)  # channel → time, offset, time, offset … in the block
+        self._latest: dict[str, tuple[bytes, int, list[int]]] = {}  # topic → schema, channel and its list
+        self._block = bytearray()  # unpacked records
         self._files = contextlib.ExitStack()
         try:
-            self.file: BinaryIO = self._files.enter_context(path.open("xb"))
+            self.file: FileIO = self._files.enter_context(path.open("xb", buffering=0))
         except FileExistsError:
             raise RecordingError(
                 f"{path} exists already; a recording never overwrites a file. Name another one."
@@ -95,46 +112,51 @@ class McapWriter:
             self._add_metadata(METADATA, metadata)
             for name, data in attachments.items():
                 self._add_attachment(name, data)
-            self.file.flush()
+            self._whole = self._at
+            with contextlib.suppress(OSError):  # a file system without locks
+                fcntl.flock(self.file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            self.sync()
+            sync_folder(path.parent)
         except OSError as error:
             self.abandon()
             path.unlink(missing_ok=True)  # or it would stand in the way of the next attempt
             raise RecordingError(f"{path} cannot be written: {error.strerror}.") from error
 
     def add(self, topic: str, schema: bytes, t_ns: int, data: bytes) -> None:
-        """One message: JSON of this schema, or bytes of the line where it is empty. Raises ValueError, before a byte of
-        it is in the block, for a time that the file cannot hold, or where there are too many channels."""
-        if not 0 <= t_ns < 1 << 64:
-            raise ValueError(f"the time {t_ns} ns is outside 64 bits")
-        if self._times and (len(self._block) >= BLOCK_BYTES or abs(t_ns - self._first_ns) >= BLOCK_NS):
+        """One message, as `contents.Message` says. Raises struct.error for a time that the file cannot hold, ValueError
+        where there are too many channels; then no byte of it is in the block."""
+        block = self._block
+        if len(block) >= BLOCK_BYTES or not -BLOCK_NS < t_ns - self._first_ns < BLOCK_NS:
             self._end_block()
-        channel = self._ids.get((topic, schema)) or self._channel(topic, schema)
-        if not self._times:
-            self._first_ns = self._least_ns = self._most_ns = t_ns
-        elif t_ns < self._least_ns:
-            self._least_ns = t_ns
-        elif t_ns > self._most_ns:
-            self._most_ns = t_ns
-        times = self._times.get(channel)
-        if times is None:
-            times = self._times[channel] = []
-        times += (t_ns, len(self._block))
-        self._block += _MESSAGE.pack(Opcode.MESSAGE, 22 + len(data), channel, 0, t_ns, t_ns)
-        self._block += data
+            block, self._first_ns = self._block, t_ns
+        latest = self._latest.get(topic)
+        if latest is None or latest[0] is not schema:
+            number = self._ids.get((topic, schema)) or self._channel(topic, schema)
+            latest = self._latest[topic] = (schema, number, self._times[number])
+        head = _MESSAGE(5, 22 + len(data), latest[1], 0, t_ns, t_ns)
+        latest[2].extend((t_ns, len(block)))
+        block += head
+        block += data
 
     def _channel(self, topic: str, schema: bytes) -> int:
         """A new channel, and its schema where no other channel has it."""
         if len(self._channels) >= MOST_CHANNELS and topic != EVENTS and not topic.startswith(WIRE):
             raise ValueError(f"there are {MOST_CHANNELS} channels, and no more are made")
-        name, encoding = (topic.strip("/").replace("/", "."), "json") if schema else (WIRE_SCHEMA, WIRE_ENCODING)
-        kind = self._schemas.get((name, schema))
-        if kind is None:
-            number = len(self._schemas) + 1
-            kind = Schema(id=number, name=name, encoding="jsonschema" if schema else encoding, data=schema or WIRE_TEXT)
-            self._schemas[name, schema] = kind
-            self._block += _bytes(kind)
+        kind, encoding = encodings(schema)
+        known = self._schemas.get((topic if schema else "", schema))
+        metadata: dict[str, str] = {}
+        if encoding == "cdr":
+            metadata = _true_names(Layout.read(schema))
+        if known is None:
+            known = Schema(id=len(self._schemas) + 1, name=WIRE_SCHEMA, encoding=kind, data=schema or WIRE_TEXT)
+            if schema:
+                number = sum(of == topic for of, _ in self._schemas) + 1
+                json_name = topic.strip("/").replace("/", ".")
+                known.name = type_name(topic, number) if encoding == "cdr" else json_name
+            self._schemas[topic if schema else "", schema] = known
+            self._block += _bytes(known)
         number = self._ids[topic, schema] = len(self._channels) + 1
-        made = Channel(id=number, topic=topic, message_encoding=encoding, metadata={}, schema_id=kind.id)
+        made = Channel(id=number, topic=topic, message_encoding=encoding, metadata=metadata, schema_id=known.id)
         self._channels.append(made)
         self._block += _bytes(made)
         return number
@@ -142,7 +164,20 @@ class McapWriter:
     def flush(self) -> None:
         """Hand everything to the system: what is in the file from now on is readable after a crash of this program."""
         self._end_block()
-        self.file.flush()
+
+    def sync(self) -> None:
+        """Wait until the disk has what was handed over: it is readable after a power cut."""
+        getattr(os, "fdatasync", os.fsync)(self.file.fileno())
+
+    @property
+    def length(self) -> int:
+        """Bytes in the file."""
+        return self._at
+
+    @property
+    def waiting(self) -> int:
+        """Messages in the block in the making: they are not in the file yet."""
+        return sum(map(len, self._times.values())) // 2
 
     def finish(self, summary: Mapping[str, str]) -> None:
         """The summary and the index; then the file is closed."""
@@ -162,10 +197,13 @@ class McapWriter:
         tail = _bytes(*offsets)
         footer = _bytes(Footer(start, offsets_start, 0))[:-4]  # without its checksum, which covers it
         self._write(tail + footer + struct.pack("<I", zlib.crc32(footer, zlib.crc32(tail, crc))) + MAGIC)
+        self.sync()
         self._files.close()
 
     def abandon(self) -> None:
-        """Close the file as it is, without an index. Raises nothing."""
+        """Close the file without an index, and without a block that is half written. Raises nothing."""
+        with contextlib.suppress(OSError):
+            os.ftruncate(self.file.fileno(), self._whole)
         with contextlib.suppress(OSError):
             self._files.close()
 
@@ -177,8 +215,10 @@ class McapWriter:
             return False
 
     def _write(self, data: bytes) -> None:
-        self.file.write(data)
         self._at += len(data)
+        left = memoryview(data)
+        while left:
+            left = left[self.file.write(left) :]
 
     def _add_metadata(self, name: str, texts: Mapping[str, str]) -> None:
         data = _bytes(Metadata(name=name, metadata=dict(texts)))
@@ -191,30 +231,31 @@ class McapWriter:
         self._attachments.append(AttachmentIndex(self._at, len(record), 0, 0, len(data), name, kind))
         self._write(record)
 
-    def _begin_block(self) -> None:
-        self._block = bytearray()  # unpacked records
-        self._times: dict[int, list[int]] = {}  # channel → time, offset, time, offset … of its messages in the block
-
     def _end_block(self) -> None:
         """Write the block, then where its messages are; keep for later where the block is."""
-        if not self._times:
+        found = {channel: times for channel, times in self._times.items() if times}
+        if not found:
             return  # channels alone wait for their first message
-        least, most, size = self._least_ns, self._most_ns, len(self._block)
-        packed = lz4.frame.compress(self._block)
-        length = _BLOCK.size - 9 + len(packed)
-        head = _BLOCK.pack(Opcode.CHUNK, length, least, most, size, zlib.crc32(self._block), 3, b"lz4", len(packed))
-        start = self._at
-        self._write(head + packed)
-        indexed, places = self._at, {}
-        for channel, times in self._times.items():
-            places[channel] = self._at
+        least = min(min(times[::2]) for times in found.values())
+        most, size = max(max(times[::2]) for times in found.values()), len(self._block)
+        packed, name = self._pack(bytes(self._block)), self._compression.encode()
+        length = _BLOCK.size - 9 + len(name) + 8 + len(packed)
+        head = _BLOCK.pack(Opcode.CHUNK, length, least, most, size, zlib.crc32(self._block), len(name))
+        pieces = [head, name, len(packed).to_bytes(8, "little"), packed]
+        start, places = self._at, {}
+        at = indexed = start + sum(map(len, pieces))
+        for channel, times in found.items():
+            places[channel] = at
             self._counts[channel] += len(times) // 2
             pairs = struct.pack(f"<{len(times)}Q", *times)
-            self._write(_INDEX.pack(Opcode.MESSAGE_INDEX, 6 + len(pairs), channel, len(pairs)) + pairs)
+            pieces += (_INDEX.pack(Opcode.MESSAGE_INDEX, 6 + len(pairs), channel, len(pairs)), pairs)
+            at += _INDEX.size + len(pairs)
+        self._write(b"".join(pieces))
+        self._whole = self._at
         record = ChunkIndex(
             chunk_length=indexed - start,
             chunk_start_offset=start,
-            compression="lz4",
+            compression=self._compression,
             compressed_size=len(packed),
             message_end_time=most,
             message_index_length=self._at - indexed,
@@ -225,7 +266,9 @@ class McapWriter:
         self._index.write(_bytes(record))
         self._blocks += 1
         self._span = (least, most) if self._span is None else (min(self._span[0], least), max(self._span[1], most))
-        self._begin_block()
+        self._block, self._first_ns = bytearray(), -BLOCK_NS
+        for times in found.values():
+            times.clear()
 
     def _summary(self) -> Iterator[tuple[int, Iterable[bytes]]]:
         """The index's groups of records: the opcode that all of one have, and their bytes."""
@@ -252,6 +295,22 @@ class McapWriter:
         self._index.seek(0)
         while piece := self._index.read(COPIED):
             yield piece
+
+
+def sync_folder(folder: Path) -> None:
+    """Wait until the disk has the names in it. Raises OSError."""
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _true_names(layout: Layout) -> dict[str, str]:
+    """Of the fields in ROS's words: the names in ours, and the units."""
+    names = ros_names(layout.names)
+    units = {f"{ros}.unit": unit for ros, unit in zip(names, layout.units, strict=True) if unit}
+    return dict(zip(names, layout.names, strict=True)) | units
 
 
 def _nameless(folder: Path) -> BinaryIO:

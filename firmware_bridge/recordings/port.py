@@ -12,6 +12,7 @@ from pathlib import Path
 
 from firmware_bridge.errors import RecordingError
 from firmware_bridge.ports.port import PortStats
+from firmware_bridge.recordings.keyframe import Keyframe
 from firmware_bridge.recordings.reader import Recording
 from firmware_bridge.values import Chunk
 
@@ -19,13 +20,20 @@ from firmware_bridge.values import Chunk
 class RecordingPort:
     """A recording as a port: the same chunks, as fast as they are taken, or at `speed` times real time.
 
-    What is written goes nowhere; it is only counted. Raises RecordingError for a file that is no recording.
+    What is written goes nowhere; it is only counted. `follows`: the keyframe that stands behind the chunk that was
+    given last, None where none does; `last`: no other chunk comes. Raises RecordingError for a file that is no
+    recording.
     """
 
-    def __init__(self, path: str | Path, speed: float | None = None) -> None:
+    def __init__(self, path: str | Path | Recording, speed: float | None = None) -> None:
         if speed is not None and not 0 < speed < float("inf"):
             raise RecordingError(f"A recording cannot be replayed at speed {speed}; give a number above 0.")
-        self.recording = Recording(path)
+        self.recording = path if isinstance(path, Recording) else Recording(path)
+        self.after: Keyframe | None = None  # only what came after it is given
+        self.until_ns: int | None = None  # and nothing later than this
+        self.until: Keyframe | None = None  # and nothing behind this one
+        self.follows: Keyframe | None = None
+        self.last = False
         self.stats = PortStats()
         self._speed = speed
         self._stopped = threading.Event()
@@ -33,13 +41,30 @@ class RecordingPort:
     def chunks(self) -> Iterator[Chunk]:
         """See `Port.chunks`."""
         pacer = Pacer(self._speed, self._stopped)
-        for chunk in self.recording.chunks():
+        for chunk in self._given():
             pacer.wait_for(chunk.t_ns)
             if self._stopped.is_set():
                 return
             if chunk.link == "data" and chunk.data:
                 self.stats.received(len(chunk.data))
             yield chunk
+
+    def _given(self) -> Iterator[Chunk]:
+        """Each chunk when it is known what follows it."""
+        held: Chunk | None = None
+        for item in self.recording.wire(self.after, self.until):
+            if self.until_ns is not None and item.t_ns > self.until_ns:
+                break
+            if isinstance(item, Keyframe):
+                self.follows = None if held is None else item
+                continue
+            if held is not None:
+                yield held
+                self.follows = None
+            held = item
+        self.last = True
+        if held is not None:
+            yield held
 
     def write(self, data: bytes) -> bool:
         """See `Port.write`."""

@@ -150,6 +150,7 @@ class Played:
         """Bytes from the host, arrived now."""
         if self.booting:
             return
+        self._watch(self.side.tick(self.now_us - self._boot_us))  # its clock shows now, not the last reading
         for name, values in self.side.receive(data):
             self.obeyed += 1
             self._commanded_us = self.now_us

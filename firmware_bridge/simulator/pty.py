@@ -236,6 +236,8 @@ class _Loop:
             deadline = min(max(board.next_us, board.now_us + USB_FRAME_US), board.now_us + LONGEST_WAIT_US)
             while (left_ns := epoch_ns + deadline * 1000 - time.monotonic_ns()) > 0:
                 if data := self.terminal.wait(left_ns * 1e-9):
+                    now_us = (time.monotonic_ns() - epoch_ns) // 1000  # it arrives now, not with the last reading
+                    self._say(board.advance(max(0, min(now_us, deadline) - board.now_us)))
                     self._hear(data)
             if -left_ns > LONGEST_DELAY_US * 1000:
                 epoch_ns -= left_ns

@@ -13,10 +13,11 @@ import re
 import struct
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import NamedTuple
+from typing import ClassVar, NamedTuple
 
 from firmware_bridge.links.checksums import Checksum, Order
 from firmware_bridge.links.layout import Layout
+from firmware_bridge.remembered import Remembers
 
 LONGEST_MARK = 16  # bytes of a head or a tail
 LONGEST_UNDECLARED = (
@@ -180,12 +181,19 @@ class Passed(NamedTuple):
     size: int
 
 
-class FrameFinder:
+class FrameFinder(Remembers):
     """Finds frames of these kinds. Counts what it passed over beside what is in `Passed.data`, in `skipped` (bytes).
 
     What comes before the first frame after `reset` is the rest of one that began before we listened, unless it is
     longer than any: it is passed over without a word.
     """
+
+    REMEMBERED: ClassVar = {
+        **dict.fromkeys(("skipped", "_run_size"), int),
+        **dict.fromkeys(("_rest", "_run"), bytes),
+        **dict.fromkeys(("_run_said", "_begun"), bool),
+        "_run_status": str,
+    }
 
     def __init__(self, kinds: Sequence[FrameKind]) -> None:
         self.skipped = 0

@@ -26,6 +26,7 @@ from firmware_bridge.links.binary.frames import (
 from firmware_bridge.links.collecting import Collector
 from firmware_bridge.links.declarations import ActionDeclaration, Column
 from firmware_bridge.links.dialect import Dialect
+from firmware_bridge.remembered import PART, PARTS
 from firmware_bridge.table import Table
 
 INCOMPLETE = "incomplete"
@@ -41,6 +42,7 @@ _WHY = {
 class StructLink(Dialect):
     """A `Link`."""
 
+    REMEMBERED: ClassVar = {"_collectors": PARTS, "_finder": PART, "_skipped": int, "_sent": dict[str, int]}
     name: ClassVar[str] = "struct"
 
     def __init__(self, table: Table) -> None:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from typing import ClassVar
 
 from firmware_bridge.links.dynamixel import packets
 from firmware_bridge.links.dynamixel.packets import Packet
@@ -24,6 +25,7 @@ _STATUS = X["hardware_error_status"]
 class DynamixelLink(Servos[Packet]):
     """Dialect "dynamixel"."""
 
+    REMEMBERED: ClassVar = {"_alerted": frozenset[int]}
     name = "dynamixel"
     watchdog = "is that of the servos themselves here: [link] bus_watchdog_ms"
     last_id = packets.LAST_ID
@@ -59,8 +61,7 @@ class DynamixelLink(Servos[Packet]):
         if not alert:
             self.wrong(t_ns, packet.id, "")
         elif packet.id not in self._alerted:
-            ask = Poll(f"hardware error {packet.id}", self.requests((packet.id,), _STATUS.address, _STATUS.size))
-            self.also_ask(ask, Span((_STATUS,)), (packet.id,))
+            self.also_ask(self._errors[packet.id])
         self._alerted = (self._alerted | {packet.id}) if alert else self._alerted - {packet.id}
         whole = packets.encode(packet.id, packets.STATUS, bytes((packet.error,)) + packet.parameters)
         if number:
@@ -69,6 +70,12 @@ class DynamixelLink(Servos[Packet]):
             self.fault(t_ns, "refused", whole, f"servo {self.servos.get(packet.id, packet.id)} says: {why}")
             return
         self.status(t_ns, packet.id, packet.parameters, whole)
+
+    def also_asked(self) -> list[Poll]:
+        """What is wrong, of whichever servo raises an alert."""
+        span = Span((_STATUS,))
+        self._errors = [self._poll(f"hardware error {id}", span, None, (id,)) for id in range(0x100)]
+        return self._errors
 
     def told(self, t_ns: int, numbers: Mapping[int, tuple[int, ...]]) -> None:
         """What a servo that raised an alert says is wrong."""

@@ -6,6 +6,7 @@ Its rule: that of `Servos`. STS and SMS answer one request all together (sync re
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import Any, ClassVar
 
 from firmware_bridge.links.feetech import packets
 from firmware_bridge.links.feetech.packets import Packet
@@ -17,6 +18,7 @@ from firmware_bridge.table import Table
 class FeetechLink(Servos[Packet]):
     """Dialect "feetech"."""
 
+    REMEMBERED: ClassVar[dict[str, Any]] = {}
     name = "feetech"
     last_id = packets.LAST_ID
 

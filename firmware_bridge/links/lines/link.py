@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import replace
-from typing import Any
+from typing import Any, ClassVar
 
 from firmware_bridge.events import Event
 from firmware_bridge.links.declarations import ActionDeclaration, Column
@@ -23,6 +23,7 @@ from firmware_bridge.links.lines.shapes.shape import Refused
 from firmware_bridge.links.lines.splitter import LONGEST, LineSplitter
 from firmware_bridge.links.lines.text import unescaped
 from firmware_bridge.links.promises import Promises
+from firmware_bridge.remembered import PART, PARTS, Remembers
 from firmware_bridge.table import Table
 from firmware_bridge.values import Chunk
 
@@ -35,6 +36,14 @@ _BETWEEN = "times are the middle of request and answer, and a restart is not not
 class LinesLink(Dialect):
     """README.md beside this file has the keys of its tables."""
 
+    REMEMBERED: ClassVar = {
+        "_splitter": PART,
+        "_polling": PART,
+        "_shapes": PARTS,
+        "_polls": bool,
+        "_answered": set[str],
+        "_told": bool,
+    }
     name = "lines"
     sends_texts = True
 
@@ -54,6 +63,8 @@ class LinesLink(Dialect):
         ends = {template.safe()[-1:] for template in self.templates.values()}
         self.cut = next((end for end in (b"\n", b"\r") if end in ends), b"")
         self._splitter = LineSplitter(tuple(prefix for prefix, _ in self._groups if prefix))
+        shapes = ((name, kind.shape) for name, kind in self.kinds.items())
+        self._shapes = {name: shape for name, shape in shapes if isinstance(shape, Remembers)}
         self._asks = all(kind.request is not None for kind in self.kinds.values())  # it says nothing unasked
         self._polling = schedule(table, list(self.kinds.values()), self.readings)
         self._polls = False  # since the port was opened

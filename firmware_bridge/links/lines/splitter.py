@@ -6,11 +6,17 @@ into chunks, the same lines come out. What is held between chunks is at most one
 
 from __future__ import annotations
 
+from typing import ClassVar
+
+from firmware_bridge.remembered import Remembers
+
 LONGEST = 1024  # bytes of a line without its end
 
 
-class LineSplitter:
+class LineSplitter(Remembers):
     """Lines of one opening of a port. `skipped`: bytes of no line, of all openings."""
+
+    REMEMBERED: ClassVar = {"skipped": int, "_part": bytes, "_skipping": bool, "_first": bool}
 
     def __init__(self, marks: tuple[bytes, ...] = ()) -> None:
         """marks: what whole lines begin with. The first line after opening is cut, so it is passed over, unless it

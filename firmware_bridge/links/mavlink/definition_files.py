@@ -7,12 +7,15 @@ key that named it.
 
 from __future__ import annotations
 
+import functools
 import importlib.util
 import re
+from collections.abc import Mapping
 from pathlib import Path
 from xml.etree import ElementTree
 
 from firmware_bridge.errors import nearest
+from firmware_bridge.installing import how_to_install
 from firmware_bridge.links.mavlink.definition import TYPES, Field, Message
 from firmware_bridge.table import Table
 
@@ -37,13 +40,30 @@ def messages(table: Table, key: str) -> dict[str, Message]:
         raise table.fail(key, f"{path.name} cannot be read: {error}") from None
 
 
-def _of_pymavlink(table: Table, key: str, name: str) -> Path:
-    """The file of one of the dialects that pymavlink carries."""
+@functools.cache
+def of_pymavlink(name: str) -> Mapping[int, Message]:
+    """The messages of a dialect that pymavlink carries, by number; none where it is not installed."""
+    folder = _folder()
+    path = None if folder is None else folder / f"{name}.xml"
+    if path is None or not path.is_file():
+        return {}
+    return {message.id: message for message in _read(path, {}).values()}
+
+
+def _folder() -> Path | None:
+    """Where pymavlink, if it is installed, has its files."""
     found = importlib.util.find_spec("pymavlink")
     if found is None or not found.submodule_search_locations:
-        why = f"{name!r} comes with pymavlink, which is not installed: pip install 'edge-lstm[mavlink]', or name an XML"
-        raise table.fail(key, f"{why} file of your own")
-    folder = Path(next(iter(found.submodule_search_locations))) / "dialects" / "v20"
+        return None
+    return Path(next(iter(found.submodule_search_locations))) / "dialects" / "v20"
+
+
+def _of_pymavlink(table: Table, key: str, name: str) -> Path:
+    """The file of one of the dialects that pymavlink carries."""
+    folder = _folder()
+    if folder is None:
+        why = f"{name!r} comes with pymavlink, which is not installed; name an XML file of your own, or"
+        raise table.fail(key, f"{why} {how_to_install('pymavlink')}")
     path = folder / f"{name}.xml"
     if not path.is_file():
         raise table.fail(

@@ -11,10 +11,11 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from typing import Literal, NamedTuple
+from typing import ClassVar, Literal, NamedTuple
 
 from firmware_bridge.links.mavlink.definition import Message, crc
 from firmware_bridge.links.mavlink.messages import MESSAGES
+from firmware_bridge.remembered import Remembers
 
 MAGIC_1, MAGIC_2 = 0xFE, 0xFD
 SIGNED = 0x01  # the only incompatibility flag there is
@@ -81,12 +82,20 @@ def renumbered(data: bytes, seq: int, known: Mapping[int, Message]) -> tuple[byt
     return out, seq
 
 
-class Deframer:
+class Deframer(Remembers):
     """Collects bytes until a frame is whole. Counts what was no frame in `skipped` (bytes), that which came before the
     first frame after `reset`: there the rest of one that began before we listened is no fault.
 
     known: the messages whose frames are checked whole, by number.
     """
+
+    REMEMBERED: ClassVar = {
+        "skipped": int,
+        "_rest": bytes,
+        "_lost": bytearray,
+        "_why": Why,
+        **dict.fromkeys(("_synchronized", "_doubtful"), bool),
+    }
 
     def __init__(self, known: Mapping[int, Message] = BY_ID) -> None:
         self.skipped = 0

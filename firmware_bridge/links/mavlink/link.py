@@ -17,6 +17,7 @@ from firmware_bridge.links.mavlink.framing import Damaged, Deframer, Frame, enco
 from firmware_bridge.links.mavlink.messages import COMMAND_ACK, COMMAND_LONG, HEARTBEAT
 from firmware_bridge.links.mavlink.rates import SET_MESSAGE_INTERVAL, Rates, Request
 from firmware_bridge.links.mavlink.wanted import Vocabulary, WantedReading, number
+from firmware_bridge.remembered import PART
 from firmware_bridge.table import Table
 
 HEARTBEAT_NS = 1_000_000_000
@@ -33,6 +34,15 @@ ARMED = 128  # MAV_MODE_FLAG
 class MavlinkLink(Dialect):
     """A link to an autopilot, or to anything that speaks MAVLink."""
 
+    REMEMBERED: ClassVar = {
+        **dict.fromkeys(("_deframer", "_rates"), PART),
+        **dict.fromkeys(("_seq", "_lost", "_others", "_signed", "_beat_ns", "_missing"), int),
+        "robot": tuple[int, int] | None,
+        "_mode": tuple[bool, int] | None,
+        "_last": int | None,
+        "_latest": dict[int, tuple[int, tuple[float | bytes, ...]]],
+        "_times_ns": dict[int, int],
+    }
     name: ClassVar[str] = "mavlink"
     checked = True
 

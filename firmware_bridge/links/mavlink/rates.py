@@ -8,9 +8,10 @@ robot has started again. Never writes: it says what is due.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import ClassVar, NamedTuple
 
 from firmware_bridge.links.mavlink.definition import Message
+from firmware_bridge.remembered import Remembers
 
 SET_MESSAGE_INTERVAL = 511  # MAV_CMD
 ASK_NS = 1_000_000_000  # how long a request waits for its answer
@@ -27,8 +28,10 @@ class Request(NamedTuple):
     rate_hz: float
 
 
-class Rates:
+class Rates(Remembers):
     """All requests to one robot."""
+
+    REMEMBERED: ClassVar = dict.fromkeys(("_at", "_tries", "_asked_ns", "_seen"), int)
 
     def __init__(self, requests: Sequence[Request]) -> None:
         self._requests = tuple(requests)

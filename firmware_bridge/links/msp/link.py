@@ -16,7 +16,7 @@ whole says only that the robot is there. UARTs are full duplex, so an action doe
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import NamedTuple, cast
+from typing import ClassVar, NamedTuple, cast
 
 from firmware_bridge.errors import nearest
 from firmware_bridge.links import declarations, layout, packed
@@ -27,6 +27,7 @@ from firmware_bridge.links.msp.tables import ACTIONS, READINGS, Message
 from firmware_bridge.links.packed import PackedAction
 from firmware_bridge.links.polled import Polled
 from firmware_bridge.links.polling import Missed, Poll
+from firmware_bridge.remembered import PART
 from firmware_bridge.table import Table
 
 
@@ -48,6 +49,7 @@ class MessageWrite(NamedTuple):
 class MspLink(Polled):
     """Dialect "msp"."""
 
+    REMEMBERED: ClassVar = {"_finder": PART}
     name = "msp"
     checked = True
     half_duplex = False

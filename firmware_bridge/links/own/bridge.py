@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, replace
-from typing import Any, Literal, NamedTuple
+from typing import Any, ClassVar, Literal, NamedTuple
 
 from firmware_bridge.declared import plain
 from firmware_bridge.dictionary import Dictionary, Format
@@ -34,6 +34,7 @@ from firmware_bridge.links.own.clock import DeviceClock
 from firmware_bridge.links.own.framing import Deframer, Frame
 from firmware_bridge.links.own.sequence_numbers import AHEAD, BACKWARD, DUPLICATE, ReadingSequence
 from firmware_bridge.links.promises import ALL, Promises
+from firmware_bridge.remembered import PART, Remembers, Tree, check
 from firmware_bridge.values import Action, Chunk
 
 # The states, in the order of a handshake; from STARTING on readings are delivered.
@@ -70,7 +71,7 @@ class _Stream(NamedTuple):
     sequence: ReadingSequence
 
 
-class Bridge:
+class Bridge(Remembers):
     """One link to one device. `every` asks for every n-th reading of a format only (0: none).
 
     Signs of life (HEARTBEAT, START again) stand for decisions: there are none while the link is silent (`silent_ns`
@@ -84,6 +85,21 @@ class Bridge:
     which of its own times it answers, so that it refuses what comes too late. `clear_fault`: a person has looked, and a
     fault in which the device is found is cleared; one that comes later is not.
     """
+
+    REMEMBERED: ClassVar = {
+        **dict.fromkeys(("_state", "_device_state", "_heard_ns", "_sent_ns", "_ask_ns", "_unpack_ns", "_opened"), int),
+        **dict.fromkeys(("_time_us", "_time_ns", "_lead_us", "_late"), int),
+        **dict.fromkeys(("_clear", "_stopped", "_doubt", "_silent", "_mute", "_new_boot"), bool),
+        **dict.fromkeys(("boot_id", "_now_ns", "_stale_ns", "_shaken_ns"), int | None),
+        "counters": Counters,
+        "clock": PART,
+        "_deframer": PART,
+        "_reason": str,
+        "_ages_us": tuple[int, int] | None,
+        "_wanted": tuple[bytes, int],
+        "_blocks": bytearray,
+        "_seq": dict[int, int],
+    }
 
     def __init__(
         self,
@@ -188,6 +204,58 @@ class Bridge:
         last_us, greatest_us = self._ages_us or (None, None)
         ages = {"action_age_us": last_us, "action_age_max_us": greatest_us, "late_at_device": self._late}
         return {"state": self.state, **asdict(self.counters), **clock, **ages, "fault": self._reason}
+
+    # ------------------------------------------------------------------------------------------ what is remembered
+
+    def snapshot(self) -> Tree:
+        """See `Link.snapshot`; dictionaries as the devices sent them."""
+        dictionaries, sequences = list(self._dictionaries.values()), self._streams.values()
+        known = next((k for k, one in enumerate(dictionaries) if one is self.dictionary), None)
+        own = self.dictionary.json if self.dictionary is not None and known is None else None
+        return super().snapshot() | {
+            "dictionaries": [one.json for one in dictionaries],
+            "dictionary": known if own is None else own,
+            "sequences": [stream.sequence.snapshot() for stream in sequences],
+        }
+
+    def taken(self, tree: Tree) -> list[Callable[[], None]]:
+        """See `Remembers.taken`. Whatever follows from the dictionary is made of it."""
+        check(type(tree) is dict, "it remembers something else")
+        rest = dict(tree)
+        texts, which, sequences = rest.pop("dictionaries"), rest.pop("dictionary"), rest.pop("sequences")
+        changes = super().taken(rest)
+        dictionaries = [Dictionary.from_json(text) for text in texts]
+        if type(which) is bytes:
+            dictionary: Dictionary | None = Dictionary.from_json(which)
+        else:
+            dictionary = None if which is None else dictionaries[which]
+        readings = () if dictionary is None or not sequences else dictionary.readings
+        streams = {item.id: self._follow(item) for item in readings}
+        check(len(streams) == len(sequences), "its readings are others")
+        for stream, numbers in zip(streams.values(), sequences, strict=True):
+            for change in stream.sequence.taken(numbers):
+                change()
+        check(CLOSED <= rest["_state"] <= RUNNING, "there is no such state")
+        boot_id, shaken = rest["boot_id"], rest["_state"] >= STARTING
+        check(not shaken or (dictionary is not None and boot_id is not None), "a handshake without a dictionary")
+        check(boot_id is None or 0 <= boot_id < 1 << 32, "there is no such boot id")
+        check(rest["_state"] != DOWNLOADING or len(rest["_wanted"][0]) == 8, "there is no such digest")
+        check(all(0 <= n <= 255 and 0 <= seq <= 0xFFFF for n, seq in rest["_seq"].items()), "there is no such number")
+
+        def made() -> None:
+            self._dictionaries = {one.digest: one for one in dictionaries}
+            self.dictionary, self._streams = dictionary, streams
+            if dictionary is not None:
+                self._know(dictionary)
+
+        return [*changes, made]
+
+    def _know(self, dictionary: Dictionary) -> None:
+        """What every frame needs of it."""
+        self.dictionary = dictionary
+        self._check = dictionary.check
+        self._dated = dictionary.protocol > 1
+        self._actions = {item.name: item for item in dictionary.actions}
 
     @property
     def _in_fault(self) -> bool:
@@ -415,12 +483,9 @@ class Bridge:
                     self._fault(events, t_ns, "start", b"", detail)
         for stream in self._streams.values():
             stream.sequence.unsettle()
-        self.dictionary = dictionary
-        self._check = dictionary.check
-        self._dated = dictionary.protocol > 1
+        self._know(dictionary)
         if self._device_state != FAULT:
             self._clear = False
-        self._actions = {item.name: item for item in dictionary.actions}
         if self._device_state in (IDLE, FAULT):
             self._stale_ns = None
         elif self._device_state == bodies.RUNNING and self._stale_ns is None:

@@ -9,7 +9,9 @@ from __future__ import annotations
 
 from collections import deque
 from itertools import pairwise
-from typing import NamedTuple
+from typing import ClassVar, NamedTuple
+
+from firmware_bridge.remembered import Remembers
 
 WINDOW_US = 1_000_000
 WINDOWS = 120
@@ -23,8 +25,10 @@ class ClockFit(NamedTuple):
     drift: float
 
 
-class DeviceClock:
+class DeviceClock(Remembers):
     """The envelope of one boot of one device."""
+
+    REMEMBERED: ClassVar = {"_points": deque[tuple[int, int]], "_window_end": int, "_best": tuple[int, int]}
 
     def __init__(self) -> None:
         self._points: deque[tuple[int, int]] = deque(maxlen=WINDOWS)  # (device µs, least host - device in ns)

@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import struct
 from binascii import crc_hqx
-from typing import Literal, NamedTuple
+from typing import ClassVar, Literal, NamedTuple
+
+from firmware_bridge.remembered import Remembers
 
 VERSION = 1  # of the frame; which version of the link a device speaks stands in its dictionary
 MAX_PAYLOAD = 242
@@ -121,12 +123,14 @@ def decode(data: bytes) -> Frame | Damaged:
     return Frame(kind & 15, stream, seq, time_us, check, body[10:-2])
 
 
-class Deframer:
+class Deframer(Remembers):
     """Collects bytes until a delimiter. Counts what it could not use in `skipped` (bytes).
 
     Bytes before the first delimiter after `reset` are the rest of a frame that began before we listened: they are used
     if they happen to be an intact frame, and skipped without a fault if not.
     """
+
+    REMEMBERED: ClassVar = {"skipped": int, "_rest": bytes, "_synchronized": bool, "_overlong": bool}
 
     def __init__(self) -> None:
         self.skipped = 0

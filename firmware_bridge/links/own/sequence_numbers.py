@@ -10,6 +10,10 @@ than the device's clock and the declared rate allow.
 
 from __future__ import annotations
 
+from typing import ClassVar
+
+from firmware_bridge.remembered import Remembers
+
 _NONE = -1  # what is expected before the first reading: any number
 DUPLICATE = -1
 BACKWARD = -2
@@ -20,9 +24,10 @@ AHEAD = -3
 _FASTER, _BURST = 4, 64
 
 
-class ReadingSequence:
+class ReadingSequence(Remembers):
     """Follows one format. `rate_hz` is how often its readings come, None if that is not known."""
 
+    REMEMBERED: ClassVar = {"_expected": int, "_last_us": int, "_settled": bool}
     __slots__ = ("_expected", "_last_us", "_rate_hz", "_settled", "_wrap_us")
 
     def __init__(self, rate_hz: float | None) -> None:

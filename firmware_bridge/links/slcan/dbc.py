@@ -11,9 +11,9 @@ from dataclasses import dataclass
 from typing import Any, cast
 
 from firmware_bridge.errors import nearest
+from firmware_bridge.installing import how_to_install
 from firmware_bridge.table import Table
 
-MISSING = 'needs the package cantools, which is not installed: pip install "edge-lstm[can]"'
 LONGEST_FILE = 16 * 1024 * 1024
 
 
@@ -33,7 +33,8 @@ def load(table: Table) -> Database | None:
     try:
         import cantools
     except ImportError:
-        raise table.fail("dbc", MISSING) from None
+        why = "needs the package cantools, which is not installed"
+        raise table.fail("dbc", f"{why}: {how_to_install('cantools')}") from None
     path = table.folder / name
     try:
         if path.stat().st_size > LONGEST_FILE:

@@ -27,6 +27,7 @@ from firmware_bridge.links.slcan.messages import (
     encode,
     parse,
 )
+from firmware_bridge.remembered import PART, PARTS
 from firmware_bridge.table import Table
 
 BITRATES = {
@@ -46,6 +47,13 @@ STAMP = "timestamp"  # the column of the adapter's clock
 class SlcanLink(Dialect):
     """A `Link`."""
 
+    REMEMBERED: ClassVar = {
+        "_collectors": PARTS,
+        "_splitter": PART,
+        "_begun_line": bool,
+        "_asked": list[bytes],
+        "_sent": dict[str, int],
+    }
     name: ClassVar[str] = "slcan"
     cut = CR
 

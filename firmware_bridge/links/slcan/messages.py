@@ -11,7 +11,9 @@ from __future__ import annotations
 
 import re
 from binascii import Error, unhexlify
-from typing import NamedTuple
+from typing import ClassVar, NamedTuple
+
+from firmware_bridge.remembered import Remembers
 
 CR, BEL = b"\r", b"\a"  # end of a line, which is "done" where nothing stands before it; and "refused"
 LONGEST_LINE = 160  # of CAN FD with 64 bytes, which is passed over
@@ -74,8 +76,10 @@ class Line(NamedTuple):
     size: int
 
 
-class Splitter:
+class Splitter(Remembers):
     """Collects bytes until a line ends."""
+
+    REMEMBERED: ClassVar = {"_rest": bytes, "_size": int}
 
     def __init__(self) -> None:
         self._rest = b""

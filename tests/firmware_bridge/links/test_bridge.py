@@ -9,7 +9,7 @@ from dataclasses import replace
 from itertools import pairwise
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from firmware_bridge.dictionary import Dictionary, Format
@@ -239,7 +239,6 @@ def test_a_dictionary_that_hello_did_not_announce_is_not_used() -> None:
 # ---------------------------------------------------------------------------------------------- the same by any split
 
 
-@settings(max_examples=60)
 @given(st.data())
 def test_any_split_of_the_stream_gives_the_same_events(data: st.DataObject) -> None:
     """However a damaged conversation is cut into chunks, the events are the same apart from their arrival times."""
@@ -339,7 +338,6 @@ def test_after_any_damage_every_reading_is_delivered_once_or_known_as_missing(se
     assert of(Reset, session.events) == []
 
 
-@settings(max_examples=300)
 @given(st.lists(st.one_of(st.binary(max_size=300), st.sampled_from([hello(1, 0), hello(2, 9), reading(5, 7)]))))
 def test_nothing_that_arrives_raises(pieces: list[bytes]) -> None:
     """Whatever bytes arrive, in whatever state: events, never an exception; all bytes are counted."""
@@ -350,7 +348,6 @@ def test_nothing_that_arrives_raises(pieces: list[bytes]) -> None:
     assert bridge.counters.bytes == sum(map(len, pieces))
 
 
-@settings(max_examples=200)
 @given(
     st.lists(
         st.builds(

@@ -7,7 +7,7 @@ import struct
 from dataclasses import replace
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from firmware_bridge.dictionary import Dictionary
@@ -217,7 +217,6 @@ def test_status_comes_each_second_and_counts() -> None:
     assert (frames, timeouts) == (1 + 2 + 201, 0)
 
 
-@settings(max_examples=200)
 @given(st.lists(st.one_of(st.binary(max_size=300), st.sampled_from([action(), start(), frame(STOP)])), max_size=10))
 def test_nothing_that_arrives_raises(pieces: list[bytes]) -> None:
     """Whatever arrives: no exception, and every action that gets through is within its limits."""

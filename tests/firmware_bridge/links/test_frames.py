@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from firmware_bridge.links.dynamixel import packets as dynamixel
@@ -27,6 +27,7 @@ PROTOCOLS: dict[str, tuple[Callable[[], Finder[Any]], st.SearchStrategy[bytes]]]
         ),
     ),
 }
+ONE_BYTE = {"msp", "feetech"}  # the sum that their messages end with; MSP of version 1
 each_protocol = pytest.mark.parametrize("name", PROTOCOLS)
 
 
@@ -35,7 +36,6 @@ def found(finder: Finder[Any], pieces: list[bytes]) -> list[Any]:
 
 
 @each_protocol
-@settings(max_examples=40, deadline=None)
 @given(data=st.data())
 def test_what_is_encoded_is_found_in_whatever_pieces(name: str, data: st.DataObject) -> None:
     """Messages back to back, cut anywhere: each once, in order, nothing skipped."""
@@ -52,7 +52,6 @@ def test_what_is_encoded_is_found_in_whatever_pieces(name: str, data: st.DataObj
 
 
 @each_protocol
-@settings(max_examples=40, deadline=None)
 @given(data=st.data())
 def test_any_bytes_in_any_pieces_give_the_same(name: str, data: st.DataObject) -> None:
     """Noise, heads without a message, messages cut short: nothing raises, and no byte is found twice."""
@@ -67,11 +66,10 @@ def test_any_bytes_in_any_pieces_give_the_same(name: str, data: st.DataObject) -
 
 
 @each_protocol
-@settings(max_examples=40, deadline=None)
 @given(data=st.data())
 def test_a_flipped_bit_is_noticed_and_the_next_message_found(name: str, data: st.DataObject) -> None:
     """Of any message: it is not taken for what it was, and once no more comes, what its wrong length covered is looked
-    through."""
+    through; but where a protocol's sum of one byte fits what the wrong length covers, which is a message to it."""
     make, messages = PROTOCOLS[name]
     first, second = data.draw(messages), data.draw(messages)
     bit = data.draw(st.integers(0, 8 * len(first) - 1))
@@ -82,7 +80,8 @@ def test_a_flipped_bit_is_noticed_and_the_next_message_found(name: str, data: st
     intact = [item for item in items if not isinstance(item, Damaged)]
     (expected,) = make().feed(second)
     (never,) = make().feed(first)
-    assert expected in intact
+    fits = name in ONE_BYTE and any(item not in (expected, never) for item in intact)
+    assert expected in intact or fits
     assert never not in intact or never == expected
 
 

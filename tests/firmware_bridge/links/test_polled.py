@@ -201,7 +201,7 @@ def test_an_echo_of_what_is_written_is_nothing(dialect: str) -> None:
 
 
 @each_dialect
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=15)
 @given(cuts=st.lists(st.integers(1, 9), min_size=1, max_size=8), noise=st.binary(max_size=12))
 def test_any_split_of_the_bytes_gives_the_same(dialect: str, cuts: list[int], noise: bytes) -> None:
     """The same chunks cut into pieces: the same events, the same bytes written."""
@@ -227,7 +227,6 @@ def test_any_split_of_the_bytes_gives_the_same(dialect: str, cuts: list[int], no
 
 
 @each_dialect
-@settings(max_examples=40, deadline=None)
 @given(data=st.lists(st.binary(max_size=60), max_size=20))
 def test_random_bytes_never_raise(dialect: str, data: list[bytes]) -> None:
     """Whatever arrives is counted; the schedule goes on, and the robot is read when it speaks again."""

@@ -8,7 +8,7 @@ from __future__ import annotations
 import heapq
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from firmware_bridge.links.polling import QUIET, Answer, Missed, Poll, Polling
@@ -158,7 +158,6 @@ def test_nothing_is_due_while_closed() -> None:
     assert (polling.due_ns, polling.take(99 * MS), polling.overdue(99 * MS, True)) == (None, b"", [])
 
 
-@settings(max_examples=100, deadline=None)
 @given(
     delays=st.lists(st.none() | st.integers(0, 40 * MS), max_size=60),
     slack=st.lists(st.integers(0, 25 * MS), min_size=1, max_size=20),

@@ -28,3 +28,16 @@ def test_extreme_durations_are_counted() -> None:
         histogram.add(sample)
     assert (histogram.count, histogram.max_ns) == (3, 2**60)
     assert Histogram().percentile_ns(99) == 0
+
+
+def test_buckets_hold_every_sample_and_say_the_longest_of_theirs():
+    """Their counts add up, their limits rise, and a percentile is the limit of the bucket in which it falls."""
+    histogram = Histogram()
+    assert (histogram.buckets(), histogram.latest_ns) == ([], -1)
+    for duration_ns in (0, 3, 40, 1_000, 1_001, 5_000_000, -7):
+        histogram.add(duration_ns)
+    buckets = histogram.buckets()
+    assert sum(count for _, count in buckets) == histogram.count
+    assert [longest for longest, _ in buckets] == sorted(longest for longest, _ in buckets)
+    assert histogram.percentile_ns(50) in [longest for longest, _ in buckets]
+    assert histogram.latest_ns == 0

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import grp
 import os
 import threading
 import time
@@ -423,13 +424,30 @@ def test_a_usb_name_is_opened_through_the_list_of_ports(
     assert os.path.realpath(board.link) in until(chunks, "opened")[0].data.decode()
 
 
-def test_permission_denied_names_the_group(tmp_path: Path) -> None:
-    """A port one may not open: the sentence names the group and the command."""
+class Groups:
+    """A machine where group 20 is dialout and group 0 root, whatever this one has."""
+
+    @staticmethod
+    def getgrgid(gid: int) -> grp.struct_group:
+        return grp.struct_group((("dialout" if gid else "root"), "x", gid, []))
+
+
+@pytest.mark.parametrize(
+    ("gid", "mode", "joined"), [(20, 0o660, True), (20, 0o600, False), (20, 0o640, False), (0, 0o660, False)]
+)
+def test_permission_denied_names_the_group(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, gid: int, mode: int, joined: bool
+) -> None:
+    """A port one may not open: the sentence names the group to join, where joining it helps; never root's."""
     path = tmp_path / "port"
     path.write_text("")
+    monkeypatch.setattr(Path, "stat", lambda path: os.stat_result((0o20000 | mode, 0, 0, 1, 0, gid, 0, 0, 0, 0)))
+    monkeypatch.setattr(serial_names, "grp", Groups())
     text = serial_names.explain(str(path), OSError(errno.EACCES, "Permission denied"), PRESENT)
-    assert text.startswith(f"You may not open {path}: it belongs to group ")
-    assert "sudo usermod -aG" in text
+    assert text.startswith(f"You may not open {path}: ")
+    assert ("sudo usermod -aG dialout" in text) == joined
+    assert "usermod -aG root" not in text
+    monkeypatch.undo()
     assert "'dialout'" in serial_names.explain("/no/such", OSError(errno.EACCES, ""), PRESENT)
     assert "This machine has no serial port" in serial_names.explain("/x", OSError(errno.EIO, ""), [])
 

@@ -18,6 +18,7 @@ from firmware_bridge.ports import open_port as ports
 from firmware_bridge.ports.descriptor_port import DescriptorPort
 from firmware_bridge.ports.tcp_port import TcpPort
 from tests.firmware_bridge.ports.test_serial_port import WITHIN_S, until
+from tests.support.free_port import free_port
 
 OpenPort = Callable[..., DescriptorPort]
 
@@ -77,13 +78,6 @@ def exactly(peer: socket.socket, size: int) -> bytes:
     while len(got) < size and (more := peer.recv(size - len(got))):
         got += more
     return got
-
-
-def free_number(kind: socket.SocketKind = socket.SOCK_STREAM) -> int:
-    """A port at which nobody listens."""
-    with socket.socket(socket.AF_INET, kind) as taken:
-        taken.bind(("127.0.0.1", 0))
-        return taken.getsockname()[1]
 
 
 def heard(chunks: Iterator, size: int) -> bytes:
@@ -430,7 +424,7 @@ def test_datagrams_both_ways(talker: Talker, open_port: OpenPort) -> None:
 def test_a_robot_that_is_not_up_yet_is_no_error(open_port: OpenPort) -> None:
     """Nobody at the other end: every write is taken or dropped, none raises, the port stays open; when the robot is
     there it gets the next datagram, and when it has gone and come back, too."""
-    number = free_number(socket.SOCK_DGRAM)
+    number = free_port(socket.SOCK_DGRAM)
     port = open_port(f"udp://127.0.0.1:{number}")
     chunks = port.chunks()
     assert next(chunks).link == "opened"
@@ -446,7 +440,7 @@ def test_a_robot_that_is_not_up_yet_is_no_error(open_port: OpenPort) -> None:
 
 def test_who_spoke_last_is_answered(open_port: OpenPort) -> None:
     """udp://:PORT listens: before anybody has spoken a write is dropped; then it goes to whoever spoke last."""
-    number = free_number(socket.SOCK_DGRAM)
+    number = free_port(socket.SOCK_DGRAM)
     port = open_port(f"udp://:{number}")
     chunks = port.chunks()
     assert next(chunks).data.decode() == f"port {number} of this machine as udp://:{number}"
@@ -463,7 +457,7 @@ def test_who_spoke_last_is_answered(open_port: OpenPort) -> None:
 
 def test_two_programs_that_listen_at_one_port(open_port: OpenPort) -> None:
     """Refused, unless both say exclusive = false; also with wait."""
-    name = f"udp://0.0.0.0:{free_number(socket.SOCK_DGRAM)}"
+    name = f"udp://0.0.0.0:{free_port(socket.SOCK_DGRAM)}"
     first = open_port(name)
     with pytest.raises(PortError, match=r"another program listens at port .*exclusive = false"):
         ports.open_port(name, wait=True)

@@ -146,11 +146,23 @@ def test_mavlink_messages_are_named_with_their_rates() -> None:
     assert "MESSAGE_4711 100 Hz" in listened(strange).sentence()
 
 
+def test_silence_of_a_network_port_is_no_matter_of_cables() -> None:
+    """Nobody who waits for datagrams is told to look for power or for a servo bus."""
+    for name, word in (("udp://:14540", "nobody sends to this port"), ("tcp://robot:5000", "another address")):
+        recognizer = Recognizer(name=name)
+        recognizer.feed(Chunk(0, b"", "opened"))
+        sentence = recognizer.findings().sentence()
+        assert word in sentence
+        assert "power" not in sentence
+        assert "servo" not in sentence
+
+
 def test_silence_noise_and_a_boot_log_are_three_sentences() -> None:
     """Nothing at all; bytes of another baud rate; text without readings. None of them has a block to paste."""
     silent = listened([Chunk(0, b"", "opened"), Chunk(3000 * MS)])
     assert (silent.kind, silent.link_block()) == ("nothing", "")
     assert "3.0 s" in silent.sentence()
+    assert "no power" in silent.sentence()
     rng = random.Random(1)
     noise = listened([Chunk(0, b"", "opened"), *(Chunk(k * 20 * MS, rng.randbytes(40)) for k in range(100))])
     assert (noise.kind, noise.recognized, noise.link_block()) == ("noise", False, "")

@@ -42,7 +42,7 @@ def test_every_frame_is_intact_or_counted_as_touched(rates: Rates) -> None:
         assert getattr(counts, kind) <= 1.5 * rate * len(STREAM)
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(st.lists(st.integers(0, 2000), max_size=30))
 def test_faults_do_not_depend_on_how_the_bytes_come(cuts: list[int]) -> None:
     """The same bytes in other pieces give the same damage and the same counts."""

@@ -13,11 +13,14 @@ from firmware_bridge.dictionary import Field, Format
 from firmware_bridge.errors import BridgeError
 from firmware_bridge.events import Event, Gap, Reading, Reset
 from firmware_bridge.links.dialect import Dialect
+from firmware_bridge.links.own.bridge import Bridge
 from firmware_bridge.links.servos import Servos
 from firmware_bridge.simulator.dialects.blocks import FREE, block
+from firmware_bridge.simulator.dialects.own import OwnRobot
 from firmware_bridge.simulator.dialects.robot_side import robot_side
 from firmware_bridge.simulator.drive import Drive
 from firmware_bridge.simulator.played import BOOT_US, Driven, Happened, Played, Row, Table
+from firmware_bridge.simulator.robot import ACTION, READING, READING_FIELDS, Robot
 from firmware_bridge.values import Action, Chunk
 from tests.support.robots import of, stock
 
@@ -183,3 +186,21 @@ def test_actions_move_the_two_wheeled_robot_whatever_their_range() -> None:
     driven.obey("another", (1500, 1500))
     assert driven.drive.torque_limits == (1, 0.5)
     assert len(next(driven.rows()).values) == 2
+
+
+def test_what_arrives_finds_the_clock_of_its_own_time() -> None:
+    """An action that comes 3 ms after the reading that it answers is 3 ms old, by our own firmware's clock."""
+    drive = Robot(0, RATE_HZ)
+    side = OwnRobot(drive.device.dictionary)
+    values = (0.0,) * len(READING_FIELDS)
+    board = Played(side, Table(lambda: [Row(10_000 * k, READING, values) for k in range(1, 400)]))
+    bridge, t_ns = Bridge(), 0
+    for _ in range(2000):
+        readings = [e for e in bridge.receive(Chunk(t_ns, board.advance(1000))) if isinstance(e, Reading)]
+        if readings:
+            t_ns += 3 * MS
+            assert not board.advance(3000)
+            board.receive(bridge.send(t_ns, Action(ACTION, (0.5, 0.5)), 0, readings[-1].t_device_us))
+        board.receive(bridge.outgoing())
+        t_ns += MS
+    assert side._device.age_us == 3000

@@ -10,6 +10,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -18,6 +19,7 @@ from firmware_bridge.events import Event, Gap, Hello, Lost, Opened, Reading
 from firmware_bridge.links.own.bridge import Bridge
 from firmware_bridge.links.own.framing import READING, Deframer, Frame
 from firmware_bridge.ports.serial_port import SerialPort
+from firmware_bridge.simulator import pty
 from firmware_bridge.simulator.faults import Faults, LinkEvent
 from firmware_bridge.simulator.pty import Served, Terminal, serve
 from firmware_bridge.simulator.robot import ACTION, READING_FIELDS, Robot
@@ -90,26 +92,32 @@ def test_a_serial_port_gets_every_reading(tmp_path: Path, rate_hz: float) -> Non
 
 
 class UnplugOnce(Faults):
-    """Unplugs for 0.3 s, one second after the start."""
+    """Unplugs for 0.3 s, once it is said `now`."""
 
-    told = False
+    now = False
 
     def due(self, t_us: int) -> list[LinkEvent]:
-        if t_us < 1_000_000 or self.told:
+        if not self.now:
             return []
-        self.told = True
+        self.now = False
         return [LinkEvent("unplug", t_us, 300_000)]
 
 
 def test_unplugging_takes_the_link_away_and_brings_it_back(tmp_path: Path) -> None:
     """A real serial port sees Lost, finds the new pseudo-terminal under the same name, and drives on."""
-    link = tmp_path / "robot"
-    with served(Robot(1), link, faults=UnplugOnce()) as background:
+    link, faults, said = tmp_path / "robot", UnplugOnce(), list[int]()
+
+    def enough(bridge: Bridge) -> bool:
+        """Unplugged after 100 readings, and 100 more after that."""
+        readings = bridge.counters.readings
+        if readings > 100 and not said:
+            said.append(readings)
+            faults.now = True
+        return bool(said) and bridge.counters.hellos == 2 and readings > said[0] + 100
+
+    with served(Robot(1), link, faults=faults) as background:
         first = os.path.realpath(link)
-        events = converse(
-            SerialPort(str(link)),
-            lambda bridge: bridge.counters.hellos == 2 and bridge.counters.readings > 300,
-        )
+        events = converse(SerialPort(str(link)), enough)
         assert link.is_symlink()
     assert count(events, Lost) >= 1
     assert count(events, Opened) == 2
@@ -242,3 +250,32 @@ def test_nobody_is_told_of_the_past_by_a_robot_that_speaks_unasked(tmp_path: Pat
     finally:
         os.close(host)
         terminal.unplug()
+
+
+def test_what_the_host_sends_arrives_when_it_does(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Bytes 3 ms after a reading find the board's clock there: the age of an action is that of its answer."""
+    clock_ns, heard_us = [0], list[int]()
+
+    class Heard(Robot):
+        def receive(self, data: bytes) -> None:
+            heard_us.append(self.now_us)
+            super().receive(data)
+
+    class Answered(Terminal):
+        plugged = True
+
+        def plug(self) -> None: ...
+
+        def unplug(self) -> None: ...
+
+        def wait(self, seconds: float) -> bytes:
+            step_ns = min(3_000_000, round(seconds * 1e9))
+            clock_ns[0] += step_ns
+            return b"\0" if step_ns == 3_000_000 else b""
+
+        def write(self, data: bytes) -> tuple[int, int]:
+            return len(data), 0
+
+    monkeypatch.setattr(pty, "time", SimpleNamespace(monotonic_ns=lambda: clock_ns[0], monotonic=time.monotonic))
+    pty.serve_board(Heard(1, 100.0), Answered(Path("robot")), seconds=0.05)
+    assert heard_us[:6] == [3000, 6000, 9000, 13_000, 16_000, 19_000]

@@ -256,7 +256,7 @@ def test_unplugging_silence_and_resets_arrive_as_what_they_are() -> None:
     assert quiet.readings[-1].t_device_us == 20_000_000
 
 
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=15)
 @given(st.integers(0, 1000), st.lists(st.integers(1, 40_000), max_size=20))
 def test_how_time_is_cut_does_not_matter(seed: int, pieces: list[int]) -> None:
     """Advancing in pieces of any length sends the same bytes as advancing at once."""

@@ -10,9 +10,11 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Mapping, Sequence
+from typing import ClassVar
 
 from firmware_bridge.links.lines.numbers import DECIMAL, DECIMAL_COMMA, Notation
 from firmware_bridge.links.lines.shapes.shape import Outcome, Refused, Row, Shape, shape, shown
+from firmware_bridge.remembered import Remembers
 
 _SIGNS = re.compile(rb"[:=]")
 _BLANK = b" \t"
@@ -23,9 +25,10 @@ _OTHER = -1  # a label that is not declared
 _REMEMBERED = 256  # ends of values that are known by heart: ",Speed" comes again with each line
 
 
-class Pairs:
+class Pairs(Remembers):
     """labels: what the robot writes for a field, where that is not the field's name."""
 
+    REMEMBERED: ClassVar = dict.fromkeys(("_units", "_changed"), dict[int, bytes])
     mark = b""
 
     def __init__(

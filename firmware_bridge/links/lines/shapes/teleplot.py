@@ -10,18 +10,21 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
+from typing import ClassVar
 
 from firmware_bridge.links.lines.numbers import DECIMAL, PLAIN
 from firmware_bridge.links.lines.shapes.shape import Outcome, Row, Shape, shape, shown
+from firmware_bridge.remembered import Remembers
 
 _UNIT = b"\xa7"  # § in Latin-1, and the end of it in UTF-8
 _NAME = PLAIN + b"_"  # what the name of a variable that is not declared is made of
 
 
-class Teleplot:
+class Teleplot(Remembers):
     """last: the field whose line ends a reading; None: the last one. time: the field that is the lines' own timestamp,
     or a variable. most_apart: of the timestamps of one reading, in their unit."""
 
+    REMEMBERED: ClassVar = {"_held": dict[int, list[float]], "_times": list[list[float]], "_torn": bool}
     mark = b">"
 
     def __init__(

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from firmware_bridge.errors import BridgeError
@@ -73,7 +73,6 @@ def test_the_reason_names_the_field_and_what_stood_there() -> None:
 
 
 @given(st.binary(max_size=300), st.sampled_from([case["link"] for case in CASES]))
-@settings(max_examples=300)
 def test_nothing_that_arrives_raises(data: bytes, link: dict[str, Any]) -> None:
     """Random bytes: no more events than lines, and all bytes at once give what single ones give."""
     at_once, bytewise = link_from({"reading": link}), link_from({"reading": link})
@@ -84,7 +83,6 @@ def test_nothing_that_arrives_raises(data: bytes, link: dict[str, Any]) -> None:
 
 
 @given(st.data())
-@settings(max_examples=200)
 def test_a_damaged_line_raises_nothing_either(data: st.DataObject) -> None:
     """Real lines with bytes changed, dropped and doubled reach deeper than random ones."""
     case = data.draw(st.sampled_from(CASES))
@@ -112,7 +110,6 @@ numbers = st.floats(allow_nan=False, allow_infinity=False, width=32)
 
 
 @given(st.lists(st.tuples(numbers, numbers), min_size=1, max_size=5), st.sampled_from(CASES))
-@settings(max_examples=200)
 def test_what_the_robots_side_prints_is_read_back(rows: list[tuple[float, float]], case: dict[str, Any]) -> None:
     """Every shape, with its separators, checksum and notation: the same numbers."""
     link = link_from({"reading": case["link"]})

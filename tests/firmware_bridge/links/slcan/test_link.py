@@ -246,7 +246,7 @@ def test_a_multiplexed_message_is_a_reading_where_all_its_signals_are_in_it() ->
 def test_without_cantools_a_sentence_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
     """And nothing else of the dialect needs it."""
     monkeypatch.setitem(sys.modules, "cantools", None)
-    with pytest.raises(TableError, match=r'\[link\] dbc: needs the package cantools.*pip install "edge-lstm\[can\]"'):
+    with pytest.raises(TableError, match=r"\[link\] dbc: needs the package cantools.*install.*cantools"):
         dialect(NAMES, folder=HERE)
     dialect(LAYOUTS)
 
