@@ -19,6 +19,7 @@ import numpy as np
 import numpy.typing as npt
 
 from edge_lstm.core.operation import Floats
+from edge_lstm.core.readable import Readable
 from edge_lstm.errors import ModelFileError, ReadingError
 
 Doubles = npt.NDArray[np.float64]
@@ -30,7 +31,7 @@ _LARGEST = 3.4028235e38  # float32
 
 
 @dataclass(frozen=True)
-class Channel:
+class Channel(metaclass=Readable):
     """One quantity of a reading or an output. physical = network * scale + offset, so a network that wants standardized
     inputs has the standard deviation as scale and the mean as offset. `unit` is free text ("deg/s"), compared as
     written.

@@ -8,6 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
+from edge_lstm.core.readable import Readable
 from edge_lstm.errors import ModelFileError
 
 Choose = Literal["value", "best", "sample"]
@@ -17,7 +18,7 @@ MISSING: tuple[Missing, ...] = ("skip", "hold", "predict")
 
 
 @dataclass(frozen=True)
-class Feedback:
+class Feedback(metaclass=Readable):
     """An output channel that predicts what an input channel will hold in the next reading: the closed loop.
 
     choose: "value" hands over the numbers, in physical units (so each channel's own scaling applies); "best" the most
@@ -38,7 +39,7 @@ class Feedback:
 
 
 @dataclass(frozen=True)
-class Policy:
+class Policy(metaclass=Readable):
     """What stands in for a reading, or for the channels of one, that did not come.
 
     missing: "skip" nothing, the memory waits; "hold" the last value; "predict" the model's own prediction

@@ -23,6 +23,7 @@ from edge_lstm.core.operation import Floats
 from edge_lstm.core.operations.graph import takes_logs
 from edge_lstm.core.outputs import Word, decode
 from edge_lstm.core.program import MAX_ARENA, Program
+from edge_lstm.core.readable import Readable
 from edge_lstm.core.timing import CONTINUOUS, Timing
 from edge_lstm.errors import ModelFileError
 
@@ -32,7 +33,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, repr=False)
-class Model:
+class Model(metaclass=Readable):
     """A trained network, ready to run one reading at a time.
 
     rate_hz: readings per second it was trained for, or None where that is not known.
@@ -100,6 +101,16 @@ class Model:
                 f" {'not ' if self.timing.mode == 'log' else ''}a graph that takes whole logs"
             )
         self._check_feedback()
+
+    @property
+    def multiply_adds(self) -> int:
+        """Multiply-adds for one reading: every window under way takes it, and what only an output needs is computed for
+        the one that ends (of quantized networks for all)."""
+        program, windows = self.program, self.timing.under_way
+        if windows == 1 or program.quantized:
+            return program.multiply_adds * windows
+        pairs = zip(program.operations, program.of_states, strict=True)
+        return sum(op.multiply_adds * (windows if of_state else 1) for op, of_state in pairs)
 
     def _check_feedback(self) -> None:
         fed: set[str] = set()

@@ -19,6 +19,7 @@ import numpy.typing as npt
 
 from edge_lstm.core.operation import GRAIN, Floats, Operation, Slot, padded
 from edge_lstm.core.operations import KINDS
+from edge_lstm.core.operations.record import in_float16
 from edge_lstm.errors import ProgramError
 
 MAX_ARENA = 1 << 26  # floats; 256 MiB. A larger arena in a file is an attack or a mistake, not a robot's network.
@@ -96,6 +97,33 @@ class Program:
     def multiply_adds(self) -> int:
         """Multiply-adds in one step."""
         return sum(op.multiply_adds for op in self.operations)
+
+    @property
+    def quantized(self) -> bool:
+        """Whether any operation computes in integers."""
+        return any(op.kind.startswith("quantized_") for op in self.operations)
+
+    @property
+    def rounded(self) -> bool:
+        """Whether any layer's weights are integers or float16: what it gives is not what it was made of would give."""
+        return self.quantized or any("W" in op.weights and in_float16(op) for op in self.operations)
+
+    @property
+    def of_states(self) -> list[bool]:
+        """Of each operation, whether a state is computed from what it makes, or it may refuse a reading (an index
+        without an entry). The others only an output needs."""
+        needed = np.zeros(self.arena_size, np.bool_)
+        for state in self.states:
+            needed[state.next.elements] = True
+        found = []
+        for op in reversed(self.operations):
+            found.append(op.kind == "lookup" or any(needed[slot.elements].any() for slot in op.outputs))
+            if found[-1]:
+                for slot in op.inputs:
+                    needed[slot.elements] = True
+                if op.kind == "take":
+                    needed[op.weights["indices"]] = True
+        return found[::-1]
 
     @property
     def weight_count(self) -> int:

@@ -30,7 +30,7 @@ from edge_lstm.core.feedback import Feedback, Policy
 from edge_lstm.core.model import Model
 from edge_lstm.core.operations.graph import takes_logs
 from edge_lstm.core.timing import Timing
-from edge_lstm.errors import EdgeLstmError, ModelFileError
+from edge_lstm.errors import EdgeLstmError, ModelFileError, nearest_file
 
 FORMAT = 2
 MAX_BYTES = 1 << 30  # of arrays in one file; 250 million weights are no stream on a robot
@@ -78,10 +78,10 @@ def describe(model: Model) -> tuple[dict[str, Any], Arrays]:
 def write_whole(path: Path, content: bytes) -> None:
     """Write a file so that it is there whole or not at all, also after a power cut. What is there and is no ordinary
     file (a pipe, /dev/stdout) is written to, not replaced. Raises OSError."""
-    path = path.resolve()
     if path.exists() and not path.is_file():
         path.write_bytes(content)
         return
+    path = path.resolve()
     file = tempfile.NamedTemporaryFile(dir=path.parent, prefix=f".{path.name}.", delete=False)  # noqa: SIM115
     try:
         with file:
@@ -121,7 +121,8 @@ def load(path: str | os.PathLike[str]) -> Model:
         with Path(path).open("rb") as file:
             return load_file(file, os.fspath(path))
     except OSError as error:
-        raise ModelFileError(f"{path}: cannot be read: {error.strerror or error}") from error
+        other = nearest_file(path) if isinstance(error, FileNotFoundError) else ""
+        raise ModelFileError(f"{path}: cannot be read: {error.strerror or error}{other}") from error
 
 
 def load_file(file: BinaryIO, name: str) -> Model:

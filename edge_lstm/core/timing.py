@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from edge_lstm.core.axes import GraphAxes
+from edge_lstm.core.readable import Readable
 from edge_lstm.errors import ModelFileError
 
 Mode = Literal["continuous", "window", "whole window", "log"]
@@ -27,7 +28,7 @@ LONGEST = 1 << 20  # readings: of a window, of a stride, before the first output
 
 
 @dataclass(frozen=True)
-class Timing:
+class Timing(metaclass=Readable):
     """window: T, how many readings an output belongs to; None where it belongs to all since the reset.
 
     first_output: the number of the reading, counted from 1 after a reset, with which the first output comes (mode log:

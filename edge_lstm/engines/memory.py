@@ -20,6 +20,7 @@ from typing import Any, NoReturn, TypeVar
 import numpy as np
 import numpy.typing as npt
 
+from edge_lstm.core.by_name import ByName
 from edge_lstm.core.model import Model
 from edge_lstm.core.operation import Floats
 from edge_lstm.engines.status import BAD_INDEX, BAD_STATE
@@ -128,7 +129,7 @@ class Memory:
             values: Floats = self._arenas[copies, s.slot.offset : s.slot.offset + s.slot.size].copy()
             values.flags.writeable = False
             found[s.name] = values
-        return MappingProxyType(found)
+        return MappingProxyType(ByName("state", found, f"model {self.model.name!r} remembers nothing"))
 
     def snapshot(self) -> bytes:
         """As `Session.snapshot`."""

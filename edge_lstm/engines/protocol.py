@@ -26,6 +26,7 @@ class Session(Protocol):
 
     model: Model
     group: int  # streams that one pass over the weights serves
+    seen: int  # readings since the reset; of streams with logs of different lengths, of the longest
     user: int  # the thread that has the memory for itself while a call lets other threads run; 0: none
     x: Floats  # (streams, n_inputs): the readings that `advance` takes
     y: Floats  # (streams, n_outputs): the outputs of the latest `advance` that gave OK

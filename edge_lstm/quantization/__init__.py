@@ -1,4 +1,5 @@
-"""Quantization: a float32 model and a log of its readings → the same model with int8 weights, and what that costs.
+"""Quantization: a float32 model and a log of its readings → the same model with weights of int8 or float16, and
+what that costs.
 
     quantized = edge_lstm.quantize(model, log)                    # log: float32 (T, n_inputs), physical units
     print(report(model, quantized, held_out).outputs)             # how far apart they are, where, and why
@@ -13,6 +14,7 @@ Never: clip, leave out or keep float32 without reporting it.
     rounding.py   scales and integers of one layer
     convert.py    Model → Model
     compare.py    the two models side by side
+    beside.py     int8 with fixed scales and with scales that follow the step
     ranges.py     what the logs do not show
 """
 

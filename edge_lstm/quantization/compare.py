@@ -20,13 +20,14 @@ import numpy as np
 from edge_lstm.core.channels import flat_names, flat_units
 from edge_lstm.core.model import Model
 from edge_lstm.core.operation import Floats
+from edge_lstm.core.operations.functions import RANGED
 from edge_lstm.core.storage import content
 from edge_lstm.errors import QuantizeError
 from edge_lstm.quantization.convert import answered, difference, differences, model_of, outputs, rms, spans
-from edge_lstm.quantization.layers import QUANTIZED, Layer, layers, mixed, weight_bytes
+from edge_lstm.quantization.layers import QUANTIZED, Layer, layers, mixed, scheme_of, weight_bytes
 from edge_lstm.quantization.observe import Log, Observer, Some, logs_of
 from edge_lstm.quantization.ranges import Beyond, beyond, doubts
-from edge_lstm.quantization.rounding import WEIGHTS_ONLY, clipped
+from edge_lstm.quantization.rounding import clipped
 
 _OF_RANGE, _OF_CHANGE = 0.02, 0.5  # what is tolerable, root mean square: the larger of both
 _FEWEST = 20  # held-out readings
@@ -149,7 +150,7 @@ class Report:
 
     def as_dict(self) -> dict[str, Any]:
         """As JSON values; None stands for infinite errors, and for outputs that are NaN or infinite."""
-        found: dict[str, Any] = _finite(asdict(self) | {"error": self.error, "failed": self.failed})
+        found: dict[str, Any] = finite(asdict(self) | {"error": self.error, "failed": self.failed})
         for part, layer in zip(found["layers"], self.layers, strict=True):
             part["suffers"] = layer.suffers
         return found
@@ -171,15 +172,15 @@ def report(
     model, quantized = model_of(model), model_of(quantized)
     found = _pairs(model, quantized)
     logs, held = logs_of(model, calibration), logs_of(model, held_out, "held-out readings", _FEWEST)
-    calibrated, judge = _Judge(model, logs), _Judge(model, held)
+    calibrated, judge = Judge(model, logs), Judge(model, held)
     chosen = [layer for layer, done in found if done]
     parts = _layers(quantized, found, judge)
     suffering = [layer for (layer, _), part in zip(found, parts, strict=True) if part.suffers]
     relieved = mixed(model, quantized, [layer for layer in chosen if layer not in suffering])
     source = quantized.provenance.get("quantized")
-    scheme = next(str(quantized.program.operations[layer.numbers[0]].attributes["scheme"]) for layer in chosen)
+    scheme = str(scheme_of(quantized.program.operations[chosen[0].numbers[0]]))
     longest = max(held, key=lambda log: len(log.xs)).xs
-    left = () if scheme == WEIGHTS_ONLY else beyond(model, logs, held)
+    left = beyond(model, logs, held) if scheme in RANGED else ()
     return Report(
         model=model.name,
         scheme=source["scheme"] if isinstance(source, dict) else scheme,
@@ -198,7 +199,7 @@ def report(
         keep=tuple(layer.name for layer in suffering),
         error_with_keep=max(judge.relative(relieved)) if suffering else None,
         beyond=left,
-        doubts=doubts(model, (logs, held), (calibrated.answered, judge.answered), integers=scheme != WEIGHTS_ONLY),
+        doubts=doubts(model, (logs, held), (calibrated.answered, judge.answered), ranged=scheme in RANGED),
     )
 
 
@@ -208,21 +209,22 @@ def _pairs(model: Model, quantized: Model) -> list[tuple[Layer, bool]]:
     places = [(op.kind.removeprefix(QUANTIZED), op.inputs, op.outputs) for op in theirs]
     if [(op.kind, op.inputs, op.outputs) for op in ours] != places:
         raise QuantizeError(f"model {quantized.name!r} is not a quantized {model.name!r}: their operations differ")
-    found = [(layer, theirs[layer.numbers[0]].kind.startswith(QUANTIZED)) for layer in layers(model.program)]
+    found = [(layer, scheme_of(theirs[layer.numbers[0]]) is not None) for layer in layers(model.program)]
     if not any(done for _, done in found):
         raise QuantizeError(f"model {quantized.name!r} has no quantized layer to compare with {model.name!r}")
     return found
 
 
-def _finite(value: Any) -> Any:
+def finite(value: Any) -> Any:
+    """As JSON can hold it: None for NaN and infinity."""
     if isinstance(value, dict):
-        return {key: _finite(one) for key, one in value.items()}
+        return {key: finite(one) for key, one in value.items()}
     if isinstance(value, list | tuple):
-        return [_finite(one) for one in value]
+        return [finite(one) for one in value]
     return None if isinstance(value, float) and not np.isfinite(value) else value
 
 
-class _Judge:
+class Judge:
     """The float32 model's outputs over some logs, and how far another model is from them."""
 
     def __init__(self, model: Model, logs: Sequence[Log]) -> None:
@@ -247,7 +249,7 @@ class _Judge:
         return [error.rms_of_range for error in self.errors(other)]
 
 
-def _outputs(quantized: Model, calibrated: _Judge, judge: _Judge) -> tuple[Output, ...]:
+def _outputs(quantized: Model, calibrated: Judge, judge: Judge) -> tuple[Output, ...]:
     seen, measured, drift = calibrated.errors(quantized), judge.errors(quantized), _drift(quantized, judge)
     sizes = np.stack([np.ptp(judge.answered, axis=0), judge.change, judge.tolerable], axis=1).tolist()
     names, units = flat_names(judge.model.outputs), flat_units(judge.model.outputs)
@@ -255,7 +257,7 @@ def _outputs(quantized: Model, calibrated: _Judge, judge: _Judge) -> tuple[Outpu
     return tuple(Output(name, unit, *size, *errors) for name, unit, size, *errors in rows)
 
 
-def _drift(quantized: Model, judge: _Judge) -> list[tuple[float, ...]]:
+def _drift(quantized: Model, judge: Judge) -> list[tuple[float, ...]]:
     """Of each output the errors of the passes: what grows from the first to the last does so by time alone."""
     readings = np.concatenate([log.xs for log in judge.logs])[: LONG // 2]
     passes = -(-(LONG + judge.model.timing.first_output - 1) // len(readings))
@@ -266,7 +268,7 @@ def _drift(quantized: Model, judge: _Judge) -> list[tuple[float, ...]]:
     return [tuple(column.tolist()) for column in figures.T]
 
 
-def _worst(quantized: Model, judge: _Judge) -> tuple[Worst, ...]:
+def _worst(quantized: Model, judge: Judge) -> tuple[Worst, ...]:
     """The readings with the largest errors, as parts of the output's range, no two of them from one place."""
     names = flat_names(judge.model.outputs)
     found: list[tuple[float, Worst]] = []
@@ -285,7 +287,7 @@ def _worst(quantized: Model, judge: _Judge) -> tuple[Worst, ...]:
     return tuple(worst for _, worst in sorted(found, key=lambda pair: -pair[0])[:_WORST])
 
 
-def _layers(quantized: Model, found: Sequence[tuple[Layer, bool]], judge: _Judge) -> tuple[Part, ...]:
+def _layers(quantized: Model, found: Sequence[tuple[Layer, bool]], judge: Judge) -> tuple[Part, ...]:
     model, names = judge.model, flat_names(judge.model.outputs)
     beyond = {layer.name: 0 for layer, _ in found}
     chosen = [layer for layer, done in found if done]

@@ -1,4 +1,4 @@
-"""Model → Model: the layers of a float32 model in integers, calibrated on readings.
+"""Model → Model: the layers of a float32 model in integers, calibrated on readings, or in float16.
 
 Its rule: the scalings of a scheme (`rounding.SCALINGS`) are tried on the calibration logs, end to end, and the one
 whose worst output comes nearest to the float32 model is taken; which, and how much it clips, stands in the provenance.
@@ -16,12 +16,13 @@ import numpy as np
 
 from edge_lstm.core.model import Model
 from edge_lstm.core.operation import Floats
+from edge_lstm.core.operations.functions import DYNAMIC, RANGED
 from edge_lstm.errors import QuantizeError, StateError
-from edge_lstm.quantization.layers import QUANTIZED, Layer, layers, mixed, named
+from edge_lstm.quantization.layers import FLOAT16, Layer, layers, mixed, named
 from edge_lstm.quantization.observe import Log, Seen, Some, check_channels, logs_of, observe
-from edge_lstm.quantization.rounding import SCALINGS, WEIGHTS_ONLY, Doubles, Scaling, operation, quantized
+from edge_lstm.quantization.rounding import SCALINGS, WEIGHTS_ONLY, Doubles, Scaling, halved, operation, quantized
 
-Scheme = Literal["int8", "int16", "int8-weights"]
+Scheme = Literal["int8", "int16", "int8-weights", "int8-dynamic", "float16"]
 _TRIED = 100_000  # readings of each log on which the scalings are compared
 
 
@@ -39,17 +40,19 @@ def model_of(given: Model | str | Path) -> Model:
 def quantize(
     model: Model | str | Path, calibration: Some, scheme: Scheme = "int8", keep: str | Iterable[str] = ()
 ) -> Model:
-    """The model with int8 weights, one scale for each row.
+    """The model with int8 weights, one scale for each row, or with weights of float16.
 
     model: or the path of its file. calibration: float32 (T, n_inputs) in physical units, or a `Series`, or a list of
     them, each from the reset state on: readings as the robot makes them, over their full range. scheme: "int8",
     activations of 8 bits; "int16", of 15 (fewer in sums of more than 516 inputs); "int8-weights", activations stay
-    float32. keep: layers that stay float32, by name ("lstm_0"), or by kind ("dense"); one, or several.
+    float32; "int8-dynamic", of 8 bits in units of each step's own largest; "float16", weights rounded to that, and
+    all else float32 as it was. keep: layers that stay float32, by name
+    ("lstm_0"), or by kind ("dense"); one, or several.
 
     The result has the same channels, outputs, timing, feedback and policy, and another digest; its provenance
     names what it was made from. Raises QuantizeError: unknown scheme or layer, nothing to quantize, a log
     that is too short, of another width, holds NaN, in which a channel is always 0 or a layer reads infinity, or on
-    which every scaling makes an output NaN or infinite.
+    which every scaling makes an output NaN or infinite; a weight that float16 does not hold.
     """
     model, keep = model_of(model), (keep,) if isinstance(keep, str) else keep
     if scheme not in SCALINGS:
@@ -57,7 +60,7 @@ def quantize(
     found = layers(model.program)
     if not found:
         why = "none of its operations has weights to quantize"
-        if any(op.kind.startswith(QUANTIZED) for op in model.program.operations):
+        if model.program.rounded:
             why = "it is quantized already"
         if model.program.onnx:
             why = "ONNX Runtime runs it as a whole (quantize its graph with tools for ONNX)"
@@ -67,9 +70,9 @@ def quantize(
     if not chosen:
         raise QuantizeError(f"model {model.name!r}: every layer stays float32 (keep), so nothing is left to quantize")
     logs = logs_of(model, calibration)
-    if scheme != WEIGHTS_ONLY:
+    if scheme in RANGED:
         check_channels(model, logs)
-    seen = observe(model, chosen, logs)
+    seen = {} if scheme == FLOAT16 else observe(model, chosen, logs)
     made = [(scaling, _apply(model, chosen, seen, scheme, scaling)) for scaling in SCALINGS[scheme]]
     expected = [model.stream().run(log.xs[:_TRIED]) for log in logs]
     extent = spans(answered(logs, expected))
@@ -94,7 +97,7 @@ def quantize(
 def _apply(model: Model, chosen: Sequence[Layer], seen: dict[str, Seen], scheme: str, scaling: Scaling) -> Model:
     operations = list(model.program.operations)
     for layer in chosen:
-        weights = quantized(layer, seen[layer.name], scheme, scaling)
+        weights = halved(layer) if scheme == FLOAT16 else quantized(layer, seen[layer.name], scheme, scaling)
         for number in layer.numbers:
             operations[number] = replace(operations[number], **operation(operations[number], scheme, weights))
     return replace(model, program=replace(model.program, operations=tuple(operations)))
@@ -172,10 +175,12 @@ def spans(values: Floats) -> Doubles:
 
 
 def _words(scheme: str, scaling: Scaling) -> str:
-    if scheme == WEIGHTS_ONLY:
+    if scheme in (WEIGHTS_ONLY, FLOAT16):
         return "activations stay float32"
     how = {0.0: "each input has its own scale", 1.0: "all inputs of a layer share a scale"}
     own = how.get(scaling.spread, "scales between each input's own and one for all")
+    if scheme in DYNAMIC:
+        return f"{own}, in units of the step's own largest value; nothing is clipped"
     clip = f"the largest {scaling.clip:.2%} of its values are clipped" if scaling.clip else "nothing seen is clipped"
     memory = "" if scaling.memory == "whole" else "; memories reach as far as they were seen"
     return f"{own}; {clip}{memory}"

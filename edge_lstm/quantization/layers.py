@@ -11,11 +11,13 @@ from dataclasses import dataclass, replace
 
 from edge_lstm.core.model import Model
 from edge_lstm.core.operation import Operation
+from edge_lstm.core.operations.record import in_float16
 from edge_lstm.core.program import Program
 from edge_lstm.errors import QuantizeError
 
 QUANTIZABLE = ("lstm", "gru", "rnn", "dense")  # kinds of operations
 QUANTIZED = "quantized_"  # and the kind: that of a quantized operation
+FLOAT16 = "float16"  # the scheme in which an operation keeps its kind and its arithmetic, and its matrices are float16
 
 
 @dataclass(frozen=True)
@@ -38,11 +40,18 @@ class Layer:
         return int(self.operation.attributes.get("rows", 1))
 
 
+def scheme_of(op: Operation) -> str | None:
+    """The scheme of a quantized layer; None of any other operation."""
+    if op.kind in QUANTIZABLE:
+        return FLOAT16 if in_float16(op) else None
+    return str(op.attributes["scheme"]) if op.kind.startswith(QUANTIZED) else None
+
+
 def layers(program: Program) -> tuple[Layer, ...]:
     """Every float32 layer that could be quantized, in order. A name that several have gets a number."""
     shared: dict[tuple[object, ...], list[int]] = {}
     for number, op in enumerate(program.operations):
-        if op.kind in QUANTIZABLE:
+        if op.kind in QUANTIZABLE and scheme_of(op) is None:
             matrices = [id(w) for w in op.weights.values() if w.ndim == 2]
             biases = [w.tobytes() for w in op.weights.values() if w.ndim == 1]
             same = (op.kind, *sorted(op.attributes.items()), *matrices, *biases)

@@ -65,7 +65,8 @@ def logs_of(model: Model, given: Some, what: str = "calibration", fewest: int = 
     """One log or several, checked. Raises QuantizeError: wrong width, not a number in an array, too few readings; those
     of each log before its first output do not count."""
     several = isinstance(given, list | tuple) and any(isinstance(g, Series | Log | np.ndarray) for g in given)
-    each: Sequence[Any] = given if several else [given]  # type: ignore[assignment]
+    named: Sequence[Any] = given if several else [given]  # type: ignore[assignment]
+    each = [part for g in named for part in (g.parts() if isinstance(g, Series) else [g])]
     logs = [log_of(model, g, what if len(each) == 1 else f"{what} {k}") for k, g in enumerate(each)]
     before = model.timing.first_output - 1  # of each log
     if sum(max(0, len(log.xs) - before) for log in logs) < fewest:

@@ -56,11 +56,11 @@ def beyond(model: Model, calibration: Sequence[Log], held_out: Sequence[Log]) ->
 
 
 def doubts(
-    model: Model, logs: tuple[Sequence[Log], Sequence[Log]], outputs: tuple[Floats, Floats], *, integers: bool
+    model: Model, logs: tuple[Sequence[Log], Sequence[Log]], outputs: tuple[Floats, Floats], *, ranged: bool
 ) -> tuple[str, ...]:
-    """Sentences. logs: calibration and held out; outputs: float32 (n, n_outputs) over them; integers: whether the
-    layers' inputs become integers."""
-    return (*(_calibration(model, logs[0]) if integers else ()), *_held_out(model, logs, outputs))
+    """Sentences. logs: calibration and held out; outputs: float32 (n, n_outputs) over them; ranged: whether the
+    layers' inputs become integers that reach as far as they did in the calibration."""
+    return (*(_calibration(model, logs[0]) if ranged else ()), *_held_out(model, logs, outputs))
 
 
 def _calibration(model: Model, logs: Sequence[Log]) -> Iterator[str]:

@@ -33,9 +33,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
+from edge_lstm.core.by_name import ByName
 from edge_lstm.core.channels import Channel
 from edge_lstm.core.model import Model
 from edge_lstm.core.operation import Operation, Slot, padded
+from edge_lstm.core.operations.functions import DYNAMIC
 from edge_lstm.core.program import Named, Program
 from edge_lstm.engines.protocol import Engine
 from edge_lstm.errors import StateError
@@ -59,6 +61,7 @@ WORDS: Mapping[str, Mapping[str, str]] = {
     "rnn": {"h": "prediction"},
 }
 _QUANTIZED = "quantized_"
+_NONE_YET = "there has been no output yet"
 
 
 class _Beside:
@@ -107,6 +110,8 @@ class _Beside:
 
     def candidate(self, op: Operation, key: str) -> Slot:
         """One of the two sums of a GRU's candidate."""
+        if key == "R" and op.attributes.get("scheme") in DYNAMIC:
+            return self.candidate_over_h(op)
         n = op.inputs[1].size
         values, scale = (op.inputs[0], "x_scale") if key == "W" else (op.inputs[1], "h_scale")
         rows = slice(2 * n, 3 * n)
@@ -115,6 +120,20 @@ class _Beside:
         if scale in op.weights:
             weights["x_scale"] = np.broadcast_to(op.weights[scale], values.size)
         return self.add(_as(op, "dense"), (values,), n, weights, **_scheme(op), rows=1)
+
+    def candidate_over_h(self, op: Operation) -> Slot:
+        """The sum s over h where a dense layer would make finer integers of it than the GRU does: relu(s) - relu(-s),
+        of plain recurrent layers to which x adds nothing."""
+        x, h = op.inputs
+        rows = slice(2 * h.size, 3 * h.size)
+        nothing = {"W": np.zeros((h.size, x.size), np.int8), "W_scale": np.ones(h.size, np.float32)}
+        weights = nothing | {"x_scale": op.weights["x_scale"], "R_scale": op.weights["R_scale"][rows]}
+        R, b = op.weights["R"][rows], op.weights["b_R"][rows]
+        above, below = (
+            self.add(_as(op, "rnn"), (x, h), h.size, weights | sums, **_scheme(op), activation="relu")
+            for sums in ({"R": R, "b": b}, {"R": -R, "b": -b})
+        )
+        return self.add("binary", (above, below), h.size, {}, function="sub")
 
     def gru(self, op: Operation) -> dict[str, Slot]:
         n = op.inputs[1].size
@@ -145,11 +164,11 @@ def _scheme(op: Operation) -> dict[str, Any]:
 
 
 def _rows(op: Operation, key: str, rows: slice, share: float = 1.0) -> dict[str, npt.NDArray[Any]]:
-    """A share of some rows of a matrix: of integers, it is their scale that is less."""
+    """A share of some rows of a matrix, float16 as float32: of integers, it is their scale that is less."""
     scale = f"{key}_scale"
     if scale in op.weights:
         return {key: op.weights[key][rows], scale: np.float32(share) * op.weights[scale][rows]}
-    return {key: np.float32(share) * op.weights[key][rows]}
+    return {key: np.float32(share) * op.weights[key][rows].astype(np.float32)}
 
 
 def layers(model: Model) -> dict[str, Operation]:
@@ -177,6 +196,31 @@ def with_gates(model: Model) -> tuple[Model, dict[str, slice]]:
             raise StateError(f"model {model.name!r} runs with ONNX Runtime, which does not show the gates of a layer")
         raise StateError(f"model {model.name!r} has no recurrent layer whose gates could be read")
     slots = {f"{name}.{gate}": s for name, op in found.items() for gate, s in getattr(beside, cell(op))(op).items()}
+    return _shown(model, beside, slots)
+
+
+def with_values(model: Model) -> tuple[Model, dict[str, slice]]:
+    """The same with every value that the model computes, in the order in which it does: of a recurrent layer its gates,
+    of any other operation what comes out of it, by its name. StateError where ONNX Runtime runs the model."""
+    program, beside = model.program, _Beside(model.program)
+    if program.onnx:
+        raise StateError(f"model {model.name!r} runs with ONNX Runtime, which does not show what is inside")
+    recurrent = {id(op): name for name, op in layers(model).items()}
+    names = [op.name or op.kind.removeprefix(_QUANTIZED) for op in program.operations]
+    slots: dict[str, Slot] = {}
+    for k, op in enumerate(program.operations):
+        if (layer := recurrent.get(id(op))) is not None:
+            slots |= {f"{layer}.{gate}": slot for gate, slot in getattr(beside, cell(op))(op).items()}
+            continue
+        name = names[k] if names.count(names[k]) == 1 else f"{names[k]}.{names[:k].count(names[k])}"
+        for number, slot in enumerate(op.outputs):
+            slots[name if len(op.outputs) == 1 else f"{name}.{number}"] = slot
+    return _shown(model, beside, slots)
+
+
+def _shown(model: Model, beside: _Beside, slots: Mapping[str, Slot]) -> tuple[Model, dict[str, slice]]:
+    """The model with further outputs, and where each of them is."""
+    program = model.program
     places, start = {}, program.output_size
     for name, slot in slots.items():
         places[name] = slice(start, start + slot.size)
@@ -190,10 +234,11 @@ def with_gates(model: Model) -> tuple[Model, dict[str, slice]]:
 class GateStream:
     """Made by `Model.stream(gates=True)`: a `Stream` that also shows the gates of the latest step."""
 
-    def __init__(self, model: Model, engine: Engine | None = None) -> None:
-        """engine: as for `Stream`. StateError: the model has no recurrent layer whose gates could be read."""
+    def __init__(self, model: Model, engine: Engine | None = None, *, values: bool = False) -> None:
+        """engine: as for `Stream`. values: every value that the model computes, not the gates alone (`with_values`).
+        StateError: the model has no recurrent layer whose gates could be read, or runs with ONNX Runtime."""
         self.model = model
-        extended, self._places = with_gates(model)
+        extended, self._places = with_values(model) if values else with_gates(model)
         self._stream = Stream(extended, engine, model.digest)
         self._outputs = model.program.output_size
         self._all: Floats | None = None
@@ -207,18 +252,29 @@ class GateStream:
         return self.model.program.input_size, self._outputs
 
     @property
+    def places(self) -> Mapping[str, slice]:
+        """Where each gate is in `everything`, in the order of computing."""
+        return self._places
+
+    @property
+    def everything(self) -> Floats | None:
+        """The output of the latest step and all that is shown behind it: a view that the next step overwrites."""
+        return self._all
+
+    @property
     def gates(self) -> dict[str, Floats]:
         """Copies, by name, "lstm.f" float32 (units,): of the latest step, in window mode of the window that had its
         output. Empty before the first output, after a reset or a restore."""
         if self._all is None:
-            return {}
-        return {name: self._all[place].copy() for name, place in self._places.items()}
+            return ByName("gate", {}, _NONE_YET)
+        return ByName("gate", {name: self._all[place].copy() for name, place in self._places.items()}, _NONE_YET)
 
     @property
     def gates_in_words(self) -> dict[str, Floats]:
         """The same by the gates' names in words: "lstm.forgetting"."""
         gates = self.gates.items()
-        return {f"{name.rpartition('.')[0]}.{in_words(self.model, name)}": values for name, values in gates}
+        words = {f"{name.rpartition('.')[0]}.{in_words(self.model, name)}": values for name, values in gates}
+        return ByName("gate", words, _NONE_YET)
 
     def step(self, x: npt.ArrayLike | Mapping[str, Any]) -> Floats | None:
         """As `Stream.step`."""

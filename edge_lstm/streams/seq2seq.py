@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
+from edge_lstm.core.readable import Readable
 from edge_lstm.errors import FeedbackError, ReadingError, StateError
 from edge_lstm.streams.rollout import Rollout
 
@@ -37,7 +38,7 @@ class Translation(NamedTuple):
     stopped: bool
 
 
-class Translator:
+class Translator(metaclass=Readable):
     """An encoder and a decoder. Raises FeedbackError, StateError or ReadingError where they do not go together."""
 
     def __init__(self, encoder: Model, decoder: Model, *, start: str, stop: str, limit: int = 100) -> None:

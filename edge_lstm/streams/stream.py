@@ -13,7 +13,6 @@ it release the GIL. Copies (copy, deepcopy, pickle) are streams of their own tha
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from itertools import chain
 from typing import Any, NoReturn
 
 import numpy as np
@@ -22,17 +21,25 @@ import numpy.typing as npt
 from edge_lstm.core.feedback import Choose
 from edge_lstm.core.model import Model
 from edge_lstm.core.operation import Floats
+from edge_lstm.core.readable import Readable
 from edge_lstm.engines.choose import engine_for
-from edge_lstm.engines.protocol import Checkpoint, Engine
+from edge_lstm.engines.protocol import Checkpoint, Engine, Session
 from edge_lstm.engines.status import BAD_READING, NOT_YET, OK
 from edge_lstm.errors import FeedbackError, ReadingError, StateError, ThreadError
+from edge_lstm.streams.pool import with_help
 from edge_lstm.streams.readings import as_readings
 from edge_lstm.streams.rollout import Forecast, Rollout, roll_out
 
 MOST_STREAMS = 1 << 16
+# Work in multiply-adds, some 40 in a ns. So much (0.3 ms) is worth a thread, which may be late on a busy core; and
+# so much does a reading take beside its own: 35 ns, and by ONNX Runtime, of whose graph nothing is counted, 20 µs.
+_WORTH_A_THREAD, _BESIDE, _OF_A_GRAPH = 12_000_000, 1400, 800_000
+# Parts for each thread: who is late finds less to do, and others wait less for its last. More parts would often wait
+# for the GIL, whose owner may have no core.
+_PARTS = 2
 
 
-class Stream:
+class Stream(metaclass=Readable):
     """Made by `Model.stream()`, in the reset state."""
 
     def __init__(self, model: Model, engine: Engine | None = None, digest: str | None = None) -> None:
@@ -190,7 +197,19 @@ def _revived_streams(model: Model, count: int, engine: Engine, snapshot: bytes) 
     return streams
 
 
-class Streams:
+def _run_sorted(session: Session, xs: Floats, ys: Floats, lengths: list[int]) -> int:
+    """Logs of these lengths, which never grow from one stream to the next, to their outputs; the status."""
+    start = 0
+    for end in sorted(set(lengths) - {0}):
+        count = sum(length >= end for length in lengths)
+        status, _ = session.advance_many(xs[:count, start:end], ys[:count, start:end])
+        if status:
+            return status
+        start = end
+    return OK
+
+
+class Streams(metaclass=Readable):
     """Made by `Model.streams(count)`, all in the reset state. For models in continuous mode."""
 
     def __init__(self, model: Model, count: int, engine: Engine | None = None) -> None:
@@ -204,6 +223,7 @@ class Streams:
             raise ReadingError(f"model {model.name!r} has no output with every reading; use a Stream for each")
         self.model, self.count, self._engine = model, count, engine or engine_for(model)
         self._session = self._engine.open(model, count)
+        self._kept: list[Session] = []  # of the latest run in threads: as many streams, and some for each thread
         self._x, self._y = self._session.x, self._session.y
         self._result: Floats = self._y.view()
         self._result.flags.writeable = False
@@ -230,8 +250,9 @@ class Streams:
         """Take a log for each stream: `count` arrays (T, n_inputs), of any lengths, to as many float32 (T, n_outputs).
 
         threads: among how many the logs are dealt out at most, one for each core that is free; the bits are the same.
-        Those that share a pass over the weights (2 or 4) stay together, so few logs use fewer threads. Raises as
-        `Stream.run` does, naming stream and row; then no stream has taken any reading of this call.
+        Those that share a pass over the weights (2 or 4) stay together, and what is done before another thread would
+        be awake is not dealt out, so few or short logs use fewer threads. Raises as `Stream.run` does, naming stream
+        and row; then no stream has taken any reading of this call.
         """
         if not isinstance(threads, int) or threads < 1:
             raise ReadingError(f"{threads!r} threads cannot take a log; 1 or more can")
@@ -248,18 +269,14 @@ class Streams:
             raise
 
     def _run(self, taken: list[Floats], threads: int, before: Checkpoint) -> list[Floats]:
+        if (results := self._run_together(taken, threads)) is not None:
+            return results
+        self._session.back_to(before)
         for number, log in enumerate(taken):
             if not (whole := np.isfinite(log).all(axis=1)).all():
                 row = int(np.argmin(whole))
                 raise self._session.refusal(BAD_READING, log[row], f"row {row} of stream {number}")
-        if (shards := min(threads, -(-self.count // self._session.group))) > 1:
-            results = self._run_in_threads(taken, shards)
-        else:
-            results = self._run_together(taken)
-        if results is None:
-            self._session.back_to(before)
-            self._refuse(taken, stepping=False)
-        return results
+        return self._refuse(taken, stepping=False)
 
     def _refuse(self, logs: Sequence[Floats] | Floats, *, stepping: bool) -> NoReturn:
         """Raise for the first stream that refuses a reading of its log also alone, as it does together with others."""
@@ -277,18 +294,25 @@ class Streams:
                 raise alone.refusal(status, xs[taken], f"row {taken} of stream {number}")
         raise AssertionError("streams together refused a reading that each takes alone")
 
-    def _run_together(self, taken: Sequence[Floats]) -> list[Floats] | None:
+    def _run_together(self, taken: Sequence[Floats], threads: int) -> list[Floats] | None:
         """The outputs; None where a reading is refused: some were taken, `run` takes them back."""
         inputs, outputs = self._x.shape[1], self._y.shape[1]
-        longest = max(map(len, taken))
-        xs = np.zeros((self.count, longest, inputs), np.float32)
-        ys = np.zeros((self.count, longest, outputs), np.float32)
         # The longest log first, so that those which still have readings are always the first ones.
         order = sorted(range(self.count), key=lambda number: -len(taken[number]))
+        lengths = [len(taken[number]) for number in order]
+        xs = np.zeros((self.count, lengths[0], inputs), np.float32)
+        ys = np.zeros((self.count, lengths[0], outputs), np.float32)
         for place, number in enumerate(order):
             xs[place, : len(taken[number])] = taken[number]
         self._session.rearrange(order)
-        if self._run_sorted(xs, ys, [len(taken[number]) for number in order]):
+        program = self.model.program
+        work = sum(lengths) * (program.multiply_adds + (_BESIDE if program.onnx is None else _OF_A_GRAPH))
+        groups = -(-self.count // self._session.group)
+        if (threads := min(threads, groups, work // _WORTH_A_THREAD)) > 1:
+            status = self._run_in_threads(xs, ys, lengths, threads)
+        else:
+            status = _run_sorted(self._session, xs, ys, lengths)
+        if status:
             return None
         self._session.rearrange(np.argsort(order).tolist())
         results: list[Floats] = [self._y] * self.count
@@ -296,35 +320,45 @@ class Streams:
             results[number] = ys[place, : len(taken[number])]
         return results
 
-    def _run_in_threads(self, logs: list[Floats], threads: int) -> list[Floats] | None:
-        """As `_run_together`."""
-        from concurrent.futures import ThreadPoolExecutor  # not at the top: every start would pay for it
+    def _run_in_threads(self, xs: Floats, ys: Floats, lengths: list[int], threads: int) -> int:
+        """As `_run_sorted`, by several threads, each of which takes one part of whole groups after the other.
 
-        order, group = sorted(range(self.count), key=lambda number: -len(logs[number])), self._session.group
-        groups = [order[k : k + group] for k in range(0, self.count, group)]
-        parts = [list(chain(*groups[k::threads])) for k in range(threads)]
-        shards = [Streams(self.model, len(part), self._engine) for part in parts]
-        for shard, part in zip(shards, parts, strict=True):
-            shard._session.take_over(self._session, slice(None), part)
-        with ThreadPoolExecutor(threads) as pool:
-            tried = list(pool.map(lambda shard, part: shard._run_together([logs[n] for n in part]), shards, parts))
-        found = [outputs for outputs in tried if outputs is not None]
-        if len(found) < threads:
-            return None
-        results = dict(zip(chain(*parts), chain(*found), strict=True))
-        for shard, part in zip(shards, parts, strict=True):
-            self._session.take_over(shard._session, part, slice(None))
-        return [results[number] for number in range(self.count)]
+        They have memories of their own: a call that is interrupted leaves threads at work, on what nobody needs."""
+        group, seen = self._session.group, self._session.seen
+        size = -(-self.count // (threads * _PARTS * group)) * group
+        kept, self._kept = self._kept, []
+        after, *free = kept or [self._engine.open(self.model, self.count)]
+        free = [own for own in free if len(own.x) == size]
+        free += [self._engine.open(self.model, size) for _ in range(threads - len(free))]
+        kept = [after, *free]
+        after.take_over(self._session, slice(None), slice(None))
+        # The longest logs are taken first, from the end.
+        waiting = [slice(start, min(start + size, self.count)) for start in range(0, self.count, size)][::-1]
 
-    def _run_sorted(self, xs: Floats, ys: Floats, lengths: list[int]) -> int:
-        start = 0
-        for end in sorted(set(lengths) - {0}):
-            count = sum(length >= end for length in lengths)
-            status, _ = self._session.advance_many(xs[:count, start:end], ys[:count, start:end])
-            if status:
-                return status
-            start = end
-        return OK
+        def work() -> int:
+            own = free.pop()
+            while waiting:
+                try:
+                    part = waiting.pop()
+                except IndexError:  # another thread was quicker
+                    break
+                some = slice(part.stop - part.start)
+                own.take_over(after, some, part)
+                own.seen = seen
+                if status := _run_sorted(own, xs[part], ys[part], lengths[part]):
+                    return status
+                after.take_over(own, part, some)
+            return OK
+
+        try:
+            status = max(with_help(threads, work))
+        finally:
+            waiting.clear()
+        if status == OK:
+            self._session.take_over(after, slice(None), slice(None))
+            self._session.seen = seen + lengths[0]
+            self._kept = kept
+        return status
 
     def reset(self) -> None:
         """Every stream back to the state in which it began."""

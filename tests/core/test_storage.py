@@ -228,12 +228,13 @@ def test_a_mode_that_contradicts_the_graph_is_refused(tmp_path):
         refused(tmp_path, changed, f"bad.npz: model .*the timing is {mode!r}")
 
 
-def test_a_file_cut_or_changed_anywhere_is_refused(tmp_path, content):
-    """Cut at any of 200 places or with any of 2,000 bytes changed, a file is refused or is still exactly the same
+@pytest.mark.parametrize(("cuts", "changes"), [(50, 500), pytest.param(200, 2000, marks=pytest.mark.long)])
+def test_a_file_cut_or_changed_anywhere_is_refused(tmp_path, content, cuts, changes):
+    """Cut at any of these places or with any of these bytes changed, a file is refused or is still exactly the same
     model."""
     random, digest = np.random.default_rng(0), network().digest
-    variants = [content[:n] for n in np.linspace(0, len(content) - 1, 200, dtype=int)]
-    for place in random.integers(0, len(content), 2000):
+    variants = [content[:n] for n in np.linspace(0, len(content) - 1, cuts, dtype=int)]
+    for place in random.integers(0, len(content), changes):
         variants.append(content[:place] + bytes([content[place] ^ random.integers(1, 256)]) + content[place + 1 :])
     path, kept = tmp_path / "bad.npz", 0
     for variant in variants:
@@ -242,7 +243,7 @@ def test_a_file_cut_or_changed_anywhere_is_refused(tmp_path, content):
             kept += edge_lstm.load(path).digest == digest
         except ModelFileError:
             continue
-    assert kept < 200  # a changed time stamp in the archive changes nothing
+    assert kept < changes / 10  # a changed time stamp in the archive changes nothing
 
 
 def test_saving_is_whole_or_not_at_all(tmp_path, monkeypatch):

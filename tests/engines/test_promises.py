@@ -32,6 +32,7 @@ from edge_lstm.engines.status import BAD_INDEX, BAD_READING, NOT_YET, OK
 from edge_lstm.errors import EdgeLstmError, ReadingError, StateError
 from edge_lstm.importers import import_onnx
 from edge_lstm.streams.stream import Stream, Streams
+from tests.support.models.half_nets import halved
 from tests.support.models.nets import network
 from tests.support.models.quantized_nets import quantized_network
 
@@ -74,6 +75,7 @@ MODELS: dict[str, Callable[[], Model]] = {
     "window": lambda: _network(Timing.over_window(6)),
     "window, zeros before": lambda: _network(Timing.over_window(6, "zeros")),
     "int8": lambda: quantized_network("lstm", "int8", INPUTS, 9, 3, 1, 0),
+    "float16": lambda: halved(_network(Timing())),
 }
 ONNX_MODELS: dict[str, Callable[[], Model]] = {
     "continuous": lambda: _onnx_model(Timing()),
@@ -199,9 +201,12 @@ class TestPromises:
         with pytest.raises(StateError, match="remembers"):
             other.resume({"nothing": np.zeros(1)})
 
-    def test_streams_together_give_the_bits_of_each_alone(self, engine: Engine, make: Callable[[], Model]) -> None:
+    def test_streams_together_give_the_bits_of_each_alone(
+        self, engine: Engine, make: Callable[[], Model], monkeypatch: pytest.MonkeyPatch
+    ) -> None:
         """Five streams that step together, and logs of different lengths, with threads or without: each as alone; one
         that refuses a reading leaves all as they were."""
+        monkeypatch.setattr("edge_lstm.streams.stream._WORTH_A_THREAD", 1)
         model = make()
         if model.timing.mode == "window" or not model.timing.each:
             with pytest.raises(ReadingError, match="use a Stream for each"):
@@ -301,6 +306,7 @@ def test_native_is_near_the_plain_formulas(make: Callable[[], Model]) -> None:
     assert len(native.snapshot()) == len(plain.snapshot())
 
 
+@pytest.mark.long
 @pytest.mark.skipif(IN_PYTHON, reason="it is what runs this")
 def test_the_kernels_in_python_keep_every_promise() -> None:
     """The same class with NUMBA_DISABLE_JIT=1, where the native engine's kernels are ordinary Python."""

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
 from edge_lstm.engines.native.session import Native
-from edge_lstm.errors import StateError
+from edge_lstm.errors import StateError, UnknownNameError
 from edge_lstm.streams.gates import WORDS, GateStream
 from tests.streams.test_forecast import follower
 from tests.support.models import nets
+from tests.support.models.half_nets import halved, widened
 from tests.support.models.quantized_nets import SCHEMES, quantized_network
 
 XS = nets.readings(60, 8, seed=2)
@@ -32,6 +35,21 @@ def test_gates_on_or_off_gives_the_same_bits(kind: str, window: int | None):
     other.restore(plain.snapshot())
     plain.restore(gated.snapshot())
     assert other.step(XS[0]).tobytes() == plain.step(XS[0]).tobytes()
+
+
+@pytest.mark.parametrize("kind", nets.CELLS)
+def test_the_gates_of_float16_are_those_of_float32_with_these_weights(kind: str):
+    """Weights below the normal ones of float16 among them, whose halves it does not hold."""
+    model = halved(nets.network(kind, units=13, layers=2))
+    operations = list(model.program.operations)
+    small = {key: (w * np.float16(2**-12)) if key == "W" else w for key, w in operations[0].weights.items()}
+    small["W"].flags.writeable = False
+    operations[0] = replace(operations[0], weights=small)
+    model = replace(model, program=replace(model.program, operations=tuple(operations)))
+    gated, twin = model.stream(gates=True), widened(model).stream(gates=True)
+    for x in XS[:20]:
+        assert gated.step(x).tobytes() == twin.step(x).tobytes()
+        assert {k: g.tobytes() for k, g in gated.gates.items()} == {k: g.tobytes() for k, g in twin.gates.items()}
 
 
 @pytest.mark.parametrize("scheme", SCHEMES)
@@ -126,5 +144,26 @@ def test_there_are_no_gates_before_the_first_output():
     assert stream.gates_in_words["lstm0.forgetting"].tobytes() == stream.gates["lstm0.f"].tobytes()
     stream.reset()
     assert stream.gates == {}
+    with pytest.raises(UnknownNameError, match=r"no gate 'lstm0\.f': there has been no output yet"):
+        _ = stream.gates["lstm0.f"]
     with pytest.raises(StateError, match="no recurrent layer"):
         nets.one_map("tanh", 3).stream(gates=True)
+
+
+def test_a_wrong_name_is_answered_with_the_right_one():
+    """Of gates, in letters and in words, and of states, of one stream and of several: the nearest, or all. It is a
+    KeyError, too, so `get` and `in` are as of any mapping."""
+    model = nets.network()
+    stream, several = model.stream(gates=True), model.streams(2)
+    stream.step(XS[0])
+    with pytest.raises(UnknownNameError, match=r"^there is no gate 'lstm.f'; did you mean 'lstm0.f'\?$"):
+        _ = stream.gates["lstm.f"]
+    with pytest.raises(KeyError, match=r"did you mean 'lstm0.forgetting'"):
+        _ = stream.gates_in_words["lstm.forgetting"]
+    for state in (stream.state, several.state):
+        with pytest.raises(UnknownNameError, match=r"^there is no state 'x'; valid: 'lstm0.h', 'lstm0.c'$"):
+            _ = state["x"]
+        assert state.get("x") is None
+        assert "x" not in state
+    with pytest.raises(UnknownNameError, match="remembers nothing"):
+        _ = nets.one_map("tanh", 3).stream().state["h"]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from edge_lstm.core.feedback import Feedback, Policy
@@ -137,7 +137,6 @@ Event = st.one_of(
 )
 
 
-@settings(max_examples=60, deadline=None)
 @given(st.sampled_from(["skip", "hold", "predict"]), st.sampled_from([None, 0, 2, 7]), st.lists(Event, max_size=25))
 def test_what_was_believed_overdue_changes_nothing(missing: str, longest: int | None, events: list[tuple]):
     """However many readings were taken for late before the truth came: outputs, memory and counts are the same."""
@@ -162,7 +161,6 @@ def test_what_was_believed_overdue_changes_nothing(missing: str, longest: int | 
     assert (patient.counts, patient.not_real) == (hasty.counts, hasty.not_real)
 
 
-@settings(max_examples=40, deadline=None)
 @given(
     st.sampled_from(["skip", "hold", "predict"]), st.sampled_from([None, 3]), st.lists(st.integers(0, 15), max_size=60)
 )

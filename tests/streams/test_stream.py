@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import dataclasses
+import multiprocessing
 import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
@@ -18,8 +21,18 @@ from edge_lstm.engines.native import session
 from edge_lstm.engines.native.session import Native, NativeSession
 from edge_lstm.errors import ReadingError, StateError
 from edge_lstm.quantization import quantize
+from edge_lstm.streams import pool
+from edge_lstm.streams import stream as streams_module
 from edge_lstm.streams.stream import Stream, Streams
 from tests.support.models.nets import CELLS, network, readings
+
+
+@pytest.fixture(autouse=True, scope="module")
+def every_log_is_worth_a_thread():
+    """Logs of a test are short; left alone they would all be taken by one thread."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(streams_module, "_WORTH_A_THREAD", 1)
+        yield
 
 
 def stepped(stream: Stream, xs) -> bytes:
@@ -28,7 +41,6 @@ def stepped(stream: Stream, xs) -> bytes:
     return b"".join((nothing if (y := stream.step(x)) is None else y).tobytes() for x in xs)
 
 
-@settings(max_examples=40, deadline=None)
 @given(
     kind=st.sampled_from(CELLS),
     cuts=st.lists(st.tuples(st.booleans(), st.integers(1, 30)), min_size=1, max_size=8),
@@ -50,7 +62,7 @@ def test_any_mixture_of_step_and_run_gives_the_same_bits(kind, cuts, window, see
     assert mixed.snapshot() == whole.snapshot()
 
 
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 @given(kind=st.sampled_from(CELLS), window=st.integers(1, 9), seed=st.integers(0, 1000))
 def test_a_window_gives_exactly_what_the_last_readings_give_alone(kind, window, seed):
     """In window mode each output has the bits of a fresh stream that takes just the last T readings."""
@@ -291,7 +303,7 @@ def test_a_step_allocates_nothing():
     assert peak - before < 1000
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(
     kind=st.sampled_from(CELLS),
     lengths=st.lists(st.integers(0, 30), min_size=1, max_size=11),
@@ -329,7 +341,7 @@ def growing() -> Model:
     return Model(b.build(), channels_for(("x",), (1,)), channels_for(("y",), (1,)))
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(row=st.integers(0, 199), lanes=st.sampled_from((4, 8, 16)), rest=st.integers(0, 90))
 def test_a_log_is_refused_at_the_row_at_which_a_step_is(row, lanes, rest):
     """Wherever in a log a reading is refused, `run` names its row and changes nothing, and the rows before it give what
@@ -409,7 +421,7 @@ def test_an_interrupted_log_was_not_taken(error, monkeypatch):
             with pytest.raises(error):
                 one.run(logs[0] if one is stream else logs)
         assert (stream.snapshot(), streams.snapshot()) == before
-    with monkeypatch.context() as patch:  # shards take over twice, then the first gives back, and the second
+    with monkeypatch.context() as patch:  # parts are taken over and given back, some by this thread
         patch.setattr(NativeSession, "take_over", interrupted(NativeSession.take_over, 4))
         with pytest.raises(error):
             streams.run(logs, threads=2)
@@ -437,28 +449,99 @@ def test_a_very_large_arena_is_not_made_nine_times_over(monkeypatch):
 
 @pytest.mark.parametrize(("lanes", "group"), [(4, 4), (8, 2), (16, 4)])
 def test_logs_that_share_a_pass_over_the_weights_stay_together(lanes, group, monkeypatch):
-    """No more threads than groups, every group but the last is whole, and the bits are those of one thread; integers,
-    which share nothing, go one by one."""
+    """Parts of whole groups, no more threads than groups, and the bits of one thread; what is made for the threads is
+    kept for the next call; integers, which share nothing, go one by one."""
     shards: list[int] = []
-    made = Streams.__init__
+    made = Native.open
 
-    def noting(self, model, count, engine=None):
-        shards.append(count)
-        made(self, model, count, engine)
+    def noting(self, model, streams=1, digest=None):
+        shards.append(streams)
+        return made(self, model, streams, digest)
 
     model, logs = network(units=19), [readings(9 + k, 8, k) for k in range(10)]
     for count, threads in ((10, 2), (9, 8), (group, 2), (1, 2)):
         one, many = Streams(model, count, Native(lanes)), Streams(model, count, Native(lanes))
         with monkeypatch.context() as patched:
-            patched.setattr(Streams, "__init__", noting)
+            patched.setattr(Native, "open", noting)
             got = many.run(logs[:count], threads=threads)
-        groups = -(-count // group)
-        assert len(shards) == (min(threads, groups) if groups > 1 else 0)
-        assert sum(size % group > 0 for size in shards) == (count % group > 0 and groups > 1)
+            groups = -(-count // group)
+            made_now = list(shards)
+            if groups == 1:
+                assert not made_now
+            else:
+                assert made_now[0] == count
+                assert made_now[1:] == [made_now[1]] * min(threads, groups)
+                assert made_now[1] % group == 0
+            again = many.run(logs[:count], threads=threads)
+            assert shards == made_now
         assert [y.tobytes() for y in got] == [y.tobytes() for y in one.run(logs[:count])]
+        assert [y.tobytes() for y in again] == [y.tobytes() for y in one.run(logs[:count])]
         assert many.snapshot() == one.snapshot()
         shards.clear()
     assert quantize(model, readings(200, 8)).streams(2)._session.group == 1
+
+
+def test_short_logs_stay_in_one_thread_and_help_that_never_comes_is_not_waited_for(monkeypatch):
+    """What is done before another thread would be awake is not dealt out; where all others are busy, or none can be
+    had, the caller does everything, with the same bits."""
+    model, logs = network(), [readings(40, 8, k) for k in range(9)]
+    expected = [y.tobytes() for y in model.streams(9).run(logs)]
+    begin, began = threading.Event(), []
+    with monkeypatch.context() as patch:
+        patch.setattr(streams_module, "_WORTH_A_THREAD", 12_000_000)
+        patch.setattr(streams_module, "with_help", lambda *_: began.append(None))
+        assert [y.tobytes() for y in model.streams(9).run(logs, threads=4)] == expected
+        assert not began
+    with ThreadPoolExecutor(1) as busy:
+        busy.submit(begin.wait)
+        monkeypatch.setattr(pool, "_pools", [busy])
+        assert [y.tobytes() for y in model.streams(9).run(logs, threads=4)] == expected
+        begin.set()
+    assert [y.tobytes() for y in model.streams(9).run(logs, threads=4)] == expected  # that pool takes nothing any more
+
+
+def test_help_that_a_refused_thread_leaves_behind_is_waited_for(monkeypatch):
+    """Where the system gives no more threads, the pool keeps what was asked, and one of its threads that becomes free
+    may begin it: what that one took belongs to the results, too."""
+    free, begun = threading.Event(), threading.Event()
+    caller, waiting, done = threading.get_ident(), [1, 2], []
+
+    def refuse(thread):
+        raise RuntimeError("can't start new thread")
+
+    def work():
+        part = waiting.pop()
+        if threading.get_ident() == caller:
+            free.set()
+            assert begun.wait(10)
+        else:
+            begun.set()
+            time.sleep(0.2)  # still at work when the caller has nothing left to do
+        done.append(part)
+        return part
+
+    with ThreadPoolExecutor(2) as limited:
+        limited.submit(free.wait)
+        with monkeypatch.context() as patch:
+            patch.setattr(pool, "_pools", [limited])
+            patch.setattr(threading.Thread, "start", refuse)
+            assert sorted(pool.with_help(2, work)) == sorted(done) == [1, 2]
+
+
+def test_a_child_process_has_threads_of_its_own():
+    """After a fork, none of the parent's threads is waited for."""
+    model, logs = network(), [readings(40, 8, k) for k in range(9)]
+    streams = model.streams(9)
+    expected = b"".join(y.tobytes() for y in streams.run(logs, threads=4))
+    streams.reset()
+    with multiprocessing.get_context("fork").Pool(1) as workers:
+        (got,) = workers.map(_run_in_threads, [(streams, logs)])
+    assert got == expected
+
+
+def _run_in_threads(given) -> bytes:
+    streams, logs = given
+    return b"".join(y.tobytes() for y in streams.run(logs, threads=4))
 
 
 def test_a_shard_that_fails_leaves_every_stream_as_it_was():

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from edge_lstm.core.operation import Operation
-from edge_lstm.core.operations.record import Array, Instructions, Kind, Need, rows, sizes, weights
+from edge_lstm.core.operations.record import Array, Instructions, Kind, Need, in_float16, rows, sizes, weights
 
 
 def dense_sizes(op: Operation, need: Need) -> tuple[int, int]:
@@ -24,7 +24,8 @@ def _check(op: Operation, need: Need) -> None:
 
 def _lower(op: Operation, out: Instructions, x: int, y: int) -> None:
     outputs, inputs = op.weights["W"].shape
-    out.put("DENSE", W=out.sums(op, 1), A=x, Y=y, N=inputs, M=outputs, F=int(op.attributes["rows"]))
+    sizes = {"N": inputs, "M": outputs, "F": int(op.attributes["rows"])}
+    out.put("DENSE", W=out.sums(op, 1), A=x, Y=y, HALF=in_float16(op), **sizes)
 
 
 def _dense(inputs: Sequence[Array], w: Mapping[str, Array], a: Mapping[str, Any]) -> tuple[Array, ...]:

@@ -87,11 +87,18 @@ REDUCTIONS: Mapping[str, Callable[..., Array]] = {  # argmax, argmin: of equals,
 }
 REDUCE_FUNCTIONS = tuple(REDUCTIONS)
 RNN_ACTIVATIONS = ("tanh", "relu")
-SCHEMES = ("int8", "int16", "int8-weights")  # of quantized layers: what activations become
+SCHEMES = ("int8", "int16", "int8-weights", "int8-dynamic")  # of quantized layers: what activations become
+# Of those in which activations become integers: the integers, by which sums are packed and added.
+INTEGERS = {"int8": "int8", "int16": "int16", "int8-dynamic": "int8"}
+# What one integer is worth follows the largest value of the step. An x is two integers, the second of which counts the
+# FINER-th parts that the first leaves: readings reach further beside their usual size than memories do.
+DYNAMIC, FINER = ("int8-dynamic",), 256
+LEAST = 2.0**-100  # of that value, so that neither it nor 127 / it leaves what float32 holds
+RANGED = tuple(scheme for scheme in INTEGERS if scheme not in DYNAMIC)  # what goes beyond a calibrated range is clipped
 # More inputs than this could overflow an int32 sum of int8 products, and would leave int16 no more than int8 has.
 MOST_INPUTS = 133_000
 
 
 def most(scheme: str, inputs: int) -> int:
     """The largest magnitude of an activation's integer in a sum over so many inputs: no sum can overflow int32."""
-    return 127 if scheme == "int8" else min(32767, (2**31 - 1) // (127 * inputs))
+    return 127 if INTEGERS.get(scheme) == "int8" else min(32767, (2**31 - 1) // (127 * inputs))

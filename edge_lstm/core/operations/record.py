@@ -41,7 +41,7 @@ class Instructions(Protocol):
         """The same, for this operation alone."""
 
     def recurrent(self, op: Operation) -> dict[str, int]:
-        """The fields N, M, SUMS and KEPT of a recurrent instruction."""
+        """The fields N, M, SUMS, KEPT and HALF of a recurrent instruction."""
 
     def integer_sums(self, op: Operation, gates: int) -> int:
         """Where integer weights and their scales are packed."""
@@ -49,8 +49,11 @@ class Instructions(Protocol):
     def quantized(self, op: Operation, role: str, values: int, rows: int = 1) -> int:
         """An instruction that makes integers of an operation's x or h, and where they are."""
 
-    def stride(self, op: Operation, inputs: int) -> int:
-        """Arena elements from one row's values to the next one's."""
+    def stride(self, op: Operation, role: str) -> int:
+        """Arena elements from one row's values of x or h to the next one's."""
+
+    def finer(self, op: Operation) -> int:
+        """The field SUMS of a quantized instruction: where the finer integers of an x begin, 0 where there are none."""
 
 
 @dataclass(frozen=True)
@@ -81,17 +84,27 @@ def sizes(op: Operation, need: Need, inputs: int, outputs: int) -> list[int]:
     return [s.size for s in (*op.inputs, *op.outputs)]
 
 
+MATRICES = ("W", "R")  # of a layer: what meets x, and what meets h
+
+
+def in_float16(op: Operation) -> bool:
+    """Whether the matrices of this layer are float16. Its sums are those of float32: what is in them is widened, which
+    is exact, and biases are float32."""
+    return op.weights["W"].dtype == np.float16
+
+
 def weights(op: Operation, need: Need, **shapes: tuple[int, ...]) -> None:
-    """Exactly these weights, float32 and finite."""
+    """Exactly these weights, float32 and finite; matrices may be float16, all of them or none."""
     need(set(op.weights) == set(shapes), f"has weights {sorted(op.weights)}, needs {sorted(shapes)}")
+    matrices = "float16" if "W" in shapes and in_float16(op) else "float32"
     for key, shape in shapes.items():
-        floats(op, need, key, shape)
+        floats(op, need, key, shape, matrices if key in MATRICES else "float32")
 
 
-def floats(op: Operation, need: Need, key: str, shape: tuple[int, ...]) -> None:
-    """One weight, float32 and finite, of this shape."""
+def floats(op: Operation, need: Need, key: str, shape: tuple[int, ...], dtype: str = "float32") -> None:
+    """One weight, of this type and shape, finite."""
     w = op.weights[key]
-    need(w.dtype == np.float32 and w.shape == shape, f"weight {key} is {w.dtype} {w.shape}, needs float32 {shape}")
+    need(w.dtype == dtype and w.shape == shape, f"weight {key} is {w.dtype} {w.shape}, needs {dtype} {shape}")
     need(bool(np.isfinite(w).all()), f"weight {key} holds NaN or infinity")
 
 

@@ -1,4 +1,4 @@
-"""Recurrent layers: LSTM, GRU and plain RNN, in float32.
+"""Recurrent layers: LSTM, GRU and plain RNN, in float32; their matrices may be float16, which are widened.
 
 Weights stand in PyTorch's layout: rows i f g o for LSTM, r z n for GRU.
 """

@@ -7,6 +7,7 @@ units, first the biases, then for each input the weights of all gates of those u
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -18,7 +19,8 @@ from edge_lstm.core.channels import scaling
 from edge_lstm.core.model import Model
 from edge_lstm.core.operation import GRAIN, Floats, Operation, Slot, padded
 from edge_lstm.core.operations import KINDS
-from edge_lstm.core.operations.functions import SCHEMES, most
+from edge_lstm.core.operations.functions import DYNAMIC, INTEGERS, SCHEMES, most
+from edge_lstm.core.operations.record import MATRICES, in_float16
 from edge_lstm.core.program import MAX_ARENA, Program
 from edge_lstm.engines.memory import aligned
 from edge_lstm.engines.native.kernels import abi
@@ -37,23 +39,39 @@ class Layout:
     weights: Floats
     arena: Floats
     sizes: Mapping[int, int]  # of the weights that an instruction reads at W, without padding, by its number
+    shared_rows: int  # the first of step_rows, which all windows under way need; the rest only one that ends
     batched: bool  # whether many readings may go through an instruction before the next one does
 
 
-def _blocks(columns: Floats, gates: int, lanes: int) -> Floats:
-    """(gates * units, K) -> (blocks, K, gates, lanes), units beyond the last zero."""
+def _blocks(columns: npt.NDArray[Any], gates: int, lanes: int) -> npt.NDArray[Any]:
+    """(gates * units, K) -> (blocks, K * gates * lanes), units beyond the last zero."""
     units = len(columns) // gates
     blocks = -(-units // lanes)
-    whole = np.zeros((gates, blocks * lanes, columns.shape[1]), np.float32)
+    whole = np.zeros((gates, blocks * lanes, columns.shape[1]), columns.dtype)
     whole[:, :units] = columns.reshape(gates, units, -1)
-    packed: Floats = whole.reshape(gates, blocks, lanes, -1).transpose(1, 3, 0, 2)
+    packed = whole.reshape(gates, blocks, lanes, -1).transpose(1, 3, 0, 2)
+    return np.ascontiguousarray(packed).reshape(blocks, -1)
+
+
+def pack_matrices(op: Operation, gates: int, lanes: int) -> npt.NDArray[Any]:
+    """(blocks, K * gates * lanes) as they are, float32 or float16: [block][x..., h...][gate][lane]."""
+    matrices = np.concatenate([op.weights[key] for key in MATRICES if key in op.weights], axis=1)
+    return _blocks(matrices, gates, lanes)
+
+
+def _pack(biases: Floats, vectors: int, op: Operation, gates: int, lanes: int) -> Floats:
+    """[block][biases: so many vectors][x..., h...][gate][lane], two float16 in the place of one float32; in C these
+    stand elsewhere (`firmware/table.py`)."""
+    parts = [_blocks(biases[:, None], vectors, lanes)]
+    if lanes > 1 or not in_float16(op):
+        parts.append(pack_matrices(op, gates, lanes).view(np.float32))
+    packed: Floats = np.concatenate(parts, axis=1).ravel()
     return packed
 
 
 def _pack_sums(op: Operation, gates: int, lanes: int) -> Floats:
     """[block][b, x..., h...][gate][lane]: `lstm.py`, `rnn.py`, `dense.py`."""
-    matrices = [op.weights["b"][:, None], op.weights["W"]] + ([op.weights["R"]] if "R" in op.weights else [])
-    return _blocks(np.concatenate(matrices, axis=1), gates, lanes).ravel()
+    return _pack(op.weights["b"], gates, op, gates, lanes)
 
 
 def _gru_bias(op: Operation) -> Floats:
@@ -65,10 +83,7 @@ def _gru_bias(op: Operation) -> Floats:
 
 def _pack_gru(op: Operation, lanes: int) -> Floats:
     """[block][r z n of b, n of b_R, then r z n per x and per h][lane]: `gru.py`."""
-    first = _blocks(_gru_bias(op)[:, None], 4, lanes)  # (blocks, 1, 4, lanes)
-    rest = _blocks(np.concatenate([op.weights["W"], op.weights["R"]], axis=1), 3, lanes)  # (blocks, K, 3, lanes)
-    blocks = len(first)
-    return np.concatenate([first.reshape(blocks, -1), rest.reshape(blocks, -1)], axis=1).ravel()
+    return _pack(_gru_bias(op), 4, op, 3, lanes)
 
 
 class _Extension:
@@ -100,7 +115,7 @@ class _Instructions:
         self.sizes: dict[int, int] = {}  # as Layout.sizes
         self._packed_sizes: dict[int, int] = {}  # the same by place
         self.states = states  # values that states take
-        self.scratch = 0  # where recurrent layers may leave the inputs' share of their sums, one layer at a time
+        self.scratch = 0  # where recurrent layers may leave sums, one layer at a time
         self._places: dict[tuple[object, ...], int] = {}
         self._integers: dict[tuple[str, int], Slot] = {}
 
@@ -141,7 +156,8 @@ class _Instructions:
         return self._once(op, lambda: values)
 
     def recurrent(self, op: Operation) -> dict[str, int]:
-        return {"N": op.inputs[0].size, "M": op.inputs[1].size, "SUMS": self.scratch, "KEPT": self.makes_states(op)}
+        sizes = {"N": op.inputs[0].size, "M": op.inputs[1].size}
+        return {**sizes, "SUMS": self.scratch, "KEPT": self.makes_states(op), "HALF": in_float16(op)}
 
     def makes_states(self, op: Operation) -> bool:
         """Whether an operation makes next states and nothing else, so that its kernel may check them."""
@@ -174,31 +190,45 @@ class _Instructions:
             return 0
         biases = _gru_bias(op) if "b_W" in op.weights else op.weights["b"]
         matrices = [(op.weights[key], op.weights[f"{key}_scale"]) for key in "WR" if key in op.weights]
-        return self._once(op, lambda: pack_integers(biases, matrices, _scheme(op), gates, self.lanes))
+        return self._once(op, lambda: pack_integers(biases, matrices, _in_sums(op), gates, self.lanes))
 
-    def stride(self, op: Operation, inputs: int) -> int:
-        return inputs if _scheme(op) == "int8-weights" else elements(_scheme(op), inputs)
+    def stride(self, op: Operation, role: str) -> int:
+        inputs = int(op.weights[_MATRIX[role]].shape[1])
+        if _scheme(op) not in INTEGERS:
+            return inputs
+        return elements(_in_sums(op), inputs) + (self.finer(op) if role == "x" else 0)
+
+    def finer(self, op: Operation) -> int:
+        return elements(_in_sums(op), op.weights["W"].shape[1]) if _scheme(op) in DYNAMIC and self.lanes > 1 else 0
 
     def quantized(self, op: Operation, role: str, values: int, rows: int = 1) -> int:
         """With int8-weights, and in C, values stay as they are. Operations run one after the other, so they share
         the place."""
-        scheme, matrix = _scheme(op), {"x": "W", "h": "R"}[role]
-        if scheme == "int8-weights" or self.lanes == 1:
+        scheme = _scheme(op)
+        if scheme not in INTEGERS or self.lanes == 1:
             return values
-        inputs = op.weights[matrix].shape[1]
-        stride = self.stride(op, inputs)
-        size = (rows - 1) * stride + padded(stride)  # whole vectors are stored, also behind the last row
+        inputs, stride = op.weights[_MATRIX[role]].shape[1], self.stride(op, role)
+        size = (rows - 1) * stride + 1 + padded(stride - 1)  # whole vectors are stored, also behind the last row
         if (role, size) not in self._integers:
             self._integers[role, size] = self.arena.slot(size)
         place = self._integers[role, size].offset
-        w = self._once(op, lambda: inverses(op.weights[f"{role}_scale"], inputs), role)
-        sizes = {"N": inputs, "M": rows, "F": SCHEMES.index(scheme)}
+        scale = op.weights.get(f"{role}_scale", np.ones(1, np.float32))
+        w = self._once(op, lambda: inverses(scale, inputs), role)
+        sizes = {"N": inputs, "M": rows, "F": SCHEMES.index(scheme), "SUMS": self.finer(op) if role == "x" else 0}
         self.put("QUANTIZE", W=w, A=values, B=most(scheme, inputs), Y=place, C=stride, **sizes)
         return place
 
 
+_MATRIX = {"x": "W", "h": "R"}
+
+
 def _scheme(op: Operation) -> str:
     return str(op.attributes["scheme"])
+
+
+def _in_sums(op: Operation) -> str:
+    """What is in an operation's sums, by its scheme."""
+    return INTEGERS.get(_scheme(op), _scheme(op))
 
 
 # Channels' scale and offset are two more instructions: network = (physical - offset) / scale, and back.
@@ -280,16 +310,24 @@ def lay_out(model: Model, lanes: int) -> Layout:
     _inputs(model, out)
     layers = [op for op in program.operations if _states_of(op)]
     if layers and lanes > 1:
-        sizes = [len(op.weights["W"]) // op.inputs[1].size * padded(op.inputs[1].size) for op in layers]
+        sizes = [(1 if op.kind == "rnn" else 4) * padded(op.inputs[1].size) for op in layers]
         out.scratch = out.arena.slot(max(sizes)).offset
-    for number, op in enumerate(program.operations):
+    numbered = list(enumerate(program.operations))
+    apart = model.timing.mode == "window" and lanes > 1 and not program.quantized
+    first = program.of_states if apart else [True] * len(numbered)
+    for number, op in itertools.compress(numbered, first):
         out.operation(number, op)
     next_values = [out.apart(program, state.next) for state in program.states]
-    results = _outputs(model, out)
+    results = [] if apart else _outputs(model, out)
     moves = _joined([(value, state.slot) for value, state in zip(next_values, program.states, strict=True)])
     own = {slot for op in layers if out.makes_states(op) for slot in op.outputs} if lanes > 1 else set()
     for value in (v for v in next_values if v not in own):  # recurrent kernels check what they make
         out.put("CHECK", A=value.offset, N=value.size)
+    shared_rows = len(out.rows)
+    if apart:
+        for number, op in itertools.compress(numbered, [not one for one in first]):
+            out.operation(number, op)
+        results = _outputs(model, out)
     step_rows = len(out.rows)
     for value, slot in moves:
         out.put("COMMIT", A=value.offset, Y=slot.offset, N=value.size)
@@ -305,4 +343,5 @@ def lay_out(model: Model, lanes: int) -> Layout:
     whole = aligned(arena.size + slack)
     whole[: arena.size] = np.concatenate(arena.parts)
     table = np.array(out.rows, np.int64)
-    return Layout(table, step_rows, len(moves), len(results), weights, whole, out.sizes, _may_batch(program))
+    rows = (step_rows, len(moves), len(results))
+    return Layout(table, *rows, weights, whole, out.sizes, shared_rows, _may_batch(program))

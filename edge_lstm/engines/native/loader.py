@@ -1,8 +1,11 @@
-"""How Python gets into compiled code: an object file, loaded by llvmlite alone, called with the address of a frame.
+"""How Python gets into compiled code: an image of the interpreter, mapped, called with the address of a frame.
 
-Numba makes the object (`compile.py`) once per CPU and version; afterwards it is found in a cache and numba is never
-imported, which is most of a cold start. Its rule: an object is loaded only from a folder that nobody but this user
-or root can write to; a damaged one is made again; where none can be stored a warning says so, and everything runs.
+One for each kind of CPU (`cpu.py`) comes with the package (`compiled/`; `python -m tools.compiled` makes them). For
+another number of lanes, or where the kernels were changed, Numba makes one (`compile.py`), once; afterwards it is found
+in a cache. So neither Numba nor LLVM is imported, which would be most of a cold start, and of its memory. Its rule: an
+image is loaded only if its name holds the digest of the kernels that are here, and, from the cache, only from a folder
+that nobody but this user or root can write to; a damaged one is made again; where none can be stored a warning says so,
+and everything runs.
 
 The cache is looked for in all of these folders, and stored in the first of them that can be written to:
 
@@ -12,9 +15,8 @@ The cache is looked for in all of these folders, and stored in the first of them
     /var/cache/edge-lstm              for all users; for root before ~/.cache, so `edge-lstm compile` as root fills it
     the temporary folder              + /edge-lstm-UID, for a user without a home
 
-$EDGE_LSTM_LANES (4, 8, 16) overrides the number of lanes; the results are the same bits. $NUMBA_DISABLE_JIT=1 runs the
-kernels as ordinary Python (`plain.py`), the same bits ten thousand times slower. Environment and file system are read
-here and nowhere else in the arithmetic.
+$NUMBA_DISABLE_JIT=1 runs the kernels as ordinary Python (`plain.py`), the same bits ten thousand times slower.
+Environment and file system are read here and in `cpu.py`, nowhere else in the arithmetic.
 """
 
 from __future__ import annotations
@@ -34,18 +36,18 @@ import warnings
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-import llvmlite.binding as llvm
-
+from edge_lstm.engines.native.cpu import Cpu, default_lanes, this_cpu
+from edge_lstm.engines.native.image import Image, Loaded
 from edge_lstm.errors import CacheError
 
 _SYSTEM = Path("/var/cache/edge-lstm")
 _DIGEST = hashlib.sha256().digest_size
 _METH_NOARGS = 0x0004
-# Source that decides the object: the kernels, and the tables whose numbers they use.
+SHIPPED = Path(__file__).parent / "compiled"
+# Source that decides an image: the kernels, and the tables whose numbers they use.
 _KERNELS = Path(__file__).parent / "kernels"
 _NUMBERS = (Path(__file__).parents[2] / "core/operations/functions.py", Path(__file__).parents[1] / "status.py")
 _SOURCES = (*sorted({*_KERNELS.glob("*.py")} - {_KERNELS / "plain.py"}), *_NUMBERS)
@@ -53,25 +55,13 @@ _SOURCES = (*sorted({*_KERNELS.glob("*.py")} - {_KERNELS / "plain.py"}), *_NUMBE
 Call = Callable[[], int]
 
 
-@functools.cache
-def default_lanes() -> int:
-    """The lanes that suit this CPU: 16 with AVX-512, 8 with AVX2, else 4 (NEON)."""
-    if wanted := os.environ.get("EDGE_LSTM_LANES"):
-        if wanted not in ("4", "8", "16"):
-            raise CacheError(f"EDGE_LSTM_LANES is {wanted!r}; it can be 4, 8 or 16")
-        return int(wanted)
-    features = llvm.get_host_cpu_features()
-    return 16 if features.get("avx512f") else 8 if features.get("avx2") else 4
-
-
-def _file_name(lanes: int) -> str:
-    key = hashlib.sha256()
+def file_name(cpu: Cpu, lanes: int) -> str:
+    """What the image of the kernels that are here is called: any other one has another name. Not Numba's and LLVM's
+    versions: whichever made it, it computes the same bits."""
+    key = hashlib.sha256(repr(cpu).encode())
     for path in _SOURCES:
         key.update(path.read_bytes())
-    features = llvm.get_host_cpu_features().flatten()
-    for part in (version("numba"), version("llvmlite"), llvm.get_host_cpu_name(), features, str(lanes)):
-        key.update(part.encode() + b"\0")
-    return f"step-{lanes}-{key.hexdigest()[:24]}.o"
+    return f"step-{cpu.name}-{lanes}-{key.hexdigest()[:24]}"
 
 
 def folders() -> Iterator[Path]:
@@ -121,7 +111,20 @@ def _opened(path: str | Path, flags: int, folder: int | None = None) -> Iterator
         os.close(descriptor)
 
 
+def sealed(code: bytes) -> bytes:
+    """As it is stored: its digest, then itself."""
+    return hashlib.sha256(code).digest() + code
+
+
+def unsealed(content: bytes) -> bytes | None:
+    """What was stored, where its digest agrees."""
+    return content[_DIGEST:] if hashlib.sha256(content[_DIGEST:]).digest() == content[:_DIGEST] else None
+
+
 def _find(name: str) -> tuple[Path, bytes] | None:
+    with suppress(OSError):  # beside this file: whoever can write there can change this file
+        if code := unsealed((path := SHIPPED / name).read_bytes()):
+            return path, code
     for folder in folders():
         try:
             with (
@@ -132,8 +135,8 @@ def _find(name: str) -> tuple[Path, bytes] | None:
                 content = file.read()
         except OSError:
             continue
-        if hashlib.sha256(content[_DIGEST:]).digest() == content[:_DIGEST]:
-            return folder / name, content[_DIGEST:]
+        if code := unsealed(content):
+            return folder / name, code
     return None
 
 
@@ -143,36 +146,38 @@ def _made(folder: Path) -> bool:
     return _trusted(folder)
 
 
+def _writable() -> Iterator[Path]:
+    """Those of the folders that are there, or could be made, and are trusted."""
+    for folder in folders():
+        with suppress(OSError):
+            if _made(folder):
+                yield folder
+
+
 @contextmanager
 def _one_at_a_time(name: str) -> Iterator[None]:
     """One process compiles; others that start meanwhile wait for it, and then find what it has made. Where no folder
     can be written to, or its file system has no locks, each works for itself."""
     with ExitStack() as stack:
-        for folder in folders():
+        for folder in _writable():
             with suppress(OSError):
-                if _made(folder):
-                    file = stack.enter_context((folder / f"{name}.lock").open("wb"))
-                    fcntl.flock(file, fcntl.LOCK_EX)
-                    break
+                file = stack.enter_context((folder / f"{name}.lock").open("wb"))
+                fcntl.flock(file, fcntl.LOCK_EX)
+                break
         yield
 
 
 def _store(name: str, code: bytes) -> Path | None:
-    for folder in folders():
-        try:
-            if not _made(folder):
-                continue
-            with tempfile.NamedTemporaryFile(dir=folder, delete=False) as file:
-                try:
-                    file.write(hashlib.sha256(code).digest() + code)
-                    file.flush()
-                    Path(file.name).chmod(0o644)
-                    return Path(file.name).replace(folder / name)
-                except OSError:
-                    Path(file.name).unlink(missing_ok=True)
-                    raise
-        except OSError:
-            continue
+    for folder in _writable():
+        with suppress(OSError), tempfile.NamedTemporaryFile(dir=folder, delete=False) as file:
+            try:
+                file.write(sealed(code))
+                file.flush()
+                Path(file.name).chmod(0o644)
+                return Path(file.name).replace(folder / name)
+            except OSError:
+                Path(file.name).unlink(missing_ok=True)
+                raise
     return None
 
 
@@ -185,30 +190,28 @@ class Warmed:
     lanes: int
 
 
-def load(code: bytes) -> Any:
-    """An object file, ready to be called: an engine with `get_function_address`, which must outlive the calls."""
-    llvm.initialize_native_target()
-    llvm.initialize_native_asmprinter()
-    for symbol in ("PyLong_AsVoidPtr", "PyLong_FromLong", "PyEval_SaveThread", "PyEval_RestoreThread"):
-        llvm.add_symbol(symbol, ctypes.cast(getattr(ctypes.pythonapi, symbol), ctypes.c_void_p).value)
-    target = llvm.Target.from_default_triple().create_target_machine(codemodel="jitdefault")
-    engine = llvm.create_mcjit_compiler(llvm.parse_assembly(""), target)
-    engine.add_object_file(llvm.ObjectFileRef.from_data(code))
-    engine.finalize_object()
-    return engine
-
-
 def _found_or_made(lanes: int) -> tuple[Warmed, bytes]:
-    """The object file, from the cache, or made and put there."""
-    name = _file_name(lanes)
+    """The image, from the package or the cache, or made and put there."""
+    name = file_name(this_cpu(lanes), lanes)
     if (found := _find(name)) is None:
         with _one_at_a_time(name):
             if (found := _find(name)) is None:
-                from edge_lstm.engines.native.kernels.compile import compile_object
-
-                code = compile_object(lanes)
+                code = _compile(lanes)
                 return Warmed(_store(name, code), True, lanes), code
     return Warmed(found[0], False, lanes), found[1]
+
+
+def _compile(lanes: int) -> bytes:
+    try:
+        from edge_lstm.engines.native.kernels.compile import compile_image
+    except ModuleNotFoundError as error:
+        if error.name not in ("numba", "llvmlite"):
+            raise
+        from firmware_bridge.installing import how_to_install
+
+        which = f"no compiled step for {this_cpu(lanes).name} with {lanes} lanes comes with edge-lstm, and making one"
+        raise CacheError(f"{which} needs numba, which is not installed: {how_to_install('numba')}") from None
+    return compile_image(lanes)
 
 
 class _Compiled:
@@ -223,9 +226,9 @@ class _Compiled:
                 RuntimeWarning,
                 stacklevel=2,
             )
-        self._engine = load(code)
-        self.step = _method(self._engine.get_function_address("edge_lstm_step"), b"step")
-        self.log = _method(self._engine.get_function_address("edge_lstm_log"), b"log")
+        self._loaded = Loaded(Image.from_bytes(code))
+        self.step = _method(self._loaded.address("edge_lstm_step"), b"step")
+        self.log = _method(self._loaded.address("edge_lstm_log"), b"log")
 
 
 class _MethodDef(ctypes.Structure):
@@ -240,13 +243,20 @@ class _MethodDef(ctypes.Structure):
 
 
 def _method(address: int, name: bytes) -> _MethodDef:
-    if not address:
-        raise CacheError(f"the compiled step has no function {name.decode()}: clear the cache")
     return _MethodDef(name, address, _METH_NOARGS, None)
 
 
 _loaded: dict[int, _Compiled] = {}
 _loading = threading.RLock()
+
+
+def _after_fork() -> None:
+    """In a child: the thread that may have held the lock is its parent's, and would never let go of this copy."""
+    global _loading
+    _loading = threading.RLock()
+
+
+os.register_at_fork(after_in_child=_after_fork)
 
 
 def _compiled(lanes: int) -> _Compiled:
@@ -294,11 +304,11 @@ def bind(frame_address: int, lanes: int) -> tuple[Call, Call]:
 
 
 def is_warm() -> bool:
-    """Whether the compiled step is in the cache, so that the first stream need not wait for the compiler."""
-    return _in_python() or _find(_file_name(default_lanes())) is not None
+    """Whether the compiled step is there, so that the first stream need not wait for the compiler."""
+    return _in_python() or _find(file_name(this_cpu(default_lanes()), default_lanes())) is not None
 
 
 def warm(lanes: int | None = None) -> Warmed:
-    """Make sure that the compiled step is in the cache."""
+    """Make sure that the compiled step is there."""
     lanes = default_lanes() if lanes is None else lanes
     return Warmed(None, False, lanes) if _in_python() else _compiled(lanes).warmed

@@ -4,7 +4,7 @@ Per block of `lanes` units: the biases, then for each matrix the scales, what a 
 weights in groups of inputs that fill 32 bits: [group][gate][lane][input of the group] (`kernels/quantized.py`).
 
 Its rule: what is packed depends on the number of lanes (4 or more) and on nothing else of the CPU. Units beyond the
-last and inputs beyond the last are zero.
+last and inputs beyond the last are zero. A scheme here is what is in a sum (GROUPS).
 """
 
 from __future__ import annotations
@@ -21,9 +21,10 @@ Integers = npt.NDArray[np.int8]
 
 
 def elements(scheme: str, inputs: int) -> int:
-    """Places of float32 that so many values take as integers, filled up for any number of sums side by side."""
+    """Places of float32 that so many values take as integers, filled up for any number of sums side by side, and what
+    one of them is worth before them."""
     whole = GROUPS[scheme] * max(together(scheme, sums) for sums in (1, 3, 4))
-    return -(-inputs // whole) * whole // GROUPS[scheme]
+    return 1 + -(-inputs // whole) * whole // GROUPS[scheme]
 
 
 def inverses(scale: Floats, inputs: int) -> Floats:

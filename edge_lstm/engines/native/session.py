@@ -19,15 +19,18 @@ from edge_lstm.core.operation import Floats
 from edge_lstm.core.timing import CONTINUOUS
 from edge_lstm.engines.memory import Memory, aligned
 from edge_lstm.engines.native import loader
+from edge_lstm.engines.native.cpu import default_lanes
 from edge_lstm.engines.native.kernels import abi
 from edge_lstm.engines.native.layout import Layout, lay_out
 
 # Below this a call is over (about 5 µs) before another thread could do anything with the GIL, but giving it up to a
 # busy thread may cost the switch interval (5 ms by default) to get it back.
 _WORTH_RELEASING = 200_000  # multiply-adds
-# So many readings of a log go through the instructions at a time: few enough that their arenas stay in a cache (the
-# first level).
-_AHEAD_FLOATS, _FEWEST_AHEAD, _MOST_AHEAD = 6144, 8, 64
+# So many readings of a log go through the instructions at a time: few enough that their arenas stay in a cache, the
+# first level for one stream, the second for several. Of these so many share each pass over the weights; with 16, what
+# they remember took more of the caches than reading the weights once more (AVX-512, 128 units).
+_AHEAD_FLOATS, _TOGETHER_FLOATS = 6144, 24576
+_FEWEST_AHEAD, _MOST_AHEAD, _MOST_TOGETHER = 8, 64, 8
 _MOST_AHEAD_FLOATS = 1 << 22  # 16 MiB; where those arenas would be larger, readings go one after the other
 
 
@@ -41,7 +44,7 @@ class Native:
 
     def open(self, model: Model, streams: int = 1, digest: str | None = None) -> NativeSession:
         """As `Engine.open`."""
-        return NativeSession(model, streams, loader.default_lanes() if self.lanes is None else self.lanes, digest)
+        return NativeSession(model, streams, default_lanes() if self.lanes is None else self.lanes, digest)
 
 
 def layout_of(model: Model, lanes: int) -> Layout:
@@ -57,7 +60,7 @@ class NativeSession(Memory):
         self._layout = layout_of(model, lanes)  # the frames point into it
         windowed = model.timing.mode == "window"
         super().__init__(model, streams * model.timing.under_way, self._layout.arena, digest)
-        if not any(op.kind.startswith("quantized_") for op in model.program.operations):  # those go one by one
+        if not model.program.quantized:  # those go one by one
             self.group = abi.ARENAS_AT_ONCE[lanes]
         copies, inputs, outputs = len(self._arenas), model.program.input_size, model.program.output_size
         self.x = aligned(streams * inputs).reshape(streams, inputs)
@@ -67,6 +70,7 @@ class NativeSession(Memory):
             (abi.TABLE, self._layout.table.ctypes.data),
             (abi.STEP_ROWS, self._layout.step_rows),
             (abi.COMMIT_ROWS, self._layout.commit_rows),
+            (abi.SHARED_ROWS, self._layout.shared_rows),
             (abi.OUTPUT_ROWS, self._layout.output_rows),
             (abi.WEIGHTS, self._layout.weights.ctypes.data),
             (abi.ARENA, self._arenas.ctypes.data),
@@ -122,13 +126,16 @@ class NativeSession(Memory):
     def _arenas_ahead(self) -> Floats | None:
         """Arenas for the readings of a log, of as many streams as advance together; None where they are too large."""
         size = self._initial.size
-        readings = min(max(_AHEAD_FLOATS // size, _FEWEST_AHEAD), _MOST_AHEAD)
-        floats = (1 + readings) * min(len(self._arenas), 4) * size
+        copies = min(len(self._arenas), _MOST_TOGETHER)
+        fit = (_AHEAD_FLOATS if copies == 1 else _TOGETHER_FLOATS // copies) // size
+        readings = min(max(fit, _FEWEST_AHEAD), _MOST_AHEAD)
+        floats = (1 + readings) * copies * size
         if floats > _MOST_AHEAD_FLOATS:
             return None
         arenas = aligned(floats).reshape(-1, size)
         arenas[:] = self._initial
         self._long_frame[abi.AHEAD], self._long_frame[abi.AHEAD_ARENAS] = arenas.ctypes.data, len(arenas)
+        self._long_frame[abi.AHEAD_COPIES] = copies
         return arenas
 
     def frame_for(self, xs: Floats, ys: Floats) -> npt.NDArray[np.int64]:

@@ -18,6 +18,7 @@ import numpy.typing as npt
 
 from edge_lstm.core.axes import GraphAxes, InputAxes
 from edge_lstm.errors import EdgeLstmError, ImportModelError
+from firmware_bridge.installing import how_to_install
 
 Array = npt.NDArray[Any]
 TYPES = {
@@ -34,7 +35,8 @@ def open_session(source: str | Path | bytes) -> Any:
     try:
         import onnxruntime as ort
     except ImportError:
-        raise EdgeLstmError("this needs onnxruntime: pip install onnxruntime") from None
+        how = how_to_install("onnxruntime")
+        raise EdgeLstmError(f"this needs onnxruntime, which is not installed: {how}") from None
     options = ort.SessionOptions()
     options.intra_op_num_threads = options.inter_op_num_threads = 1
     options.log_severity_level = 4

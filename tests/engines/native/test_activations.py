@@ -25,10 +25,11 @@ def apply(
     return one_map(function, SIZE, alpha, beta).stream().run(rows).ravel()[: values.size]
 
 
-@pytest.fixture(scope="module")
-def floats() -> npt.NDArray[np.float32]:
-    """Every 4,001st of all finite float32, so every exponent and both signs with about a million values."""
-    bits = np.arange(0, 2**32, 4001, dtype=np.uint32)
+@pytest.fixture(scope="module", params=[40_009, pytest.param(4001, marks=pytest.mark.long)])
+def floats(request: pytest.FixtureRequest) -> npt.NDArray[np.float32]:
+    """Every so many-th of all finite float32, so every exponent and both signs with a hundred thousand values, or a
+    million."""
+    bits = np.arange(0, 2**32, request.param, dtype=np.uint32)
     values = bits.view(np.float32)
     return values[np.isfinite(values)]
 

@@ -6,7 +6,7 @@ import itertools
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from edge_lstm.core.builder import Builder
@@ -14,7 +14,7 @@ from edge_lstm.core.channels import channels_for
 from edge_lstm.core.model import Model
 from edge_lstm.engines.native.session import Native
 from edge_lstm.errors import ReadingError, StateError
-from edge_lstm.streams.stream import Stream
+from edge_lstm.streams.stream import Stream, Streams
 from tests.support.models.nets import CELLS, Weights, network, readings
 
 
@@ -58,7 +58,6 @@ def test_cells_compute_the_textbook_formulas(kind, units):
     assert np.abs(model.stream().run(xs) - naive(model, xs)).max() < 2e-6
 
 
-@settings(max_examples=40, deadline=None)
 @given(
     kind=st.sampled_from(CELLS),
     inputs=st.integers(1, 40),
@@ -76,6 +75,24 @@ def test_lanes_do_not_change_a_bit(kind, inputs, units, outputs, layers, seed):
         stream = Stream(model, Native(lanes))
         results.append((stream.run(xs).tobytes(), stream.snapshot()))
     assert results[0] == results[1] == results[2]
+
+
+@pytest.mark.parametrize("lanes", [4, 8, 16])
+def test_a_group_of_streams_has_the_bits_of_each_alone(lanes):
+    """Any number of streams, whether they fill whole groups or not, in cells of every kind and of sizes that no vector
+    divides, by run and by step: the bits of a stream that takes its readings alone and one by one."""
+    for kind, (inputs, units) in itertools.product(CELLS, ((3, 5), (17, 33), (5, 50))):
+        model = network(kind, inputs, units, outputs=3, layers=2, seed=units)
+        for count in (1, 2, 3, 4, 5, 7, 8, 19):
+            logs = [readings(9, inputs, seed=k) for k in range(count)]
+            together = Streams(model, count, Native(lanes))
+            got = together.run([log[:6] for log in logs])
+            stepped = [together.step(np.stack([log[t] for log in logs])).copy() for t in range(6, 9)]
+            for number, log in enumerate(logs):
+                alone = Stream(model, Native(lanes))
+                expected = np.array([alone.step(x).copy() for x in log])
+                found = np.concatenate([got[number], *(ys[number : number + 1] for ys in stepped)])
+                assert found.tobytes() == expected.tobytes(), (kind, units, count, number)
 
 
 def test_a_forgotten_memory_becomes_zero_and_never_denormal():
@@ -141,7 +158,6 @@ def test_shape_operations_move_and_combine_what_they_say():
         np.testing.assert_allclose(got[f], getattr(np, f)(v.reshape(3, 4), axis=0), rtol=1e-6, atol=1e-6)
 
 
-@settings(max_examples=40, deadline=None)
 @given(rows=st.integers(1, 9), inputs=st.integers(1, 9), outputs=st.integers(1, 40), seed=st.integers(0, 99))
 def test_a_dense_layer_over_rows_is_the_layer_for_each_row(rows, inputs, outputs, seed):
     """With rows, each row has the bits that it has alone, and not one value behind the last row is touched."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -13,6 +14,8 @@ from edge_lstm.core.channels import Channel
 from edge_lstm.core.model import Model
 from edge_lstm.errors import ReadingError, StateError
 from edge_lstm.importers import import_onnx
+from edge_lstm.streams import stream as streams_module
+from edge_lstm.streams.pool import with_help
 from tests.support.graphs.fallback_graphs import CASES, Case, readings
 
 EACH = pytest.mark.parametrize("case", CASES.values(), ids=CASES)
@@ -95,6 +98,22 @@ def test_several_streams_are_each_their_own(case: Case, tmp_path: Path) -> None:
         assert np.array_equal(streams.step(np.stack([log[t] for log in logs])), np.stack([y[t] for y in alone]))
     streams.reset()
     assert all(np.array_equal(a, b) for a, b in zip(streams.run(logs), alone, strict=True))
+
+
+def test_logs_of_a_graph_are_dealt_out_to_threads(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A few hundred readings are: ONNX Runtime takes a thousand times as long for one as the native engine."""
+    model, _ = model_of(CASES["LSTM and Sin"], tmp_path)
+    asked: list[int] = []
+
+    def noting(threads: int, work: Callable[[], int]) -> list[int]:
+        asked.append(threads)
+        return with_help(threads, work)
+
+    monkeypatch.setattr(streams_module, "with_help", noting)
+    logs = [readings(CASES["LSTM and Sin"], 60, seed) for seed in range(4)]
+    found = model.streams(4).run(logs, threads=2)
+    assert asked == [2]
+    assert all(np.array_equal(y, model.stream().run(log)) for y, log in zip(found, logs, strict=True))
 
 
 def test_states_have_names_and_can_be_taken_up(tmp_path: Path) -> None:

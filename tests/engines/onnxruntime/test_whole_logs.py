@@ -14,7 +14,7 @@ from edge_lstm.core.model import Model
 from edge_lstm.core.storage import load, save
 from edge_lstm.errors import ConfigError, ImportModelError, ReadingError
 from edge_lstm.importers import import_onnx
-from edge_lstm.logs import csv_log
+from edge_lstm.logs import text_file
 from edge_lstm.robot.config import parse_config
 from edge_lstm.robot.controller import Controller
 from tests.support.drawing import generator
@@ -130,7 +130,7 @@ def test_the_commands(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: p
     rows = generator().normal(0, 1, (50, 3)).astype(np.float32)
     lines = [f"{t / 100:.2f}," + ",".join(map(repr, row.tolist())) for t, row in enumerate(rows)]
     (tmp_path / "log.csv").write_text("\n".join(["time (s),a,b,c", *lines]) + "\n")
-    monkeypatch.setattr(csv_log, "_BLOCK", 256)
+    monkeypatch.setattr(text_file, "BLOCK", 256)
     assert main(["replay", str(tmp_path / "log.csv"), "--model", str(model), "-o", str(tmp_path / "y.csv")]) == 0
     y = np.genfromtxt(tmp_path / "y.csv", delimiter=",", skip_header=1, usecols=range(4, 24), dtype=np.float32)
     assert np.array_equal(y, expected(path, rows), equal_nan=True)

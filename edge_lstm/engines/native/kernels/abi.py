@@ -31,7 +31,9 @@ from edge_lstm.core.operations.functions import BINARY_FUNCTIONS, MAP_FUNCTIONS,
     SOFTMAX,  # over M rows of N values; F = 1: its logarithm
     REDUCE,  # Y[m] = F over row m; M rows of N values
     LOOKUP,  # Y[n] = row arena[A + n] of the table at W; N indices, F rows of M values; fails where there is none
-    # From here on F is the scheme, and integers lie in the arena, several in the place of one float32 (GROUPS).
+    # From here on F is the scheme, and integers lie in the arena: a float32, what one of them is worth in units of
+    # their scales, and behind it the integers, several in the place of one float32 (GROUPS). SUMS, where it is not
+    # zero: so far behind are finer ones of what these leave.
     QUANTIZE,  # Y = integers of A, at most B; M rows of N values, C from Y to the next; fails where one is not finite
     QUANTIZED_LSTM,  # as LSTM, A, B = integers of x, h
     QUANTIZED_GRU,  # as GRU, A, B = integers of x, h; C = h
@@ -44,11 +46,12 @@ MAP_CODES = {name: code for code, name in enumerate(MAP_FUNCTIONS)}
 BINARY_CODES = {name: code for code, name in enumerate(BINARY_FUNCTIONS)}
 REDUCE_CODES = {name: code for code, name in enumerate(REDUCE_FUNCTIONS)}
 
-INT8, INT16, INT8_WEIGHTS = range(3)  # places in functions.SCHEMES
+INT8, INT16, INT8_WEIGHTS, INT8_DYNAMIC = range(4)  # places in functions.SCHEMES
 # Of float32 instructions, by lanes: arenas that one pass over the weights serves, as many as their sums (four gates
 # each) have vector registers, 32 with AVX-512 and NEON, 16 with AVX2.
 ARENAS_AT_ONCE = {4: 4, 8: 2, 16: 4}
-GROUPS = {"int8": 4, "int16": 2, "int8-weights": 1}  # values in the place of one float32
+# Values in the place of one float32, by what is in a sum: functions.INTEGERS, or float32 values with int8 weights.
+GROUPS = {"int8": 4, "int16": 2, "int8-weights": 1}
 
 
 def together(scheme: str, sums: int) -> int:
@@ -58,9 +61,10 @@ def together(scheme: str, sums: int) -> int:
 
 
 # --- fields of an instruction ---
-# Of recurrent ones: SUMS, where in the arena they may leave sums; KEPT, 1 where a step fails unless h', c' are finite.
-KIND, W, A, B, C, Y, Z, N, M, F, SUMS, KEPT = range(12)
-ROW = 12
+# Of recurrent ones in float32: SUMS, where in the arena they may leave sums; KEPT, 1 where a step fails unless h', c'
+# are finite. Of all whose weights meet values in float32: HALF, 1 where these weights are float16.
+KIND, W, A, B, C, Y, Z, N, M, F, SUMS, KEPT, HALF = range(13)
+ROW = 13
 
 # --- fields of the frame ---
 (
@@ -87,5 +91,7 @@ ROW = 12
     EVERY,  # ... and then with each of so many
     AHEAD,  # address of float32 (AHEAD_ARENAS, ARENA_SIZE): arenas for many readings at once
     AHEAD_ARENAS,  # 0: every reading goes through all instructions before the next one does
-) = range(23)
-FRAME = 23
+    AHEAD_COPIES,  # streams whose logs go through them together
+    SHARED_ROWS,  # window mode: of the instructions that compute, those for all windows; the rest for one that ends
+) = range(25)
+FRAME = 25

@@ -1,19 +1,23 @@
 """The way of a recurrent layer through its blocks of units, and through readings one after the other.
 
-Its rule: `lstm.py`, `gru.py` and `rnn.py` define what one block of units computes (`block`) and how its sums
-begin (`begin`); here is the order in which blocks are taken, which changes no bit of them.
+Its rule: `lstm.py`, `gru.py` and `rnn.py` define what one block of units computes; here is the order in which blocks
+are taken, which changes no bit of them. Their parts: sums are `begun` (biases and inputs) and `ended` (hidden values),
+which may `leave` them in the arena, from where they are `left`; and `cell` makes h' of them.
 
 - Two blocks are taken at once where there are two: a multiply-add has to wait for the one before it, and the sums of a
   second block fill that time.
+- Of several streams a group is taken at once, as many as their sums have registers, and a block is taken for all
+  groups before the next one is: its weights are read from afar once. First all sums, then all that follows from them,
+  so that sums never wait for another group's divisions.
 - Every other reading takes the blocks backwards: weights that do not all fit into a cache are found there for the part
   that was read last.
-- A weighted sum takes the inputs first. So for many readings the inputs' share of all sums can be computed ahead, a
-  weight being read once for a group of readings, and the hidden values' share continues from there.
+- A weighted sum takes the inputs first. So for many readings of one stream the inputs' share of all sums can be
+  computed ahead, a weight being read once for a group of readings, and the hidden values' share continues from there.
 """
 
 from __future__ import annotations
 
-from edge_lstm.engines.native.kernels.simd import arenas, kernel
+from edge_lstm.engines.native.kernels.simd import arenas, block_biases, kernel, load, per_float, store
 
 # In small layers the inputs' share costs nothing where it is: it does not wait for the reading before, so the CPU
 # computes it while that one's activations are under way.
@@ -21,49 +25,113 @@ _MANY_INPUTS, _MANY_UNITS = 16, 48
 
 
 @kernel
-def _begin_all(begin, V, G, weights, w, size, span, x, sums, between, n_x):
-    """The inputs' share of the sums of every reading, left at `sums` in its arena, those of a gate `between` apart."""
-    arena, step, readings, _ = span
+def _from(number, arena, step, stride):
+    """The arenas `number` steps further, each so many floats from the next one."""
+    return arenas(arena.address + 4 * number * step, stride)
+
+
+@kernel
+def four_biases(V, weights, w, apart):
+    """What four sums begin with."""
+    one = V.block * per_float(weights)
+    first, second = block_biases(V, weights, w, apart), block_biases(V, weights, w + one, apart)
+    return first, second, block_biases(V, weights, w + 2 * one, apart), block_biases(V, weights, w + 3 * one, apart)
+
+
+@kernel
+def leave_four(V, arena, at, between, totals):
+    """Four sums left in the arena, `between` apart."""
+    first, second, third, fourth = totals
+    store(V, arena, at, first)
+    store(V, arena, at + between, second)
+    store(V, arena, at + 2 * between, third)
+    store(V, arena, at + 3 * between, fourth)
+
+
+@kernel
+def left_four(V, arena, at, between):
+    """The four sums that were left there."""
+    first, second = load(V, arena, at), load(V, arena, at + between)
+    return first, second, load(V, arena, at + 2 * between), load(V, arena, at + 3 * between)
+
+
+@kernel
+def _begin_all(begun, leave, kinds, layer, span, places, sizes, between):
+    """The inputs' share of the sums of every reading, left in its arena, those of a gate `between` apart."""
+    (V, _, G), (weights, w, size, _) = kinds, layer
+    arena, _, step, readings, _ = span
     for unit in range(0, between, V.lanes):
         done = 0
         while done + G.copies <= readings:
-            begin(G, weights, w, arenas(arena.address + 4 * done * step, step), x, sums + unit, between, n_x)
+            at = _from(done, arena, step, step)
+            leave(G, at, places[6] + unit, between, begun(G, weights, w, 0, at, places[0], sizes[0]))
             done += G.copies
         while done < readings:
-            begin(V, weights, w, arenas(arena.address + 4 * done * step, step), x, sums + unit, between, n_x)
+            at = _from(done, arena, step, step)
+            leave(V, at, places[6] + unit, between, begun(V, weights, w, 0, at, places[0], sizes[0]))
             done += 1
         w += size
 
 
 @kernel
-def through(begin, block, kinds, weights, w, size, span, places, sizes, function):
+def _alone(begun, ended, left, cell, V, layer, arena, places, sizes, between, count):
+    """Some units of one arena."""
+    weights, w, apart, function = layer
+    totals = left(V, arena, places[6], between) if between else begun(V, weights, w, apart, arena, places[0], sizes[0])
+    return cell(V, arena, places, ended(V, weights, w, apart, arena, places[1], sizes, totals), count, function)
+
+
+@kernel
+def _together(begun, ended, leave, left, cell, G, layer, arena, copies, places, sums, sizes, count):
+    """Some units of all arenas. The last group begins earlier where they fill no whole one: what is computed twice is
+    the same."""
+    weights, w, _, function = layer
+    fine, last = True, copies - G.copies
+    for copy in range(0, copies, G.copies):
+        at = _from(min(copy, last), arena, arena.stride, arena.stride)
+        totals = begun(G, weights, w, 0, at, places[0], sizes[0])
+        leave(G, at, sums, G.lanes, ended(G, weights, w, 0, at, places[1], sizes, totals))
+    for copy in range(0, copies, G.copies):
+        at = _from(min(copy, last), arena, arena.stride, arena.stride)
+        fine &= cell(G, at, places, left(G, at, sums, G.lanes), count, function)
+    return fine
+
+
+@kernel
+def through(begun, ended, leave, left, cell, kinds, layer, span, places, sizes):
     """One layer for the readings of a span; whether all that it makes is finite.
 
-    kinds: the species for one block of units, for two, for a group of arenas; size: of a block's weights; span: the
-    first reading's arena, floats to the next one's, how many, the first one's number; places: of x, h, c, h', c' and
-    the inputs' share in the arena; sizes: numbers of inputs and units; function: of the instruction."""
+    begun ... cell: its parts; kinds: the species for one block of units, for two, for a group of
+    arenas; layer: the weights, where they begin, the size of a block of them, the instruction's function; span: the
+    first reading's arenas, how many streams, floats to the next reading's, how many readings, the first one's number;
+    places: of x, h, c, h', c' and sums in the arena; sizes: numbers of inputs and units."""
     V, P, G = kinds
-    arena, step, readings, number = span
+    weights, w, size, function = layer
+    arena, copies, step, readings, number = span
     x, h, c, y, z, sums = places
     n_x, n_h = sizes
     blocks = (n_h + V.lanes - 1) // V.lanes
-    pairs = blocks >> 1 if V.copies == 1 else 0
+    grouped = copies >= G.copies
+    alone, pairs = (0, 0) if grouped else (copies, blocks >> 1)
     count = blocks - pairs
     between = 0
-    if V.copies == 1 and readings > 1 and (n_x > _MANY_INPUTS or n_h > _MANY_UNITS):
+    if copies == 1 and readings > 1 and (n_x > _MANY_INPUTS or n_h > _MANY_UNITS):
         between = blocks * V.lanes
-        _begin_all(begin, V, G, weights, w, size, span, x, sums, between, n_x)
+        _begin_all(begun, leave, kinds, layer, span, (x, h, c, h, y, z, sums), sizes, between)
     fine = True
     for t in range(readings):
-        at = arenas(arena.address + 4 * t * step, arena.stride)
+        at = _from(t, arena, step, arena.stride)
         for k in range(count):
             n = count - 1 - k if (number + t) & 1 else k
-            if pairs > 0 and n < pairs:  # pairs is known to be 0 for a group: nothing of this is compiled then
-                u, own = 2 * n * V.lanes, w + 2 * n * size
-                own_places = (x, h, c + u, h + u, y + u, z + u, sums + u)
-                fine &= block(P, weights, own, size, at, own_places, between, sizes, n_h - u, function)
-            else:
-                u, own = (n + pairs) * V.lanes, w + (n + pairs) * size
-                own_places = (x, h, c + u, h + u, y + u, z + u, sums + u)
-                fine &= block(V, weights, own, size, at, own_places, between, sizes, n_h - u, function)
+            first = 2 * n if n < pairs else n + pairs
+            u, own = first * V.lanes, (weights, w + first * size, size, function)
+            there = (x, h, c + u, h + u, y + u, z + u, sums + u)
+            if grouped:
+                fine &= _together(begun, ended, leave, left, cell, G, own, at, copies, there, sums, sizes, n_h - u)
+            for one in range(alone):
+                its = _from(one, at, at.stride, at.stride)
+                if n < pairs:
+                    fine &= _alone(begun, ended, left, cell, P, own, its, there, sizes, between, n_h - u)
+                else:
+                    fine &= _alone(begun, ended, left, cell, V, own, its, there, sizes, between, n_h - u)
     return fine

@@ -1,7 +1,8 @@
-"""Compiles the interpreter with Numba into one small object file that needs nothing of Numba at run time.
+"""Compiles the interpreter with Numba into one small image (`../image.py`) that needs nothing of Numba at run time, for
+this CPU or for another kind (`../cpu.py`).
 
-Numba makes LLVM code of `run`; around it stand three C functions. Everything else is dropped, and LLVM
-writes the object:
+Numba makes LLVM code of `run`; around it stand three C functions. Everything else is dropped, LLVM writes an object
+file, and `link.py` makes the image of it:
 
     int64  edge_lstm_run(int64 frame)                       for C, ctypes, tests
     PyObject *edge_lstm_step(PyObject *self, PyObject *)    METH_NOARGS, self is the frame's address as an int
@@ -22,8 +23,10 @@ from numba import types
 from numba.core.codegen import JITCodeLibrary, JITCPUCodegen
 from numba.core.compiler_lock import global_compiler_lock
 
+from edge_lstm.engines.native.cpu import Cpu, this_cpu
 from edge_lstm.engines.native.kernels import abi, interpreter
-from edge_lstm.engines.native.kernels.integers import Integers, family_for
+from edge_lstm.engines.native.kernels.integers import Integers
+from edge_lstm.engines.native.kernels.link import link
 from edge_lstm.engines.native.kernels.simd import OPTIONS, Species
 from edge_lstm.errors import CacheError
 
@@ -91,11 +94,6 @@ def _code_alone() -> Iterator[None]:
                 setattr(owner, name, method)
 
 
-def host_family() -> str:
-    """The instructions for sums of integers that suit this CPU (integers.FAMILIES)."""
-    return family_for(dict(llvm.get_host_cpu_features()), llvm.get_process_triple())
-
-
 def _species(lanes: int, family: str) -> tuple[Species, Species, Species, Species, Integers]:
     group = Species(lanes, abi.ARENAS_AT_ONCE[lanes])
     return Species(lanes), Species(2 * lanes, blocks=2), Species(1), group, Integers(family)
@@ -113,12 +111,12 @@ def machine_in_python(lanes: int) -> Callable[[int], int]:
     return run
 
 
-def machine_code(lanes: int, family: str | None = None, run: Any = interpreter.run) -> str:
-    """Numba's LLVM code of the interpreter for this CPU, not yet optimized, with the three functions around it.
+def machine_code(lanes: int, family: str, run: Any = interpreter.run) -> str:
+    """Numba's LLVM code of the interpreter, not yet optimized, with the three functions around it.
 
-    family: one of integers.FAMILIES, for another CPU, or another way to the same bits. run: a part of the interpreter.
+    family: one of integers.FAMILIES. run: a part of the interpreter.
     """
-    one, pair, one_lane, group, integers = _species(lanes, family or host_family())
+    one, pair, one_lane, group, integers = _species(lanes, family)
     with _code_alone():
 
         @numba.njit(types.int64(types.int64), **OPTIONS)
@@ -153,30 +151,41 @@ def inline(module: Any) -> None:
             function.add_function_attribute("noinline" if found[1] in APART else "alwaysinline")
 
 
-def target_machine() -> Any:
-    """LLVM's description of this CPU."""
-    llvm.initialize_native_target()
-    llvm.initialize_native_asmprinter()
-    target = llvm.Target.from_default_triple()
-    return target.create_target_machine(
-        cpu=llvm.get_host_cpu_name(),
-        features=llvm.get_host_cpu_features().flatten(),
-        opt=3,
-        reloc="pic",
-        codemodel="jitdefault",
-    )
+def target_machine(cpu: Cpu) -> Any:
+    """LLVM's description of a kind of CPU, wherever this runs."""
+    llvm.initialize_all_targets()
+    llvm.initialize_all_asmprinters()
+    target = llvm.Target.from_triple(f"{cpu.architecture}-unknown-linux-gnu")
+    # Code and constants lie within 2 GiB of each other, at a distance that is known when they are linked.
+    return target.create_target_machine(cpu=cpu.llvm, features=cpu.features, opt=3, reloc="pic", codemodel="small")
 
 
-def compile_object(lanes: int, family: str | None = None, run: Any = interpreter.run) -> bytes:
-    """The object file of the interpreter for this CPU. Raises CacheError where Numba left something that the object
-    would need from it (an exception, a reference count): the kernels must not contain such a thing."""
-    described = target_machine()
-    module = llvm.parse_assembly(machine_code(lanes, family, run))
+def optimized(code: str, described: Any) -> Any:
+    """The module of `machine_code` for the CPU that LLVM describes so."""
+    for name, value in (("datalayout", described.target_data), ("triple", described.triple)):
+        code = re.sub(rf'^target {name} = ".*"', f'target {name} = "{value}"', code, flags=re.MULTILINE)
+    module = llvm.parse_assembly(code)
     inline(module)
     options = llvm.create_pipeline_tuning_options(speed_level=3)
     builder = llvm.create_pass_builder(described, options)
     builder.getModulePassManager().run(module, builder)
+    return module
+
+
+def object_file(code: str, cpu: Cpu) -> bytes:
+    """The object file of `machine_code`. Raises CacheError where Numba left something that it would need from Numba (an
+    exception, a reference count): the kernels must not contain such a thing."""
+    described = target_machine(cpu)
+    module = optimized(code, described)
     foreign = sorted(f.name for f in module.functions if f.is_declaration and f.name.startswith(("numba_", "NRT_")))
     if foreign:
         raise CacheError(f"the compiled step still needs {', '.join(foreign)}: a kernel may raise or allocate")
     return bytes(described.emit_object(module))
+
+
+def compile_image(lanes: int, cpu: Cpu | None = None, family: str | None = None, run: Any = interpreter.run) -> bytes:
+    """The image of the interpreter for a kind of CPU, this one's if None. family: another way to the same sums of
+    integers, which may need all that this CPU has; run: a part of the interpreter. Raises CacheError as `object_file`
+    and `link`."""
+    cpu = cpu or this_cpu(16 if family else lanes)
+    return link(object_file(machine_code(lanes, family or cpu.family, run), cpu), EXPORTED).to_bytes()

@@ -7,7 +7,17 @@ takes the inputs j, j + 4, j + 8, ... (the first starts from the bias), and the 
 
 from __future__ import annotations
 
-from edge_lstm.engines.native.kernels.simd import broadcast, fill, fma, kernel, store, store_first, weight
+from edge_lstm.engines.native.kernels.simd import (
+    block_biases,
+    broadcast,
+    fill,
+    fma,
+    kernel,
+    per_float,
+    store,
+    store_first,
+    weight,
+)
 
 
 @kernel
@@ -22,9 +32,9 @@ def _dense_row(V, weights, w, arena, x, y, n_x, n_y, exactly):
     lanes = V.lanes
     whole = n_x & ~3
     for unit in range(0, n_y, lanes):
-        s0 = weight(V, weights, w)
+        s0 = block_biases(V, weights, w, 0)
         s1 = s2 = s3 = fill(V, 0.0)
-        w += lanes
+        w += lanes * per_float(weights)
         for k in range(0, whole, 4):
             s0 = fma(broadcast(V, arena, x + k), weight(V, weights, w), s0)
             s1 = fma(broadcast(V, arena, x + k + 1), weight(V, weights, w + lanes), s1)

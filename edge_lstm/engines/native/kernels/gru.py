@@ -9,7 +9,7 @@ Sums as in `lstm.py`; the candidate has two, one over x and one over h. Packed
 from __future__ import annotations
 
 from edge_lstm.engines.native.kernels.activations import forget_denormal, sigmoid, tanh
-from edge_lstm.engines.native.kernels.cells import through
+from edge_lstm.engines.native.kernels.cells import four_biases, leave_four, left_four, through
 from edge_lstm.engines.native.kernels.simd import (
     all_finite,
     block_weights,
@@ -17,7 +17,7 @@ from edge_lstm.engines.native.kernels.simd import (
     fma,
     kernel,
     load,
-    store,
+    per_float,
     store_mended,
 )
 
@@ -41,12 +41,11 @@ def _three_sums(V, weights, w, apart, arena, x, n, r, z, s):
 
 
 @kernel
-def _begin(V, weights, w, arena, x, sums, between, n_x):
-    r, z, from_x = _three(V, weights, w, 0)
-    r, z, from_x = _three_sums(V, weights, w + 4 * V.block, 0, arena, x, n_x, r, z, from_x)
-    store(V, arena, sums, r)
-    store(V, arena, sums + between, z)
-    store(V, arena, sums + 2 * between, from_x)
+def _begun(V, weights, w, apart, arena, x, n_x):
+    r, z, from_x, from_h = four_biases(V, weights, w, apart)
+    w += 4 * V.block * per_float(weights)
+    r, z, from_x = _three_sums(V, weights, w, apart, arena, x, n_x, r, z, from_x)
+    return r, z, from_x, from_h
 
 
 @kernel
@@ -60,22 +59,24 @@ def gru_cell(V, arena, h, h_next, r, z, from_x, from_h):
 
 
 @kernel
-def _block(V, weights, w, apart, arena, places, between, sizes, count, function):
-    x, h, _, own_h, h_next, _, sums = places
+def _ended(V, weights, w, apart, arena, h, sizes, totals):
     n_x, n_h = sizes
-    if between:
-        r, z, from_x = load(V, arena, sums), load(V, arena, sums + between), load(V, arena, sums + 2 * between)
-    else:
-        r, z, from_x = _three(V, weights, w, apart)
-        r, z, from_x = _three_sums(V, weights, w + 4 * V.block, apart, arena, x, n_x, r, z, from_x)
-    from_h = block_weights(V, weights, w + 3 * V.block, apart)
-    w += V.block * (4 + 3 * n_x)
+    r, z, from_x, from_h = totals
+    w += V.block * (4 * per_float(weights) + 3 * n_x)
     r, z, from_h = _three_sums(V, weights, w, apart, arena, h, n_h, r, z, from_h)
+    return r, z, from_x, from_h
+
+
+@kernel
+def _cell(V, arena, places, totals, count, function):
+    _, _, _, own_h, h_next, _, _ = places
+    r, z, from_x, from_h = totals
     return all_finite(V, gru_cell(V, arena, own_h, h_next, r, z, from_x, from_h), count)
 
 
 @kernel
 def gru(kinds, weights, w, span, places, sizes):
     """As `through`."""
-    size = kinds[0].lanes * (4 + 3 * (sizes[0] + sizes[1]))
-    return through(_begin, _block, kinds, weights, w, size, span, places, sizes, 0)
+    size = kinds[0].lanes * (4 * per_float(weights) + 3 * (sizes[0] + sizes[1]))
+    layer = (weights, w, size, 0)
+    return through(_begun, _ended, leave_four, left_four, _cell, kinds, layer, span, places, sizes)

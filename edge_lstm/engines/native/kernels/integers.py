@@ -5,7 +5,7 @@ side (the gates of a block of units), and those once more for each partial sum t
 
     begin       zero, or what a sum starts from
     products    + one pass of groups of inputs: a group is what fills 32 bits, 4 int8 or 2 int16 (or one float32)
-    finish      base + (the sum as float32, rounded to nearest) * scale, fused
+    finish      base + (the sum as float32, rounded to nearest) * (scale * what one integer is worth), fused
 
 Its rule: which instructions do it depends on the CPU; what is computed does not. Sums of integers are exact, so partial
 sums may be taken in any order; sums of float32 have no partial sums, and their order is the inputs'.
@@ -47,22 +47,9 @@ _I8, _I16, _I32, _I64, _F32 = ir.IntType(8), ir.IntType(16), ir.IntType(32), ir.
 FAMILIES = {"vnni512": 16, "vnni256": 8, "avx2": 8, "dotprod": 4, "neon": 4, "plain": 16}  # lanes of an instruction
 
 
-def family_for(features: dict[str, bool], architecture: str) -> str:
-    """The instructions that suit a CPU with these features (LLVM's names)."""
-    if features.get("avx512vnni") and features.get("avx512vl"):
-        return "vnni512"
-    if features.get("avxvnni"):
-        return "vnni256"
-    if features.get("avx2"):
-        return "avx2"
-    if architecture.startswith(("aarch64", "arm64")):
-        return "dotprod" if features.get("dotprod") else "neon"
-    return "plain"
-
-
 @dataclass(frozen=True)
 class Scheme:
-    """What values are in a sum (functions.SCHEMES), by which instructions."""
+    """What values are in a sum (abi.GROUPS), by which instructions."""
 
     name: str
     family: str
@@ -76,6 +63,7 @@ class SchemeType(types.Type):
         self.group = GROUPS[name]
         # Vectors per sum before the weights: the scales, and what a sum of unsigned values starts from.
         self.heads = 2 if name == "int8" else 1
+        self.units = 0 if name == "int8-weights" else 1  # float32 before the integers: what one of them is worth
         super().__init__(name=f"Scheme({name}, {family})")
 
 
@@ -94,6 +82,7 @@ def _constant_scheme(context, builder, kind, value):
 
 known_number(SchemeType, "group")
 known_number(SchemeType, "heads")
+known_number(SchemeType, "units")
 
 
 @dataclass(frozen=True)
@@ -253,25 +242,25 @@ def products(typingctx, species, scheme, totals, bases, pointer, index, arena, s
 
 
 @intrinsic
-def finish(typingctx, species, scheme, totals, pointer, index, bases):
-    """bases + sums * scales, the scales at pointer[index]."""
+def finish(typingctx, species, scheme, totals, pointer, index, unit, bases):
+    """bases + sums * (scales * unit), the scales at pointer[index]."""
     count = bases.count
 
     def codegen(context, builder, signature, args):
         sums = cgutils.unpack_tuple(builder, args[2], totals.count)
         results = []
-        for k, base in enumerate(cgutils.unpack_tuple(builder, args[5], count)):
+        for k, base in enumerate(cgutils.unpack_tuple(builder, args[6], count)):
             total = sums[k]
             for partial in sums[k + count :: count]:
                 total = builder.add(total, partial)
             if scheme.group > 1:
                 total = builder.sitofp(total, species.vector.llvm)
             place = builder.gep(args[3], [builder.add(args[4], _I64(k * species.lanes))])
-            scale = _load(builder, place, species.lanes)
+            scale = builder.fmul(_load(builder, place, species.lanes), args[5])
             results.append(_call(builder, "fma", species.vector, [total, scale, base]))
         return context.make_tuple(builder, bases, results)
 
-    return bases(species, scheme, totals, pointer, types.int64, bases), codegen
+    return bases(species, scheme, totals, pointer, types.int64, unit, bases), codegen
 
 
 # --- one product, by each family

@@ -7,7 +7,8 @@ the output; a step that fails leaves after the first part, so it has changed not
 The frame may hold several copies of the arena, which advance together: each instruction is executed for all of them, in
 groups, so a weight is read once for a whole group. They are different streams, each with its own readings, or they are
 one stream in window mode: an output belongs to the last T readings from the reset state, so T copies are under way,
-each begun one reading after the other, and at every reading one of them is T readings old and gives the output.
+each begun one reading after the other, and at every reading one of them is T readings old and gives the output. What
+only an output needs (the decoder of an autoencoder) is computed for that one alone.
 
 A log goes through the instructions many readings at a time, each reading in an arena of its own: an instruction is
 executed for all of them before the next one is. Only recurrent instructions have to take one reading after the other;
@@ -36,32 +37,58 @@ from edge_lstm.engines.native.kernels.gru import gru
 from edge_lstm.engines.native.kernels.lstm import lstm
 from edge_lstm.engines.native.kernels.rnn import rnn
 from edge_lstm.engines.native.kernels.rows import reduce, softmax
-from edge_lstm.engines.native.kernels.simd import arenas, floats, indices, integers, kernel, read, write
+from edge_lstm.engines.native.kernels.simd import (
+    arenas,
+    floats,
+    halves,
+    indices,
+    integers,
+    kernel,
+    per_float,
+    read,
+    write,
+)
 from edge_lstm.engines.status import BAD_INDEX, BAD_READING, BAD_STATE, NOT_YET, OK
 
 
 @kernel
-def _execute(kinds, code, row, arena, x, y, readings, step, turn):
-    """One instruction; the status. A recurrent one for `readings` arenas, `step` floats apart; where step is 0 it takes
-    the state of before from its own arena. turn: the number of the reading."""
-    V, _, _ = kinds
-    table, weights, _ = code
-    kind, function = read(table, row + abi.KIND), read(table, row + abi.F)
+def _recurrent(kinds, weights, w, span, places, sizes, kind, function):
+    if kind == abi.LSTM:
+        return lstm(kinds, weights, w, span, places, sizes)
+    if kind == abi.GRU:
+        return gru(kinds, weights, w, span, places, sizes)
+    return rnn(kinds, weights, w, span, places, sizes, function)
+
+
+@kernel
+def _execute_recurrent(kinds, code, row, kind, span):
+    """A recurrent instruction for the arenas of a span (`cells.py`); the status. Where there are no floats from one
+    reading to the next one, it takes the state of before from its own arena."""
+    table, weights, _, half_weights = code
     w, n, m = read(table, row + abi.W), read(table, row + abi.N), read(table, row + abi.M)
+    a, b, c = read(table, row + abi.A), read(table, row + abi.B), read(table, row + abi.C)
+    out, z, sums = read(table, row + abi.Y), read(table, row + abi.Z), read(table, row + abi.SUMS)
+    step, function = span[2], read(table, row + abi.F)
+    places = (a, out - step, z - step, out, z, sums) if step else (a, b, c, out, z, sums)
+    if read(table, row + abi.HALF):
+        fine = _recurrent(kinds, half_weights, w * per_float(half_weights), span, places, (n, m), kind, function)
+    else:
+        fine = _recurrent(kinds, weights, w, span, places, (n, m), kind, function)
+    return OK if fine or not read(table, row + abi.KEPT) else BAD_STATE
+
+
+@kernel
+def _execute(V, code, row, kind, arena, x, y):
+    """One of the instructions that a species of copies executes together; the status."""
+    table, weights, _, half_weights = code
+    function, w = read(table, row + abi.F), read(table, row + abi.W)
+    n, m = read(table, row + abi.N), read(table, row + abi.M)
     a, b, out = read(table, row + abi.A), read(table, row + abi.B), read(table, row + abi.Y)
-    if kind < abi.RECURRENT:
-        c, z, sums = read(table, row + abi.C), read(table, row + abi.Z), read(table, row + abi.SUMS)
-        places = (a, out - step, z - step, out, z, sums) if step else (a, b, c, out, z, sums)
-        span = (arena, step, readings, turn)
-        if kind == abi.LSTM:
-            fine = lstm(kinds, weights, w, span, places, (n, m))
-        elif kind == abi.GRU:
-            fine = gru(kinds, weights, w, span, places, (n, m))
-        else:
-            fine = rnn(kinds, weights, w, span, places, (n, m), function)
-        return OK if fine or not read(table, row + abi.KEPT) else BAD_STATE
     if kind == abi.DENSE:
-        dense(V, weights, w, arena, a, out, n, m, function)
+        if read(table, row + abi.HALF):
+            dense(V, half_weights, w * per_float(half_weights), arena, a, out, n, m, function)
+        else:
+            dense(V, weights, w, arena, a, out, n, m, function)
     elif kind == abi.INPUT:
         return OK if take_in(V, x, a, arena, out, n) else BAD_READING
     elif kind == abi.CHECK:
@@ -82,7 +109,7 @@ def _execute(kinds, code, row, arena, x, y, readings, step, turn):
 @kernel
 def _execute_alone(V, V1, Q, code, row, kind, arena, turn):
     """One of the instructions that are executed for one copy after the other; the status."""
-    table, weights, index = code
+    table, weights, index, _ = code
     if kind >= abi.QUANTIZE:
         return quantized.execute(V, V1, Q, table, row, kind, weights, arena, turn)
     function, w = read(table, row + abi.F), read(table, row + abi.W)
@@ -121,10 +148,13 @@ def _execute_rows(kinds, code, first, last, copies, arena, ahead, x, step, y, y_
         kind = read(table, row + abi.KIND)
         if apart and kind == abi.COMMIT:
             continue
-        rounds, together, at_once, to_next = readings, copies, int64(1), int64(0)
         if kind < abi.RECURRENT:
-            rounds, at_once, to_next = 1, readings, apart
-        elif copies == 1:  # arenas side by side, no matter that they are one stream's
+            status = _execute_recurrent((V, P, G), code, row, kind, (arena, copies, apart, readings, turn))
+            if status != OK:
+                return status
+            continue
+        rounds, together = readings, copies
+        if copies == 1:  # arenas side by side, no matter that they are one stream's
             rounds, together = 1, readings
         for t in range(rounds):
             arena_t = arenas(arena.address + 4 * t * apart, arena.stride)
@@ -137,10 +167,10 @@ def _execute_rows(kinds, code, first, last, copies, arena, ahead, x, step, y, y_
                     status = _execute_alone(V, V1, Q, code, row, kind, at, (turn * together + done) & 1)
                     done += 1
                 elif done + G.copies <= together:
-                    status = _execute((G, G, G), code, row, at, xs, ys, at_once, to_next, turn)
+                    status = _execute(G, code, row, kind, at, xs, ys)
                     done += G.copies
                 else:
-                    status = _execute((V, P, G), code, row, at, xs, ys, at_once, to_next, turn)
+                    status = _execute(V, code, row, kind, at, xs, ys)
                     done += 1
                 if status != OK:
                     return status
@@ -213,24 +243,24 @@ def _take_ahead(kinds, code, frame, copies, arena, x, y):
 def run(kinds, frame_address):
     """Take STEPS readings. kinds: species of one copy, of two blocks of its units, of one lane, of a group of copies;
     and the way to sums of integers."""
-    V, G = kinds[0], kinds[3]
+    V = kinds[0]
     frame = integers(frame_address)
     computed = read(frame, abi.STEP_ROWS)
     committed = computed + read(frame, abi.COMMIT_ROWS)
     written = committed + read(frame, abi.OUTPUT_ROWS)
     table, weights = integers(read(frame, abi.TABLE)), read(frame, abi.WEIGHTS)
-    code = (table, floats(weights), indices(weights))
+    code = (table, floats(weights), indices(weights), halves(kinds[4], weights))
     copies, size = read(frame, abi.COPIES), read(frame, abi.ARENA_SIZE)
     arena = arenas(read(frame, abi.ARENA), size)
     x = arenas(read(frame, abi.X), read(frame, abi.X_COPY))
     y = arenas(read(frame, abi.Y_OUT), read(frame, abi.Y_COPY))
     step, y_step = read(frame, abi.X_STEP), read(frame, abi.Y_STEP)
-    windowed = read(frame, abi.WINDOW) != 0
+    windowed, shared = read(frame, abi.WINDOW) != 0, read(frame, abi.SHARED_ROWS)
     seen, steps, taken, status = read(frame, abi.SEEN), read(frame, abi.STEPS), 0, OK
     if steps > 1 and read(frame, abi.AHEAD_ARENAS):
         done = 0
         while done < copies:
-            group = G.copies if copies - done >= G.copies else 1
+            group = min(copies - done, read(frame, abi.AHEAD_COPIES))
             taken, status = _take_ahead(kinds, code, frame, group, _from(done, arena), _from(done, x), _from(done, y))
             if status != OK and copies > 1:
                 return status
@@ -244,20 +274,28 @@ def run(kinds, frame_address):
         xs, ys = _later(taken, x, step), _later(taken, y, y_step)
         begun = min(seen + 1, copies) if windowed else copies
         speaks = not windowed and _speaks(frame, seen)
-        last = written if speaks else committed
+        ends = windowed and seen + 1 >= copies
+        old = _from((seen + 1) % copies, arena) if ends else arena  # the copy whose window ends with this reading
         # Only instructions that compute can fail, and they come first: whatever fails has changed no state.
         alone = (seen, int64(1), int64(0))
-        status = _execute_rows(kinds, code, 0, last, begun, arena, alone, xs, step, ys, y_step)
-        if status != OK:
-            return status
+        for part in range(3 if windowed else 1):
+            first, last, together, at = 0, written if speaks else committed, begun, arena
+            if windowed and part == 0:
+                last = shared
+            elif part == 1:
+                first, last, together, at = shared, computed, 1 if ends else 0, old
+            elif part == 2:
+                first = computed
+            status = _execute_rows(kinds, code, first, last, together, at, alone, xs, step, ys, y_step)
+            if status != OK:
+                return status
         seen += 1
         taken += 1
         write(frame, abi.SEEN, seen)
         write(frame, abi.DONE, taken)
         status = OK if speaks else NOT_YET
-        if windowed and seen >= copies:
-            old = _from(seen % copies, arena)  # the copy whose window ends with this reading ...
+        if ends:
             _give_outputs(V, table, committed, written, old, ys)
-            move(V, floats(read(frame, abi.INITIAL)), 0, old, 0, size)  # ... and whose next one begins with the next
+            move(V, floats(read(frame, abi.INITIAL)), 0, old, 0, size)  # its next window begins with the next reading
             status = OK
     return status

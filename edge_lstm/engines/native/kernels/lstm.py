@@ -11,7 +11,7 @@ blocks in turn.
 from __future__ import annotations
 
 from edge_lstm.engines.native.kernels.activations import forget_denormal, sigmoid, tanh
-from edge_lstm.engines.native.kernels.cells import through
+from edge_lstm.engines.native.kernels.cells import four_biases, leave_four, left_four, through
 from edge_lstm.engines.native.kernels.simd import (
     all_finite,
     block_weights,
@@ -19,6 +19,7 @@ from edge_lstm.engines.native.kernels.simd import (
     fma,
     kernel,
     load,
+    per_float,
     store,
     store_mended,
 )
@@ -47,13 +48,10 @@ def _four_sums(V, weights, w, apart, arena, x, n, i, f, g, o):
 
 
 @kernel
-def _begin(V, weights, w, arena, x, sums, between, n_x):
-    i, f, g, o = _four(V, weights, w, 0)
-    i, f, g, o = _four_sums(V, weights, w + 4 * V.block, 0, arena, x, n_x, i, f, g, o)
-    store(V, arena, sums, i)
-    store(V, arena, sums + between, f)
-    store(V, arena, sums + 2 * between, g)
-    store(V, arena, sums + 3 * between, o)
+def _begun(V, weights, w, apart, arena, x, n_x):
+    i, f, g, o = four_biases(V, weights, w, apart)
+    w += 4 * V.block * per_float(weights)
+    return _four_sums(V, weights, w, apart, arena, x, n_x, i, f, g, o)
 
 
 @kernel
@@ -68,16 +66,17 @@ def lstm_cell(V, arena, c, h_next, c_next, i, f, g, o):
 
 
 @kernel
-def _block(V, weights, w, apart, arena, places, between, sizes, count, function):
-    x, h, c, _, h_next, c_next, sums = places
+def _ended(V, weights, w, apart, arena, h, sizes, totals):
     n_x, n_h = sizes
-    if between:
-        i, f = load(V, arena, sums), load(V, arena, sums + between)
-        g, o = load(V, arena, sums + 2 * between), load(V, arena, sums + 3 * between)
-    else:
-        i, f, g, o = _four(V, weights, w, apart)
-        i, f, g, o = _four_sums(V, weights, w + 4 * V.block, apart, arena, x, n_x, i, f, g, o)
-    i, f, g, o = _four_sums(V, weights, w + 4 * V.block * (1 + n_x), apart, arena, h, n_h, i, f, g, o)
+    i, f, g, o = totals
+    w += 4 * V.block * (per_float(weights) + n_x)
+    return _four_sums(V, weights, w, apart, arena, h, n_h, i, f, g, o)
+
+
+@kernel
+def _cell(V, arena, places, totals, count, function):
+    _, _, c, _, h_next, c_next, _ = places
+    i, f, g, o = totals
     memory, y = lstm_cell(V, arena, c, h_next, c_next, i, f, g, o)
     return all_finite(V, memory, count) and all_finite(V, y, count)
 
@@ -85,5 +84,6 @@ def _block(V, weights, w, apart, arena, places, between, sizes, count, function)
 @kernel
 def lstm(kinds, weights, w, span, places, sizes):
     """As `through`."""
-    size = 4 * kinds[0].lanes * (1 + sizes[0] + sizes[1])
-    return through(_begin, _block, kinds, weights, w, size, span, places, sizes, 0)
+    size = 4 * kinds[0].lanes * (per_float(weights) + sizes[0] + sizes[1])
+    layer = (weights, w, size, 0)
+    return through(_begun, _ended, leave_four, left_four, _cell, kinds, layer, span, places, sizes)

@@ -62,6 +62,14 @@ def indices(address: int) -> Pointer:
     return Pointer(address, "i4")
 
 
+def halves(integers: Any, address: int) -> Pointer:
+    return Pointer(address, "f2")
+
+
+def per_float(pointer: Pointer) -> int:
+    return 4 // np.dtype(pointer.dtype).itemsize
+
+
 def read(pointer: Pointer, index: int) -> Any:
     return pointer.at(index, 1)[0].item()
 
@@ -75,11 +83,18 @@ def _arrays(V: Any, array: Pointer | arenas) -> list[Pointer]:
 
 
 def weight(V: Any, pointer: Pointer, index: int) -> Vector:
-    return np.tile(pointer.at(index, V.lanes), V.copies)
+    return np.tile(pointer.at(index, V.lanes).astype(np.float32), V.copies)
 
 
 def block_weights(V: Any, pointer: Pointer, index: int, apart: int) -> Vector:
-    return np.tile(np.concatenate([pointer.at(index + b * apart, V.block) for b in range(V.blocks)]), V.copies)
+    parts = [pointer.at(index + b * apart, V.block).astype(np.float32) for b in range(V.blocks)]
+    return np.tile(np.concatenate(parts), V.copies)
+
+
+def block_biases(V: Any, pointer: Pointer, index: int, apart: int) -> Vector:
+    size = np.dtype(pointer.dtype).itemsize
+    parts = [floats(pointer.address + size * (index + b * apart)).at(0, V.block) for b in range(V.blocks)]
+    return np.tile(np.concatenate(parts), V.copies)
 
 
 def load(V: Any, array: Pointer | arenas, index: int) -> Vector:
@@ -108,6 +123,10 @@ def store_first(V: Any, array: Pointer | arenas, index: int, value: Vector, coun
 
 def store_mended(V: Any, array: Pointer | arenas, index: int, value: Vector, mended: Vector) -> None:
     store(V, array, index, mended)
+
+
+def largest_lane(V: Any, value: Vector) -> Vector:
+    return np.repeat(value.reshape(V.copies, V.lanes).max(axis=1), V.lanes)
 
 
 def lane(V: Any, single: Any, value: Vector, number: int) -> Vector:
@@ -191,6 +210,10 @@ class Scheme:
         return 2 if self.name == "int8" else 1
 
     @property
+    def units(self) -> int:
+        return 0 if self.name == "int8-weights" else 1
+
+    @property
     def dtype(self) -> str:
         return {4: "i1", 2: "i2", 1: "f4"}[self.group]
 
@@ -264,8 +287,8 @@ def products(
 
 
 def finish(
-    V: Any, S: Scheme, totals: Sequence[Any], pointer: Pointer, index: int, bases: Sequence[Any]
+    V: Any, S: Scheme, totals: Sequence[Any], pointer: Pointer, index: int, unit: Vector, bases: Sequence[Any]
 ) -> tuple[Vector, ...]:
     count, scales = len(bases), biases(V, pointer, index, bases)
     sums = [sum(totals[k + count :: count], totals[k]).astype(np.float32) for k in range(count)]
-    return tuple(fma(total, scale, base) for total, scale, base in zip(sums, scales, bases, strict=True))
+    return tuple(fma(total, scale * unit, base) for total, scale, base in zip(sums, scales, bases, strict=True))

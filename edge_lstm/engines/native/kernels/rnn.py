@@ -9,6 +9,7 @@ from edge_lstm.engines.native.kernels.activations import forget_denormal, tanh
 from edge_lstm.engines.native.kernels.cells import through
 from edge_lstm.engines.native.kernels.simd import (
     all_finite,
+    block_biases,
     block_weights,
     broadcast,
     fill,
@@ -16,6 +17,7 @@ from edge_lstm.engines.native.kernels.simd import (
     kernel,
     load,
     maximum,
+    per_float,
     store,
     store_mended,
 )
@@ -30,9 +32,19 @@ def _one_sum(V, weights, w, apart, arena, x, n, total):
 
 
 @kernel
-def _begin(V, weights, w, arena, x, sums, between, n_x):
-    bias = block_weights(V, weights, w, 0)
-    store(V, arena, sums, _one_sum(V, weights, w + V.block, 0, arena, x, n_x, bias))
+def _leave(V, arena, at, between, total):
+    store(V, arena, at, total)
+
+
+@kernel
+def _left(V, arena, at, between):
+    return load(V, arena, at)
+
+
+@kernel
+def _begun(V, weights, w, apart, arena, x, n_x):
+    bias = block_biases(V, weights, w, apart)
+    return _one_sum(V, weights, w + V.block * per_float(weights), apart, arena, x, n_x, bias)
 
 
 @kernel
@@ -44,20 +56,19 @@ def rnn_cell(V, arena, h_next, total, rectified):
 
 
 @kernel
-def _block(V, weights, w, apart, arena, places, between, sizes, count, rectified):
-    x, h, _, _, h_next, _, sums = places
+def _ended(V, weights, w, apart, arena, h, sizes, total):
     n_x, n_h = sizes
-    if between:
-        total = load(V, arena, sums)
-    else:
-        total = block_weights(V, weights, w, apart)
-        total = _one_sum(V, weights, w + V.block, apart, arena, x, n_x, total)
-    total = _one_sum(V, weights, w + V.block * (1 + n_x), apart, arena, h, n_h, total)
-    return all_finite(V, rnn_cell(V, arena, h_next, total, rectified), count)
+    return _one_sum(V, weights, w + V.block * (per_float(weights) + n_x), apart, arena, h, n_h, total)
+
+
+@kernel
+def _cell(V, arena, places, total, count, rectified):
+    return all_finite(V, rnn_cell(V, arena, places[4], total, rectified), count)
 
 
 @kernel
 def rnn(kinds, weights, w, span, places, sizes, rectified):
     """As `through`."""
-    size = kinds[0].lanes * (1 + sizes[0] + sizes[1])
-    return through(_begin, _block, kinds, weights, w, size, span, places, sizes, rectified)
+    size = kinds[0].lanes * (per_float(weights) + sizes[0] + sizes[1])
+    layer = (weights, w, size, rectified)
+    return through(_begun, _ended, _leave, _left, _cell, kinds, layer, span, places, sizes)

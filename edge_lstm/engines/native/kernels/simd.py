@@ -189,6 +189,55 @@ integers = _pointer(types.int64)  # ... to int64 ...
 indices = _pointer(types.int32)  # ... to int32
 
 
+class HalvesType(types.Type):
+    """An address of float16, each of which is widened where it is loaded: by the CPU's instruction, or without it."""
+
+    def __init__(self, by_instruction: bool) -> None:
+        self.by_instruction = by_instruction
+        super().__init__(name=f"Halves({'by instruction' if by_instruction else 'by shifts'})")
+
+
+@register_model(HalvesType)
+class _HalvesModel(models.PrimitiveModel):
+    def __init__(self, dmm, fe_type: HalvesType) -> None:
+        super().__init__(dmm, fe_type, ir.IntType(16).as_pointer())
+
+
+@intrinsic
+def halves(typingctx, integers, address):
+    """An address as one of float16, on CPUs of a family (`integers.py`). All but the plain one widen with one
+    instruction: AVX2 comes with F16C, 64-bit Arm with fcvtl."""
+    kind = HalvesType(integers.family != "plain")
+
+    def codegen(context, builder, signature, args):
+        return builder.inttoptr(args[1], context.get_value_type(kind))
+
+    return kind(integers, types.int64), codegen
+
+
+def _widened(builder, values, by_instruction: bool):
+    """Finite float16, given as integers of 16 bits, as float32: exactly, zeros with their sign. Without an instruction
+    the exponent, which counts from another zero, is made good by one multiplication, which rounds nothing."""
+    lanes = values.type.count
+    wide = ir.VectorType(_F32, lanes)
+    if by_instruction:
+        return builder.fpext(builder.bitcast(values, ir.VectorType(ir.HalfType(), lanes)), wide)
+    bits = builder.shl(builder.sext(values, ir.VectorType(_I32, lanes)), _constant(_I32, lanes, 13))
+    bits = builder.and_(bits, _constant(_I32, lanes, 0x8FFFE000))
+    return builder.fmul(builder.bitcast(bits, wide), _constant(_F32, lanes, 2.0**112))
+
+
+@intrinsic
+def per_float(typingctx, weights):
+    """Elements of these weights that take the room of one float32."""
+    count = 2 if isinstance(weights, HalvesType) else 1
+
+    def codegen(context, builder, signature, args):
+        return ir.IntType(64)(count)
+
+    return types.int64(weights), codegen
+
+
 @intrinsic
 def read(typingctx, pointer, index):
     """pointer[index], one value."""
@@ -235,12 +284,31 @@ def _load(builder, address, lanes: int):
     return value
 
 
+def _blocks(builder, species, args, load):
+    """What `load` makes of each block's address and size, the blocks one after the other, the same in all copies."""
+    start, index, apart = args[1:]
+    parts = []
+    for _ in range(species.blocks):
+        parts.append(load(builder.gep(start, [index]), species.block))
+        index = builder.add(index, apart)
+    return _join(builder, [_join(builder, parts)] * species.copies)
+
+
+def _load_weights(builder, kind, address, lanes: int):
+    """So many weights, of float32 or of float16, as float32."""
+    if not isinstance(kind, HalvesType):
+        return _load(builder, address, lanes)
+    values = builder.load(builder.bitcast(address, ir.VectorType(ir.IntType(16), lanes).as_pointer()))
+    values.align = 2
+    return _widened(builder, values, kind.by_instruction)
+
+
 @intrinsic
 def weight(typingctx, species, pointer, index):
     """pointer[index : index + lanes], the same for every copy."""
 
     def codegen(context, builder, signature, args):
-        part = _load(builder, builder.gep(args[1], [args[2]]), species.lanes)
+        part = _load_weights(builder, pointer, builder.gep(args[1], [args[2]]), species.lanes)
         return _join(builder, [part] * species.copies)
 
     return species.vector(species, pointer, types.int64), codegen
@@ -251,12 +319,17 @@ def block_weights(typingctx, species, pointer, index, apart):
     """pointer[index : index + block], and so for each block, `apart` from one to the next; the same in all copies."""
 
     def codegen(context, builder, signature, args):
-        pointer, index, apart = args[1:]
-        parts = []
-        for _ in range(species.blocks):
-            parts.append(_load(builder, builder.gep(pointer, [index]), species.block))
-            index = builder.add(index, apart)
-        return _join(builder, [_join(builder, parts)] * species.copies)
+        return _blocks(builder, species, args, lambda at, lanes: _load_weights(builder, pointer, at, lanes))
+
+    return species.vector(species, pointer, types.int64, types.int64), codegen
+
+
+@intrinsic
+def block_biases(typingctx, species, pointer, index, apart):
+    """As `block_weights`, of float32, which stand among weights of any kind."""
+
+    def codegen(context, builder, signature, args):
+        return _blocks(builder, species, args, lambda at, lanes: _load(builder, at, lanes))
 
     return species.vector(species, pointer, types.int64, types.int64), codegen
 
@@ -295,6 +368,24 @@ def lane(typingctx, species, single, value, number):
         return result
 
     return single.vector(species, single, value, types.int64), codegen
+
+
+@intrinsic
+def largest_lane(typingctx, species, value):
+    """The largest lane of each copy, in all its lanes; of numbers, since NaN is neither larger nor smaller."""
+    lanes = species.lanes
+
+    def codegen(context, builder, signature, args):
+        result, half = args[1], lanes // 2
+        while half:
+            order = [c * lanes + (k + half) % lanes for c in range(species.copies) for k in range(lanes)]
+            turned = ir.Constant(ir.VectorType(_I32, lanes * species.copies), order)
+            other = builder.shuffle_vector(result, result, turned)
+            result = builder.select(builder.fcmp_ordered(">", result, other), result, other)
+            half //= 2
+        return result
+
+    return value(species, value), codegen
 
 
 @intrinsic
@@ -570,6 +661,7 @@ if numba.config.DISABLE_JIT:  # kernels are ordinary Python then, and so is what
         absolute,
         all_finite,
         arenas,
+        block_biases,
         block_weights,
         broadcast,
         ceil,
@@ -579,14 +671,17 @@ if numba.config.DISABLE_JIT:  # kernels are ordinary Python then, and so is what
         floats,
         floor,
         fma,
+        halves,
         indices,
         integers,
         lane,
+        largest_lane,
         less,
         load,
         load_first,
         maximum,
         minimum,
+        per_float,
         power_of_two,
         read,
         select,
