@@ -1,4 +1,4 @@
-"""Trained networks from other people's files: ONNX graphs, and weights saved with NumPy.
+"""Trained networks from other people's files: ONNX graphs, and bare weights.
 
 Its rule: a file is brought in whole, with the right numbers, or it is refused in one sentence that says what it was
 and what to do. Importing this package loads neither onnx nor numba.

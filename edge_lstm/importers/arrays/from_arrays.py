@@ -1,4 +1,4 @@
-"""Networks from bare weights: a PyTorch state_dict or Keras weights, saved with NumPy.
+"""Networks from bare weights: a PyTorch state_dict or Keras weights, in memory or in a file (`files.py`).
 
 Its rule: names and shapes decide, and every array is used, ignored because the caller says so, or the import is refused
 by its name. What weights cannot tell (the activations of the head, those of the gates, tanh or relu in a plain RNN, the
@@ -17,7 +17,6 @@ from __future__ import annotations
 import fnmatch
 import itertools
 import re
-import zipfile
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -30,18 +29,22 @@ from edge_lstm.core.channels import Channel, channels_for
 from edge_lstm.core.model import Model
 from edge_lstm.core.operation import Slot
 from edge_lstm.core.program import Program
-from edge_lstm.core.storage import DAMAGE
 from edge_lstm.core.timing import CONTINUOUS, BeforeWindow, Timing
-from edge_lstm.errors import ImportModelError, nearest
+from edge_lstm.errors import nearest
 from edge_lstm.importers.arrays.activations import IDENTITY, SIGMOID, Activation, read_activation
+from edge_lstm.importers.arrays.files import Written, read_arrays
 from edge_lstm.importers.arrays.integers import Weight, normal
 from edge_lstm.importers.arrays.layers import Dense, Layer, Recurrent, find_layers
 from edge_lstm.importers.arrays.named import Arrays
+from edge_lstm.importers.spelling import say
 
-MAX_BYTES = 1 << 30
 OLD_KERAS = (
     "the gates are taken for sigmoid; Keras before 2.3 and TensorFlow 1 trained with hard_sigmoid by default: if this"
-    ' network did, say gates="hard_sigmoid:0.2" (--gates hard_sigmoid:0.2)'
+    " network did, say {}"
+)
+BARE = (
+    "the outputs are as the last layer gives them: what stood behind it in training (softmax, sigmoid) is not in the"
+    " weights; if it is wanted, say {}"
 )
 MOST_ORDERS = 10_000  # of layers that are tried
 
@@ -63,7 +66,7 @@ def from_arrays(
     inputs: Sequence[Channel] | None = None,
     outputs: Sequence[Channel] | None = None,
 ) -> Model:
-    """Brings in a stack of recurrent and dense layers from a mapping of arrays, or from an .npz file of them.
+    """Brings in a stack of recurrent and dense layers from a mapping of arrays, or from a file of them (`files.py`).
 
     cell: "lstm", "gru" or "rnn", where names and shapes contradict each other. order: names of the layers, first to
     last (default: the order in the file, or the only one that sizes, or sizes and numbers in names, allow).
@@ -77,20 +80,24 @@ def from_arrays(
 
     Raises ImportModelError naming the array for everything left over, missing, ambiguous or of a wrong shape.
     """
-    arrays = _without(_read(source), ignore)
+    written = read_arrays(source)
+    arrays = _without(written.arrays, ignore)
+    for key, asked, said in (("order", order, written.order), ("activations", activations, written.activations)):
+        if asked is not None and said is not None:
+            raise arrays.fail(f"{key}={list(asked)} has no meaning: the file says them itself, {', '.join(said)}")
     if before_window != "wait" and window is None:
         raise arrays.fail(f"before_window = {before_window!r} has no meaning without window=T")
     layers = find_layers(arrays, cell, reset_after)
-    layers, why = _ordered(arrays, layers, order)
+    layers, why = _ordered(arrays, layers, order or written.order)
     if arrays.left:
         name_left = next(iter(arrays.left))
         raise arrays.fail(
             f"array {name_left!r} {list(arrays.arrays[name_left].shape)} belongs to no recurrent or dense layer; only"
             " these are understood. Export the model to ONNX, or, if it is no part of what the network computes, say"
-            f" ignore=[{name_left!r}] (--ignore {name_left})"
+            f" {say(ignore=[name_left])}"
         )
     dense = [layer for layer in layers if isinstance(layer, Dense)]
-    heads = _activations(arrays, dense, activations)
+    heads = _activations(arrays, dense, activations or written.activations)
     plain = any(isinstance(layer, Recurrent) and layer.cell == "rnn" for layer in layers)
     if nonlinearity not in (None, "tanh", "relu"):
         raise arrays.fail(f"nonlinearity {nonlinearity!r} is unknown; known are tanh and relu")
@@ -102,9 +109,14 @@ def from_arrays(
     nonlinearity = nonlinearity or "tanh"
     gate = _gates(arrays, layers, gates)
     quantized = _quantized(arrays, layers)
-    program = _program(layers, heads, nonlinearity, gate)
+    _check_skip(arrays, written.skip, layers)
+    program = _program(layers, heads, nonlinearity, gate, written)
     assumed: dict[str, Any] = {"order": [layer.name for layer in layers], "initial_state": "zero"}
     assumed["meaning_in_time"] = "continuous" if window is None else f"window of {window}"
+    if written.skip:
+        assumed["skip"] = f"the first {written.skip} inputs are added to the outputs, as the file says"
+    if written.gains != (1.0, 1.0):
+        assumed["gains"] = "inputs times {:.7g}, outputs times {:.7g}, as the file says".format(*written.gains)
     assumed |= {"order_reason": why} if why else {}
     assumed |= {"activations": dict(zip((d.name for d in dense), map(str, heads), strict=True))} if dense else {}
     assumed |= {"nonlinearity": nonlinearity} if plain else {}
@@ -120,7 +132,9 @@ def from_arrays(
         "assumed": assumed,
     }
     if keras and gates is None:
-        provenance["notes"] = [OLD_KERAS]
+        provenance["notes"] = [OLD_KERAS.format(say(gates="hard_sigmoid:0.2"))]
+    if activations is None and dense and heads[-1] == IDENTITY and not written.activations:
+        provenance.setdefault("notes", []).append(BARE.format(say(activations=["softmax"])))
     if quantized:
         provenance["quantized"] = quantized
     if arrays.ignored:
@@ -129,7 +143,7 @@ def from_arrays(
         program,
         tuple(inputs) if inputs is not None else channels_for(("x",), (program.input_size,)),
         tuple(outputs) if outputs is not None else channels_for(("y",), (program.output_size,)),
-        rate_hz,
+        written.rate_hz if rate_hz is None else rate_hz,
         CONTINUOUS if window is None else Timing.over_window(window, before_window),
         provenance,
         name or (Path(source).stem if isinstance(source, str | Path) else "model"),
@@ -159,34 +173,6 @@ def _quantized(a: Arrays, layers: Sequence[Layer]) -> dict[str, Any]:
     )
 
 
-def _read(source: Mapping[str, npt.ArrayLike] | str | Path) -> Arrays:
-    if isinstance(source, str | Path):
-        path = Path(source)
-        try:
-            with zipfile.ZipFile(path) as archive:
-                size = sum(entry.file_size for entry in archive.infolist())
-                if size > MAX_BYTES:
-                    raise ImportModelError(f"{path}: {size} bytes of arrays; more than {MAX_BYTES} are not read")
-            with np.load(path, allow_pickle=False) as file:
-                arrays = {key: np.asarray(file[key]) for key in file.files}
-        except (*DAMAGE, OSError, MemoryError) as error:
-            raise ImportModelError(
-                f"{path}: cannot be read as arrays saved with numpy.savez ({error}). For PyTorch:"
-                " numpy.savez(path, **{k: v.numpy() for k, v in model.state_dict().items()})"
-            ) from None
-        text = path.name
-    else:
-        arrays, text = {str(k): np.asarray(v) for k, v in source.items()}, "arrays"
-    if not arrays:
-        raise ImportModelError(f"{text}: holds no arrays")
-    if all(re.fullmatch(r"arr_\d+", key) for key in arrays):
-        raise ImportModelError(
-            f"{text}: its arrays have no names (arr_0, …). Save them with names:"
-            " numpy.savez(path, **{w.path: w.numpy() for w in model.weights}) for Keras"
-        )
-    return Arrays(text, arrays, dict.fromkeys(arrays))
-
-
 def _without(a: Arrays, ignore: Sequence[str]) -> Arrays:
     """The arrays without those that the caller says are no part of the network."""
     ignored: list[str] = []
@@ -196,7 +182,7 @@ def _without(a: Arrays, ignore: Sequence[str]) -> Arrays:
             raise a.fail(f"ignore: no array is named {pattern!r}{nearest(pattern, a.arrays)}")
         ignored += [name for name in found if name not in ignored]
     kept = {name: array for name, array in a.arrays.items() if name not in ignored}
-    return Arrays(a.source, kept, dict.fromkeys(kept), ignored)
+    return Arrays(a.source, kept, dict.fromkeys(kept), ignored, a.sorted)
 
 
 # --- the order --------------------------------------------------------------------------------------------------------
@@ -222,11 +208,11 @@ def _ordered(a: Arrays, layers: list[Layer], order: Sequence[str] | None) -> tup
         members.sort(key=lambda layer: [int(n) for n in re.findall(r"_(\d+)$", layer.name)])
     in_file = [layer for members in stacks.values() for layer in members]
     misfit = _misfit(in_file)
-    if misfit is None and _by_number(in_file):
+    if misfit is None and _by_number(in_file) and not a.sorted:
         return in_file, ""
     fitting = list(itertools.islice(_fitting(list(stacks.values())), MOST_ORDERS))
     numbered = [one for one in fitting if _by_number(one)]
-    if misfit is None:
+    if misfit is None and not a.sorted:
         if not numbered or len(fitting) == 1:
             return in_file, ""
         raise a.fail(
@@ -238,7 +224,11 @@ def _ordered(a: Arrays, layers: list[Layer], order: Sequence[str] | None) -> tup
         return fitting[0], "the only one that the sizes allow"
     if len(numbered) == 1:
         return numbered[0], "the only one that the sizes and the numbers in the names allow"
-    raise a.fail(misfit)
+    raise a.fail(
+        misfit
+        or f"files of this kind hold arrays sorted by name, and sizes allow more than one order of the"
+        f" layers; {_say_order(in_file)}"
+    )
 
 
 def _misfit(layers: Sequence[Layer]) -> str | None:
@@ -254,7 +244,7 @@ def _misfit(layers: Sequence[Layer]) -> str | None:
 
 def _say_order(layers: Sequence[Layer]) -> str:
     names = [layer.name for layer in layers]
-    return f"say the order with order=[…] of {names} (--order {','.join(names)})"
+    return f"say the order, first to last: {say(order=names)}"
 
 
 def _fitting(stacks: list[list[Layer]]) -> Iterator[list[Layer]]:
@@ -286,11 +276,10 @@ def _by_number(layers: Sequence[Layer]) -> bool:
 def _activations(a: Arrays, dense: Sequence[Dense], asked: Sequence[str] | None) -> list[Activation]:
     if asked is None:
         if len(dense) > 1:
-            between = ",".join(["relu"] * (len(dense) - 1) + ["identity"])
+            between = ["relu"] * (len(dense) - 1) + ["identity"]
             raise a.fail(
                 f"{len(dense)} dense layers ({', '.join(d.name for d in dense)}): weights do not tell what stands"
-                " between them. Say it: activations=['relu', …, 'identity'], one per dense layer (--activations"
-                f" {between})"
+                f" between them. Say it, one per dense layer: {say(activations=between)}"
             )
         return [IDENTITY] * len(dense)
     if len(asked) != len(dense):
@@ -323,17 +312,31 @@ def _gates(a: Arrays, layers: Sequence[Layer], asked: str | None) -> Activation:
 # --- the program ------------------------------------------------------------------------------------------------------
 
 
-def _program(layers: Sequence[Layer], heads: Sequence[Activation], nonlinearity: str, gate: Activation) -> Program:
+def _check_skip(a: Arrays, skip: int, layers: Sequence[Layer]) -> None:
+    inputs, outputs = layers[0].width[0], layers[-1].width[1]
+    if skip and (skip > inputs or skip not in (1, outputs)):
+        raise a.fail(f"skip is {skip}, but {inputs} inputs cannot be added to {outputs} outputs so")
+
+
+def _program(
+    layers: Sequence[Layer], heads: Sequence[Activation], nonlinearity: str, gate: Activation, written: Written
+) -> Program:
     builder = Builder()
-    x = builder.input("x", layers[0].width[0])
+    x = start = _amplified(builder, builder.input("x", layers[0].width[0]), written.gains[0])
     activations = iter(heads)
     for layer in layers:
         if isinstance(layer, Recurrent):
             x = _recurrent(builder, layer, x, nonlinearity, gate)
             continue
         x = next(activations).apply(builder, _dense(builder, layer, x), layer.arrays)
-    builder.output("y", x)
+    if written.skip:
+        x = builder.binary("add", x, start.part(0, written.skip))
+    builder.output("y", _amplified(builder, x, written.gains[1]))
     return builder.build()
+
+
+def _amplified(builder: Builder, x: Slot, gain: float) -> Slot:
+    return x if gain == 1 else builder.binary("mul", x, builder.constant([gain]))
 
 
 def _dense(builder: Builder, layer: Dense, x: Slot) -> Slot:

@@ -15,6 +15,7 @@ import numpy.typing as npt
 
 from edge_lstm.importers.arrays.integers import Weight, activation_scale, as_float, weight
 from edge_lstm.importers.arrays.named import Arrays
+from edge_lstm.importers.spelling import say
 
 Array = npt.NDArray[Any]
 Floats = npt.NDArray[np.float32]
@@ -152,7 +153,7 @@ def _cell(a: Arrays, key: str, rows: int, units: int, cell: str | None, layer: s
     words = {w for w in ("lstm", "gru") if w in layer.lower()}
     if words and found not in words:
         raise a.fail(
-            f"array {key!r} is named like {words.pop()} and has the shape of {found}; say which with cell={found!r}"
+            f"array {key!r} is named like {words.pop()} and has the shape of {found}; say which with {say(cell=found)}"
         )
     return found
 
@@ -214,15 +215,18 @@ def _keras(a: Arrays, layer: str, parts: Mapping[str, str], cell: str | None, re
     scales = _scales(a, parts["kernel"], "kernel")
     kind = _cell(a, parts["recurrent_kernel"], rows, units, cell, layer)
     name = layer or kind
+    cudnn = kind != "rnn" and "bias" in parts and a.arrays[parts["bias"]].shape == (2 * rows,)
+    if cudnn:
+        return _cudnn(a, name, kind, parts, reset_after)
     if kind != "gru":
         bias = as_float(a, parts["bias"], (rows,)) if "bias" in parts else np.zeros(rows, np.float32)
         return Recurrent(name, kind, W, R, bias, np.zeros(rows, np.float32), keys, *scales, keras=True)
-    swap = np.r_[units : 2 * units, :units, 2 * units : 3 * units]  # z r h to r z n
+    swap = _r_z_n(units)
     if "bias" not in parts:
         if reset_after is None:
             raise a.fail(
-                f"layer {name!r} is a Keras GRU without bias; say reset_after=True (the default of Keras 2 and 3)"
-                " or False"
+                f"layer {name!r} is a Keras GRU without bias: whether it resets after the product (the default of"
+                f" Keras 2 and 3) or before is not known; say {say(reset_after=True)} or {say(reset_after=False)}"
             )
         after, b_W, b_R = reset_after, np.zeros(rows, np.float32), np.zeros(rows, np.float32)
     elif a.arrays[parts["bias"]].ndim == 2:
@@ -234,3 +238,28 @@ def _keras(a: Arrays, layer: str, parts: Mapping[str, str], cell: str | None, re
             f"array {parts['bias']!r} has the shape of reset_after={after}, but reset_after={reset_after} is asked for"
         )
     return Recurrent(name, kind, W[swap], R[swap], b_W[swap], b_R[swap] if after else None, keys, *scales, keras=True)
+
+
+def _r_z_n(units: int) -> Array:
+    """Keras' rows of a GRU, z r h, in PyTorch's order."""
+    order: Array = np.r_[units : 2 * units, :units, 2 * units : 3 * units]
+    return order
+
+
+def _cudnn(a: Arrays, name: str, kind: str, parts: Mapping[str, str], reset_after: bool | None) -> Recurrent:
+    """A layer saved by Keras 2 as CuDNNLSTM or CuDNNGRU: the shapes of the others with two biases one behind the other,
+    but each gate's block of a kernel (I, H) holds the numbers of (H, I) row by row, and of a recurrent kernel those of
+    PyTorch's (tensorflow.python.keras.saving.hdf5_format, _convert_rnn_weights). Its gates are sigmoid, always."""
+    if reset_after is False:
+        raise a.fail(f"array {parts['bias']!r} has the shape of a CuDNNGRU, but reset_after=False is asked for")
+    W, R = (as_float(a, parts[part], (None, None)) for part in _KERNELS)
+    units, count = R.shape[0], R.shape[1] // R.shape[0]
+    rows = np.concatenate([block.reshape(units, -1) for block in np.split(np.ascontiguousarray(W), count, axis=1)])
+    back = np.concatenate(np.split(R, count, axis=1))
+    b_W, b_R = np.split(as_float(a, parts["bias"], (2 * len(rows),)), 2)
+    take = _r_z_n(units) if kind == "gru" else np.arange(len(rows))
+    keys = tuple(parts.values())
+    return Recurrent(name, kind, Weight(rows[take]), Weight(back[take]), b_W[take], b_R[take], keys)
+
+
+_KERNELS = ("kernel", "recurrent_kernel")

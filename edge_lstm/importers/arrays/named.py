@@ -18,12 +18,14 @@ Array = npt.NDArray[Any]
 @dataclass
 class Arrays:
     """`arrays` of the file `source`, by name; `left` those that nobody has taken, in the order of the file; `ignored`
-    the names of those that the caller says are no part of the network."""
+    the names of those that the caller says are no part of the network; `sorted` where the file keeps them by name,
+    so that their order says nothing."""
 
     source: str
     arrays: dict[str, Array]
     left: dict[str, None] = field(default_factory=dict)
     ignored: list[str] = field(default_factory=list)
+    sorted: bool = False
 
     def fail(self, text: str) -> ImportModelError:
         """The error with this text, to be raised."""

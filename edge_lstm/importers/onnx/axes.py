@@ -13,6 +13,7 @@ from dataclasses import dataclass
 
 from edge_lstm.errors import ImportModelError
 from edge_lstm.importers.onnx.graph import Value
+from edge_lstm.importers.spelling import say
 
 MOST = 64
 NAMES_OF = {"batch": ("batch",), "time": ("time", "seq", "frame", "steps")}
@@ -62,7 +63,7 @@ def check_names(axes: Axes, inputs: Sequence[Value]) -> None:
                 raise ImportModelError(
                     f"input {value}: the recurrent layers take axis {axis}, named {name!r}, as the"
                     f" {('time', 'batch')[role]}. Was batch_first=True forgotten at export? If the graph means it, say"
-                    f" time_axis={said!r} (--time-axis)"
+                    f" {say(time_axis=said)}"
                 )
 
 

@@ -6,11 +6,8 @@ Its rule: what is refused here is refused for ONNX Runtime, too, which would hav
 
 from __future__ import annotations
 
-import math
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-
-import numpy as np
 
 from edge_lstm.errors import ImportModelError
 from edge_lstm.importers.onnx.call import Call, shapes, sized
@@ -29,10 +26,10 @@ class Budget:
     products: int = 0
     nodes_in_loops: int = 0
 
-    def multiply(self, c: Call) -> None:
-        """Before constants are multiplied by MatMul, Gemm or Einsum; also for their result's memory."""
+    def multiply(self, c: Call, products_of: Callable[[Call], tuple[tuple[int, ...], int]]) -> None:
+        """Before constants are multiplied; also for their result's memory. products_of: shape and multiplications."""
         try:
-            shape, products = _product(c)
+            shape, products = products_of(c)
         except (ValueError, IndexError):
             return  # they do not go together, which is said where they are multiplied
         sized(c, shape)
@@ -56,30 +53,3 @@ def folded_bytes(node: Node, results: Iterable[Array], before: int) -> int:
     if now > MAX_FOLDED:
         raise ImportModelError(f"{node}: more than {MAX_FOLDED >> 20} MiB are computed from constants")
     return now
-
-
-def _product(c: Call) -> tuple[tuple[int, ...], int]:
-    """The shape of a product of constants, and how many multiplications it takes."""
-    if c.node.op == "Einsum":
-        return _einsum(c)
-    a, b = c.array(0), c.array(1)
-    if c.node.op == "Gemm":
-        a = a.T if c.node.attributes.get("transA", 0) else a
-        b = b.T if c.node.attributes.get("transB", 0) else b
-    left = a if a.ndim > 1 else a.reshape(1, -1)
-    right = b if b.ndim > 1 else b.reshape(-1, 1)
-    shape = (*np.broadcast_shapes(left.shape[:-2], right.shape[:-2]), left.shape[-2], right.shape[-1])
-    return shape, math.prod(shape) * left.shape[-1]
-
-
-def _einsum(c: Call) -> tuple[tuple[int, ...], int]:
-    inputs, _, output = str(c.node.attributes.get("equation", "")).replace(" ", "").replace("...", "").partition("->")
-    sizes: dict[str, int] = {}
-    for k, letters in enumerate(inputs.split(",")):
-        shape = c.array(k).shape
-        for letter, size in zip(reversed(letters), reversed(shape), strict=False):
-            sizes[letter] = max(size, sizes.get(letter, 1))
-        if len(shape) > len(letters):  # what "..." stands for
-            sizes[f"... {k}"] = math.prod(shape[: len(shape) - len(letters)])
-    others = [size for letter, size in sizes.items() if letter.startswith("...")]
-    return (*(sizes.get(letter, 1) for letter in output), max(others, default=1)), math.prod(sizes.values())

@@ -1,8 +1,8 @@
 """Drawings: a graph lowered under one assumption about its axes, and the search for the assumption that holds.
 
-Its rule: an assumption is proven by where the elements come from, or dropped; where two would do, the caller must say
-which. A drawing over time has one step per reading; a whole drawing keeps the last T readings as state and recomputes
-the graph on them.
+Its rule: an assumption is proven by where the elements come from, or dropped with a `Refusal`; where two would do, the
+caller must say which. A drawing over time has one step per reading; a whole drawing keeps the last T readings as state
+and recomputes the graph on them.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from edge_lstm.importers.onnx.axes import Axes, assignments
 from edge_lstm.importers.onnx.budget import Budget
 from edge_lstm.importers.onnx.graph import Array, Graph, Value
 from edge_lstm.importers.onnx.lowering import NARROW, Carry, Lag, Lowering, Operand
-from edge_lstm.importers.onnx.operators import OPERATORS
+from edge_lstm.importers.onnx.operators.table import TABLE
 from edge_lstm.importers.onnx.outputs import newest
 from edge_lstm.importers.onnx.plan import Ids, Place
 from edge_lstm.importers.onnx.provenance import (
@@ -31,7 +31,9 @@ from edge_lstm.importers.onnx.provenance import (
     first_unique,
     traced,
 )
+from edge_lstm.importers.onnx.refusal import About, Refusal
 from edge_lstm.importers.onnx.states import Pairs
+from edge_lstm.importers.spelling import T, any_pair, one_of, say
 
 MAX_CARRIES = 64
 MAX_INPUT = 1 << 21  # values of one input in one run of the graph
@@ -84,48 +86,39 @@ class Drawing:
 # --- drawing ----------------------------------------------------------------------------------------------------------
 
 
-class UnclearError(ImportModelError):
-    """More than one axis could be time; the caller must say which."""
-
-
-def unclear(graph: Graph, candidates: list[Axes]) -> UnclearError:
-    """The refusal where more than one axis could be time."""
+def unclear(graph: Graph, candidates: list[Axes]) -> Refusal:
+    """The refusal where more than one axis could be time; the caller must say which."""
     ways = sorted({time for axes in candidates for time, _ in axes.of.values() if time is not None})
-    choices = [str(a) for a in ways] + ['"none"'] * any(axes.length == 1 for axes in candidates)
-    typed = " or ".join(f"--time-axis {c.strip(chr(34))}" for c in choices)
-    alike = [
-        f"--state {i.name}={o.name}" for i in graph.inputs for o in graph.outputs if i.dims == o.dims and len(i.dims)
-    ]
-    step = f"; if one run is one reading and its states are carried on, say them: {' or '.join(alike)}" if alike else ""
-    error = UnclearError(
+    choices = [*ways, *["none"] * any(axes.length == 1 for axes in candidates)]
+    alike = [{i.name: o.name} for i in graph.inputs for o in graph.outputs if i.dims == o.dims and len(i.dims)]
+    carried = f"; if one run is one reading and its states are carried on, say them: {any_pair('states', alike)}"
+    step = carried if alike else ""
+    error = ImportModelError(
         f"which axis of the inputs {', '.join(map(str, graph.inputs))} is time is not clear: say"
-        f" time_axis={' or '.join(choices)} ({typed}){step}"
+        f" {one_of('time_axis', choices)}{step}"
     )
-    error.progress = float(len(graph.nodes))
-    return error
+    return Refusal(error, About.UNCLEAR, float(len(graph.nodes)))
 
 
-def draw(source: Source, axes: Axes, sizes: tuple[int, int], pairs: Pairs, earlier: Drawing | None) -> Drawing:
-    """Lowers the graph over time. A loop written out in time is found by failing, and tried again with its state; where
-    that is no proof, what joins two readings is tried as a look back."""
-    try:
-        return _draw(source, axes, sizes, pairs, earlier, loops=True)
-    except Misfit as error:
-        if not error.loop:
-            raise
-        try:
-            return _draw(source, axes, sizes, pairs, earlier, loops=False)
-        except Misfit:
-            raise error from None
+def draw(
+    source: Source, axes: Axes, sizes: tuple[int, int], pairs: Pairs, earlier: Drawing | None
+) -> Drawing | Refusal:
+    """Lowers the graph over time. A loop written out in time is tried with its state; where that is no proof, what
+    joins two readings is tried as a look back."""
+    first = _draw(source, axes, sizes, pairs, earlier, loops=True)
+    if isinstance(first, Drawing) or not (first.loop and first.of_axes):
+        return first
+    second = _draw(source, axes, sizes, pairs, earlier, loops=False)
+    return first if isinstance(second, Refusal) and second.of_axes else second
 
 
 def _draw(
     source: Source, axes: Axes, sizes: tuple[int, int], pairs: Pairs, earlier: Drawing | None, *, loops: bool
-) -> Drawing:
+) -> Drawing | Refusal:
     carries: list[Carry] = []
     while True:
         low = Lowering(
-            OPERATORS,
+            TABLE,
             source.opset,
             axes.length or sizes[0],
             axes.batch or sizes[1],
@@ -146,19 +139,16 @@ def _draw(
                 (c.op, c.newer, c.ids, c.shape) == (carry.op, carry.newer, carry.ids, carry.shape) for c in carries
             )
             if known or len(carries) >= MAX_CARRIES:
-                lag.progress, lag.loop = float(low.progress), True
-                raise
+                return Refusal.of(Misfit(str(lag)), float(low.progress), loop=True)
             carries.append(carry)
         except ImportModelError as error:
             sizes_shown = [str(n) for n, size in zip(sizes, (axes.length, axes.batch), strict=True) if size == 0]
             text = str(error)
             if any(re.search(rf"\b{n}\b", text) for n in sizes_shown):
                 text += f" (open dimensions are tried with the sizes {' and '.join(sizes_shown)})"
-            refusal = type(error)(text) if isinstance(error, (Misfit, UnsupportedError)) else ImportModelError(text)
+            kind = type(error) if isinstance(error, (Misfit, UnsupportedError)) else ImportModelError
             progress = low.progress + 0.5 * isinstance(error, ProvenMisfit)
-            refusal.progress, refusal.loop = progress, bool(carries)
-            refusal.receptive_field = low.receptive_field
-            raise refusal from None
+            return Refusal.of(kind(text), progress, low.receptive_field, bool(carries))
 
 
 def _run(low: Lowering, source: Source, axes: Axes, pairs: Pairs, earlier: Drawing | None) -> Drawing:
@@ -245,59 +235,73 @@ def kind_of(value: Value) -> str:
 # --- a whole window at each reading -----------------------------------------------------------------------------------
 
 
-class NoWindowError(ImportModelError):
-    """The graph has no axis that a window could be."""
-
-
-def draw_whole(source: Source, window: int | None, least: int, sizes: tuple[int, int]) -> tuple[Axes, Drawing]:
+def draw_whole(
+    source: Source, window: int | None, least: int, sizes: tuple[int, int]
+) -> tuple[Axes, Drawing] | Refusal:
     """The graph on the last T readings, which a ring of T - 1 readings brings along; T from the graph, or `window`.
 
-    Raises NoWindowError where there is no such axis of at least `least` readings.
+    About.NO_WINDOW: there is no such axis of at least `least` readings.
     """
     ordered: dict[tuple[int | None, ...], tuple[Axes, Drawing]] = {}  # by the time axes of the inputs
     undecided: list[tuple[Axes, Drawing]] = []
-    failed: ImportModelError | None = None
+    failed: Refusal | None = None
     for axes in filter(source.allowed, assignments(source.graph.inputs)):
         length, times = axes.length or window, tuple(time for time, _ in axes.of.values())
         if times in ordered:
             continue  # only the batch is another
         if length is None or length < least or (window is not None and length != window):
             continue
-        try:
-            drawing = _draw_window(source, axes, length, sizes)
-            for name, value in drawing.outputs.items():
-                newest(name, value, drawing.low)
-        except ImportModelError as error:
-            if failed is None or error.progress > failed.progress:
-                failed = error
+        drawing = _draw_window(source, axes, length, sizes)
+        if isinstance(drawing, Refusal):
+            if failed is None or drawing.progress > failed.progress:
+                failed = drawing
             continue
         if drawing.low.ordered:
             ordered[times] = axes, drawing
         elif drawing.low.ordered is None:
             undecided.append((axes, drawing))
     if len(ordered) > 1:
-        raise unclear(source.graph, [axes for axes, _ in ordered.values()])
+        return unclear(source.graph, [axes for axes, _ in ordered.values()])
     for found in ordered.values():
         return found
     kinds = {tuple((n, time) for n, (time, _) in axes.of.items()) for axes, _ in undecided}
     if len(kinds) == 1 or (undecided and source.time_axis is not None):
         return undecided[0]
     if undecided:
-        raise unclear(source.graph, [axes for axes, _ in undecided])
-    raise failed or NoWindowError(
+        return unclear(source.graph, [axes for axes, _ in undecided])
+    none = ImportModelError(
         f"no axis of the inputs {', '.join(str(v) for v in source.graph.inputs)} is a window"
-        + (f" of {window} readings" if window else "; give window=T where the length is open")
+        + (f" of {window} readings" if window else f"; give {say(window=T)} where the length is open")
     )
+    return failed or Refusal(none, About.NO_WINDOW)
 
 
-def _draw_window(source: Source, axes: Axes, length: int, sizes: tuple[int, int]) -> Drawing:
+def _draw_window(source: Source, axes: Axes, length: int, sizes: tuple[int, int]) -> Drawing | Refusal:
+    low = Lowering(TABLE, source.opset, 1, axes.batch or sizes[1], whole_window=True, budget=source.budget)
+    try:
+        drawing = _run_window(low, source, axes, length)
+    except ImportModelError as error:
+        return Refusal.of(error, float(low.progress))
+    try:
+        for name, value in drawing.inputs.items():
+            if any(np.isin(port.before, value.ids).any() for port in low.ports):
+                raise ImportModelError(
+                    f"input {name!r} is the initial state of a recurrent layer; a window begins anew at each reading:"
+                    f" say {say(states={name: None})} to begin from zero"
+                )
+        for name, value in drawing.outputs.items():
+            newest(name, value, low)
+    except ImportModelError as error:
+        return Refusal.of(error)
+    return drawing
+
+
+def _run_window(low: Lowering, source: Source, axes: Axes, length: int) -> Drawing:
     graph = source.graph
-    if length > MAX_LENGTH or (axes.batch or sizes[1]) > MAX_BATCH:
+    if length > MAX_LENGTH or low.batch > MAX_BATCH:
         raise TooLargeError(f"a window of {length} readings is too long")
-    low = Lowering(OPERATORS, source.opset, 1, axes.batch or sizes[1], whole_window=True, budget=source.budget)
     values: dict[str, Operand] = {}
     inputs: dict[str, Traced] = {}
-    given: dict[str, Ids] = {}
     for value in graph.inputs:
         dims = _fitting(value, axes.dims(value, length, low.batch))
         low.narrow = low.narrow or (value.dtype if value.dtype in NARROW else "")
@@ -309,31 +313,18 @@ def _draw_window(source: Source, axes: Axes, length: int, sizes: tuple[int, int]
         count = int(np.prod(one, dtype=np.int64))
         newest_ids = _rounded(low, value, low.plan.input(value.name, count))
         ids = newest_ids.reshape(one)
-        given[value.name] = newest_ids
         if time is not None and length > 1:
             past = low.plan.state(f"{value.name}.past", (length - 1) * count)
             past.next = np.concatenate([past.ids[count:], newest_ids])
             ring = np.concatenate([past.ids, newest_ids]).reshape(length, *one)
             low.order.update({int(i): t for t, part in enumerate(ring, 1) for i in part.reshape(-1)})
             ids = np.concatenate(list(ring), axis=time)
-            given[value.name] = ids.reshape(-1)
         b = np.zeros([1] * len(dims), np.int64)
         if stream is not None and low.batch > 1:
             b = np.arange(1, low.batch + 1).reshape([-1 if k == stream else 1 for k in range(len(dims))])
         elements = traced(0, b, ids, kind_of(value))
         values[value.name] = inputs[value.name] = Traced(np.broadcast_to(elements.origins, dims), elements.kind)
-    try:
-        drawing = _finished(low, graph, values, inputs, [])
-    except ImportModelError as error:
-        error.progress = low.progress
-        raise
-    for name, ids in given.items():
-        if any(np.isin(port.before, ids).any() for port in low.ports):
-            raise ImportModelError(
-                f"input {name!r} is the initial state of a recurrent layer; a window begins anew at each reading: say"
-                f" states={{{name!r}: None}} to begin from zero (--state {name}=)"
-            )
-    return drawing
+    return _finished(low, graph, values, inputs, [])
 
 
 def _pieces(name: str, count: int, earlier: Drawing | None) -> list[tuple[str, Ids]]:

@@ -9,9 +9,8 @@ several batch axes is meant, where the time axis is the same.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import IntEnum
 
 import numpy as np
@@ -22,9 +21,11 @@ from edge_lstm.importers.onnx.draw import Drawing, Source, draw, unclear
 from edge_lstm.importers.onnx.graph import Value
 from edge_lstm.importers.onnx.outputs import newest, output_of
 from edge_lstm.importers.onnx.plan import Plan
-from edge_lstm.importers.onnx.provenance import ENDED, Misfit, ProvenMisfit, ShapeMisfit
+from edge_lstm.importers.onnx.provenance import ENDED, Misfit, SureMisfit
 from edge_lstm.importers.onnx.rates import EVERY_READING, Rate
+from edge_lstm.importers.onnx.refusal import About, Refusal
 from edge_lstm.importers.onnx.states import PROOFS, Pairs, pair_states
+from edge_lstm.importers.spelling import T, say
 
 LONG = 64  # readings of a drawing from which on its batch is kept small
 MOST_SIDES = 32
@@ -70,7 +71,23 @@ class Candidate:
         return kind, not (low.forgets or low.aside)
 
 
-def explore(source: Source, asked: Mapping[str, str] | None, sizes: tuple[int, int]) -> Candidate:
+@dataclass(frozen=True)
+class Tried:
+    """One assignment of axes, and what came of it."""
+
+    axes: Axes
+    result: Candidate | Refusal
+
+
+@dataclass(frozen=True)
+class Search:
+    """The stage `axes`: every assignment that was tried, and the one that is taken, or why there is none."""
+
+    tried: tuple[Tried, ...]
+    result: Candidate | Refusal
+
+
+def explore(source: Source, asked: Mapping[str, str] | None, sizes: tuple[int, int]) -> Search:
     """The assignment of axes under which the whole graph can be lowered and for which the evidence is strongest.
 
     Where different time axes have the same evidence, the caller must say which. Without a memory anything fits as one
@@ -81,63 +98,81 @@ def explore(source: Source, asked: Mapping[str, str] | None, sizes: tuple[int, i
     states = first.pairs if first is not None else {}
     stepping = first is not None and not first.drawing.low.chunked
     if first is not None and stepping and any(why in PROOFS for _, why in states.values()):
-        return first
-    furthest: ImportModelError | None = None
-    unsaid: ImportModelError | None = None  # which state is which is not clear, under likelier axes
-    receptive_field, reached = 0, 0.0
-    unshaped: list[Axes] = []  # open batches of which several do not fit the graph's shapes
-    candidates: list[Candidate] = []
+        return Search((Tried(first.axes, first),), first)
+    tried: list[Tried] = []
+    furthest: Refusal | None = None
+    reached, receptive_field = 0.0, 0
     for axes in filter(source.allowed, assignments(source.graph.inputs, states)):
         if stepping and axes.length != 1:
             continue
-        if any(
-            f.times == tuple(t for t, _ in axes.of.values()) and f.evidence > (Evidence.PAIRED, False)
-            for f in candidates
-        ):
-            continue  # only the batch is another
-        try:
-            one = first if first is not None and axes == first.axes else _attempt(source, axes, asked, sizes)
-        except UnclearState as error:
-            if all(f.evidence[0] < Evidence.PAIRED for f in candidates):
-                unsaid = unsaid or error.error
+        candidates = [one.result for one in tried if isinstance(one.result, Candidate)]
+        if any(_only_another_batch(axes, one) for one in candidates):
             continue
-        except Misfit as error:
-            receptive_field = max(receptive_field, error.receptive_field)
-            if isinstance(error, ShapeMisfit) and axes.batch == 0 and sizes[1] != 1:
-                unshaped.append(axes)
+        one = first if first is not None and axes == first.axes else _attempt(source, axes, asked, sizes)
+        tried.append(Tried(axes, one))
+        if isinstance(one, Refusal):
+            if one.about is About.GRAPH:
+                return Search(tuple(tried), one)
+            receptive_field = max(receptive_field, one.receptive_field)
             # Of two that came equally far, the one that took an axis for time says more.
-            far = error.progress + 0.25 * (axes.length != 1)
-            if furthest is None or far > reached:
-                furthest, reached = error, far
-            continue
-        if one.evidence[0] is not Evidence.NONE or furthest is None:
-            candidates.append(one)
-        if one.evidence == (Evidence.CARRIED, True) and len(source.graph.inputs) - len(source.fixed) == 1:
+            far = one.progress + 0.25 * (axes.length != 1)
+            if one.of_axes and (furthest is None or far > reached):
+                furthest, reached = one, far
+        elif one.evidence == (Evidence.CARRIED, True) and len(source.graph.inputs) - len(source.fixed) == 1:
             break  # every recurrent layer runs along this axis, so none can run along another
-    remembering = [f for f in candidates if f.evidence[0] is not Evidence.NONE]
+    if furthest is not None:
+        furthest = replace(furthest, receptive_field=receptive_field)
+    taken = _taken(source, tried, furthest)
+    if taken is None:
+        unshaped = [
+            one.axes
+            for one in tried
+            if isinstance(one.result, Refusal) and one.result.about is About.SHAPES and one.axes.batch == 0
+        ]
+        taken = _of_one_stream(source, asked, sizes[0], unshaped if sizes[1] != 1 else []) or furthest
+    if taken is None:
+        shapes = ", ".join(str(v) for v in source.graph.inputs)
+        none = f"no axes of the inputs {shapes} can be time and batch; at most two dimensions may be open"
+        taken = Refusal(ImportModelError(none), About.GRAPH)
+    return Search(tuple(tried), taken)
+
+
+def _only_another_batch(axes: Axes, one: Candidate) -> bool:
+    """Whether an assignment differs in its batch alone from a candidate that something speaks for."""
+    same = one.times == tuple(time for time, _ in axes.of.values())
+    return same and one.evidence > (Evidence.PAIRED, False)
+
+
+def _taken(source: Source, tried: Sequence[Tried], furthest: Refusal | None) -> Candidate | Refusal | None:
+    """The candidate with the strongest evidence, or why none of them can be taken; None where there is none.
+
+    furthest: of the assignments that do not fit, the one that came furthest."""
+    remembering: list[Candidate] = []
+    memoryless: Candidate | None = None
+    unsaid: Refusal | None = None  # which state is which is not clear, under likelier axes
+    misfits = 0
+    for one in (one.result for one in tried):
+        if isinstance(one, Refusal):
+            misfits += one.of_axes
+            if one.about is About.STATES and all(f.evidence[0] < Evidence.PAIRED for f in remembering):
+                unsaid = unsaid or one
+        elif one.evidence[0] is not Evidence.NONE:
+            remembering.append(one)
+        elif not misfits:
+            memoryless = memoryless or one
     best = max(remembering, key=lambda f: f.evidence, default=None)
     if unsaid is not None and (best is None or best.evidence[0] < Evidence.CARRIED):
-        raise unsaid
-    memoryless = next((f for f in candidates if f.evidence[0] is Evidence.NONE), None)
+        return unsaid
     unproven = best is None or best.evidence[0] is Evidence.REMEMBERS
     if memoryless is not None and unproven and (best is None or source.time_axis is None):
         return memoryless
     # Joined over an axis that nothing proves, and something speaks against it: not while another axis could be time.
     doubted = best is not None and best.evidence == (Evidence.REMEMBERS, False) and source.time_axis is None
-    lost = furthest is not None and (doubted or (unproven and isinstance(furthest, ProvenMisfit)))
-    if best is not None and not lost:
-        equal = [f for f in remembering if f.evidence == best.evidence]
-        if len({f.times for f in equal}) > 1:
-            raise unclear(source.graph, [f.axes for f in equal])
-        return equal[0]
-    alone = _of_one_stream(source, asked, sizes[0], unshaped)
-    if alone is not None:
-        return alone
-    if furthest is not None:
-        furthest.receptive_field = receptive_field
-        raise furthest
-    shapes = ", ".join(str(v) for v in source.graph.inputs)
-    raise ImportModelError(f"no axes of the inputs {shapes} can be time and batch; at most two dimensions may be open")
+    lost = furthest is not None and (doubted or (unproven and furthest.about is About.STREAM))
+    if best is None or lost:
+        return None
+    equal = [f for f in remembering if f.evidence == best.evidence]
+    return unclear(source.graph, [f.axes for f in equal]) if len({f.times for f in equal}) > 1 else equal[0]
 
 
 def _of_one_stream(
@@ -145,14 +180,8 @@ def _of_one_stream(
 ) -> Candidate | None:
     """The graph whose batch is open in name only: it runs with 1, and its shapes forbid several. None where that is not
     it, or two time axes would do."""
-    found: list[Candidate] = []
-    for axes in unshaped:
-        try:
-            candidate = _attempt(source, axes, asked, (length, 1))
-        except (ImportModelError, UnclearState):
-            continue
-        if candidate.evidence[0] >= Evidence.PAIRED:
-            found.append(candidate)
+    tried = [_attempt(source, axes, asked, (length, 1)) for axes in unshaped]
+    found = [one for one in tried if isinstance(one, Candidate) and one.evidence[0] >= Evidence.PAIRED]
     best = [f for f in found if f.evidence == max(one.evidence for one in found)]
     if not best or len({f.times for f in best}) > 1:
         return None
@@ -172,11 +201,8 @@ def _as_one_reading(source: Source, asked: Mapping[str, str] | None, sizes: tupl
     if not alike or isinstance(source.time_axis, int):
         return None
     for axes in filter(source.allowed, one_reading(graph.inputs)):
-        try:
-            candidate = _attempt(source, axes, asked, sizes)
-        except (ImportModelError, UnclearState):
-            continue
-        if candidate.evidence[0] is Evidence.PAIRED:
+        candidate = _attempt(source, axes, asked, sizes)
+        if isinstance(candidate, Candidate) and candidate.evidence[0] is Evidence.PAIRED:
             return candidate
     return None
 
@@ -187,88 +213,64 @@ def like(one: Value, other: Value) -> bool:
     return len(one.dims) == len(other.dims) and all(a == b or str in (type(a), type(b)) for a, b in sizes)
 
 
-def _attempt(source: Source, axes: Axes, asked: Mapping[str, str] | None, sizes: tuple[int, int]) -> Candidate:
-    """The graph under these axes. Raises Misfit where they cannot be right."""
+def _attempt(
+    source: Source, axes: Axes, asked: Mapping[str, str] | None, sizes: tuple[int, int]
+) -> Candidate | Refusal:
+    """The graph under these axes, and what it remembers from reading to reading."""
     drawing = draw(source, axes, sizes, {}, None)
-    try:
-        return _remembering(source, axes, asked, drawing)
-    except Misfit as error:
-        error.receptive_field = drawing.low.receptive_field
-        raise
-
-
-def _remembering(source: Source, axes: Axes, asked: Mapping[str, str] | None, drawing: Drawing) -> Candidate:
-    """What a drawing remembers from reading to reading. Raises Misfit."""
+    if isinstance(drawing, Refusal):
+        return drawing
     low = drawing.low
     try:
         for name, value in drawing.outputs.items():
             newest(name, value, low)
-    except Misfit as error:
-        error.progress = float(len(source.graph.nodes))
-        raise
+    except ImportModelError as error:
+        return Refusal.of(error, float(len(source.graph.nodes)), low.receptive_field)
     try:
         pairs = pair_states(drawing.inputs, drawing.outputs, source.graph.inputs, low, asked)
     except ImportModelError as error:
-        raise UnclearState(error) from None
-    if stray := [name for name, _ in low.once if name not in pairs]:
-        raise _misfit(f"input {stray[0]!r} has no time axis and is no state; give it one value per reading")
-    if axes.length > 1 and pairs and low.plan.states:
-        what = low.plan.states[0].name
-        raise _misfit(
-            f"the graph hands its states on, but begins with a new {what!r} after each {axes.length} readings"
-        )
+        return Refusal(error, About.STATES)
     candidate = Candidate(axes, pairs, drawing)
-    if low.forgets and candidate.evidence[0] < Evidence.LOOKS_BACK:
-        raise _misfit(f"{low.forgets}: its sequence axis is not the time axis, and nothing else remembers")
-    return candidate
+    why = ""
+    if stray := [name for name, _ in low.once if name not in pairs]:
+        why = f"input {stray[0]!r} has no time axis and is no state; give it one value per reading"
+    elif axes.length > 1 and pairs and low.plan.states:
+        what = low.plan.states[0].name
+        why = f"the graph hands its states on, but begins with a new {what!r} after each {axes.length} readings"
+    elif low.forgets and candidate.evidence[0] < Evidence.LOOKS_BACK:
+        why = f"{low.forgets}: its sequence axis is not the time axis, and nothing else remembers"
+    return Refusal(Misfit(why), About.AXES, receptive_field=low.receptive_field) if why else candidate
 
 
-class UnclearState(Exception):
-    """The graph can be lowered under these axes, but which output is the next value of an input is not clear."""
-
-    def __init__(self, error: ImportModelError) -> None:
-        super().__init__(str(error))
-        self.error = error
-
-
-def _sure(text: str) -> ProvenMisfit:
-    """One that counts more than any that stopped at a node."""
-    error = ProvenMisfit(text)
-    error.progress = math.inf
-    return error
-
-
-def _misfit(text: str) -> Misfit:
-    """One that counts less than any that stopped at a node."""
-    error = Misfit(text)
-    error.progress = 0.0
-    return error
-
-
-def settle(source: Source, asked: Mapping[str, str] | None, dims: set[int]) -> Candidate:
-    """`explore`, with an open length drawn long enough to show everything that the graph does with it."""
-    length, first = witness(dims, LEAST), None
+def settle(source: Source, asked: Mapping[str, str] | None, dims: set[int]) -> Search:
+    """The stage `axes`: `explore`, with an open length drawn long enough to show everything that the graph does with
+    it."""
+    length = witness(dims, LEAST)
     for _ in range(8):
-        candidate = None
-        try:
-            candidate = explore(source, asked, (length, witness(dims, length + 1 if length < LONG else LEAST)))
-            far = candidate.drawing.low.receptive_field
-        except ImportModelError as error:
-            first, far = error, error.receptive_field
-        if candidate is not None and far < length:
-            return candidate
-        if candidate is None and first is not None and (far < length or far > LONGEST_RECEPTIVE_FIELD):
-            raise first
+        found = explore(source, asked, (length, witness(dims, length + 1 if length < LONG else LEAST)))
+        if isinstance(found.result, Candidate):
+            far = found.result.drawing.low.receptive_field
+        elif (far := found.result.receptive_field) > LONGEST_RECEPTIVE_FIELD:
+            return found
+        if far < length:
+            return found
         if far > LONGEST_RECEPTIVE_FIELD:
-            raise Misfit(
+            return _too_long(
+                found,
                 f"the graph joins readings, or compares its length, over {far} readings, too many for an open length."
-                " Use mode='window', window=T, or export it with a fixed length"
+                f" Use {say(mode='window', window=T)}, or export it with a fixed length",
             )
         length = witness(dims, far + 1)
-    raise Misfit("the graph reaches further back, the longer its sequence is; use mode='window', window=T")
+    return _too_long(
+        found, f"the graph reaches further back, the longer its sequence is; use {say(mode='window', window=T)}"
+    )
 
 
-def prove_open(source: Source, candidate: Candidate, drawing: Drawing, dims: set[int]) -> Sequence[Drawing]:
+def _too_long(found: Search, why: str) -> Search:
+    return replace(found, result=Refusal(Misfit(why), About.AXES))
+
+
+def prove_open(source: Source, candidate: Candidate, drawing: Drawing, dims: set[int]) -> Sequence[Drawing] | Refusal:
     """Proves that an open length or batch makes no difference to the program; the drawings that show it, one for each
     reading of a round of all strides. Raises Misfit."""
     axes = candidate.axes
@@ -278,9 +280,9 @@ def prove_open(source: Source, candidate: Candidate, drawing: Drawing, dims: set
     base = witness(dims, low.length + 1)
     period = 1 if axes.length else low.rates.period
     if period > LONGEST_PERIOD:
-        raise _sure(
+        raise SureMisfit(
             f"the strides over time make {period} readings together; more than {LONGEST_PERIOD} are not supported. Use"
-            " mode='window', window=T, or leave out readings before the model"
+            f" {say(mode='window', window=T)}, or leave out readings before the model"
         )
     # A stride may treat lengths differently: all remainders are tried.
     sizes = [(base + k, 1) for k in range(period)]
@@ -289,15 +291,20 @@ def prove_open(source: Source, candidate: Candidate, drawing: Drawing, dims: set
         if len(sides) > MOST_SIDES:
             raise Misfit(f"the graph compares its length with {len(low.limits)} numbers; export it with a fixed length")
         sizes += [(n, 1) for n in sides if n >= low.first_output]
-    others = [draw(source, axes, size, candidate.pairs, candidate.drawing) for size in sizes]
+    others = []
+    for size in sizes:
+        other = draw(source, axes, size, candidate.pairs, candidate.drawing)
+        if isinstance(other, Refusal):
+            return other
+        others.append(other)
     for other in others:
         if _alike(drawing, other):
             continue
-        raise _sure(
+        raise SureMisfit(
             f"{first_difference(low.plan, other.low.plan)}: works on different readings together, or computes"
             " differently for batches of different size (its result depends on how long the open dimension is); a"
-            " continuous stream cannot run it. Use mode='window', window=T: then each output belongs to the last T"
-            " readings"
+            f" continuous stream cannot run it. Use {say(mode='window', window=T)}: then each output belongs to the"
+            " last T readings"
         )
     return others[:period]
 
@@ -318,13 +325,13 @@ def common_rate(candidate: Candidate, drawing: Drawing, others: Sequence[Drawing
     together = Rate(max(c.first for c in rates), rates[0].stride)
     for name, rate in zip(drawing.outputs, rates, strict=True):
         if rate.stride != together.stride or (together.first - rate.first) % rate.stride:
-            raise _sure(
+            raise SureMisfit(
                 f"output {name!r} comes with every {rate.stride}-th reading from reading {rate.first} on, others with"
                 f" every {together.stride}-th from {together.first} on; a model has one"
                 " rate: export them apart"
             )
     if candidate.pairs and any(rate != EVERY_READING for rate in low.rates.seen):
-        raise _sure("strides over time in a graph that hands its states on are not supported; use a window")
+        raise SureMisfit("strides over time in a graph that hands its states on are not supported; use a window")
     return together
 
 
@@ -345,10 +352,10 @@ def check_rows(candidate: Candidate, drawing: Drawing, others: Sequence[Drawing]
         if last_only:
             axis = one.axes["time"]
             count = value.shape[axis] if axis is not None else 1
-            raise _sure(
+            raise SureMisfit(
                 f"output {name!r} holds the last {count} readings of the sequence. In a continuous stream each of them"
-                " comes with its own reading: export all, or the newest one. A window (mode='window', window=T) gives"
-                f" all {count} at each reading"
+                f" comes with its own reading: export all, or the newest one. A window, {say(mode='window', window=T)},"
+                f" gives all {count} at each reading"
             )
 
 
@@ -364,13 +371,13 @@ def _of_newest(name: str, moment: int, drawing: Drawing, others: Sequence[Drawin
     fresh = [n for n, t in zip(lengths, moments, strict=True) if n == t]
     stride = period // len(fresh) if fresh else 0
     if not fresh or any(n != fresh[0] + k * stride for k, n in enumerate(fresh)) or stride * len(fresh) != period:
-        raise _sure(
+        raise SureMisfit(
             f"output {name!r} belongs to the end of the sequence, which a layer that looks ahead has always seen with"
-            " padding behind it; a continuous stream has no end. Use mode='window', window=T"
+            f" padding behind it; a continuous stream has no end. Use {say(mode='window', window=T)}"
         )
     rate = Rate((fresh[0] - 1) % stride + 1, stride)
     if any(t not in (ENDED, rate.newest(n)) for n, t in zip(lengths, moments, strict=True)):
-        raise _sure(f"output {name!r} does not belong to the newest reading of its stride")
+        raise SureMisfit(f"output {name!r} does not belong to the newest reading of its stride")
     return rate
 
 

@@ -14,6 +14,7 @@ from dataclasses import dataclass, replace
 from edge_lstm.engines.onnxruntime.gru_reset import NAME
 from edge_lstm.errors import ImportModelError
 from edge_lstm.importers.onnx.graph import Graph, Node, OnnxFile
+from edge_lstm.importers.spelling import say
 
 
 @dataclass(frozen=True)
@@ -55,7 +56,7 @@ def doubtful(file: OnnxFile) -> str:
     more = f" and {len(wrong) - 1} more" if len(wrong) > 1 else ""
     return (
         f"{wrong[0]}{more}: {NAME} is 0 in this file of {file.producer}; {exporter.why}. If the trained network resets"
-        f" after the product (PyTorch; Keras with reset_after=True), say {NAME}=1 (--linear-before-reset 1); if the"
+        f" after the product (PyTorch; Keras with reset_after=True), say {say(linear_before_reset=1)}; if the"
         f" file is right, say 0. Compare one output with the trained network's: the two differ by about a tenth"
     )
 

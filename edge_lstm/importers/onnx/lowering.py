@@ -2,8 +2,8 @@
 
 Its rule: constants are folded, data is moved, and only what computes becomes a step of the plan. The dimensions are
 real ones: the baked-in length and batch, or witnesses for open ones. Nothing is followed by name, so nothing can be
-followed wrongly; what does not fit is an error that names the node. Which operators compute, and how, is handed in
-(`Operators`; the tables themselves: `operators.py`), so that the run knows no operator and each operator knows the run.
+followed wrongly; what does not fit is an error that names the node. What is known of each operator is handed in
+(`operators/`), so that the run knows no operator and each operator knows the run.
 """
 
 from __future__ import annotations
@@ -17,17 +17,15 @@ import numpy as np
 from edge_lstm.errors import ImportModelError
 from edge_lstm.importers.onnx.budget import Budget, folded_bytes
 from edge_lstm.importers.onnx.call import MAX_ELEMENTS, Call, guarded, shapes, unsupported
-from edge_lstm.importers.onnx.fold import evaluate, shape_of, size_of
+from edge_lstm.importers.onnx.fold import evaluate
 from edge_lstm.importers.onnx.graph import Array, Graph, Node
-from edge_lstm.importers.onnx.moves import MOVES
+from edge_lstm.importers.onnx.operators.record import Operator
 from edge_lstm.importers.onnx.plan import Ids, Place, Plan
 from edge_lstm.importers.onnx.provenance import Ints, Misfit, ShapeMisfit, Traced, traced
 from edge_lstm.importers.onnx.rates import Rate, Rates
 from edge_lstm.importers.onnx.receptive_field import limits, receptive_field
 
 Operand = Traced | Array
-CHOICES = {"Gather": 1, "Where": 0}  # with this input computed they are no data movement
-SIZES = ("If", "Loop", "Scan", "Shape", "Size")  # constants that come out of these depend on sizes
 NARROW = ("int8", "int16", "uint8", "uint16", "uint32", "uint64")  # in these, results soon wrap around
 EXACT = 1 << 24  # whole numbers up to here are exact in float32
 
@@ -67,27 +65,18 @@ class Carry:
     older: dict[int, Operand] = field(default_factory=dict)
 
 
-@dataclass(frozen=True)
-class Operators:
-    """What becomes of a node, by its operator: those that compute, recurrent layers, and loops over subgraphs, which
-    see the values around them."""
-
-    compute: Mapping[str, Callable[[Call, Lowering], Any]]
-    recurrent: Mapping[str, Callable[[Call, Lowering], Any]]
-    loops: Mapping[str, Callable[[Call, Lowering, dict[str, Operand]], tuple[Any, ...]]]
-
-
 @dataclass
 class Lowering:
     """One run over a graph. `length` and `batch` are the sizes of the time and batch axes, 1 where there is none."""
 
-    operators: Operators
+    table: Mapping[str, Operator]
     opset: int
     length: int
     batch: int
     plan: Plan = field(default_factory=Plan)
     carries: Sequence[Carry] = ()
     ports: list[Port] = field(default_factory=list)
+    columns: list[Port] = field(default_factory=list)  # of layers of several columns within a reading, each its own
     folded: list[str] = field(default_factory=list)
     moved: list[str] = field(default_factory=list)
     once: list[tuple[str, Ids]] = field(default_factory=list)  # inputs that hold for the whole sequence
@@ -151,7 +140,8 @@ class Lowering:
                 self.budget.pass_node(node)
             inputs = [self.value(node, name, values) if name else None for name in node.inputs]
             results = self.node(node, inputs, values)
-            if self.open_length and (node.op in SIZES or not self.sizes.isdisjoint(node.inputs)):
+            record = self.table.get(node.op)
+            if self.open_length and ((record and record.sizes) or not self.sizes.isdisjoint(node.inputs)):
                 found = zip(node.outputs, results, strict=False)
                 self.sizes.update(name for name, value in found if isinstance(value, np.ndarray))
             if len(results) < len(node.outputs):
@@ -185,47 +175,46 @@ class Lowering:
 
     def node(self, node: Node, inputs: Sequence[Operand | None], values: dict[str, Operand]) -> tuple[Any, ...]:
         """The outputs of one node."""
-        call = Call(node, inputs, self.opset)
-        if node.domain:
+        call, record = Call(node, inputs, self.opset), self.table.get(node.op)
+        if node.domain or record is None:
             raise unsupported(call)
         if self.open_length:
-            self.note_receptive_field(call)
-        if node.op in ("If", "Loop", "Scan"):
+            self.note_receptive_field(call, record)
+        if record.expand is not None:
             try:
-                if node.op == "If":
-                    return self.branch(call, values)
-                return self.operators.loops[node.op](call, self, values)
+                return record.expand(call, self, values)
             except (ValueError, IndexError, TypeError, AttributeError, OverflowError) as error:
                 raise Misfit(f"{node}: its subgraphs do not fit its inputs and outputs: {error}") from None
-        if all(v is None or isinstance(v, np.ndarray) for v in inputs) and node.op not in self.operators.recurrent:
+        if all(v is None or isinstance(v, np.ndarray) for v in inputs) and not record.recurrent:
             if node.op != "Constant":
                 self.folded.append(str(node))
-            if node.op in ("MatMul", "Gemm", "Einsum"):
-                self.budget.multiply(call)
-            results = evaluate(call)
+            if record.products is not None:
+                self.budget.multiply(call, record.products)
+            results = evaluate(call, record)
             self.folded_bytes = folded_bytes(node, results, self.folded_bytes)
             return results
-        if node.op in ("Shape", "Size"):
+        if record.sizes and record.fold is not None:  # of a shape, which is known
             self.folded.append(str(node))
-            return guarded(call, shape_of if node.op == "Shape" else size_of)
-        chooser = CHOICES.get(node.op, len(inputs))
-        if node.op in MOVES and not (chooser < len(inputs) and isinstance(inputs[chooser], Traced)):
-            self.moved.append(str(node))
-            return self.move(call)
-        function = self.operators.recurrent.get(node.op) or self.operators.compute.get(node.op)
-        if function is None:
+            return guarded(call, record.fold)
+        if record.moves is not None:
+            chooser = record.moves.chooser
+            if chooser is None or chooser >= len(inputs) or not isinstance(inputs[chooser], Traced):
+                self.moved.append(str(node))
+                return self.move(call, record)
+        if record.lower is None:
             raise unsupported(call)
         try:
-            results = function(call, self)
+            results = record.lower(call, self)
         except (ValueError, IndexError, TypeError, OverflowError, ZeroDivisionError) as error:
             raise ShapeMisfit(f"{node}: inputs of shapes {shapes(call)} do not go together: {error}") from None
         call.finish()
         return results if isinstance(results, tuple) else (results,)
 
-    def move(self, call: Call) -> tuple[Any, ...]:
+    def move(self, call: Call, record: Operator) -> tuple[Any, ...]:
         """Data movement: the operator's NumPy function, on traced values."""
-        function, data = MOVES[call.node.op]
-        positions = range(len(call.inputs)) if data is None else data
+        assert record.moves is not None
+        assert record.fold is not None
+        positions = range(len(call.inputs)) if record.moves.data is None else record.moves.data
         if call.node.op == "Pad" and call.attribute("mode", "constant") == "constant":
             fill = call.inputs[2] if call.has(2) else np.float32(call.attribute("value", 0.0))
             call.inputs += [None] * (3 - len(call.inputs))
@@ -238,7 +227,7 @@ class Lowering:
                 call.inputs[k] = self.traced(call, value).origins
             elif isinstance(value, Traced):
                 raise call.fail(f"its input {k} is computed from the readings; it must be a constant")
-        return tuple(Traced(r, kind) for r in guarded(call, function))
+        return tuple(Traced(r, kind) for r in guarded(call, record.fold))
 
     def branch(self, call: Call, values: dict[str, Operand]) -> tuple[Any, ...]:
         """An If whose condition is known: only the branch that is taken exists. Else both, and a choice."""
@@ -272,7 +261,8 @@ class Lowering:
         call.finish()
         if any(a.shape != b.shape for a, b in zip(then, other, strict=True)):
             raise call.fail("its branches give different shapes, and which one is taken depends on the readings")
-        where = self.operators.compute["Where"]
+        where = self.table["Where"].lower
+        assert where is not None
         one = Traced(condition.origins.reshape(()), "b")
         return tuple(where(Call(call.node, [one, a, b], self.opset), self) for a, b in zip(then, other, strict=True))
 
@@ -287,12 +277,12 @@ class Lowering:
         """A drawing of more readings than this shows everything."""
         return sum(self.receptive_fields.values()) + max(self.limits, default=0)
 
-    def note_receptive_field(self, call: Call) -> None:
+    def note_receptive_field(self, call: Call, record: Operator) -> None:
         """Notes how long a drawing must be to show what this node does; damaged attributes are refused elsewhere."""
         node = call.node
         try:
-            far = receptive_field(call, self.length, self.sizes)
-            self.limits |= limits(call, self.sizes)
+            far = receptive_field(call, record, self.length, self.sizes)
+            self.limits |= limits(call, self.sizes) if record.compares else set()
         except (ValueError, IndexError, TypeError, OverflowError):
             return
         self.receptive_fields[node.outputs] = max(far, self.receptive_fields.get(node.outputs, 0))
@@ -323,6 +313,11 @@ class Lowering:
         if kind == "i":
             self.bound(ids, self.largest(value))
         return traced(0, 0, ids, kind)
+
+    def inputs_of(self, value: Traced) -> list[str]:
+        """The inputs that a value is computed from."""
+        reached = self.plan.reached(np.unique(value.ids))
+        return [place.name for place in self.plan.inputs if reached[place.ids].any()]
 
     def bound(self, ids: Ids, most: float) -> None:
         """Notes that these values are never beyond `most`, whatever their sign."""

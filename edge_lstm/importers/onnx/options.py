@@ -13,17 +13,15 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from edge_lstm.core.timing import BeforeWindow
+from edge_lstm.core.timing import BEFORE_WINDOW, BeforeWindow
 from edge_lstm.errors import ImportModelError, UnsupportedError, nearest
 from edge_lstm.importers.onnx.graph import Array, Graph, Node, OnnxFile, used_names
+from edge_lstm.importers.onnx.operators.table import TABLE
+from edge_lstm.importers.spelling import Blank, say
 
 MODES = ("auto", "continuous", "window", "log")
 ENGINES = ("auto", "native", "onnxruntime")
 OLD_ENGINES = {"machine": "native"}  # names that older scripts use
-RANDOM = frozenset(
-    ("Bernoulli", "Multinomial", "RandomNormal", "RandomNormalLike", "RandomUniform", "RandomUniformLike")
-)
-COMPARES = ("Equal", "Greater", "GreaterOrEqual", "Less", "LessOrEqual")
 WHOLE = ("int8", "int16", "int32", "int64", "uint8", "uint16", "uint32")
 LARGEST_SIZE = 1 << 20
 READABLE = ("float32", *WHOLE, "bool")
@@ -41,6 +39,28 @@ class ImportOptions:
     before_window: BeforeWindow
     linear_before_reset: int | None
     sizes: Mapping[str, int] = field(default_factory=dict)
+
+
+def options_of(
+    mode: str = "auto",
+    window: int | None = None,
+    states: Mapping[str, str | None] | None = None,
+    constants: Mapping[str, npt.ArrayLike] | None = None,
+    time_axis: int | str | None = None,
+    before_window: BeforeWindow = "wait",
+    linear_before_reset: int | None = None,
+    sizes: Mapping[str, int] | None = None,
+) -> ImportOptions:
+    """The options as `import_onnx` takes them. Refuses words that none of them has."""
+    if mode not in MODES:
+        raise ImportModelError(f"mode {mode!r} is unknown; known are {', '.join(MODES)}")
+    if not (time_axis in (None, "none") or (isinstance(time_axis, int) and time_axis >= 0)):
+        raise ImportModelError(f'time_axis = {time_axis!r} must be a number from 0 on, or "none"')
+    if before_window not in BEFORE_WINDOW:
+        raise ImportModelError(f"before_window {before_window!r} is unknown; known are {', '.join(BEFORE_WINDOW)}")
+    return ImportOptions(
+        mode, window, states, constants or {}, time_axis, before_window, linear_before_reset, sizes or {}
+    )
 
 
 def check_options(graph: Graph, options: ImportOptions) -> frozenset[str]:
@@ -126,14 +146,8 @@ def feature_sizes(graph: Graph) -> list[dict[str, int]]:
         weight = graph.constants.get(node.inputs[1]) if len(node.inputs) > 1 else None
         if weight is None or weight.ndim < 2:
             continue
-        if node.op in ("LSTM", "GRU", "RNN"):
-            sizes[weight.shape[-1]] = None
-        elif node.op == "MatMul":
-            sizes[weight.shape[-2]] = None
-        elif node.op == "Gemm":
-            sizes[weight.shape[-1 if node.attributes.get("transB") else -2]] = None
-        elif node.op == "Conv":
-            sizes[weight.shape[1]] = None
+        if (record := TABLE.get(node.op)) is not None and record.features is not None:
+            sizes[record.features(node, weight)] = None
     ways = []
     for axis in reversed(range(len(value.dims))):
         if isinstance(value.dims[axis], str):
@@ -162,7 +176,7 @@ def checked(graph: Graph, types: Sequence[str] = READABLE) -> Graph:
             raise ImportModelError(
                 f"input {value} is read by no node. If two example inputs were one and the same tensor at export, the"
                 " exporter has joined them (h and c, say): export again with a tensor of its own for each. If it is"
-                f" meant, say constants={{{value.name!r}: 0}} (--set {value.name}=0)"
+                f" meant, say {say(constants={value.name: 0})}"
             )
     needed = {v.name for v in graph.outputs}
     for node in reversed(graph.nodes):
@@ -177,17 +191,9 @@ def check_not_random(node: Node, constants: Mapping[str, Array]) -> None:
     for value in node.attributes.values():
         for inner in value.nodes if isinstance(value, Graph) else ():
             check_not_random(inner, value.constants)
-    if node.op in RANDOM:
-        raise ImportModelError(
-            f"{node}: draws random numbers, so two runs over the same readings would differ. Take the sampling out of"
-            " the exported part: export what it draws from (the logits, or mean and deviation) or the likeliest"
-            " (ArgMax, the mean), and draw after the model"
-        )
-    training = constants.get(node.inputs[2]) if node.op == "Dropout" and len(node.inputs) > 2 else None
-    if training is not None and np.any(training):
-        raise ImportModelError(
-            f"{node}: training_mode is true, so it draws random numbers; export the model after model.eval()"
-        )
+    record = TABLE.get(node.op)
+    if record is not None and record.random is not None and (why := record.random(node, constants)):
+        raise ImportModelError(f"{node}: {why}")
 
 
 def constant_outputs(graph: Graph) -> list[str]:
@@ -225,8 +231,7 @@ def never_changing(graph: Graph) -> str:
             shown = [f"{n:g}" for n in numbers]
             found.append(
                 f"input {value} decides what the graph does: it is compared with {', '.join(shown)}. If it never"
-                f" changes (a sample rate), say constants={{{value.name!r}: {shown[-1]}}} (--set"
-                f" {value.name}={shown[-1]})"
+                f" changes (a sample rate), say {say(constants={value.name: Blank(shown[-1])})}"
             )
     return "; ".join(found)
 
@@ -238,9 +243,12 @@ def _compared_with(graph: Graph, name: str) -> list[float]:
         if node.op == "Constant":
             values = [v for v in node.attributes.values() if isinstance(v, np.ndarray)]
             constants.update(zip(node.outputs, values, strict=False))
-        if node.op in ("Cast", "Identity", "Reshape", "Squeeze", "Unsqueeze") and node.inputs[0] in same:
+        record = TABLE.get(node.op)
+        if record is None:
+            continue
+        if record.same and node.inputs[0] in same:
             same.update(node.outputs)
-        if node.op in COMPARES and not same.isdisjoint(node.inputs):
+        if record.truth and not same.isdisjoint(node.inputs):
             values = [constants[n] for n in node.inputs if n in constants and constants[n].size == 1]
             found.update(float(v.reshape(-1)[0]) for v in values)
     return sorted(found)

@@ -15,6 +15,7 @@ from edge_lstm.importers.onnx.lowering import Lowering
 from edge_lstm.importers.onnx.plan import Ids
 from edge_lstm.importers.onnx.provenance import ENDED, Misfit, ProvenMisfit, Traced, find_axis
 from edge_lstm.importers.onnx.rates import Rate, rate_along
+from edge_lstm.importers.spelling import T, say
 
 
 def newest(name: str, y: Traced, low: Lowering) -> Ids:
@@ -89,8 +90,8 @@ def _moment(name: str, y: Traced, low: Lowering) -> int:
     if ENDED in moments and not strided:
         raise ProvenMisfit(
             f"output {name!r} [{_shape(y)}] belongs to the end of the sequence, which a layer that looks ahead has seen"
-            " with padding behind it; a continuous stream has no end. Use mode='window', window=T, or export the"
-            " outputs of all readings: they come late, but they come"
+            f" with padding behind it; a continuous stream has no end. Use {say(mode='window', window=T)}, or export"
+            " the outputs of all readings: they come late, but they come"
         )
     last = {low.length}
     if strided:  # with this length the newest value may have come before, or would come after the end

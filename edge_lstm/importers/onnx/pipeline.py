@@ -1,16 +1,20 @@
-"""From an ONNX file to a Model: meaning in time, outputs, provenance.
+"""From an ONNX file to a Model, stage by stage: read → options → axes and states → lower → outputs → Program + Timing.
 
-Its rule: what a graph means in time is a visible choice, written into the provenance with its reason. Open
-dimensions are lowered more than once, with several witness sizes, and all drawings must be the same program.
+Its rule: each stage is a function with a typed result, or a `Refusal`, and what they came to can be looked at
+(`Stages`). What a graph means in time is a visible choice, written into the provenance with its reason. Open dimensions
+are lowered more than once, with several witness sizes, and all drawings must be the same program.
+
+Constants are folded while a graph is lowered, not in a stage before: what shapes give is known only under the sizes
+that an assignment of axes assumes.
 """
 
 from __future__ import annotations
 
 import warnings
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -19,23 +23,15 @@ from edge_lstm.core.axes import GraphAxes, InputAxes, OutputAxes
 from edge_lstm.core.channels import Channel, channels_for
 from edge_lstm.core.model import Model
 from edge_lstm.core.program import Program
-from edge_lstm.core.timing import BEFORE_WINDOW, BeforeWindow, Timing
-from edge_lstm.errors import EdgeLstmError, ImportModelError, UnsupportedError
+from edge_lstm.core.timing import BeforeWindow, Timing
+from edge_lstm.errors import EdgeLstmError, ImportModelError
 from edge_lstm.importers.onnx.axes import LEAST, Axes, check_names, witness
-from edge_lstm.importers.onnx.draw import (
-    Drawing,
-    NoWindowError,
-    Source,
-    UnclearError,
-    draw,
-    draw_whole,
-)
-from edge_lstm.importers.onnx.explore import common_rate, like, prove_open, settle
+from edge_lstm.importers.onnx.draw import Drawing, Source, draw, draw_whole
+from edge_lstm.importers.onnx.explore import Candidate, Search, common_rate, like, prove_open, settle
 from edge_lstm.importers.onnx.graph import Graph, OnnxFile, Value
 from edge_lstm.importers.onnx.gru_reset import doubtful, with_reset
 from edge_lstm.importers.onnx.options import (
     ENGINES,
-    MODES,
     OLD_ENGINES,
     ImportOptions,
     check_options,
@@ -45,6 +41,7 @@ from edge_lstm.importers.onnx.options import (
     filled,
     never_changing,
     open_sizes,
+    options_of,
     origin,
     unused_weights,
     with_constants,
@@ -55,11 +52,50 @@ from edge_lstm.importers.onnx.outputs import Output, newest, newest_of, output_o
 from edge_lstm.importers.onnx.provenance import Misfit
 from edge_lstm.importers.onnx.rates import Rate
 from edge_lstm.importers.onnx.read import read_onnx
+from edge_lstm.importers.onnx.refusal import About, Refusal
 from edge_lstm.importers.onnx.states import Pairs
+from edge_lstm.importers.spelling import N, T, any_pair, say
 
 Sizes = tuple[int, int]
-_Outputs = dict[str, Output]
-_Imported = tuple[Program, Timing, dict[str, Any]]  # with its provenance
+
+
+class Imported(NamedTuple):
+    """What an import comes to."""
+
+    program: Program
+    timing: Timing
+    provenance: dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Lowered:
+    """The stage `lower`: the graph drawn under the axes that were found, with its states, and the drawings of other
+    lengths that prove that an open one makes no difference."""
+
+    found: Candidate
+    drawing: Drawing
+    others: Sequence[Drawing]
+
+
+@dataclass(frozen=True)
+class Shown:
+    """The stage `outputs`: what each output holds, how late it comes, and with which readings all come."""
+
+    program: Program
+    results: Mapping[str, Output]
+    delays: Mapping[str, int]
+    rate: Rate
+
+
+@dataclass(frozen=True)
+class Stages:
+    """What each stage of an import for the native engine came to, as far as it came."""
+
+    source: Source | None
+    result: Imported | Refusal
+    search: Search | None = None
+    lowered: Lowered | None = None
+    shown: Shown | None = None
 
 
 def import_onnx(
@@ -102,19 +138,11 @@ def import_onnx(
 
     Raises ImportModelError with node, operator, attribute and value for everything that is not understood.
     """
-    if mode not in MODES:
-        raise ImportModelError(f"mode {mode!r} is unknown; known are {', '.join(MODES)}")
+    options = options_of(mode, window, states, constants, time_axis, before_window, linear_before_reset, sizes)
     engine = OLD_ENGINES.get(engine, engine)
     if engine not in ENGINES:
         raise ImportModelError(f"engine {engine!r} is unknown; known are {', '.join(ENGINES)}")
-    if not (time_axis in (None, "none") or (isinstance(time_axis, int) and time_axis >= 0)):
-        raise ImportModelError(f'time_axis = {time_axis!r} must be a number from 0 on, or "none"')
     file = read_onnx(path)
-    if before_window not in BEFORE_WINDOW:
-        raise ImportModelError(f"before_window {before_window!r} is unknown; known are {', '.join(BEFORE_WINDOW)}")
-    options = ImportOptions(
-        mode, window, states, constants or {}, time_axis, before_window, linear_before_reset, sizes or {}
-    )
     warning = doubtful(file) if linear_before_reset is None else ""
     try:
         file = file if linear_before_reset is None else with_reset(file, linear_before_reset)
@@ -150,41 +178,51 @@ def import_onnx(
     return model
 
 
+def import_stages(path: str | Path, options: ImportOptions) -> tuple[OnnxFile, Stages]:
+    """The file, and what each stage of its import for the native engine comes to: to be looked at.
+
+    Raises ImportModelError where the file cannot be read.
+    """
+    file = read_onnx(path)
+    if options.linear_before_reset is not None:
+        file = with_reset(file, options.linear_before_reset)
+    with np.errstate(all="ignore"):
+        return file, stages(file, options)
+
+
 def _left(file: OnnxFile, options: ImportOptions) -> Graph:
     """The graph without the inputs that the caller has given a value."""
     return replace(file.graph, inputs=tuple(v for v in file.graph.inputs if v.name not in options.constants))
 
 
-def _sized(path: str | Path, file: OnnxFile, options: ImportOptions, engine: str) -> _Imported:
+def _sized(path: str | Path, file: OnnxFile, options: ImportOptions, engine: str) -> Imported:
     """The import, and where more dimensions are open than time and batch, with the size that the weights say."""
-    try:
-        return _by_engine(path, file, options, engine)
-    except EdgeLstmError as error:
-        ways = feature_sizes(with_sizes(_left(file, options), options.sizes))
-        found: list[tuple[str, int, _Imported]] = []
-        for (place, size), *_ in (list(way.items()) for way in ways):
-            if found and found[0][0] != place:
-                break  # the innermost axis goes first
-            try:
-                with_it = replace(options, sizes={**options.sizes, place: size})
-                found.append((place, size, _by_engine(path, file, with_it, engine)))
-            except EdgeLstmError:
-                continue
-        # An older ONNX Runtime does not look whether W fits: what is computed node by node is known to.
-        found = [one for one in found if not one[2][2].get("engine")] or found
-        if len(found) > 1:
-            typed = " or ".join(f"--size {place}={size}" for place, size, _ in found)
-            raise ImportModelError(
-                f"{error}. By the weights an open dimension has one of several sizes: {typed}"
-            ) from None
-        if not found:
-            raise _with_size_hint(error, file, options) from None
-        place, size, (program, timing, provenance) = found[0]
-        provenance["notes"].append(f"the open dimension {place} is {size}, by the weights (--size {place}={size})")
-        return program, timing, provenance
+    result = _by_engine(path, file, options, engine)
+    if isinstance(result, Imported):
+        return result
+    ways = feature_sizes(with_sizes(_left(file, options), options.sizes))
+    found: list[tuple[str, int, Imported]] = []
+    for (place, size), *_ in (list(way.items()) for way in ways):
+        if found and found[0][0] != place:
+            break  # the innermost axis goes first
+        one = _by_engine(path, file, replace(options, sizes={**options.sizes, place: size}), engine)
+        if isinstance(one, Imported):
+            found.append((place, size, one))
+    # An older ONNX Runtime does not look whether W fits: what is computed node by node is known to.
+    found = [one for one in found if not one[2].provenance.get("engine")] or found
+    if len(found) > 1:
+        typed = any_pair("sizes", [{place: size} for place, size, _ in found])
+        raise ImportModelError(f"{result}. By the weights an open dimension has one of several sizes: {typed}")
+    if not found:
+        raise _with_size_hint(result, file, options)
+    place, size, imported = found[0]
+    imported.provenance["notes"].append(
+        f"the open dimension {place} is {size}, by the weights ({any_pair('sizes', [{place: size}])})"
+    )
+    return imported
 
 
-def _with_size_hint(error: EdgeLstmError, file: OnnxFile, options: ImportOptions) -> EdgeLstmError:
+def _with_size_hint(refusal: Refusal, file: OnnxFile, options: ImportOptions) -> EdgeLstmError:
     """With the way out where an open dimension may be the size of one reading."""
     graph = with_sizes(_left(file, options), options.sizes)
     names = {d or f"{v.name}[{k}]" for v in graph.inputs for k, d in enumerate(v.dims) if isinstance(d, str)}
@@ -193,127 +231,196 @@ def _with_size_hint(error: EdgeLstmError, file: OnnxFile, options: ImportOptions
     names = names - of_states or names
     crowded = any(sum(isinstance(d, str) for d in v.dims) > 2 for v in graph.inputs)
     step = any(like(i, o) for i in graph.inputs for o in graph.outputs)
-    if not names or not (crowded or step) or isinstance(error, UnclearError):
-        return error
-    typed = " or ".join(f"--size {name}=N" for name in sorted(names))
+    if not names or not (crowded or step) or refusal.about is About.UNCLEAR:
+        return refusal.error
     return ImportModelError(
-        f"{error}. If an open dimension is neither readings nor a batch, but the size of one reading (the samples of a"
-        f" chunk), say it: sizes={{{sorted(names)[0]!r}: N}} ({typed})"
+        f"{refusal}. If an open dimension is neither readings nor a batch, but the size of one reading (the samples of"
+        f" a chunk), say it: {' or '.join(say(sizes={name: N}) for name in sorted(names))}"
     )
 
 
-def _by_engine(path: str | Path, file: OnnxFile, options: ImportOptions, engine: str) -> _Imported:
-    from edge_lstm.importers.onnx.fallback.build import import_fallback
-
+def _by_engine(path: str | Path, file: OnnxFile, options: ImportOptions, engine: str) -> Imported | Refusal:
+    """By the native engine, or by ONNX Runtime where that is asked for or the native one lacks something."""
     if options.mode == "log":
         because = "it is to take whole logs, and the native engine takes one reading at a time"
         if engine == "native":
-            raise ImportModelError(f"mode 'log' needs engine='onnxruntime': {because}")
-        return import_fallback(path, file, options, because)
+            no_log = f"mode 'log' needs {say(engine='onnxruntime')}: {because}"
+            return Refusal.of(ImportModelError(no_log))
+        return _fallback(path, file, options, because)
+    native = stages(file, options).result
     if engine == "onnxruntime":
-        try:
-            return import_fallback(path, file, options, "asked for", _import(file, options)[1].axes)
-        except UnsupportedError as error:
-            return import_fallback(path, file, options, "asked for", receptive_field=error.receptive_field)
+        if isinstance(native, Imported):
+            return _fallback(path, file, options, "asked for", native.timing.axes)
+        return _fallback(path, file, options, "asked for", None, native) if native.of_engine else native
+    if isinstance(native, Imported) or engine == "native" or not native.of_engine:
+        return native
+    other = _fallback(path, file, options, str(native), None, native)
+    if isinstance(other, Refusal):
+        return Refusal.of(ImportModelError(f"{native}. ONNX Runtime cannot stand in: {other}"))
+    return other
+
+
+def _fallback(
+    path: str | Path,
+    file: OnnxFile,
+    options: ImportOptions,
+    because: str,
+    proven: GraphAxes | None = None,
+    native: Refusal | None = None,
+) -> Imported | Refusal:
+    """By ONNX Runtime. proven: the axes, where the import for the native engine found them; native: its refusal."""
+    from edge_lstm.importers.onnx.fallback.build import import_fallback
+
+    far = native.receptive_field if native else 0
     try:
-        return _import(file, options)
-    except UnsupportedError as error:
-        if engine == "native":
-            raise
-        try:
-            return import_fallback(path, file, options, str(error), receptive_field=error.receptive_field)
-        except EdgeLstmError as other:
-            raise ImportModelError(f"{error}. ONNX Runtime cannot stand in: {other}") from None
+        return Imported(*import_fallback(path, file, options, because, proven, far))
+    except EdgeLstmError as error:
+        return Refusal.of(error)
 
 
-def _import(file: OnnxFile, options: ImportOptions) -> _Imported:
+def stages(file: OnnxFile, options: ImportOptions) -> Stages:
+    """A graph brought in for the native engine, one reading at a time or by whole windows."""
+    try:
+        source = _source(file, options)
+    except ImportModelError as error:
+        return Stages(None, Refusal.of(error))
+    graph = source.graph
+    sizes = {int(d) for a in graph.constants.values() for d in a.shape}
+    sizes |= {d for v in graph.inputs for d in v.dims if isinstance(d, int)}
+    steps = _over_time(file, source, options, sizes)
+    stream = steps.result
+    if isinstance(stream, Imported) or options.mode == "continuous" or stream.about is About.UNCLEAR:
+        return steps
+    if options.mode == "auto" and stream.about is About.MEMORY:
+        return steps  # there is no sequence: a whole window would hide a lost state
+    if any(after is not None for after in (options.states or {}).values()):
+        return steps  # a whole window begins anew at each reading, and would carry none of them on
+    window = _whole_window(file, source, options, (witness(sizes, LEAST), witness(sizes, LEAST + 4)), str(stream))
+    if isinstance(window, Refusal) and window.about is not About.NO_WINDOW and stream.of_axes:
+        return replace(steps, result=max(stream, window, key=_says_more))
+    return steps if isinstance(window, Refusal) else replace(steps, result=window)
+
+
+def _says_more(refusal: Refusal) -> tuple[bool, float]:
+    """Of a stream and of a window: which refusal comes nearer to what the user can do."""
+    return refusal.about is About.UNCLEAR, refusal.progress
+
+
+def _source(file: OnnxFile, options: ImportOptions) -> Source:
+    """The stage `options`: the graph with the values and sizes that are said. Raises ImportModelError."""
     graph = with_sizes(with_constants(file.graph, options.constants), options.sizes)
     graph = checked(without_constant_outputs(graph))
     zero = check_options(graph, options)
     sizes_said = open_sizes(file.graph, options.sizes)
-    source = Source(file.opset, graph, zero, options.time_axis, filled(graph, options.constants), sizes_said)
-    sizes = {int(d) for a in graph.constants.values() for d in a.shape}
-    sizes |= {d for v in graph.inputs for d in v.dims if isinstance(d, int)}
-    try:
-        return _over_time(file, source, options, sizes)
-    except ImportModelError as error:
-        if (
-            options.mode == "continuous"
-            or isinstance(error, UnclearError)
-            or (options.mode == "auto" and _no_window(error))
-        ):
-            raise
-        try:
-            return _whole_window(file, source, options, (witness(sizes, LEAST), witness(sizes, LEAST + 4)), str(error))
-        except NoWindowError:
-            raise error from None
-        except ImportModelError as other:
-            further = isinstance(other, UnclearError) or other.progress > error.progress
-            raise (other if further and isinstance(error, Misfit) else error) from None
+    return Source(file.opset, graph, zero, options.time_axis, filled(graph, options.constants), sizes_said)
 
 
-def _no_window(error: ImportModelError) -> bool:
-    """Whether an error says that there is no sequence, so that a whole window would hide a lost state."""
-    return "no memory" in str(error)
-
-
-def _over_time(file: OnnxFile, source: Source, options: ImportOptions, dims: set[int]) -> _Imported:
-    graph = source.graph
+def _over_time(file: OnnxFile, source: Source, options: ImportOptions, dims: set[int]) -> Stages:
+    """One reading at a time."""
     declared = {i: o for i, o in (options.states or {}).items() if o is not None}
     asked = None if options.states is None or (source.zero and not declared) else declared
-    found = settle(source, asked, dims)
-    axes, pairs, earlier = found.axes, found.pairs, found.drawing
-    drawing = draw(source, axes, (earlier.low.length, earlier.low.batch), pairs, earlier)
-    others = prove_open(source, found, drawing, dims)
-    if options.time_axis is None:
-        check_names(axes, graph.inputs)
-    rate = common_rate(found, drawing, others)
-    program, results = _program(drawing, graph, pairs)
+    search = settle(source, asked, dims)
+    if isinstance(search.result, Refusal):
+        return Stages(source, search.result, search)
+    lowered = _lowered(source, search.result, dims)
+    if isinstance(lowered, Refusal):
+        return Stages(source, lowered, search)
+    shown = _outputs(source, lowered)
+    if isinstance(shown, Refusal):
+        return Stages(source, shown, search, lowered)
+    return Stages(source, _timed(file, source, options, lowered, shown), search, lowered, shown)
+
+
+def _lowered(source: Source, found: Candidate, dims: set[int]) -> Lowered | Refusal:
+    """The stage `lower`."""
+    earlier = found.drawing
+    drawing = draw(source, found.axes, (earlier.low.length, earlier.low.batch), found.pairs, earlier)
+    if isinstance(drawing, Refusal):
+        return drawing
+    try:
+        others = prove_open(source, found, drawing, dims)
+        if isinstance(others, Refusal):
+            return others
+        if source.time_axis is None:
+            check_names(found.axes, source.graph.inputs)
+    except ImportModelError as error:
+        return Refusal.of(error)
+    return Lowered(found, drawing, others)
+
+
+def _outputs(source: Source, lowered: Lowered) -> Shown | Refusal:
+    """The stage `outputs`."""
+    found, drawing, others = lowered.found, lowered.drawing, lowered.others
+    try:
+        rate = common_rate(found, drawing, others)
+        program, results = _program(drawing, source.graph, found.pairs)
+        delays = {
+            name: max(output_of(name, other.outputs[name], other.low).delay for other in (drawing, *others))
+            for name in results
+        }
+    except ImportModelError as error:
+        return Refusal.of(error)
+    return Shown(program, results, {name: readings for name, readings in delays.items() if readings}, rate)
+
+
+def _timed(
+    file: OnnxFile, source: Source, options: ImportOptions, lowered: Lowered, shown: Shown
+) -> Imported | Refusal:
+    """The last stage: what an output belongs to, and when it comes."""
+    drawing, (axes, pairs) = lowered.drawing, (lowered.found.axes, lowered.found.pairs)
+    program, results, delays, rate = shown.program, shown.results, shown.delays, shown.rate
     alike = {(i, o) for i, x in drawing.inputs.items() for o, y in drawing.outputs.items() if x.shape == y.shape}
-    window, reason = _window(options.mode, options.window, axes, pairs, program, sorted(alike))
-    delays = {
-        name: max(output_of(name, other.outputs[name], other.low).delay for other in (drawing, *others))
-        for name, one in results.items()
-    }
-    delays = {name: readings for name, readings in delays.items() if readings}
+    meaning = _window(options.mode, options.window, axes, pairs, program, sorted(alike))
+    if isinstance(meaning, Refusal):
+        return meaning
+    window, _ = meaning
     delay = max(delays.values(), default=0)
     if window is not None:
-        _check_window(window, rate, delays)
+        if why := _unlike_window(window, rate, delays):
+            return Refusal.of(Misfit(why))
         timing = Timing.over_window(window, options.before_window)
     elif axes.length and drawing.low.rates.period > 1 and None in (one.rate for one in results.values()):
-        raise Misfit(
+        why = (
             "there are strides over time; when an output of the newest reading comes in a continuous stream can be"
-            " proven only where the length is open. Export with a dynamic time axis, or use mode='window'"
+            f" proven only where the length is open. Export with a dynamic time axis, or use {say(mode='window')}"
         )
+        return Refusal.of(Misfit(why))
     else:
         timing = Timing("continuous", None, rate.first, rate.stride, delay)
-    provenance = _provenance(file, (window, reason), axes, pairs, drawing, program)
+    provenance = _provenance(file, meaning, axes, pairs, drawing, program)
     if axes.batch == 0 and drawing.low.batch == 1:
         provenance["notes"].append("its batch is open in name only: the graph's shapes allow 1")
     if window is not None:
         provenance["notes"] += [newest_of(name) for name, one in results.items() if one.rate is not None]
     if delays:
         provenance["notes"].append(f"looks ahead: {', '.join(delays)} come {delay} reading{'s' * (delay > 1)} late")
-    return program, replace(timing, axes=_graph_axes(source, options, axes, pairs, results)), provenance
+    return Imported(program, replace(timing, axes=_graph_axes(source, options, axes, pairs, results)), provenance)
 
 
-def _check_window(window: int, rate: Rate, delays: Mapping[str, int]) -> None:
-    """Refuses a window at whose end the network has no output of its own. Raises Misfit."""
+def _unlike_window(window: int, rate: Rate, delays: Mapping[str, int]) -> str:
+    """Why the network has no output of its own at the end of a window; "" where it has one."""
     if rate.first > window:
-        raise Misfit(
+        return (
             f"the network looks back, and has no output before reading {rate.first}, but a window has {window}."
             " Pad in front (causal), or use a longer window"
         )
     if delays or rate.newest(window) != window:
         why = "the network looks ahead, and sees padding behind the window" if delays else "its strides end before it"
-        raise Misfit(f"the last reading of a window of {window} has no output of its own: {why}")
+        return f"the last reading of a window of {window} has no output of its own: {why}"
+    return ""
 
 
-def _whole_window(file: OnnxFile, source: Source, options: ImportOptions, sizes: Sizes, why: str) -> _Imported:
-    """The whole window at each reading."""
-    axes, drawing = draw_whole(source, options.window, 1 if options.mode == "window" else 2, sizes)
+def _whole_window(file: OnnxFile, source: Source, options: ImportOptions, sizes: Sizes, why: str) -> Imported | Refusal:
+    """The whole window at each reading. why: a stream cannot run the graph."""
+    drawn = draw_whole(source, options.window, 1 if options.mode == "window" else 2, sizes)
+    if isinstance(drawn, Refusal):
+        return drawn
+    axes, drawing = drawn
     window = axes.length or options.window or 1
-    program, results = _program(drawing, source.graph, {})
+    try:
+        program, results = _program(drawing, source.graph, {})
+    except ImportModelError as error:
+        return Refusal.of(error)
     reason = "asked for" if options.mode == "window" else f"the sequence length {window} is baked into the graph"
     provenance = _provenance(file, (window, reason), axes, {}, drawing, program)
     provenance["cost"] = (
@@ -321,10 +428,12 @@ def _whole_window(file: OnnxFile, source: Source, options: ImportOptions, sizes:
         f" multiply-adds, because {why}"
     )
     timing = Timing.over_window(window, options.before_window, whole=True)
-    return program, replace(timing, axes=_graph_axes(source, options, axes, {}, results)), provenance
+    return Imported(program, replace(timing, axes=_graph_axes(source, options, axes, {}, results)), provenance)
 
 
-def _graph_axes(source: Source, options: ImportOptions, axes: Axes, pairs: Pairs, outputs: _Outputs) -> GraphAxes:
+def _graph_axes(
+    source: Source, options: ImportOptions, axes: Axes, pairs: Pairs, outputs: Mapping[str, Output]
+) -> GraphAxes:
     """What ONNX Runtime needs to run the graph itself with the same timing."""
     return GraphAxes(
         {n: InputAxes(t, b) for n, (t, b) in axes.of.items() if n not in source.fixed},
@@ -340,7 +449,7 @@ def _graph_axes(source: Source, options: ImportOptions, axes: Axes, pairs: Pairs
     )
 
 
-def _program(drawing: Drawing, graph: Graph, pairs: Pairs) -> tuple[Program, _Outputs]:
+def _program(drawing: Drawing, graph: Graph, pairs: Pairs) -> tuple[Program, dict[str, Output]]:
     read_from = {o for o, _ in pairs.values()}
     results = {
         v.name: output_of(v.name, drawing.outputs[v.name], drawing.low)
@@ -365,27 +474,30 @@ def _parts(named: Sequence[Any]) -> tuple[tuple[str, ...], tuple[int, ...]]:
 
 def _window(
     mode: str, window: int | None, axes: Axes, pairs: Pairs, program: Program, alike: Sequence[tuple[str, str]]
-) -> tuple[int | None, str]:
+) -> tuple[int | None, str] | Refusal:
     """The window (None: continuous) and the reason."""
     if not program.states and mode == "auto":
         candidates = ", ".join(f"{i} -> {o}" for i, o in alike)
-        typed = " or ".join(f"--state {i}={o}" for i, o in alike[:4])
-        raise ImportModelError(
+        ways = any_pair("states", [{i: o} for i, o in alike[:4]])
+        lost = (
             "the graph has no memory: no recurrent layer over time, and no input that an output clearly carries on. If"
             " it was a recurrent network, its state was lost at export, or the names of its states do not tell which"
-            ' belong together: say states={"h_in": "h_out"}'
-            f" ({candidates or 'no output has the shape of an input'}){f': {typed}' if typed else ''}."
-            ' If it is meant to have no memory, say mode="continuous" (--mode continuous)'
+            f" belong together: say {say(states={'h_in': 'h_out'})}"
+            f" ({candidates or 'no output has the shape of an input'}){f': {ways}' if ways else ''}."
+            f" If it is meant to have no memory, say {say(mode='continuous')}"
         )
+        return Refusal(ImportModelError(lost), About.MEMORY)
     if mode == "continuous":
         return None, "asked for"
     if axes.length > 1 and not pairs:
         if window not in (None, axes.length):
-            raise ImportModelError(f"window = {window}, but the graph is made for {axes.length} readings")
+            other = f"window = {window}, but the graph is made for {axes.length} readings"
+            return Refusal.of(ImportModelError(other))
         return axes.length, f"the sequence length {axes.length} is baked into the graph"
     if mode == "window" or window is not None:
         if window is None:
-            raise ImportModelError("mode 'window': the graph does not say how many readings; give window=T")
+            unsaid = f"mode 'window': the graph does not say how many readings; give {say(window=T)}"
+            return Refusal.of(ImportModelError(unsaid))
         return window, "asked for"
     if pairs:
         return None, "the graph hands its state on from input to output"
@@ -410,4 +522,4 @@ def _provenance(
     }
 
 
-__all__ = ["Value", "import_onnx"]
+__all__ = ["Value", "import_onnx", "import_stages"]

@@ -39,6 +39,10 @@ class ProvenMisfit(Misfit):
     """The axes are right, but the graph cannot run on a stream: of several errors this is the one to raise."""
 
 
+class SureMisfit(ProvenMisfit):
+    """The same of the whole graph: it counts more than any that stopped at a node."""
+
+
 @dataclass(frozen=True)
 class Traced:
     """An array of origins (int64, packed by `traced`), one for each element. `kind` is what the numbers mean: "f"

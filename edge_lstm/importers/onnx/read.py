@@ -19,6 +19,7 @@ import numpy as np
 
 from edge_lstm.errors import ImportModelError
 from edge_lstm.importers.onnx.graph import DTYPES, Array, Graph, Node, OnnxFile, Value
+from firmware_bridge.installing import how_to_install
 
 MAX_FILE = 1 << 30  # bytes of one file; a robot's recurrent network is a thousandth of this
 MAX_TENSOR = 1 << 28  # elements of one constant
@@ -34,8 +35,12 @@ def read_onnx(path: str | Path) -> OnnxFile:
     """
     path = Path(path)
     data = _read(path)
-    import onnx
-    from google.protobuf.message import DecodeError  # type: ignore[import-untyped,unused-ignore]
+    try:
+        import onnx
+        from google.protobuf.message import DecodeError  # type: ignore[import-untyped,unused-ignore]
+    except ImportError:
+        how = how_to_install("onnx")
+        raise ImportModelError(f"{path}: to be read, needs onnx, which is not installed: {how}") from None
 
     model = onnx.ModelProto()
     try:
@@ -130,7 +135,11 @@ class _Reader:
         if kind is None:  # allowed for the outputs of subgraphs
             return Value(name, "", ())
         if kind != "tensor_type":
-            raise self.fail(f"{name!r} is a {kind}, not a tensor; only tensors are supported")
+            raise self.fail(
+                f"{name!r} is a {kind}, not a tensor; only tensors are supported. If it is a list that a scripted loop"
+                " over time grows, export what one reading does, with its states as inputs and outputs, or trace the"
+                " loop instead of scripting it"
+            )
         dims: list[int | str] = []
         for d in proto.type.tensor_type.shape.dim:
             if d.HasField("dim_value"):

@@ -13,17 +13,13 @@ from collections.abc import Collection, Iterable, Sequence
 import numpy as np
 
 from edge_lstm.importers.onnx.call import Call
+from edge_lstm.importers.onnx.operators.record import ENDLESS, Operator
 from edge_lstm.importers.onnx.provenance import ENDED, Traced
-
-ENDLESS = (1 << 31) - 2  # exporters write "to the end" as the largest number of 32 or 64 bits
-COMPARING = frozenset(("Add", "Clip", "Div", "Equal", "Greater", "GreaterOrEqual", "Less", "LessOrEqual", "Max", "Min"))
-COMPARING |= {"Mod", "Range", "Sub", "Where"}
-SPATIAL = ("AveragePool", "Conv", "ConvTranspose", "LpPool", "MaxPool")
 
 
 def limits(c: Call, sizes: Collection[str]) -> set[int]:
     """The whole numbers from 2 on that this node joins with a size of the graph (`sizes`: their names)."""
-    if c.node.op not in COMPARING or not any(name in sizes for name in c.node.inputs):
+    if not any(name in sizes for name in c.node.inputs):
         return set()
     others = [v for name, v in zip(c.node.inputs, c.inputs, strict=True) if name not in sizes]
     bounds = [c.node.attributes.get(k) for k in ("min", "max")]
@@ -32,32 +28,42 @@ def limits(c: Call, sizes: Collection[str]) -> set[int]:
     return {int(n) for n in numbers.tolist() if 2 <= n < ENDLESS}
 
 
-def receptive_field(c: Call, length: int, sizes: Collection[str]) -> int:
+def receptive_field(c: Call, record: Operator, length: int, sizes: Collection[str]) -> int:
     """How far this node moves or looks along the time axis; numbers computed from sizes move with them."""
     x = next((v for v in c.inputs if isinstance(v, Traced)), None)
     if x is None:
         return 0
-    if c.node.op in SPATIAL or c.node.op == "Slice":
+    if record.kernel or c.node.op == "Slice":
         spacing = max((_spacing(x, axis) for axis in range(x.ndim)), default=1)
-        far = _look(c, x, length, sizes) + 3 * (_strides(c, x) - 1)
+        far = _look(c, record, x, length, sizes) + 3 * (_strides(c, x) - 1)
         return spacing * (far + 2) if far else 0  # two more places, to see how they follow each other
-    return _look(c, x, length, sizes)
+    return _look(c, record, x, length, sizes)
 
 
-def _look(c: Call, x: Traced, length: int, sizes: Collection[str]) -> int:
-    if c.node.op == "Concat":
+def _look(c: Call, record: Operator, x: Traced, length: int, sizes: Collection[str]) -> int:
+    if record.joins:
         axis = int(c.node.attributes.get("axis", 0))
         if not -x.ndim <= axis < x.ndim or not any(isinstance(v, Traced) and along_time(v, axis) for v in c.inputs):
             return 0
         total = sum(int(v.shape[axis]) for v in c.inputs if v is not None and v.ndim == x.ndim)
         return max(total - length, 0)
-    if c.node.op in SPATIAL:
+    if record.kernel:
         return sum(
             max((kernel - 1) * dilation + sum(pads), 0)
             for axis, kernel, dilation, *pads in _kernels(c, x)
             if along_time(x, axis)
         )
-    return sum(abs(n) for axis, n in _moves(c, x, sizes) if n and along_time(x, axis))
+    if record.reach is None:
+        return 0
+
+    def numbers(name: str, place: int) -> list[int]:
+        if name in c.node.attributes:
+            return [int(v) for v in np.reshape(c.node.attributes[name], -1)]
+        if c.has(place) and isinstance(c.inputs[place], np.ndarray) and c.node.inputs[place] not in sizes:
+            return [int(v) if abs(v) < ENDLESS else 0 for v in c.inputs[place].reshape(-1).tolist()]
+        return []
+
+    return sum(abs(n) for axis, n in record.reach(c, x.ndim, numbers) if n and along_time(x, axis))
 
 
 def along_time(x: Traced, axis: int) -> bool:
@@ -94,29 +100,3 @@ def _kernels(c: Call, x: Traced) -> Iterable[Sequence[int]]:
     dilations, pads = list(given.get("dilations") or [1] * n), list(given.get("pads") or [0] * 2 * n)
     if len(kernel) == len(dilations) == n and len(pads) == 2 * n:
         yield from ((k + 2, kernel[k], dilations[k], pads[k], pads[k + n]) for k in range(n))
-
-
-def _moves(c: Call, x: Traced, sizes: Collection[str]) -> Iterable[tuple[int, int]]:
-    """Axes and how far data is moved along them."""
-
-    def numbers(name: str, place: int) -> list[int]:
-        if name in c.node.attributes:
-            return [int(v) for v in np.reshape(c.node.attributes[name], -1)]
-        if c.has(place) and isinstance(c.inputs[place], np.ndarray) and c.node.inputs[place] not in sizes:
-            return [int(v) if abs(v) < ENDLESS else 0 for v in c.inputs[place].reshape(-1).tolist()]
-        return []
-
-    op, axis = c.node.op, int(c.node.attributes.get("axis", 0))
-    if op == "Slice":
-        for name, place in (("starts", 1), ("ends", 2)):
-            far = [n if abs(n) < ENDLESS else 0 for n in numbers(name, place)]
-            yield from zip(numbers("axes", 3) or range(len(far)), far, strict=False)
-    elif op == "Pad":
-        pads = numbers("pads", 1)
-        axes = numbers("axes", 3) or list(range(x.ndim))
-        yield from zip([*axes, *axes], pads, strict=False)
-    elif op in ("Gather", "GatherElements", "Split"):
-        name = "split" if op == "Split" else "indices"
-        yield axis, max(map(abs, numbers(name, 1)), default=0) + (op != "Split")
-    elif op == "Trilu":
-        yield from ((a, max(map(abs, numbers("k", 1)), default=0)) for a in range(x.ndim))

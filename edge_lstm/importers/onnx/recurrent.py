@@ -8,7 +8,6 @@ each of its places is a step of its own, in either direction. Anything else mixe
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
 
 import numpy as np
 
@@ -29,19 +28,33 @@ from edge_lstm.importers.onnx.provenance import (
     unique_rows,
 )
 from edge_lstm.importers.onnx.rates import EVERY_READING, Rate, rate_along
+from edge_lstm.importers.spelling import INPUT, say
 
-LOST = """the state was lost when the model was exported: the sequence is one reading long, the initial state of \
+_LOST = """the state was lost when the model was exported: the sequence is one reading long, the initial state of \
 this layer is a constant, and nothing carries the state from one reading to the next, so the network would have no \
 memory. Export it with its states as inputs and outputs:
     class Step(torch.nn.Module):
-        def forward(self, x, h, c):
-            y, (h, c) = self.lstm(x, (h, c))
-            return self.head(y), h, c
-    torch.onnx.export(Step(), (x, h, c), "step.onnx", input_names=["x", "h_in", "c_in"],
-                      output_names=["y", "h_out", "c_out"], dynamo=False)
+        def forward(self, x, {states}):
+            y, {carried} = self.{layer}(x, {carried})
+            return self.head(y), {states}
+    torch.onnx.export(Step(), (x, {states}), "step.onnx", input_names=["x", {ins}],
+                      output_names=["y", {outs}], dynamo=False)
 (for a policy, do it in its export function, not through a ScriptModule that keeps the state in buffers), or export \
 the whole sequence with a dynamic time axis"""
 DIRECTIONS = {"forward": (False,), "reverse": (True,), "bidirectional": (False, True)}
+
+
+def _lost(c: Call) -> str:
+    """How a layer of this kind is exported with its state."""
+    names = ["h", "c"] if c.node.op == "LSTM" else ["h"]
+    states = ", ".join(names)
+    return _LOST.format(
+        states=states,
+        carried=f"({states})" if len(names) > 1 else states,
+        layer=c.node.op.lower(),
+        ins=", ".join(f'"{name}_in"' for name in names),
+        outs=", ".join(f'"{name}_out"' for name in names),
+    )
 
 
 def recurrent(c: Call, low: Lowering) -> tuple[Traced, ...]:
@@ -58,23 +71,23 @@ def recurrent(c: Call, low: Lowering) -> tuple[Traced, ...]:
     if not x.size:
         raise Misfit(f"{c.node}: its input is empty: shape {list(given.shape)}")
     cells = read_cells(c, low, x.shape[2], len(backwards))
-    lengths = _lengths(c, x.shape[0], x.shape[1])
+    lengths = _lengths(c, low, x.shape[0], x.shape[1])
     initial = [_initial(c, k, x.shape[1], cells, batch_first) for k in ((5, 6) if c.node.op == "LSTM" else (5,))]
     lost = x.shape[0] == 1 and any(isinstance(v, np.ndarray) for v in initial)
     if lost and low.order:  # of a window: it would be the features that are taken for its readings
-        raise ImportModelError(f"{c.node}: {LOST}")
+        raise ImportModelError(f"{c.node}: {_lost(c)}")
     x = _at_once(c, low, x)
     rate = None if low.whole_window else _time(c, low, x)
     if rate is not None and low.length == 1 and direction != "forward":
         if lost:
-            raise ImportModelError(f"{c.node}: {LOST}")
+            raise ImportModelError(f"{c.node}: {_lost(c)}")
         rate = None  # one step: each direction goes on from the state it is given
     if rate is not None:
         if direction != "forward":
             raise ProvenMisfit(
                 f"{c.node}: attribute direction = {direction!r}: it reads the sequence from its end, which a continuous"
-                " stream has not seen yet. Use mode='window' (the whole window is computed at each reading), mode='log'"
-                " (whole logs, no stream), or train a forward network"
+                f" stream has not seen yet. Use {say(mode='window')}, where the whole window is computed at each"
+                f" reading, {say(mode='log')} for whole logs without a stream, or train a forward network"
             )
         if (lengths != x.shape[0]).any():
             raise c.fail(
@@ -89,16 +102,20 @@ def recurrent(c: Call, low: Lowering) -> tuple[Traced, ...]:
     return results
 
 
-def _lengths(c: Call, length: int, batch: int) -> Ints:
+def _lengths(c: Call, low: Lowering, length: int, batch: int) -> Ints:
     if not c.has(4):
         return np.full(batch, length)
     if isinstance(c.inputs[4], Traced):
+        given = low.inputs_of(c.inputs[4])
+        name = given[0] if len(given) == 1 and len(low.plan.inputs) > 1 else INPUT  # something must be a reading
         raise c.fail(
             "its sequence_lens are computed from the readings; they must be constant. Where they are an input that is"
-            " always the same (1 in a step), say what it is: constants={INPUT: 1} (--set INPUT=1)"
+            f" always the same (1 in a step), say what it is: {say(constants={name: 1})}"
         )
     lengths = c.constant(4, "sequence_lens").reshape(-1)
-    if lengths.dtype.kind not in "iu" or lengths.size != batch or (lengths < 0).any() or (lengths > length).any():
+    if lengths.size != batch:
+        raise ShapeMisfit(f"{c.node}: {lengths.size} sequence_lens do not fit a batch of {batch}")
+    if lengths.dtype.kind not in "iu" or (lengths < 0).any() or (lengths > length).any():
         raise c.fail(f"sequence_lens = {lengths[:8].tolist()} does not fit a batch of {batch} and {length} readings")
     return lengths.astype(np.int64)
 
@@ -146,7 +163,7 @@ def _time(c: Call, low: Lowering, x: Traced) -> Rate | None:
         if (t.max(axis=0) != np.where(t == 0, t.max(axis=0), t).min(axis=0)).any():
             raise Misfit(
                 f"{c.node}: its sequence axis of {length} is not the time axis of the model's inputs ({low.length}),"
-                " but mixes readings; a continuous stream cannot run it. Use mode='window' with a fixed length"
+                f" but mixes readings; a continuous stream cannot run it. Use {say(mode='window')} with a fixed length"
             )
         return None
     rate, came = found
@@ -187,7 +204,7 @@ def _state(cell: Cell, k: int, given: Operand) -> tuple[Ids, Callable[[Ids], Non
     if isinstance(given, np.ndarray):
         rows = given[0]
         if low.length == 1:
-            raise ImportModelError(f"{c.node}: {LOST}")  # for ONNX Runtime it is lost as well
+            raise ImportModelError(f"{c.node}: {_lost(c)}")  # for ONNX Runtime it is lost as well
         if (rows != rows[:1]).any():
             raise c.fail(
                 f"{what} differs from stream to stream of the batch; give one initial state for all, or export"
@@ -250,16 +267,16 @@ def _written_out(
                 ys[number, place, k] = state[0]
             if len(order):
                 finals[:, number, k] = state
+                pairs = zip(("h", "c"), begun[:, k], state, strict=False)
+                given = [
+                    Port(f"{cell.name}.{s}", before, after)
+                    for (s, before, after), v in zip(pairs, initial, strict=True)
+                    if isinstance(v, Traced)
+                ]
                 if len(different) == 1:
-                    pairs = zip(("h", "c"), begun[:, k], state, strict=False)
-                    low.ports += [
-                        Port(f"{cell.name}.{s}", before, after)
-                        for (s, before, after), v in zip(pairs, initial, strict=True)
-                        if isinstance(v, Traced)
-                    ]
+                    low.ports += given
+                else:
+                    low.columns += given
     y = traced(t[:, None, None, None], b[:, None, None, None], ys[which]).origins.transpose(1, 2, 0, 3)
     ends = traced(t[:, None, None], b[:, None, None], finals[:, which]).origins.transpose(0, 2, 1, 3)
     return (Traced(y), *(Traced(e) for e in ends))
-
-
-RECURRENT: dict[str, Callable[[Call, Lowering], Any]] = dict.fromkeys(("LSTM", "GRU", "RNN"), recurrent)

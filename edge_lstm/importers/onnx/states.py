@@ -20,7 +20,8 @@ from edge_lstm.importers.onnx.graph import Value
 from edge_lstm.importers.onnx.lowering import Lowering
 from edge_lstm.importers.onnx.plan import Ids
 from edge_lstm.importers.onnx.provenance import Traced
-from edge_lstm.importers.onnx.written_cells import written_cells
+from edge_lstm.importers.onnx.written_cells import unmasked, written_cells
+from edge_lstm.importers.spelling import any_pair, say
 
 # Words that tell the value before a step from the one after it.
 BEFORE = {"in", "input", "prev", "previous", "old", "last", "init", "initial", "0", "tm1", "past", "start"}
@@ -46,8 +47,11 @@ def pair_states(
 ) -> Pairs:
     """Pairs of state inputs and outputs. ImportModelError where an input is a state but its output is not clear."""
     following = np.full(low.plan.size, -1, np.int64)
-    for port in low.ports:
-        _follow(following, port.before, port.after)
+    # Several columns may be streams side by side: they contradict an answer, but prove nothing.
+    ports = [*low.ports, *(low.columns if asked is not None else ())]
+    begun = [port.before for port in ports]
+    for before, port in zip(unmasked(low.plan, begun) if low.length == 1 else begun, ports, strict=True):
+        _follow(following, before, port.after)
     fed = {n for n, value in inputs.items() if (following[value.ids] != -1).any()}
     proven = dict.fromkeys(_proven(inputs, outputs, following, low.length), LAYERS)
     if low.length == 1:
@@ -71,6 +75,7 @@ def pair_states(
     reached = _reached(low)
     near = {n for n, value in inputs.items() if reached[value.ids].any()}
     _leftovers(inputs, outputs, declared, pairs, fed, near)
+    _check_moved(inputs, outputs, {i: o for i, (o, _) in pairs.items()})
     return pairs
 
 
@@ -155,19 +160,37 @@ def _as_asked(
         if (right := sorted(after for before, after in proven if before == i)) and o not in right:
             raise ImportModelError(
                 f"states: output {o!r} is not the next value of input {i!r}: the recurrent layers make"
-                f" {' or '.join(map(repr, right))} of it. Say that (--state {i}={right[0]}), or name no state: this"
-                " one is found without"
+                f" {' or '.join(map(repr, right))} of it. Say that ({any_pair('states', [{i: right[0]}])}), or name no"
+                " state: this one is found without"
             )
         if (owners := sorted(before for before, after in proven if after == o)) and i not in owners:
             raise ImportModelError(
                 f"states: output {o!r} is not the next value of input {i!r}: it is what becomes of"
-                f" {' or '.join(map(repr, owners))} (--state {owners[0]}={o})"
+                f" {' or '.join(map(repr, owners))} ({any_pair('states', [{owners[0]: o}])})"
             )
     if len(set(asked.values())) != len(asked):
         raise ImportModelError("states: an output is named twice")
     for i in sorted((fed | {before for before, _ in proven}) - set(asked)):
         raise ImportModelError(f"states: input {i!r} is the state of a recurrent layer, but is not named there")
+    _check_moved(inputs, outputs, asked)
     return {i: (o, "as asked") for i, o in asked.items()}
+
+
+def _check_moved(inputs: Mapping[str, Traced], outputs: Mapping[str, Traced], pairs: Mapping[str, str]) -> None:
+    """Refuses a pair whose output keeps a part of another state, moved on (the cache of a convolution), and nothing of
+    its own. A state that is handed on whole may be a line of delays."""
+
+    def part_of(i: str, o: str) -> bool:
+        kept = np.isin(np.unique(inputs[i].ids), outputs[o].ids)
+        return bool(kept.any() and not kept.all())
+
+    for i, o in pairs.items():
+        owners = [j for j in pairs if inputs[j].shape == outputs[o].shape and part_of(j, o)]
+        if owners and i not in owners:
+            raise ImportModelError(
+                f"states: output {o!r} is not the next value of input {i!r}: it keeps what is left of"
+                f" {' or '.join(map(repr, owners))} ({any_pair('states', [{owners[0]: o}])})"
+            )
 
 
 def stems(name: str, own: set[str]) -> set[str]:
@@ -195,6 +218,8 @@ def remembers(before: str, after: str) -> bool:
     """Whether these names, which agree, say that they mean a memory, not a reading and a result of the same kind."""
     words = [set(_words(name)) for name in (before, after)]
     if any(own & (MEMORY | {f"{m}{w}" for m in ("h", "c") for w in BEFORE | AFTER}) for own in words):
+        return True
+    if "past" in words[0] and "present" in words[1]:  # keys and values of attention
         return True
     states = all(own & {"state", "states", "staten"} for own in words)
     marks = words[0] & {"in", "prev", "previous", "init", "initial"} | words[1] & {"out", "n", "staten"}
@@ -232,10 +257,8 @@ def _unclear(name: str, candidates: Sequence[str], declared: Sequence[Value], pa
 
 
 def in_words(states: Mapping[str, str]) -> str:
-    """States as they can be said, in Python and at the command line."""
-    typed = " ".join(f"--state {i}={o}" for i, o in states.items())
-    pairs = ", ".join(f"{i!r}: {o!r}" for i, o in states.items())
-    return f"states={{{pairs}}} ({typed or '--no-state'})"
+    """States as they can be said."""
+    return say(states=dict(states))
 
 
 def _leftovers(
@@ -258,6 +281,6 @@ def _leftovers(
             raise _unclear(i, candidates, declared, pairs)
         raise ImportModelError(
             f"input {written[i]} is the initial state of a recurrent layer, but no output of its shape gives the state"
-            f" after the step. Export the new state as an output too, or say states={{{i!r}: None}} to start from zero"
-            f" (--state {i}=)"
+            f" after the step. Export the new state as an output too, or say {say(states={i: None})} to start from"
+            " zero"
         )

@@ -9,7 +9,7 @@ neither is proven.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -42,6 +42,12 @@ def written_cells(plan: Plan) -> list[Kept]:
     """What every cell of a step keeps; in a plan of one reading whose states are inputs still. Of several streams side
     by side (a batch that is taken for parts of the reading) nothing is proven."""
     return list(_Cells(plan).found())
+
+
+def unmasked(plan: Plan, values: Iterable[Ids]) -> list[Ids]:
+    """Of each the values of an input that they are, less a mask that they are multiplied with."""
+    cells = _Cells(plan)
+    return [cells.unmasked(ids) if ids.size else ids for ids in values]
 
 
 class _Cells:

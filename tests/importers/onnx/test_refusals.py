@@ -62,7 +62,9 @@ def test_a_state_that_was_lost_at_export(tmp_path: Path, op: str, direction: str
     path = save(tmp_path / "m.onnx", nodes, weights(gates, width=6, directions=count), ins, outs)
     text = refusal(path, **options)
     assert "the state was lost" in text
-    assert 'input_names=["x", "h_in", "c_in"]' in text
+    names = {"LSTM": '"h_in", "c_in"', "GRU": '"h_in"'}[op]
+    assert f'input_names=["x", {names}]' in text
+    assert f"self.{op.lower()}(x, " in text
     strange = [node(op, ["x", "W", "R"], ["Y"], hidden_size=4, direction=direction), node("Sin", ["Y"], ["y"])]
     path = save(tmp_path / "s.onnx", strange, weights(gates, width=6, directions=count), ins, outs)
     assert "the state was lost" in refusal(path, **{"engine": "auto", **options})
@@ -92,7 +94,7 @@ def test_a_graph_without_any_memory(tmp_path: Path) -> None:
     """It is refused unless its meaning is said, because a state lost in a cell written out looks just like it."""
     path = save(tmp_path / "m.onnx", [node("Tanh", ["x"], ["y"])], {}, {"x": ["B", 3]}, {"y": ["B", 3]})
     text = refusal(path)
-    assert 'say states={"h_in": "h_out"} (x -> y)' in text
+    assert "say states={'h_in': 'h_out'} (--state h_in=h_out) (x -> y): --state x=y" in text
     model = import_onnx(path, mode="continuous")
     assert (model.program.states, model.timing.window) == ((), None)
 

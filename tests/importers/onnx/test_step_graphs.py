@@ -36,9 +36,9 @@ def test_several_caches(tmp_path: Path, time_axis: str | None) -> None:
     """Ten GRUs, some over bands, three caches of 4 and 5 axes: one run is one reading, and is found at once, also where
     it is said; no axis of a cache is taken for time."""
     graph = enhancer(tmp_path / "m.onnx", generator())
-    started = time.monotonic()
+    started = time.process_time()  # whatever else runs here
     check(graph, time_axis=time_axis)
-    assert time.monotonic() - started < 10
+    assert time.process_time() - started < 10
 
 
 @pytest.mark.parametrize("written", [False, True], ids=["operators", "primitives"])
@@ -98,7 +98,7 @@ def test_lengths_that_are_an_input(tmp_path: Path) -> None:
     ins = {"obs": ["B", 3], "state_in_0": ["B", 4], "seq_lens": ["B"]}
     outs = {"logits": ["B", 4], "state_out_0": ["B", 4]}
     path = save(tmp_path / "m.onnx", nodes, floats | {"zero": np.array([0])}, ins, outs, opset=13)
-    with pytest.raises(ImportModelError, match=r"sequence_lens are computed from the readings.*--set INPUT=1"):
+    with pytest.raises(ImportModelError, match=r"sequence_lens are computed from the readings.*--set seq_lens=1"):
         import_onnx(path, engine="native")
     model = import_onnx(path, engine="native", constants={"seq_lens": 1})
     assert (model.program.input_size, model.timing.mode) == (3, "continuous")

@@ -9,10 +9,13 @@ from typing import Any
 import numpy as np
 import pytest
 
+from edge_lstm.engines.native.kernels import abi
+from edge_lstm.engines.native.layout import lay_out
 from edge_lstm.importers import import_onnx
 from tests.support.drawing import draw
 from tests.support.graphs.heads import head_file, i64
-from tests.support.graphs.onnx_files import Array, node, save
+from tests.support.graphs.onnx_files import Array, difference, node, save
+from tests.support.oracles.reference import run_model
 
 T = 6
 
@@ -79,3 +82,15 @@ def test_a_window_has_the_bits_of_its_readings_alone(tmp_path: Path, name: str) 
         alone = model.stream().run(xs[t + 1 - T : t + 1])[-1]
         assert np.isfinite(alone).all()
         assert got[t].tobytes() == alone.tobytes() == np.asarray(y).tobytes(), t
+
+
+def test_a_decoder_runs_for_the_window_that_ends_alone(tmp_path: Path) -> None:
+    """Of an autoencoder's T windows under way all take the encoder's step; the T steps of the decoder are computed for
+    the one whose output comes."""
+    model = import_onnx(MAKERS["autoencoder"](tmp_path / "m.onnx"), "window", window=T)
+    layout = lay_out(model, 8)
+    kinds = layout.table[: layout.step_rows, abi.KIND].tolist()
+    assert kinds[: layout.shared_rows].count(abi.LSTM) == 1
+    assert kinds.count(abi.LSTM) == 1 + T
+    xs = draw(4 * T, 3)
+    assert difference(np.asarray(model.stream().run(xs)), run_model(model, xs)) < 1e-5

@@ -52,7 +52,7 @@ from edge_lstm.importers.onnx.fallback.surgery import (
     with_states,
 )
 from edge_lstm.importers.onnx.graph import Graph, Node, OnnxFile
-from edge_lstm.importers.onnx.operators import foreign
+from edge_lstm.importers.onnx.operators.table import foreign
 from edge_lstm.importers.onnx.options import (
     READABLE,
     ImportOptions,
@@ -66,24 +66,31 @@ from edge_lstm.importers.onnx.options import (
     with_sizes,
 )
 from edge_lstm.importers.onnx.outputs import newest_of
+from edge_lstm.importers.spelling import T, say
 
 LOST = (
     "the state was lost when the model was exported: {} is one reading long, and no input carries its state. Export the"
     " network with its states as inputs and outputs"
 )
-UNKNOWN = (
-    "which axis is time is not clear (no recurrent layer shows it): say time_axis=1 (--time-axis), or, where one run of"
-    ' the graph is one reading, time_axis="none" with mode="continuous"'
-)
-NOT_ALONG = (
-    "which axis is time is not clear: in logs of {} readings no recurrent layer's sequence follows {} of the inputs."
-    ' Where one run of the graph is one reading, say time_axis="none" with mode="continuous"; else export it with its'
-    " length baked in, as a window"
-)
 MIXED = (
     "taken one reading at a time, its states carried, it differs from the whole sequence at reading {}: something"
-    " beside the states of its recurrent layers depends on several readings{}. Use mode='window', window=T"
+    " beside the states of its recurrent layers depends on several readings{}. Use {}"
 )
+
+
+def _unknown() -> str:
+    return (
+        f"which axis is time is not clear (no recurrent layer shows it): say {say(time_axis=1)}, or, where one run of"
+        f" the graph is one reading, {say(time_axis='none', mode='continuous')}"
+    )
+
+
+def _not_along(count: int | str, which: str) -> str:
+    return (
+        f"which axis is time is not clear: in logs of {count} readings no recurrent layer's sequence follows {which} of"
+        f" the inputs. Where one run of the graph is one reading, say {say(time_axis='none', mode='continuous')}; else"
+        " export it with its length baked in, as a window"
+    )
 
 
 @dataclass(frozen=True)
@@ -200,7 +207,7 @@ class _Author:
         if options.window is not None or options.mode == "window":
             raise ImportModelError("a window of a graph that is one step is not supported by ONNX Runtime's engine")
         if not states and options.mode != "continuous":
-            raise ImportModelError('the graph has no memory; if that is meant, say mode="continuous"')
+            raise ImportModelError(f"the graph has no memory; if that is meant, say {say(mode='continuous')}")
         axes = probe.axes({})
         graph = OnnxGraph(probe.session, axes)
         check_sane(probe, graph, 1)
@@ -211,7 +218,7 @@ class _Author:
                 raise ImportModelError(LOST.format(f"the sequence of layer {layer.name!r}"))
         check_gates(probe)
         if reading := chunk_difference(probe):
-            raise ImportModelError(MIXED.format(reading, ""))
+            raise ImportModelError(MIXED.format(reading, "", say(mode="window", window=T)))
         reason = "the graph hands its state on from input to output" if states else "asked for"
         return self._fallback(with_outputs(self.proto, ()), axes, Timing(axes=axes), reason)
 
@@ -226,18 +233,20 @@ class _Author:
             if self.layers:
                 tried = options.window or " and ".join(map(str, LENGTHS))
                 which = "any axis" if options.time_axis is None else f"axis {options.time_axis}"
-                raise ImportModelError(NOT_ALONG.format(tried, which))
+                raise ImportModelError(_not_along(tried, which))
             typed = " or ".join(f"--state {i}={o}" for i, o in like)
             states = f". If one run is one reading and states are carried on, say which: {typed}" if like else ""
-            raise ImportModelError(UNKNOWN + states)
+            raise ImportModelError(_unknown() + states)
         axes, length = found
         if options.mode == "log" and length:
-            raise ImportModelError(f"the graph is made for {length} readings, not for whole logs; use mode='window'")
+            raise ImportModelError(
+                f"the graph is made for {length} readings, not for whole logs; use {say(mode='window')}"
+            )
         window = options.window or (length if options.mode != "continuous" else 0)
         if options.mode == "window" and not window:
-            raise ImportModelError("mode 'window': the graph does not say how many readings; give window=T")
+            raise ImportModelError(f"mode 'window': the graph does not say how many readings; give {say(window=T)}")
         if length and window != length:
-            raise ImportModelError(f"the graph is made for {length} readings at once; mode='window' runs it so")
+            raise ImportModelError(f"the graph is made for {length} readings at once; {say(mode='window')} runs it so")
         if options.mode == "log":
             return self._log(axes)
         shown = self.proven.outputs if self.proven else output_axes(probe, axes, length, window or OPEN)
@@ -274,18 +283,18 @@ class _Author:
         short, longer = (dict(self._lengths(graph, n)) for n in (OPEN, OPEN + 1))
         over_time = [layer for layer in self.layers if short.get(layer) != longer.get(layer)]
         if not over_time and mode != "continuous":
-            raise ImportModelError('the graph has no memory over time; if that is meant, say mode="continuous"')
+            raise ImportModelError(f"the graph has no memory over time; if that is meant, say {say(mode='continuous')}")
         for layer in over_time:
             if not layer.forward:
                 raise ImportModelError(
                     f"layer {layer.name!r} reads the sequence from its end, which a continuous stream has not seen yet."
-                    " Use mode='window', window=T"
+                    f" Use {say(mode='window', window=T)}"
                 )
         resets = {layer.index: self._resets(layer, graph) for layer in over_time}
         if any(v.dtype == np.float16 for values in resets.values() for v in values):
             raise ImportModelError(
                 "its states are float16: carried from reading to reading they are rounded, which a whole sequence does"
-                " not do. Use mode='window', window=T, or export the model in float32"
+                f" not do. Use {say(mode='window', window=T)}, or export the model in float32"
             )
         kinds = {k: (values[0].shape[-1], _element_type(values[0])) for k, values in resets.items()}
         content, states = with_states(self.proto, over_time, kinds)
@@ -297,17 +306,17 @@ class _Author:
         if self.receptive_field >= LONGEST // 2:
             raise ImportModelError(
                 f"it looks {self.receptive_field:,} readings back, or asks whether there are so many; more than"
-                f" {LONGEST:,} are not tried. Use mode='window', window=T"
+                f" {LONGEST:,} are not tried. Use {say(mode='window', window=T)}"
             )
         rows = probe.random(graph, max(self.enough, 2 * self.receptive_field))
         try:
             reading = size_difference(probe, OnnxGraph(probe.session, whole), step, rows, first)
         except ImportModelError as error:
-            raise ImportModelError(f"{error}. Use mode='window', window=T") from None
+            raise ImportModelError(f"{error}. Use {say(mode='window', window=T)}") from None
         if reading:
             quantized = any("DynamicQuantize" in node.op_type for node in self.proto.graph.node)
             scales = " (dynamic quantization takes its scales from all readings of a call)" if quantized else ""
-            raise ImportModelError(MIXED.format(reading, scales))
+            raise ImportModelError(MIXED.format(reading, scales, say(mode="window", window=T)))
         if not self.proven:
             check_not_mixed(self.proto, probe, axes)
         reason = "the sequence length is open" if mode != "continuous" else "asked for"

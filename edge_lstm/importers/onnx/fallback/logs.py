@@ -18,6 +18,7 @@ from edge_lstm.engines.onnxruntime.graph import OnnxGraph
 from edge_lstm.errors import ImportModelError
 from edge_lstm.importers.onnx.fallback.probe import LONG, Probe
 from edge_lstm.importers.onnx.rates import Rate
+from edge_lstm.importers.spelling import T, say
 
 _FEW = 40  # lengths from the first with a row on, all of which are tried
 _Shapes = tuple[tuple[int, ...], ...]
@@ -67,7 +68,7 @@ def log_outputs(probe: Probe, axes: Mapping[str, int | None]) -> tuple[dict[str,
             raise ImportModelError(
                 f"output {name!r} has the shape {list(whole)} for a log of {LONG:,} readings: neither a row for every"
                 " n-th reading nor the newest alone, so where its rows belong in the log is not clear. Use"
-                " mode='window', window=T, or export the graph without it"
+                f" {say(mode='window', window=T)}, or export the graph without it"
             )
         if _backwards(probe, graph, max(4 * least, 64), k, grown[0]):
             raise ImportModelError(

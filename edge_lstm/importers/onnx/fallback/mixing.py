@@ -11,20 +11,13 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
-import numpy as np
-
 from edge_lstm.core.axes import InputAxes
 from edge_lstm.engines.onnxruntime.graph import OnnxGraph, open_session
 from edge_lstm.errors import ImportModelError
 from edge_lstm.importers.onnx.fallback.probe import OPEN, Probe
 from edge_lstm.importers.onnx.fallback.surgery import Layer, with_outputs
-
-ALONG = {"ArgMax": 0, "ArgMin": 0, "TopK": -1, "LpNormalization": -1}  # operator -> its axis where none is given
-FROM = {"Softmax": -1, "LogSoftmax": -1, "Hardmax": -1, "LayerNormalization": -1, "RMSNormalization": -1}
-FROM |= {"SimplifiedLayerNormalization": -1, "SkipLayerNormalization": -1, "InstanceNormalization": 2}
-FROM |= {"GroupNormalization": 1, "LRN": 1, "GlobalMaxPool": 2, "GlobalAveragePool": 2, "GlobalLpPool": 2}
-POOLS = {"MaxPool", "AveragePool", "LpPool"}
-EVERY = {"NonZero", "Compress", "Unique", "MeanVarianceNormalization", "CumProd", "Sort"}
+from edge_lstm.importers.onnx.operators.table import TABLE
+from edge_lstm.importers.spelling import T, say
 
 
 def check_not_mixed(proto: Any, probe: Probe, axes: Mapping[str, int | None]) -> None:
@@ -36,7 +29,7 @@ def check_not_mixed(proto: Any, probe: Probe, axes: Mapping[str, int | None]) ->
         value = next((a.t for a in node.attribute if node.op_type == "Constant" and a.name == "value"), None)
         if value is not None:
             constants[node.output[0]] = onnx.numpy_helper.to_array(value)
-    old = any(s.domain in ("", "ai.onnx") and s.version < 13 for s in proto.opset_import)
+    opset = min((s.version for s in proto.opset_import if s.domain in ("", "ai.onnx")), default=13)
     mixing = [n for n in proto.graph.node if _mixes(n.op_type) and n.input[0] not in constants]
     made = {o for n in proto.graph.node for o in n.output}
     names = sorted({n.input[0] for n in mixing} & made)
@@ -54,7 +47,7 @@ def check_not_mixed(proto: Any, probe: Probe, axes: Mapping[str, int | None]) ->
         one, other = short.get(x), longer.get(x)
         if one is None or other is None or len(one) != len(other):
             raise _mixed(node)
-        taken = {a % len(one) for a in _taken(node, len(one), constants, old)} if one else set()
+        taken = {a % len(one) for a in _taken(node, len(one), constants, opset)} if one else set()
         if any(one[a] != other[a] for a in taken):
             raise _mixed(node)
     for node in proto.graph.node:
@@ -81,32 +74,21 @@ def check_batch(probe: Probe, graph: OnnxGraph, count: int, found: Sequence[Laye
 def _mixed(node: Any) -> ImportModelError:
     return ImportModelError(
         f"node {node.name or node.output[0]!r} ({node.op_type}) may take several readings together, which a continuous"
-        " stream does not see at once. Use mode='window', window=T (--mode window --window T)"
+        f" stream does not see at once. Use {say(mode='window', window=T)}"
     )
 
 
 def _mixes(op: str) -> bool:
-    return op.startswith("Reduce") or op in {"CumSum", *ALONG, *FROM, *POOLS, *EVERY}
+    return op in TABLE and TABLE[op].takes is not None
 
 
-def _taken(node: Any, rank: int, constants: Mapping[str, Any], old: bool) -> Sequence[int]:
+def _taken(node: Any, rank: int, constants: Mapping[str, Any], opset: int) -> Sequence[int]:
     """The axes that an operator takes together, all where it does not say."""
+    takes = TABLE[node.op_type].takes
+    assert takes is not None
     given: dict[str, Any] = {a.name: list(a.ints) or a.i for a in node.attribute}
-    second = node.input[1] if len(node.input) > 1 else ""
-    op = node.op_type
-    if op.startswith("Reduce") or op == "CumSum":
-        axes = given.get("axes", constants.get(second) if second else None)
-        found = [int(a) for a in np.ravel(axes)] if axes is not None else []
-        return found or range(rank)
-    if op in POOLS:
-        return [k for k, size in enumerate(given.get("kernel_shape", ()), 2) if size > 1]
-    if op in ALONG:
-        return [int(given.get("axis", ALONG[op]))]
-    if op in FROM:
-        softmax = op in ("Softmax", "LogSoftmax", "Hardmax")
-        axis = int(given.get("axis", 1 if softmax and old else FROM[op]))
-        return [axis] if softmax and not old else range(axis % rank if axis < 0 else min(axis, rank), rank)
-    return range(rank)
+    second = constants.get(node.input[1]) if len(node.input) > 1 else None
+    return takes(given, second, rank, opset)
 
 
 def _inside(node: Any) -> Iterator[Any]:

@@ -15,6 +15,7 @@ from edge_lstm.importers.onnx.fallback.surgery import Layer
 from edge_lstm.importers.onnx.graph import Value
 from edge_lstm.importers.onnx.options import ImportOptions
 from edge_lstm.importers.onnx.states import AFTER, BEFORE, in_words, remembers, stems
+from edge_lstm.importers.spelling import INPUT, OUTPUT, say
 
 
 def named_pairs(options: ImportOptions, readings: tuple[Value, ...], proto: Any, found: list[Layer]) -> dict[str, str]:
@@ -36,7 +37,8 @@ def named_pairs(options: ImportOptions, readings: tuple[Value, ...], proto: Any,
         if left := sorted((frozenset().union(*layer.made_of) & set(inputs)) - set(pairs)):
             raise ImportModelError(
                 f"input {inputs[left[0]]} is the initial state of layer {layer.name!r}; which output is its next value"
-                f" is not clear. Say states={{{left[0]!r}: OUTPUT}}, or None for zero (--state {left[0]}=OUTPUT)"
+                f" is not clear. Say {say(states={left[0]: OUTPUT})}, or"
+                f" {say(states={left[0]: None})} for zero"
             )
     return pairs
 
@@ -62,7 +64,7 @@ def _check_dataflow(pairs: Mapping[str, str], found: list[Layer], asked: bool) -
                     raise ImportModelError(
                         f"output {pairs[i]!r} is not the next value of input {i!r}, whatever the names say: layer"
                         f" {layer.name!r} begins from {i!r}, and {right} is made of what it becomes. Say all pairs"
-                        " (--state input=output, for each)"
+                        f", each as {say(states={INPUT: OUTPUT})}"
                     )
 
 

@@ -22,6 +22,7 @@ from edge_lstm.engines.onnxruntime.graph import Array, OnnxGraph, one_line
 from edge_lstm.errors import ImportModelError
 from edge_lstm.importers.onnx.axes import Axes, assignments, check_names
 from edge_lstm.importers.onnx.graph import Graph, Value
+from edge_lstm.importers.spelling import any_pair, one_of
 
 OPEN = 7  # readings in a probe where the length is open
 LENGTHS = (OPEN, 64, 512)  # what looks for the time axis goes on to longer ones: kernels and strides may be long
@@ -155,10 +156,10 @@ def time_axes(
     most = max(sum(t is not None for _, t in way) for way in found)
     best = [way for way in found if sum(t is not None for _, t in way) == most]
     if len(best) > 1:
-        ways = " or ".join(sorted({str(t) for way in best for _, t in way if t is not None}))
+        ways = sorted({t for way in best for _, t in way if t is not None})
         raise ImportModelError(
-            f"which axis of the inputs {', '.join(map(str, probe.readings))} is time is not clear: say time_axis={ways}"
-            " (--time-axis)"
+            f"which axis of the inputs {', '.join(map(str, probe.readings))} is time is not clear: say"
+            f" {one_of('time_axis', ways)}"
         )
     if asked is None:
         check_names(Axes({name: (time, None) for name, time in best[0]}, 0, 1), probe.readings)
@@ -254,7 +255,7 @@ def check_gates(probe: Probe) -> None:
         if owners and i not in owners:
             raise ImportModelError(
                 f"output {o!r} is not the next value of input {i!r}: a gate makes it of"
-                f" {' and '.join(map(repr, owners))} (--state {owners[0]}={o})"
+                f" {' and '.join(map(repr, owners))} ({any_pair('states', [{owners[0]: o}])})"
             )
 
 

@@ -1,4 +1,4 @@
-"""Loop and Scan of ONNX, written out: each pass is the body once more.
+"""Operators with graphs inside them: If, and Loop and Scan written out, each pass the body once more.
 
 Its rule: how often is a constant. Over time every pass sees one reading, and what one pass hands to the next is rolled
 up into a state by the same proof as a loop that an exporter has written out (`Lowering.carried`, `close`).
@@ -6,7 +6,6 @@ up into a state by the same proof as a loop that an exporter has written out (`L
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -15,6 +14,7 @@ from edge_lstm.errors import ImportModelError
 from edge_lstm.importers.onnx.budget import MAX_TRIPS
 from edge_lstm.importers.onnx.call import Call
 from edge_lstm.importers.onnx.lowering import Lowering, Operand
+from edge_lstm.importers.onnx.operators.record import Operator
 from edge_lstm.importers.onnx.provenance import Traced
 
 MAX_PASSES = 4096
@@ -94,4 +94,12 @@ def _loop(c: Call, low: Lowering, values: dict[str, Operand]) -> tuple[Any, ...]
     return (*states, *(_stacked(c, low, parts, 0) for parts in collected))
 
 
-LOOPS: dict[str, Callable[[Call, Lowering, dict[str, Operand]], tuple[Any, ...]]] = {"Loop": _loop, "Scan": _scan}
+def _if(c: Call, low: Lowering, values: dict[str, Operand]) -> tuple[Any, ...]:
+    return low.branch(c, values)
+
+
+RECORDS = (
+    Operator("If", expand=_if, sizes=True),
+    Operator("Loop", expand=_loop, sizes=True),
+    Operator("Scan", expand=_scan, sizes=True),
+)

@@ -13,6 +13,8 @@ import numpy as np
 from edge_lstm.importers.onnx.call import Call
 from edge_lstm.importers.onnx.graph import Array
 from edge_lstm.importers.onnx.lowering import Lowering
+from edge_lstm.importers.onnx.operators.products import product
+from edge_lstm.importers.onnx.operators.record import Operator
 from edge_lstm.importers.onnx.parts import dense, reduce
 from edge_lstm.importers.onnx.provenance import Traced
 
@@ -40,7 +42,7 @@ def terms(c: Call) -> tuple[list[str], str]:
     return spelt, result
 
 
-def einsum(c: Call, low: Lowering) -> Traced:
+def _einsum(c: Call, low: Lowering) -> Traced:
     """One or two operands."""
     operands, result = terms(c)
     values = [c.array(k) for k in range(len(c.inputs))]
@@ -59,8 +61,6 @@ def einsum(c: Call, low: Lowering) -> Traced:
 
 
 def _product(c: Call, low: Lowering, operands: list[str], result: str, values: list[Traced | Array]) -> Traced:
-    from edge_lstm.importers.onnx.compute import product
-
     a, b = operands
     both = [x for x in a if x in b]
     kept, summed = [x for x in both if x in result], [x for x in both if x not in result]
@@ -84,3 +84,24 @@ def _product(c: Call, low: Lowering, operands: list[str], result: str, values: l
     letters = kept + rows + columns
     whole = y.origins.reshape([size[x] for x in letters])
     return Traced(np.transpose(whole, [letters.index(x) for x in result]), y.kind)
+
+
+def _fold(c: Call) -> Array:
+    return np.asarray(np.einsum(c.attribute("equation"), *(c.array(k) for k in range(len(c.inputs)))))
+
+
+def _products(c: Call) -> tuple[tuple[int, ...], int]:
+    """The shape of a product of constants, and how many multiplications it takes."""
+    inputs, _, output = str(c.node.attributes.get("equation", "")).replace(" ", "").replace("...", "").partition("->")
+    sizes: dict[str, int] = {}
+    for k, letters in enumerate(inputs.split(",")):
+        shape = c.array(k).shape
+        for letter, size in zip(reversed(letters), reversed(shape), strict=False):
+            sizes[letter] = max(size, sizes.get(letter, 1))
+        if len(shape) > len(letters):  # what "..." stands for
+            sizes[f"... {k}"] = math.prod(shape[: len(shape) - len(letters)])
+    others = [size for letter, size in sizes.items() if letter.startswith("...")]
+    return (*(sizes.get(letter, 1) for letter in output), max(others, default=1)), math.prod(sizes.values())
+
+
+RECORDS = (Operator("Einsum", fold=_fold, lower=_einsum, products=_products),)

@@ -15,6 +15,7 @@ from edge_lstm.importers.onnx.call import Call, sized
 from edge_lstm.importers.onnx.delays import LARGEST
 from edge_lstm.importers.onnx.graph import Array
 from edge_lstm.importers.onnx.lowering import Lowering
+from edge_lstm.importers.onnx.operators.record import Operator, onward, under_kernel
 from edge_lstm.importers.onnx.parts import binary, dense, over_rows, reduce, unary
 from edge_lstm.importers.onnx.plan import Ids
 from edge_lstm.importers.onnx.provenance import Ints, Traced
@@ -212,12 +213,13 @@ def _global(function: str) -> Callable[[Call, Lowering], Traced]:
     return lower
 
 
-COMPUTE: dict[str, Callable[[Call, Lowering], Any]] = {
-    "AveragePool": _pool("mean"),
-    "Conv": _conv,
-    "ConvTranspose": _conv_transpose,
-    "GlobalAveragePool": _global("mean"),
-    "GlobalMaxPool": _global("max"),
-    "LpPool": _pool("lp"),
-    "MaxPool": _pool("max"),
-}
+RECORDS = (
+    Operator("AveragePool", lower=_pool("mean"), kernel=True, takes=under_kernel),
+    Operator("Conv", lower=_conv, kernel=True, features=lambda node, weight: weight.shape[1]),
+    Operator("ConvTranspose", lower=_conv_transpose, kernel=True),
+    Operator("GlobalAveragePool", lower=_global("mean"), takes=onward(2)),
+    Operator("GlobalLpPool", takes=onward(2)),
+    Operator("GlobalMaxPool", lower=_global("max"), takes=onward(2)),
+    Operator("LpPool", lower=_pool("lp"), kernel=True, takes=under_kernel),
+    Operator("MaxPool", lower=_pool("max"), kernel=True, takes=under_kernel),
+)

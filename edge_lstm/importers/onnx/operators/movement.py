@@ -7,12 +7,13 @@ of `provenance.py` alike, exactly as the operator's specification says (onnx.ai,
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Iterable
 
 import numpy as np
 
-from edge_lstm.importers.onnx.call import Call, Result, sized, together
+from edge_lstm.importers.onnx.call import Call, sized
 from edge_lstm.importers.onnx.graph import Array
+from edge_lstm.importers.onnx.operators.record import ENDLESS, Moves, Numbers, Operator
 
 
 def _reshape(c: Call) -> Array:
@@ -83,17 +84,6 @@ def _slice(c: Call) -> Array:
             start, end = min(max(start, 0), size - 1), min(max(end, -1), size - 1)
             index[axis] = slice(start, end if end >= 0 else None, step)
     return x[tuple(index)]  # type: ignore[no-any-return]
-
-
-def _gather(c: Call) -> Array:
-    c.arity(2)
-    x, indices = c.array(0), c.constant(1, "indices")
-    axis = c.axis(c.attribute("axis", 0), x.ndim)
-    size = x.shape[axis]
-    if indices.dtype.kind not in "iu" or ((indices < -size) | (indices >= size)).any():
-        raise c.fail(f"its indices {indices.reshape(-1)[:8].tolist()} do not fit an axis of {size}")
-    sized(c, (*x.shape[:axis], *indices.shape, *x.shape[axis + 1 :]))
-    return np.take(x, indices, axis=axis)
 
 
 def _gather_elements(c: Call) -> Array:
@@ -210,13 +200,6 @@ def _reverse_sequence(c: Call) -> Array:
     return np.moveaxis(result, 0, batch)
 
 
-def _where(c: Call) -> Array:
-    c.arity(3)
-    condition = c.constant(0, "condition")
-    together(c, condition, c.array(1), c.array(2))
-    return np.asarray(np.where(condition.astype(bool), c.array(1), c.array(2)))
-
-
 def _scatter_nd(c: Call) -> Array:
     c.arity(3)
     x, indices, updates = c.array(0), c.constant(1, "indices"), c.array(2)
@@ -232,25 +215,46 @@ def _identity(c: Call) -> Array:
     return c.array(0)  # type: ignore[no-any-return]
 
 
-MOVES: dict[str, tuple[Callable[[Call], Result], tuple[int, ...] | None]] = {
-    # operator: its function, and which inputs are data (None: all); the others must be constants
-    "Concat": (_concat, None),
-    "DepthToSpace": (_depth_to_space, (0,)),
-    "Expand": (_expand, (0,)),
-    "Flatten": (_flatten, (0,)),
-    "Gather": (_gather, (0,)),
-    "GatherElements": (_gather_elements, (0,)),
-    "Identity": (_identity, (0,)),
-    "Pad": (_pad, (0, 2)),
-    "Reshape": (_reshape, (0,)),
-    "ReverseSequence": (_reverse_sequence, (0,)),
-    "ScatterND": (_scatter_nd, (0, 2)),
-    "Slice": (_slice, (0,)),
-    "SpaceToDepth": (_space_to_depth, (0,)),
-    "Split": (_split, (0,)),
-    "Squeeze": (_squeeze, (0,)),
-    "Tile": (_tile, (0,)),
-    "Transpose": (_transpose, (0,)),
-    "Unsqueeze": (_unsqueeze, (0,)),
-    "Where": (_where, (1, 2)),
-}
+# --- how far they move along their axes -------------------------------------------------------------------------------
+
+
+def _slice_reach(c: Call, rank: int, numbers: Numbers) -> Iterable[tuple[int, int]]:
+    for name, place in (("starts", 1), ("ends", 2)):
+        far = [n if abs(n) < ENDLESS else 0 for n in numbers(name, place)]
+        yield from zip(numbers("axes", 3) or range(len(far)), far, strict=False)
+
+
+def _pad_reach(c: Call, rank: int, numbers: Numbers) -> Iterable[tuple[int, int]]:
+    pads = numbers("pads", 1)
+    axes = numbers("axes", 3) or list(range(rank))
+    yield from zip([*axes, *axes], pads, strict=False)
+
+
+def gather_reach(c: Call, rank: int, numbers: Numbers) -> Iterable[tuple[int, int]]:
+    """From the first place to the one that is taken."""
+    yield int(c.node.attributes.get("axis", 0)), max(map(abs, numbers("indices", 1)), default=0) + 1
+
+
+def _split_reach(c: Call, rank: int, numbers: Numbers) -> Iterable[tuple[int, int]]:
+    yield int(c.node.attributes.get("axis", 0)), max(map(abs, numbers("split", 1)), default=0)
+
+
+RECORDS = (
+    Operator("Concat", fold=_concat, moves=Moves(data=None), joins=True),
+    Operator("DepthToSpace", fold=_depth_to_space, moves=Moves()),
+    Operator("Expand", fold=_expand, moves=Moves()),
+    Operator("Flatten", fold=_flatten, moves=Moves()),
+    Operator("GatherElements", fold=_gather_elements, moves=Moves(), reach=gather_reach),
+    Operator("Identity", fold=_identity, moves=Moves(), same=True),
+    Operator("Pad", fold=_pad, moves=Moves((0, 2)), reach=_pad_reach),
+    Operator("Reshape", fold=_reshape, moves=Moves(), same=True),
+    Operator("ReverseSequence", fold=_reverse_sequence, moves=Moves()),
+    Operator("ScatterND", fold=_scatter_nd, moves=Moves((0, 2))),
+    Operator("Slice", fold=_slice, moves=Moves(), reach=_slice_reach),
+    Operator("SpaceToDepth", fold=_space_to_depth, moves=Moves()),
+    Operator("Split", fold=_split, moves=Moves(), reach=_split_reach),
+    Operator("Squeeze", fold=_squeeze, moves=Moves(), same=True),
+    Operator("Tile", fold=_tile, moves=Moves()),
+    Operator("Transpose", fold=_transpose, moves=Moves()),
+    Operator("Unsqueeze", fold=_unsqueeze, moves=Moves(), same=True),
+)

@@ -1,36 +1,67 @@
-"""Booleans, whole numbers and choices, on traced values: comparisons, logic, Where, Cast, embeddings.
+"""Whole numbers and choices: Where, Gather, OneHot, Cast, Dropout.
 
-Its rule: everything is float32 in the arena; a boolean is 1 or 0, a whole number is exact up to 2^24, and `Traced.kind`
-remembers which it is. A Cast rounds as ONNX says; to a type in which float32 does not fit it is refused.
+Its rule: a whole number is exact up to 2^24, and `Traced.kind` remembers which a value is. A Cast rounds as ONNX says;
+to a type in which float32 does not fit it is refused. Where and Gather move data while what they choose by is constant.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Mapping
 
 import numpy as np
 
-from edge_lstm.importers.onnx.call import Call, sized
-from edge_lstm.importers.onnx.graph import DTYPES
-from edge_lstm.importers.onnx.lowering import NARROW, Lowering, Operand
+from edge_lstm.importers.onnx.call import Call, sized, together
+from edge_lstm.importers.onnx.graph import DTYPES, Array, Node
+from edge_lstm.importers.onnx.lowering import NARROW, Lowering
+from edge_lstm.importers.onnx.operators.movement import gather_reach
+from edge_lstm.importers.onnx.operators.record import Moves, Operator
 from edge_lstm.importers.onnx.parts import binary, one_moment, unary
 from edge_lstm.importers.onnx.provenance import Traced, first_unique, traced, unique_rows
 
 
-def _compare(function: str, *, swap: bool = False, negate: bool = False) -> Callable[[Call, Lowering], Traced]:
-    def lower(c: Call, low: Lowering) -> Traced:
-        c.arity(2)
-        a, b = c.array(0), c.array(1)
-        y = binary(c, low, function, b, a) if swap else binary(c, low, function, a, b)
-        return unary(c, low, "not", y) if negate else y
-
-    return lower
+def _fold_where(c: Call) -> Array:
+    c.arity(3)
+    condition = c.constant(0, "condition")
+    together(c, condition, c.array(1), c.array(2))
+    return np.asarray(np.where(condition.astype(bool), c.array(1), c.array(2)))
 
 
-def _not(c: Call, low: Lowering) -> Traced:
+def _fold_gather(c: Call) -> Array:
+    c.arity(2)
+    x, indices = c.array(0), c.constant(1, "indices")
+    axis = c.axis(c.attribute("axis", 0), x.ndim)
+    size = x.shape[axis]
+    if indices.dtype.kind not in "iu" or ((indices < -size) | (indices >= size)).any():
+        raise c.fail(f"its indices {indices.reshape(-1)[:8].tolist()} do not fit an axis of {size}")
+    sized(c, (*x.shape[:axis], *indices.shape, *x.shape[axis + 1 :]))
+    return np.take(x, indices, axis=axis)
+
+
+def _fold_cast(c: Call) -> Array:
     c.arity(1)
-    return unary(c, low, "not", c.array(0))
+    c.attribute("saturate")  # only for float8, which no constant here can have
+    c.attribute("round_mode")
+    to = DTYPES.get(c.attribute("to"))
+    if to is None or to == "string":
+        raise c.fail(f"attribute to = {c.attribute('to')}: this element type is not supported")
+    return c.array(0).astype(to)  # type: ignore[no-any-return]
+
+
+def _fold_cast_like(c: Call) -> Array:
+    c.arity(2)
+    c.attribute("saturate")
+    c.attribute("round_mode")
+    return c.array(0).astype(c.array(1).dtype)  # type: ignore[no-any-return]
+
+
+def _fold_one_hot(c: Call) -> Array:
+    c.arity(3)
+    index, depth, (off, on) = c.array(0), int(c.array(1).reshape(-1)[0]), c.array(2).reshape(-1)[:2]
+    axis = c.axis(c.attribute("axis", -1), index.ndim + 1)
+    sized(c, [*index.shape, depth])
+    places = np.where(index < 0, index + depth, index)  # a negative number counts from the end
+    hit = places[..., None].astype(np.int64) == np.arange(depth)
+    return np.asarray(np.moveaxis(np.where(hit, on, off), -1, axis))
 
 
 def _where(c: Call, low: Lowering) -> Traced:
@@ -131,31 +162,27 @@ def _one_hot(c: Call, low: Lowering) -> Traced:
     return Traced(np.moveaxis(y.origins, -1, axis), kind)
 
 
-def _is_nan(c: Call, low: Lowering) -> Traced:
-    """Always false: a reading that is not finite never reaches the network, and a state that is not is refused."""
-    c.arity(1)
-    c.attribute("detect_negative")
-    c.attribute("detect_positive")
-    x: Operand = low.traced(c, c.array(0))
-    low.notes.append(f"{c.node} is always false: readings that are not finite are never taken")
-    return low.traced(c, np.zeros(x.shape, bool))
+def _dropout(c: Call, low: Lowering) -> Traced:
+    c.arity(3)
+    c.attribute("ratio")
+    c.attribute("seed")
+    if c.has(2) and c.constant(2, "training_mode").any():
+        raise c.fail("training_mode is true; export the model after model.eval()")
+    return low.traced(c, c.array(0))
 
 
-COMPUTE: dict[str, Callable[[Call, Lowering], Any]] = {
-    "And": _compare("and"),
-    "Cast": _cast,
-    "CastLike": _cast,
-    "Equal": _compare("equal"),
-    "Gather": _gather,
-    "Greater": _compare("less", swap=True),
-    "GreaterOrEqual": _compare("less_or_equal", swap=True),
-    "IsInf": _is_nan,
-    "IsNaN": _is_nan,
-    "Less": _compare("less"),
-    "LessOrEqual": _compare("less_or_equal"),
-    "Not": _not,
-    "OneHot": _one_hot,
-    "Or": _compare("or"),
-    "Where": _where,
-    "Xor": _compare("equal", negate=True),
-}
+def _training(node: Node, constants: Mapping[str, Array]) -> str:
+    training = constants.get(node.inputs[2]) if len(node.inputs) > 2 else None
+    if training is None or not np.any(training):
+        return ""
+    return "training_mode is true, so it draws random numbers; export the model after model.eval()"
+
+
+RECORDS = (
+    Operator("Cast", fold=_fold_cast, lower=_cast, same=True),
+    Operator("CastLike", fold=_fold_cast_like, lower=_cast),
+    Operator("Dropout", lower=_dropout, random=_training),
+    Operator("Gather", fold=_fold_gather, lower=_gather, moves=Moves(chooser=1), reach=gather_reach),
+    Operator("OneHot", fold=_fold_one_hot, lower=_one_hot),
+    Operator("Where", fold=_fold_where, lower=_where, moves=Moves((1, 2), chooser=0), compares=True),
+)

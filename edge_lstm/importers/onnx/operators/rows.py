@@ -6,18 +6,59 @@ values, as ONNX Runtime does, so large means cost no accuracy.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from typing import Any
+from collections.abc import Callable, Iterable, Sequence
 
 import numpy as np
 
 from edge_lstm.importers.onnx.call import Call
 from edge_lstm.importers.onnx.delays import running
-from edge_lstm.importers.onnx.fold import reduced_axes
+from edge_lstm.importers.onnx.graph import Array
 from edge_lstm.importers.onnx.lowering import Lowering, Operand
+from edge_lstm.importers.onnx.operators.record import Numbers, Operator, Taken, along, axes_given, every, onward
 from edge_lstm.importers.onnx.parts import at_end, binary, over_rows, reduce, unary
 from edge_lstm.importers.onnx.plan import Ids
 from edge_lstm.importers.onnx.provenance import Misfit, Traced, first_unique, steps_along, traced
+
+
+def reduced_axes(c: Call, rank: int) -> tuple[int, ...]:
+    """The axes of a reduction, as attribute or input, with `noop_with_empty_axes` obeyed."""
+    c.arity(2)
+    axes = c.ints("axes", 1, "axes")
+    noop = c.attribute("noop_with_empty_axes", 0)
+    if not axes:
+        return () if noop else tuple(range(rank))
+    return tuple(c.axis(a, rank) for a in axes)
+
+
+def _fold_reduction(function: Callable[..., Array]) -> Callable[[Call], Array]:
+    def reduce(c: Call) -> Array:
+        x = c.array(0)
+        result = function(x, axis=reduced_axes(c, x.ndim), keepdims=bool(c.attribute("keepdims", 1)))
+        return np.asarray(result).astype(x.dtype)
+
+    return reduce
+
+
+def _fold_softmax(c: Call) -> Array:
+    c.arity(1)
+    x = c.array(0)
+    axis = c.axis(c.attribute("axis", 1 if c.opset < 13 else -1), x.ndim)
+    axes = tuple(range(axis, x.ndim)) if c.opset < 13 else axis
+    powers = np.exp(x - x.max(axis=axes, keepdims=True))
+    return (powers / powers.sum(axis=axes, keepdims=True)).astype(x.dtype)  # type: ignore[no-any-return]
+
+
+def _fold_cumsum(c: Call) -> Array:
+    c.arity(2)
+    if c.attribute("exclusive", 0) or c.attribute("reverse", 0):
+        raise c.fail("exclusive or reverse is not supported for constants")
+    return np.cumsum(c.array(0), axis=int(c.array(1).reshape(-1)[0]), dtype=c.array(0).dtype)
+
+
+def _fold_trilu(c: Call) -> Array:
+    c.arity(2)
+    k = int(c.array(1).reshape(-1)[0]) if c.has(1) else 0
+    return (np.triu if c.attribute("upper", 1) else np.tril)(c.array(0), k)
 
 
 def _softmax(log: bool) -> Callable[[Call, Lowering], Traced]:
@@ -225,28 +266,51 @@ def _trilu(c: Call, low: Lowering) -> Traced:
     return Traced(np.where(keep, x.origins, zero), x.kind)
 
 
-COMPUTE: dict[str, Callable[[Call, Lowering], Any]] = {
-    "ArgMax": _arg("argmax"),
-    "ArgMin": _arg("argmin"),
-    "BatchNormalization": _batch_norm,
-    "CumSum": _cumsum,
-    "GroupNormalization": _group_norm,
-    "InstanceNormalization": _instance_norm,
-    "LayerNormalization": _layer_norm,
-    "LogSoftmax": _softmax(True),
-    "LpNormalization": _lp_norm,
-    "MeanVarianceNormalization": _mean_variance,
-    "RMSNormalization": _rms_norm,
-    "ReduceL1": _reduction("sum", "abs"),
-    "ReduceL2": _reduction("sum", "square", "sqrt"),
-    "ReduceLogSum": _reduction("sum", "", "log"),
-    "ReduceLogSumExp": _log_sum_exp,
-    "ReduceMax": _reduction("max"),
-    "ReduceMean": _reduction("mean"),
-    "ReduceMin": _reduction("min"),
-    "ReduceProd": _reduction("prod"),
-    "ReduceSum": _reduction("sum"),
-    "ReduceSumSquare": _reduction("sum", "square"),
-    "Softmax": _softmax(False),
-    "Trilu": _trilu,
-}
+def _trilu_reach(c: Call, rank: int, numbers: Numbers) -> Iterable[tuple[int, int]]:
+    return ((axis, max(map(abs, numbers("k", 1)), default=0)) for axis in range(rank))
+
+
+def _reduced(
+    name: str, lower: Callable[[Call, Lowering], Traced], fold: Callable[..., Array] | None = None
+) -> Operator:
+    return Operator(name, lower=lower, fold=None if fold is None else _fold_reduction(fold), takes=axes_given)
+
+
+def _norm(name: str, lower: Callable[[Call, Lowering], Traced] | None, takes: Taken) -> Operator:
+    return Operator(name, lower=lower, takes=takes)
+
+
+RECORDS = (
+    Operator("ArgMax", lower=_arg("argmax"), takes=along(0)),
+    Operator("ArgMin", lower=_arg("argmin"), takes=along(0)),
+    Operator("BatchNormalization", lower=_batch_norm),
+    Operator("Compress", takes=every),
+    Operator("CumProd", takes=every),
+    Operator("CumSum", fold=_fold_cumsum, lower=_cumsum, takes=axes_given),
+    _norm("GroupNormalization", _group_norm, onward(1)),
+    Operator("Hardmax", takes=along(-1, before_13=1)),
+    _norm("InstanceNormalization", _instance_norm, onward(2)),
+    _norm("LRN", None, onward(1)),
+    _norm("LayerNormalization", _layer_norm, onward(-1)),
+    Operator("LogSoftmax", lower=_softmax(True), takes=along(-1, before_13=1)),
+    _norm("LpNormalization", _lp_norm, along(-1)),
+    _norm("MeanVarianceNormalization", _mean_variance, every),
+    _norm("RMSNormalization", _rms_norm, onward(-1)),
+    _reduced("ReduceL1", _reduction("sum", "abs")),
+    _reduced("ReduceL2", _reduction("sum", "square", "sqrt")),
+    _reduced("ReduceLogSum", _reduction("sum", "", "log")),
+    _reduced("ReduceLogSumExp", _log_sum_exp),
+    _reduced("ReduceMax", _reduction("max"), np.max),
+    _reduced("ReduceMean", _reduction("mean"), np.mean),
+    _reduced("ReduceMin", _reduction("min"), np.min),
+    _reduced("ReduceProd", _reduction("prod"), np.prod),
+    _reduced("ReduceSum", _reduction("sum"), np.sum),
+    _reduced("ReduceSumSquare", _reduction("sum", "square")),
+    _norm("SimplifiedLayerNormalization", None, onward(-1)),
+    _norm("SkipLayerNormalization", None, onward(-1)),
+    Operator("Softmax", fold=_fold_softmax, lower=_softmax(False), takes=along(-1, before_13=1)),
+    Operator("Sort", takes=every),
+    Operator("TopK", takes=along(-1)),
+    Operator("Trilu", fold=_fold_trilu, lower=_trilu, reach=_trilu_reach),
+    Operator("Unique", takes=every),
+)

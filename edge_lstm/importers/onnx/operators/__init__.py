@@ -1,0 +1,1 @@
+"""ONNX operators: a record for each (`record.py`), one file for each family, one table (`table.py`)."""
