@@ -17,13 +17,15 @@ from types import TracebackType
 import numpy as np
 import numpy.typing as npt
 
+from edge_lstm.logs import digits
+
 
 class CsvWriter:
     """A context manager; leaving it without an exception puts the file in place. Raises OSError as the system does."""
 
     def __init__(self, path: Path, header: Sequence[str]) -> None:
-        self._path = path.resolve()
-        direct = self._path.exists() and not self._path.is_file()
+        direct = path.exists() and not path.is_file()
+        self._path = path if direct else path.resolve()  # a pipe behind /dev/stdout resolves to nothing
         self._partial = None if direct else self._path.with_name(f".{self._path.name}.{os.getpid()}.partial")
         self._file = (self._partial or self._path).open("w", encoding="utf-8", newline="")
         self._rows = csv.writer(self._file, lineterminator="\n")
@@ -32,6 +34,22 @@ class CsvWriter:
     def rows(self, rows: Iterable[Sequence[str]]) -> None:
         """Each row is its texts, see `texts`."""
         self._rows.writerows(rows)
+
+    def table(
+        self,
+        first: Sequence[str],
+        values: npt.NDArray[np.float64],
+        outputs: npt.NDArray[np.float32],
+        last: npt.NDArray[np.int64],
+    ) -> None:
+        """Rows of a text, numbers (T, n), (T, m) as `texts` writes them, and a whole number that is small."""
+        every = "".join(first)
+        if not all(first) or any(mark in every for mark in ',"\r\n\0'):
+            cells = zip(first, texts(values), texts(outputs), map(str, last.tolist()), strict=True)
+            self.rows([a, *b, *c, d] for a, b, c, d in cells)
+            return
+        columns = [digits.of(first), *digits.each(digits.doubles, values), *digits.each(digits.floats, outputs)]
+        self._file.write(digits.joined([*columns, digits.whole(last)]).decode())
 
     def __enter__(self) -> CsvWriter:
         return self

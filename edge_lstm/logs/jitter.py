@@ -6,6 +6,7 @@ Its rule: figures only, computed from the times as given; nothing is resampled o
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -62,19 +63,22 @@ def jitter(t_s: npt.NDArray[np.float64]) -> Jitter:
     )
 
 
-def irregularities(t_s: npt.NDArray[np.float64], lines: npt.NDArray[np.int64]) -> list[str]:
-    """Sentences about what disturbs a recurrent network: times that do not increase, and gaps. lines: of each row."""
+def irregularities(t_s: npt.NDArray[np.float64], lines: npt.NDArray[np.int64], begins: Sequence[int] = ()) -> list[str]:
+    """Sentences about what disturbs a recurrent network: times that do not increase, and gaps. lines: of each row;
+    begins: rows with which another recording begins, the time before which says nothing."""
     dt = np.diff(t_s)
+    inside = np.ones(len(dt), np.bool_)
+    inside[[k - 1 for k in begins if k]] = False
     notes = []
-    back = np.flatnonzero(dt <= 0)
+    back = np.flatnonzero((dt <= 0) & inside)
     if len(back):
         many = "once" if len(back) == 1 else f"{len(back)} times"
         notes.append(f"the time goes back or stands still {many}, first at line {lines[back[0] + 1]}")
     ahead = dt[dt > 0]
     median = float(np.median(ahead)) if len(ahead) else math.inf
-    gaps = np.flatnonzero(dt > LONG * median)
+    gaps = np.flatnonzero((dt > LONG * median) & inside)
     if len(gaps):
-        longest = int(np.argmax(dt))
+        longest = int(np.argmax(np.where(inside, dt, 0)))
         notes.append(
             f"{len(gaps)} {'gap is' if len(gaps) == 1 else 'gaps are'} longer than {LONG} × the usual {median:.4g} s, "
             f"the longest {dt[longest]:.4g} s before line {lines[longest + 1]}"

@@ -11,22 +11,25 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Protocol
+from typing import Protocol, overload
 
 import numpy as np
 import numpy.typing as npt
 
-from edge_lstm.errors import LogError
+from edge_lstm.errors import LogError, nearest
 
+_LONGEST = 60  # characters of a title in a sentence
 Doubles = npt.NDArray[np.float64]
 
 SECONDS = {"s": 1.0, "ms": 1e-3, "us": 1e-6, "ns": 1e-9}  # what one unit of time is
 UNITS = {"sec": "s", "secs": "s", "second": "s", "seconds": "s", "msec": "ms", "milliseconds": "ms", "millis": "ms",
          "usec": "us", "µs": "us", "μs": "us", "micros": "us", "microseconds": "us", "nsec": "ns", "nanoseconds": "ns",
          **{u: u for u in SECONDS}}  # fmt: skip
-TIME_NAMES = {"time", "t", "timestamp", "ts", "stamp", "elapsed", "elapsedtime", "unixtime", "epoch", "timesincestart"}
+TIME_NAMES = {"time", "t", "timestamp", "ts", "stamp", "elapsed", "elapsedtime", "unixtime", "epoch", "timesincestart",
+              "datetime", "date", "timeofday", "systemtime", "uptime"}  # fmt: skip
+TOLD = 5  # numbers of lines in a sentence
 
 
 @dataclass(frozen=True)
@@ -37,17 +40,44 @@ class Column:
     title: str
     name: str
     unit: str
+    topic: int = 0  # which of the log's topics it is of; a table is all of one
+    factor: float = field(default=1.0, compare=False)  # what feeds a channel is number * factor + plus
+    plus: float = field(default=0.0, compare=False)
+
+
+class Texts(Sequence[str]):
+    """Numbers as texts, which are made when they are asked for: only what is written needs them."""
+
+    def __init__(self, numbers: npt.NDArray[np.int64] | Doubles) -> None:
+        self._numbers = numbers
+
+    def __len__(self) -> int:
+        return len(self._numbers)
+
+    def __iter__(self) -> Iterator[str]:
+        return map(repr, self._numbers.tolist())
+
+    @overload
+    def __getitem__(self, index: int) -> str: ...
+
+    @overload
+    def __getitem__(self, index: slice) -> Texts: ...
+
+    def __getitem__(self, index: int | slice) -> str | Texts:
+        return Texts(self._numbers[index]) if isinstance(index, slice) else repr(self._numbers[index].item())
 
 
 @dataclass(frozen=True)
 class Block:
     """Some rows: their times as the log writes them, in seconds since the first row of the log, and values."""
 
-    lines: list[int]  # where each row stands in the file: the number of its line, or of the row
-    time_text: list[str]
+    lines: Sequence[int]  # where each row stands in the file: the number of its line, or of the row
+    time_text: Sequence[str]
     t_s: Doubles  # (T,)
     values: Doubles  # (T, columns asked for); NaN = missing
     size: int  # how much of the log's `size` this was, for progress
+    begins: tuple[int, ...] = ()  # rows with which another recording begins: what was remembered before is forgotten
+    topics: npt.NDArray[np.int64] | None = None  # (T,) which topic each row is a message of; None: the log is a table
 
 
 class Log(Protocol):
@@ -69,6 +99,22 @@ class Log(Protocol):
             places = " and ".join(f"column {c.index + 1} {c.title!r}" for c in fits)
             raise LogError(f"{self.path}: {name!r} could be {places}; give them different names in the header")
         return fits[0] if fits else None
+
+    def near(self, name: str, taken: Sequence[str] = ()) -> str:
+        """The end of a sentence about a name that no column has. taken: titles of columns that are not meant."""
+        return nearest(name, [c.title[:_LONGEST] for c in self.columns if c.title not in taken])
+
+    def tick_topics(self, titles: Sequence[str]) -> list[int] | None:
+        """The topics that --tick names; None in a table, whose ticks are told by columns."""
+        return None
+
+    def topic_names(self) -> Sequence[str]:
+        """What `Column.topic` counts; nothing in a table."""
+        return ()
+
+    def unwrapped(self) -> Log:
+        """The log itself, where this one only stands for it."""
+        return self
 
     def blocks(
         self, columns: Sequence[Column], vocabularies: Mapping[int, Sequence[str]] | None = None
@@ -92,3 +138,9 @@ def column(index: int, title: str) -> Column:
     if stem and suffix.lower() in UNITS and normal(stem) in TIME_NAMES:
         return Column(index, title, stem, suffix)
     return Column(index, title, title, "")
+
+
+def where(lines: Sequence[int], count: int) -> str:
+    """Lines for people: "lines 3, 7, … (40)"."""
+    more = f", … ({count})" if count > len(lines) else ""
+    return f"line{'' if count == 1 else 's'} {', '.join(map(str, lines))}{more}"

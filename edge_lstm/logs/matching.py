@@ -3,27 +3,40 @@
 Its rule: by name, or as the user says with `--channels`; what was matched in another way than letter by letter is a
 note.
 
-Never: match by guess. A channel without its column, two columns for one channel or a unit that differs is an error.
+Never: match by guess. A channel without its column, two columns for one channel or a unit that does not become the
+channel's is an error.
 """
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
+from dataclasses import replace
+
+import numpy as np
 
 from edge_lstm.core.channels import Channel, units_differ, unnamed
 from edge_lstm.core.model import Model
+from edge_lstm.core.units import convert, why_not
 from edge_lstm.errors import LogError, nearest
-from edge_lstm.logs.log import Column, Log
+from edge_lstm.logs.log import Column, Doubles, Log
+
+_DECIMAL = r"(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][+-]?[0-9]+)?"
+_LOOSELY = "names are compared without case, spaces, underscores and hyphens"
+_WITHOUT_TOPIC = "channels are found by the names of fields without their topic: no other topic has such a field"
+_SCALED = re.compile(rf"(?P<title>.+?)\s*(?:\*\s*(?P<factor>[+-]?{_DECIMAL}))?\s*(?P<plus>[+-]\s*{_DECIMAL})?")
 
 
 def match(log: Log, model: Model, asked: Sequence[str] = ()) -> tuple[list[Column], list[str]]:
     """The column for each input channel, and sentences about how it was found.
 
-    asked: nothing (by name), titles in the model's order, or "channel=title" pairs. LogError where it fails.
+    asked: nothing (by name), titles in the model's order, or "channel=title" pairs; a title may have " *FACTOR +PLUS"
+    after it. A known unit becomes the channel's. LogError where it fails.
     """
     notes: list[str] = []
+    scales: dict[int, tuple[float, float]] = {}
     channels = model.inputs
-    pairs = dict(item.split("=", 1) for item in asked if "=" in item)
+    pairs = {name.strip(): title.strip() for name, _, title in (i.partition("=") for i in asked if "=" in i)}
     free = [c for c in log.columns if c is not log.time]
     if asked and not pairs:
         if len(asked) != len(channels):
@@ -46,26 +59,57 @@ def match(log: Log, model: Model, asked: Sequence[str] = ()) -> tuple[list[Colum
                 )
             notes.append("the model's inputs have no names: the log's columns are taken in their order")
             titles = [c.title for c in free]
+    for k, title in enumerate(titles):
+        said = _SCALED.fullmatch(title)
+        if said and (said["factor"] or said["plus"]) and log.find(title) is None:
+            titles[k], scales[k] = said["title"], (_number(said["factor"], 1.0), _number(said["plus"], 0.0))
     taken = [log.time.title, *(c.title for c in log.columns if c.title in titles or c.name in titles)]
     columns = [_column(log, channel, title, taken) for channel, title in zip(channels, titles, strict=True)]
-    for channel, found in zip(channels, columns, strict=True):
-        if units_differ(channel.unit, found.unit):
-            raise LogError(
-                f"{log.path}: column {found.title!r} is in {found.unit!r}, "
-                f"the model's {channel.name!r} in {channel.unit!r}"
-            )
-        if channel.name not in (found.title, found.name) and not asked and not notes:
-            notes.append("names are compared without case, spaces, underscores and hyphens")
+    converted: dict[tuple[str, str], list[str]] = {}
+    for k, (channel, found) in enumerate(zip(channels, columns, strict=True)):
+        if k in scales:
+            columns[k] = replace(found, factor=scales[k][0], plus=scales[k][1])
+        elif units_differ(channel.unit, found.unit):
+            way = convert(found.unit, channel.unit)
+            if way is None:
+                raise LogError(
+                    f"{log.path}: column {found.title!r} is in {found.unit!r}, the model's {channel.name!r} in "
+                    f"{channel.unit!r}, and {why_not(found.unit, channel.unit)}; say how one becomes the other: "
+                    f"--channels '{channel.name}={found.title} *FACTOR +OFFSET'"
+                )
+            columns[k] = replace(found, factor=way[0], plus=way[1])
+            converted.setdefault((found.unit, channel.unit), []).append(found.title)
+        if asked or channel.name in (found.title, found.name):
+            continue
+        bare = found.title.endswith(f".{channel.name}")
+        if (note := _WITHOUT_TOPIC if bare else _LOOSELY) not in notes and (bare or not notes):
+            notes.append(note)
+    for (unit, other), names in converted.items():
+        factor, plus = convert(unit, other) or (1.0, 0.0)
+        also = f" {plus:+.10g}" if plus else ""
+        notes.append(f"{', '.join(names)}: from {unit} to {other}, ×{factor:.10g}{also}")
     return columns, notes
+
+
+def scaled(columns: Sequence[Column], values: Doubles) -> Doubles:
+    """values (T, columns) as the log has them → as the channels want them."""
+    if all(c.factor == 1 and c.plus == 0 for c in columns):
+        return values
+    found: Doubles = values * np.array([c.factor for c in columns]) + np.array([c.plus for c in columns])
+    return found
+
+
+def _number(text: str | None, usual: float) -> float:
+    return usual if text is None else float(text.replace(" ", ""))
 
 
 def _column(log: Log, channel: Channel, title: str, taken: Sequence[str]) -> Column:
     """taken: titles of columns that have their channel, or are the time; they are not what is meant."""
     found = log.find(title)
     if found is None:
-        near = nearest(title, [c.title for c in log.columns if c.title not in taken])
+        near = log.near(title, taken)
         raise LogError(
             f"{log.path}: no column {title!r} for the model's input {channel.name!r}{near} "
-            "(--channels says which column feeds which channel)"
+            f'(--channels says which column feeds which channel: --channels "{channel.name}=COLUMN")'
         )
     return found

@@ -22,11 +22,13 @@ from edge_lstm.core.channels import Encoder, flat_names, flat_units, per_number
 from edge_lstm.core.feedback import Missing, Policy
 from edge_lstm.core.model import Model
 from edge_lstm.errors import LogError
-from edge_lstm.logs.csv_out import CsvWriter, texts
+from edge_lstm.logs.csv_out import CsvWriter
 from edge_lstm.logs.jitter import Jitter, irregularities, jitter
 from edge_lstm.logs.log import Block, Column, Log
+from edge_lstm.logs.matching import scaled
 from edge_lstm.logs.ticks import TableTicks
-from edge_lstm.streams.missing import MOST_FILLED, MissingReadings
+from edge_lstm.streams.missing import MOST_FILLED, MissingReadings, Steps
+from firmware_bridge.words import counted, plural
 
 Floats = npt.NDArray[np.float32]
 
@@ -61,6 +63,8 @@ class TableSummary:
     lost: int = 0  # readings that must be missing between two rows, by the time and the model's rate
     filled: int = 0  # further steps for them
     resets: int = 0  # gaps longer than the longest
+    outputs: int = 0  # of the steps: rows with an output
+    episodes: int = 1  # recordings one after the other in the log, each with a memory of its own
     notes: list[str] = field(default_factory=list)
     output: str | None = None
 
@@ -91,16 +95,19 @@ def replay_table(
     policy: Policy | None = None,
     ticks: TableTicks | None = None,
     each: Sequence[Missing | None] = (),
+    take: Callable[[npt.NDArray[np.float64], Floats, npt.NDArray[np.int64]], None] | None = None,
+    stream: Steps | None = None,
 ) -> tuple[TableSummary, Table | None]:
     """Run the log. pace: called with each row's time (s) before its step; without it rows run in blocks, same bits.
 
     keep: also return the numbers, for a picture. policy: instead of the model's own, for missing readings; each: of
-    single channels. ticks: made for these columns, where not every row is a tick. Raises LogError where a row cannot be
+    single channels. ticks: made for these columns, where not every row is a tick. take: given each block's times in s
+    (T,), outputs (T, n) and not_real (T,); stream: in the place of a new one. Raises LogError where a row cannot be
     read, FeedbackError where the policy is to predict and the model cannot.
     """
     encoder, names = Encoder(model.inputs), flat_names(model.outputs)
-    filler = MissingReadings(model.stream(), policy, per_number(model.inputs, each) if any(each) else ())
-    holes = _Holes(str(log.path), model, filler.policy)
+    filler = MissingReadings(stream or model.stream(), policy, per_number(model.inputs, each) if any(each) else ())
+    holes, latest = _Holes(str(log.path), model, filler.policy), _Latest(filler.policy, len(flat_names(model.inputs)))
     words = {k: c.vocabulary for k, c in enumerate(model.inputs) if c.vocabulary}
     times: list[npt.NDArray[np.float64]] = []
     lines: list[npt.NDArray[np.int64]] = []
@@ -108,15 +115,18 @@ def replay_table(
     kept: list[tuple[npt.NDArray[np.float64], Floats]] = []
     lacking = np.zeros(len(columns), np.int64)
     steps = refused = rows = answered = 0
+    begins: list[int] = []  # rows with which another recording begins
     with np.errstate(all="ignore"):  # what overflows float32 becomes infinity: a missing reading, counted
         blocks = log.blocks(columns, words) if ticks is None else ticks(log.blocks(ticks.columns, words))
         for block in _as_one(blocks) if model.timing.mode == "log" else blocks:
-            xs = encoder.rows(block.values)
-            lost = holes(block.t_s)
+            xs = latest(encoder.rows(scaled(columns, block.values[:, : len(columns)])), block.begins)
+            lost = holes(block.t_s, block.begins)
             ys = np.full((len(xs), len(names)), np.nan, np.float32)
             not_real = np.zeros(len(xs), np.int64)
             reported = 0
             for part in _parts(block, pace, lost):
+                if part.start in block.begins:
+                    filler.reset()
                 if lost[part.start]:
                     filler.missing(int(lost[part.start]))
                 result = filler.run(xs[part])
@@ -128,16 +138,18 @@ def replay_table(
                 reached = block.size * part.stop // len(xs)
                 progress(reached - reported)
                 reported = reached
+            begins += [rows + k for k in block.begins]
             rows += len(xs)
-            lacking += np.isnan(block.values[:, : len(columns)]).sum(axis=0)
-            answered += int(np.isfinite(ys).any(axis=1).sum())
+            lacking += _lacking(block.values[:, : len(columns)])
+            answered += _answered(ys)
             times.append(block.t_s)
-            lines.append(np.array(block.lines, np.int64))
+            lines.append(_numbers(block.lines))
             if keep:
                 kept.append((block.values, ys))
+            if take is not None:
+                take(block.t_s, ys, not_real)
             if out is not None:
-                cells = zip(block.time_text, texts(block.values), texts(ys), map(str, not_real.tolist()), strict=True)
-                out.rows([time, *values, *outputs, unreal] for time, values, outputs, unreal in cells)
+                out.table(block.time_text, block.values[:, : len(columns)], ys, not_real)
     if not rows:
         raise LogError(f"{log.path}: {ticks.why() if ticks is not None else 'holds no reading'}")
     t_s = np.concatenate(times)
@@ -162,24 +174,14 @@ def replay_table(
         lost=holes.lost,
         filled=filler.counts.filled,
         resets=filler.counts.resets,
+        outputs=answered,
+        episodes=1 + len(begins),
         notes=list(log.notes),
     )
-    summary.notes += irregularities(t_s, np.concatenate(lines))
+    summary.notes += irregularities(t_s, np.concatenate(lines), begins)
     if ticks is not None:
         summary.notes += _gone(ticks, [found.title for found in columns])
-    if unread:
-        more = ", …" if summary.missing > len(unread) else ""
-        summary.notes.append(f"rows skipped for a missing number: line {', '.join(map(str, unread))}{more}")
-    if holes.longest > MOST_FILLED and filler.policy.missing != "skip":
-        summary.notes.append(
-            f"{holes.longest:,} readings are missing in one place: more than {MOST_FILLED:,} are not filled in,"
-            " the memory is reset"
-        )
-    needed = model.timing.first_output
-    if rows and not answered and rows < needed:
-        summary.notes.append(f"no output: the log has {rows} readings, the window needs {needed}")
-    if model.rate_hz and abs(timing.rate_hz - model.rate_hz) > 0.05 * model.rate_hz:
-        summary.notes.append(f"the model was made for {model.rate_hz:g} Hz, the log has {timing.rate_hz:.4g} Hz")
+    summary.notes += _remarks(summary, model, unread, holes.longest)
     if not keep:
         return summary, None
     values, outputs = (np.concatenate([pair[k] for pair in kept]) for k in (0, 1))
@@ -187,6 +189,40 @@ def replay_table(
     units = {found.name: found.unit or c.unit for c, found in zip(model.inputs, columns, strict=True)}
     units |= dict(zip(names, flat_units(model.outputs), strict=True))
     return summary, Table(t_s, inputs, dict(zip(names, outputs.T, strict=True)), units)
+
+
+def _remarks(summary: TableSummary, model: Model, unread: Sequence[int], longest: int) -> Iterator[str]:
+    """What is worth a note in these counts. unread: the first lines skipped for a missing number; longest: the most
+    readings that are missing in one place."""
+    if unread:
+        more = ", …" if summary.missing > len(unread) else ""
+        where = f"{plural(len(unread), 'line', 'lines')} {', '.join(map(str, unread))}{more}"
+        yield f"{plural(summary.missing, 'a row', 'rows')} skipped for a missing number: {where}"
+    if longest > MOST_FILLED and summary.policy != "skip":
+        more_than = f"more than {MOST_FILLED:,} are not filled in, the memory is reset"
+        yield f"{longest:,} readings are missing in one place: {more_than}"
+    if not summary.outputs and summary.readings < (needed := model.timing.first_output):
+        yield f"no output: the log has {summary.readings} readings, the window needs {needed}"
+    rate_hz = summary.timing.rate_hz
+    if model.rate_hz and abs(rate_hz - model.rate_hz) > 0.05 * model.rate_hz:
+        yield f"the model was made for {model.rate_hz:g} Hz, the log has {rate_hz:.4g} Hz"
+
+
+def _lacking(values: npt.NDArray[np.float64]) -> npt.NDArray[np.int64] | int:
+    """How many numbers each column lacks. Mostly none does, which is quicker to see."""
+    holes = np.isnan(values)
+    return holes.sum(axis=0) if holes.any() else 0
+
+
+def _answered(ys: Floats) -> int:
+    """How many rows hold an output."""
+    there = np.isfinite(ys)
+    return len(ys) if ys.size and there.all() else int(there.any(axis=1).sum())
+
+
+def _numbers(lines: Sequence[int]) -> npt.NDArray[np.int64]:
+    """Lines as an array; those of a table that counts rows come as a range, which NumPy takes apart one by one."""
+    return np.arange(lines.start, lines.stop) if isinstance(lines, range) else np.array(lines, np.int64)
 
 
 def header(log: Log, model: Model, columns: Sequence[Column]) -> list[str]:
@@ -197,7 +233,31 @@ def header(log: Log, model: Model, columns: Sequence[Column]) -> list[str]:
 def _gone(ticks: TableTicks, titles: Sequence[str]) -> list[str]:
     """A note for each column whose latest value was too old for a tick."""
     late = zip(titles, ticks.ticks.late, strict=True)
-    return [f"{title!r} was older than its --max-age at {count} ticks" for title, count in late if count]
+    return [f"{title!r} was older than its --max-age at {counted(count, 'tick')}" for title, count in late if count]
+
+
+class _Latest:
+    """What `hold` means before a reading has come whole, as in a table of several rates: each number's latest, once all
+    have come. After that the filler holds by itself."""
+
+    def __init__(self, policy: Policy, width: int) -> None:
+        self._holds, self._whole = policy.missing == "hold", False
+        self._values = np.full(width, np.nan, np.float32)
+
+    def __call__(self, xs: Floats, begins: Sequence[int]) -> Floats:
+        """xs (T, width), the first reading that is whole by what came before it filled in. begins: rows before which
+        all is forgotten."""
+        for start, stop in pairwise([0, *begins, len(xs)]) if self._holds else ():
+            if start in begins:
+                self._values[:], self._whole = np.nan, False
+            for row in range(start, stop):
+                if self._whole:
+                    break
+                known = np.isfinite(xs[row])
+                self._values[known] = xs[row, known]
+                if np.isfinite(self._values).all():
+                    xs[row], self._whole = self._values, True
+        return xs
 
 
 class _Holes:
@@ -212,11 +272,13 @@ class _Holes:
         self._last: float | None = None
         self.lost = self.longest = 0
 
-    def __call__(self, t_s: npt.NDArray[np.float64]) -> npt.NDArray[np.int64]:
+    def __call__(self, t_s: npt.NDArray[np.float64], begins: Sequence[int] = ()) -> npt.NDArray[np.int64]:
+        """begins: rows with which another recording begins; none is missing before them."""
         if self._rate_hz is None or not len(t_s):
             return np.zeros(len(t_s), np.int64)
         before = t_s[0] if self._last is None else self._last
         missing = np.rint(np.diff(t_s, prepend=before) * self._rate_hz) - 1
+        missing[list(begins)] = 0
         self._last = float(t_s[-1])
         found: npt.NDArray[np.int64] = np.clip(missing, 0, _MOST_LOST).astype(np.int64)
         self.lost += int(found.sum())
@@ -233,21 +295,35 @@ class _Holes:
 
 
 def _as_one(blocks: Iterator[Block]) -> Iterator[Block]:
-    """All rows of a log in one block, for a model that takes it whole."""
-    if found := list(blocks):
-        yield Block(
-            [line for b in found for line in b.lines],
-            [text for b in found for text in b.time_text],
-            np.concatenate([b.t_s for b in found]),
-            np.concatenate([b.values for b in found]),
-            sum(b.size for b in found),
-        )
+    """All rows of each recording in one block, for a model that takes it whole."""
+    found: list[Block] = []
+    for block in blocks:
+        for start, stop in pairwise([0, *(k for k in block.begins if k), len(block.t_s)]):
+            if start in block.begins and found:
+                yield _whole(found)
+                found = []
+            rows, size = slice(start, stop), block.size if stop == len(block.t_s) else 0
+            part = block.lines[rows], block.time_text[rows], block.t_s[rows], block.values[rows]
+            found.append(Block(*part, size, (0,) if start in block.begins else ()))
+    if found:
+        yield _whole(found)
+
+
+def _whole(found: Sequence[Block]) -> Block:
+    return Block(
+        [line for b in found for line in b.lines],
+        [text for b in found for text in b.time_text],
+        np.concatenate([b.t_s for b in found]),
+        np.concatenate([b.values for b in found]),
+        sum(b.size for b in found),
+        found[0].begins,
+    )
 
 
 def _parts(block: Block, pace: Callable[[float], None] | None, lost: npt.NDArray[np.int64]) -> Iterator[slice]:
     """The block from hole to hole, or row by row, each when its time has come."""
     count = len(block.t_s)
-    starts = np.flatnonzero(lost).tolist() if pace is None else range(1, count)
+    starts = sorted({*np.flatnonzero(lost).tolist(), *block.begins}) if pace is None else range(1, count)
     edges = [0, *(k for k in starts if k), count]
     for start, stop in pairwise(edges):
         if pace is not None:

@@ -17,12 +17,14 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from math import isfinite, nan
 from operator import itemgetter
-from typing import NamedTuple
+from typing import ClassVar, NamedTuple
 
 import numpy as np
+import numpy.typing as npt
 
 from edge_lstm.errors import LogError, nearest
 from edge_lstm.logs.log import Block, Column, Log
+from firmware_bridge.remembered import Remembers, Tree, check
 
 Row = Sequence[float]
 
@@ -37,8 +39,10 @@ class Wanted(NamedTuple):
     constant: float | None = None
 
 
-class Ticks:
+class Ticks(Remembers):
     """The latest values of several sources."""
+
+    REMEMBERED: ClassVar = {"_values": list[float], **dict.fromkeys(("_times", "absent", "late"), list[int])}
 
     def __init__(self, wanted: Sequence[Wanted]) -> None:
         own = [k for k, w in enumerate(wanted) if w.source == 0]
@@ -54,6 +58,14 @@ class Ticks:
         self.absent = [0] * len(wanted)  # of the ticks that were looked at: where a number held none, or never came
         self.late = [0] * len(wanted)  # where it was too old
         self.forget()
+
+    def taken(self, tree: Tree) -> list[Callable[[], None]]:
+        """See `Remembers.taken`."""
+        changes = super().taken(tree)
+        sizes = len(self._ages), len(self._ages), len(self.absent), len(self.late)
+        found = tuple(len(tree[name]) for name in ("_values", "_times", "absent", "late"))
+        check(found == sizes, "it is of other readings")
+        return changes
 
     def keep(self, source: int, t_ns: int, values: Row) -> None:
         """A reading of another source; one that nothing is wanted of is nobody's."""
@@ -79,6 +91,14 @@ class Ticks:
                 late = k in self._others and isfinite(self._values[self._others.index(k)])
                 (self.late if late else self.absent)[k] += 1
 
+    def follow(self, old: Ticks) -> None:
+        """Go on with the latest values of another one's sources, as far as it kept them."""
+        known = {(source, place): n for source, feeds in old._feeds.items() for n, place in feeds}
+        for source, feeds in self._feeds.items():
+            for n, place in feeds:
+                if (theirs := known.get((source, place))) is not None:
+                    self._values[n], self._times[n] = old._values[theirs], old._times[theirs]
+
     def forget(self) -> None:
         """No value is known: the robot has started again."""
         self._values, self._times = [nan] * len(self._ages), [0] * len(self._ages)
@@ -102,15 +122,19 @@ class TableTicks:
         tick: Sequence[Column] | None,
         max_age_ns: Sequence[int | None],
         constants: Sequence[float | None] = (),
+        topics: Sequence[int] | None = None,
     ) -> None:
         """columns: for each channel of the model, as `matching.match` finds them; tick: the tick's, None: each row is a
-        tick; max_age_ns, constants: for each channel. LogError: a channel of another column has no age."""
+        tick; max_age_ns, constants: for each channel; topics: those whose messages are the ticks, of a log of several
+        topics, then `tick` is all columns of them that are read. LogError: a channel of another column has no age."""
         extra = [c for c in tick or () if c not in columns]
         self.columns = [*columns, *extra]  # to be read
         self._tick = None if tick is None else [k for k, c in enumerate(self.columns) if c in tick]
         wanted = []
         for k, found in enumerate(columns):
             constant = constants[k] if constants else None
+            if constant is not None:  # it is in the channel's unit, as everywhere
+                constant = (constant - found.plus) / found.factor
             if tick is None or found in tick:
                 wanted.append(Wanted(0, k, 0, constant))
                 continue
@@ -122,31 +146,40 @@ class TableTicks:
             wanted.append(Wanted(1, k, age, constant))
         self.ticks = Ticks(wanted)
         self.rows = 0  # of the table
+        self._topics = topics
 
     def __call__(self, blocks: Iterator[Block]) -> Iterator[Block]:
         """The blocks of the ticks alone, with the channels' columns; each holds one tick at least."""
-        size = 0
+        size, waiting = 0, False  # waiting: another recording has begun, and no tick has come since
         for block in blocks:
             size += block.size
             at, rows = self._rows(block)
             if at:
                 lines, texts = [block.lines[k] for k in at], [block.time_text[k] for k in at]
-                yield Block(lines, texts, block.t_s[at], np.array(rows, np.float64), size)
+                starts = {*np.searchsorted(at, block.begins).tolist()} | ({0} if waiting else set())
+                waiting = len(at) in starts
+                begins = tuple(sorted(starts - {len(at)}))
+                yield Block(lines, texts, block.t_s[at], np.array(rows, np.float64), size, begins)
                 size = 0
+            else:
+                waiting = waiting or bool(block.begins)
 
     def why(self) -> str:
         """A sentence about a table without a tick."""
         names = ", ".join(repr(self.columns[k].title) for k in self._tick or ())
+        if self._topics is not None:
+            return f"none of its {self.rows} messages is of the tick's topic"
         return f"none of its {self.rows} rows holds a number in {names}, so there is no tick"
 
     def _rows(self, block: Block) -> tuple[list[int], list[Row]]:
         """Which rows are ticks, and what they hold."""
-        ticks, at, rows = self.ticks, [], []
+        ticks, at, rows, begins = self.ticks, [], [], set(block.begins)
         times = np.rint(block.t_s * 1e9).astype(np.int64).tolist()
-        told = np.ones((len(times), 1)) if self._tick is None else block.values[:, self._tick]
-        ticked: list[bool] = np.asarray(np.isfinite(told).any(axis=1)).tolist()
+        ticked = self._ticked(block).tolist()
         self.rows += len(times)
         for k, (t_ns, values, tick) in enumerate(zip(times, block.values.tolist(), ticked, strict=True)):
+            if k in begins:
+                ticks.forget()
             ticks.keep(1, t_ns, values)
             if tick:
                 row = ticks.row(t_ns, values)
@@ -154,6 +187,13 @@ class TableTicks:
                 at.append(k)
                 rows.append(row)
         return at, rows
+
+    def _ticked(self, block: Block) -> npt.NDArray[np.bool_]:
+        """Which rows are ticks."""
+        if self._topics is not None and block.topics is not None:
+            return np.isin(block.topics, self._topics)
+        told = np.ones((len(block.t_s), 1)) if self._tick is None else block.values[:, self._tick]
+        return np.asarray(np.isfinite(told).any(axis=1))
 
 
 def table_ticks(
@@ -163,9 +203,18 @@ def table_ticks(
     max_age: Sequence[str] = (),
     constants: Sequence[float | None] = (),
 ) -> TableTicks | None:
-    """What the options say: --tick COLUMN,… and --max-age MS or COLUMN=MS,…; None where each row is a tick as it is.
-    columns, constants: for each channel of the model. LogError where they do not fit the log."""
-    found = [(title, log.find(title)) for title in tick]
+    """What the options say: --tick COLUMN,… or TOPIC, and --max-age MS or COLUMN=MS,…; None where each row is a tick as
+    it is. columns, constants: for each channel of the model. LogError where they do not fit the log, or the channels
+    are of several topics and nothing says which is the tick."""
+    names = log.topic_names()
+    topics = log.tick_topics(tick) if tick else None
+    of = list(dict.fromkeys(names[c.topic] for c in columns)) if names else []
+    if len(of) > 1 and not tick:
+        raise LogError(
+            f"{log.path}: the channels are of {len(of)} topics, {', '.join(of)}; say whose messages are the ticks with "
+            f"--tick {of[0]}, and with --max-age how many ms old the others' latest values may be"
+        )
+    found = [(title, log.find(title)) for title in tick] if topics is None else []
     ages: dict[str, float] = {}
     for item in max_age:
         title, _, text = item.rpartition("=")
@@ -179,15 +228,24 @@ def table_ticks(
         raise LogError("--max-age goes with --tick COLUMN: without it each row is a tick, and nothing grows old")
     for title, column in found:
         if column is None:
-            raise LogError(f"{log.path}: --tick: no column {title!r}{nearest(title, [c.title for c in log.columns])}")
+            raise LogError(f"{log.path}: --tick: no column {title!r}{log.near(title)}")
         if column is log.time:
             raise LogError(f"{log.path}: --tick: {title!r} is the time, which each row has; name a reading's column")
-    known = [name for c in columns for name in (c.title, c.name)]
+    known = [name for c in columns for name in (c.title, c.name)] + of
     for title in ages:
         if title and title not in known:
             raise LogError(f"{log.path}: --max-age: {title!r} feeds no channel{nearest(title, known)}")
     if not tick and not any(constant is not None for constant in constants):
         return None
-    own = [ages.get(c.title, ages.get(c.name, ages.get(""))) for c in columns]
+    general = [ages.get(names[c.topic] if names else "", ages.get("")) for c in columns]
+    own = [ages.get(c.title, ages.get(c.name, age)) for c, age in zip(columns, general, strict=True)]
     ages_ns = [None if age is None else round(age * 1e6) for age in own]
+    if topics is not None:
+        own_columns = [c for c in columns if c.topic in topics]
+        heard = {c.topic for c in own_columns}
+        first = [next((c for c in log.columns if c.topic == t and c is not log.time), None) for t in topics]
+        if None in first:
+            raise LogError(f"{log.path}: --tick: {names[topics[first.index(None)]]!r} holds no numbers")
+        own_columns += [c for c in first if c is not None and c.topic not in heard]  # so that its messages are read
+        return TableTicks(columns, own_columns, ages_ns, constants, topics)
     return TableTicks(columns, [c for _, c in found if c is not None] or None, ages_ns, constants)

@@ -10,8 +10,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from edge_lstm.cli import main
 from edge_lstm.errors import LogError
 from edge_lstm.logs import READERS, kind_of, open_log
+from edge_lstm.logs.asked import NOTHING, Asked
 from edge_lstm.logs.csv_log import CsvLog
 from edge_lstm.logs.csv_out import CsvWriter, texts
 from edge_lstm.logs.jitter import jitter
@@ -113,7 +115,7 @@ def test_a_place_that_holds_no_log_is_named(tmp_path: Path):
     for path, word in (
         (tmp_path / "no.csv", "no such file"),
         (tmp_path, "folder"),
-        (write(tmp_path, "x", "a.bag"), ".bag"),
+        (write(tmp_path, "\0\1", "a.xyz"), ".bag"),
     ):
         with pytest.raises(LogError, match=word):
             kind_of(path)
@@ -124,13 +126,13 @@ def test_a_table_is_opened_by_the_reader_of_its_suffix(tmp_path: Path, monkeypat
     asked = []
 
     class Own(CsvLog):
-        def __init__(self, path: Path, time: str | None = None, time_unit: str | None = None) -> None:
-            asked.append((path.name, time, time_unit))
-            super().__init__(path, time, time_unit)
+        def __init__(self, path: Path, said: Asked = NOTHING) -> None:
+            asked.append((path.name, said.time, said.time_unit))
+            super().__init__(path, said)
 
     monkeypatch.setitem(READERS, ".own", Own)
     for name in ("a.OWN", "a.csv", "a.dat"):
-        log = open_log(write(tmp_path, "n,a\n0,1\n1,2\n", name), "n", "ms")
+        log = open_log(write(tmp_path, "n,a\n0,1\n1,2\n", name), Asked(time="n", time_unit="ms"))
         assert (type(log), log.time.title, log.time_unit) == (Own if name == "a.OWN" else CsvLog, "n", "ms")
     assert asked == [("a.OWN", "n", "ms")]
     assert kind_of(tmp_path / "a.OWN") == "table"
@@ -231,3 +233,17 @@ def test_a_real_imu_log():
     assert 99 < found.rate_hz < 99.5
     assert 7.5e-3 < found.min_dt_s < 7.6e-3
     assert 30e-3 < found.max_dt_s < 30.5e-3
+
+
+def test_what_is_wrong_with_a_line_is_not_said_of_a_column(tmp_path: Path, capsys):
+    """`channels` refuses a table with a short line, or times that cannot be read, as every command does; a column of
+    texts in a good one is listed as having no numbers."""
+    short = write(tmp_path, "time,gx,cur\n0,1,2\n1,2\n2,3,4\n", "short.csv")
+    assert main(["channels", str(short)]) == 2
+    assert "line 3 has 2 cells, the header has 3" in capsys.readouterr().err
+    odd = write(tmp_path, 't_us,gx\n0,1\n"10,000",2\n', "odd.csv")
+    assert main(["channels", str(odd)]) == 2
+    assert "'10,000' is not a time" in capsys.readouterr().err
+    texts = write(tmp_path, "t_us,gx,state\n0,1,on\n10000,2,off\n", "texts.csv")
+    assert main(["channels", str(texts)]) == 0
+    assert capsys.readouterr().out.splitlines() == ["gx          100 Hz          2 numbers  1 … 2", "state  no numbers"]

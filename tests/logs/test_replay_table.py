@@ -120,11 +120,31 @@ def test_channels_can_be_said(tmp_path: Path):
             match(log, model, asked)
 
 
-def test_a_unit_that_differs_is_an_error(tmp_path: Path):
-    """Degrees for radians are never taken in silence."""
-    log = table(tmp_path, rows_of(3), ["wheel speed LEFT (deg/s)", *TITLES[1:]])
-    with pytest.raises(LogError, match=r"'deg/s'.*'rad/s'"):
-        match(log, small_robot.model())
+def test_a_unit_that_differs_is_converted_or_an_error(tmp_path: Path):
+    """Degrees become radians, which is said; a unit of another kind is never taken in silence, and a factor can be
+    said with --channels: then the column's own unit does not count. The result file has what the log has."""
+    model = small_robot.model()
+    rows = rows_of(3)
+    plain = table(tmp_path, rows, TITLES, "plain.csv")
+    _, expected = replay_table(plain, model, match(plain, model)[0], keep=True)
+    log = table(tmp_path, np.c_[np.rad2deg(rows[:, 0]), rows[:, 1:]], ["wheel speed LEFT (deg/s)", *TITLES[1:]])
+    columns, notes = match(log, model)
+    assert any("from deg/s to rad/s" in note for note in notes)
+    with CsvWriter(tmp_path / "out.csv", header(log, model, columns)) as out:
+        _, found = replay_table(log, model, columns, out, keep=True)
+    assert expected is not None
+    assert found is not None
+    for name, values in expected.outputs.items():
+        np.testing.assert_allclose(found.outputs[name], values, rtol=1e-5, atol=1e-6)
+    written = (tmp_path / "out.csv").read_text().splitlines()
+    assert written[0].startswith("t_ms,wheel speed LEFT (deg/s),")
+    assert float(written[1].split(",")[1]) == np.rad2deg(rows[0, 0])
+    log = table(tmp_path, rows, ["wheel speed LEFT (kg)", *TITLES[1:]])
+    with pytest.raises(LogError, match=r"'kg'.*'rad/s'.*--channels 'wheel_speed_left=.* \*FACTOR \+OFFSET'"):
+        match(log, model)
+    said = [f"{c.name}={title.title}" for c, title in zip(model.inputs, log.columns[1:], strict=True)]
+    columns, _ = match(log, model, [f"{said[0]} *2.5 -1e-3", *said[1:]])
+    assert (columns[0].factor, columns[0].plus) == (2.5, -1e-3)
 
 
 def test_a_missing_column_is_named_with_the_nearest(tmp_path: Path):
@@ -148,11 +168,11 @@ def test_a_real_imu_log_through_a_recurrent_network():
 
 
 def test_progress_reaches_the_end_of_the_file(tmp_path: Path):
-    """The sizes reported add up to the log without its header."""
+    """The sizes reported add up to that of the log."""
     log = table(tmp_path, rows_of(50), TITLES)
     reported: list[int] = []
     replay_table(log, small_robot.model(), match(log, small_robot.model())[0], progress=reported.append)
-    assert sum(reported) == len("".join(log.path.read_text().splitlines(keepends=True)[1:]))
+    assert sum(reported) == log.size
 
 
 @pytest.mark.parametrize("missing", ["skip", "hold", "predict"])
@@ -161,7 +181,7 @@ def test_a_table_with_holes_is_the_filler_row_by_row(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, missing: str, pace: object
 ):
     """NaN cells and holes in time, also from block to block: the outputs and _not_real of MissingReadings on them."""
-    monkeypatch.setattr("edge_lstm.logs.csv_log._BLOCK", 100)
+    monkeypatch.setattr("edge_lstm.logs.text_file.BLOCK", 100)
     rows = rows_of(200)
     rows[[5, 17, 18, 120], [0, 1, 2, 3]] = np.nan
     kept = np.r_[0:50, 53:150, 160:200]
@@ -235,3 +255,47 @@ def test_a_line_without_end_takes_no_memory(tmp_path: Path):
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
     assert peak < 20_000_000
+
+
+@pytest.mark.parametrize("pace", [None, lambda t: None])
+@pytest.mark.parametrize("block", [1 << 20, 100])
+def test_each_recording_in_a_log_has_its_own_memory(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, block: int, pace: object
+):
+    """Three recordings in one file, holes in them by the policy, give the outputs of three files, and are counted."""
+    monkeypatch.setattr("edge_lstm.logs.text_file.BLOCK", block)
+    model, policy = small_robot.model(rate_hz=100.0), Policy("hold", 5)
+    parts, expected = [], []
+    for k in range(3):
+        rows = rows_of(30, k)
+        rows[7, k] = np.nan
+        log = table(tmp_path, np.delete(rows, [10, 11], axis=0), TITLES, f"{k}.csv")
+        parts.append(log.path.read_text())
+        _, numbers = replay_table(log, model, match(log, model)[0], keep=True, policy=policy)
+        assert numbers is not None
+        expected.append(np.stack(list(numbers.outputs.values())))
+    path = tmp_path / "all.csv"
+    path.write_text(parts[0] + "\n" + "".join(part.split("\n", 1)[1] for part in parts[1:]))
+    log = CsvLog(path)
+    summary, numbers = replay_table(log, model, match(log, model)[0], keep=True, policy=policy, pace=pace)  # type: ignore[arg-type]
+    assert numbers is not None
+    assert np.stack(list(numbers.outputs.values())).tobytes() == np.concatenate(expected, axis=1).tobytes()
+    assert (summary.episodes, summary.lost, summary.resets) == (3, 0, 0)
+    assert (np.diff(numbers.t_s) > 0).all()
+
+
+def test_columns_of_several_rates_hold_their_latest(tmp_path: Path):
+    """An outer join, no row of which is whole, with `hold`: from the row on with which all have come, each column's
+    latest number; the same as the table filled forward."""
+    model, rows = small_robot.model(), rows_of(40)
+    holes = rows.copy()
+    holes[::2, :2], holes[1::2, 2:] = np.nan, np.nan
+    log = table(tmp_path, holes, TITLES)
+    summary, numbers = replay_table(log, model, match(log, model)[0], keep=True, policy=Policy("hold"))
+    filled = holes.copy()
+    for k in range(1, 40):
+        filled[k] = np.where(np.isnan(filled[k]), filled[k - 1], filled[k])
+    assert numbers is not None
+    found = np.stack(list(numbers.outputs.values()), axis=1)
+    assert found[1:].tobytes() == model.stream().run(filled[1:].astype(np.float32)).tobytes()
+    assert (summary.steps, summary.missing, summary.outputs) == (39, 1, 39)
