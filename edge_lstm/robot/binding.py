@@ -15,14 +15,16 @@ from typing import TYPE_CHECKING
 
 from edge_lstm.core.channels import units_differ
 from edge_lstm.core.model import Model
+from edge_lstm.core.units import convert, why_not
 from edge_lstm.errors import ConfigError, UnfinishedError, nearest
 from edge_lstm.logs.ticks import Wanted
+from edge_lstm.robot.commands import beside
 from edge_lstm.robot.config import RobotConfig
 from edge_lstm.robot.mismatch import mismatch_report
+from edge_lstm.robot.rates import differ, sentence
 from edge_lstm.robot.readings import Source, find, wanted
 from edge_lstm.signals.declared import numbered
 from edge_lstm.signals.programs import Inputs, Outputs, Raw, inputs_of, output_numbers, outputs_of, places_of, raw_names
-from edge_lstm.signals.units import convert, why_not
 from firmware_bridge.dictionary import Dictionary, Field, Format
 from firmware_bridge.links.dialects import OWN
 from firmware_bridge.toml_text import toml_key
@@ -98,8 +100,10 @@ def bind(config: RobotConfig, model: Model, dictionary: Dictionary) -> Binding:
     rate_hz = sent or trained
     period_ns = round(1e9 / rate_hz) if rate_hz else 0
     notes = feed.notes
-    if trained and sent and abs(trained - sent) > 0.05 * trained:
-        notes += (f"the model was made for {trained:g} Hz, the robot sends {sent:g} Hz",)
+    if trained and sent and differ(trained, sent):
+        if not config.any_rate:
+            raise config.fail(config.model_table, "any_rate", sentence(model.name, trained, sent, "declares"))
+        notes += (f"the model was made for {trained:g} Hz, the robot sends {sent:g} Hz, as any_rate allows",)
     if feed.inputs is not None and config.policy(model).missing == "predict":
         notes += ("raw numbers that are missing are held, not predicted: the model's inputs are made of them",)
     return Binding(
@@ -131,7 +135,7 @@ def bind_action(
 def feed_of(config: RobotConfig, model: Model, dictionary: Dictionary) -> Feed:
     """What a tick of this robot is made of. ConfigError: its readings and the configuration do not fit."""
     tick = _declared(config, dictionary, "readings", config.reading, "reading")
-    others = [form for form in dictionary.readings if form.name != tick.name]
+    others = [form for form in beside(config.commands, dictionary.readings) if form.name != tick.name]
     direct = config.direct(model)
     table, table_of_inputs = f"{config.channels_of}.channels", config.inputs_table
     notes: list[str] = []
@@ -177,6 +181,7 @@ def feed_of(config: RobotConfig, model: Model, dictionary: Dictionary) -> Feed:
 
         inputs = inputs_of(config.signals, model, config.channels, units, rate_hz, fail)
         outputs = outputs_of(config.signals, model, rate_hz and rate_hz / model.timing.stride)
+    missing = [_command_default(config, source, what) for source, what in zip(sources, missing, strict=True)]
     ages_ms = [_age_ms(config, number, source, tick) for number, source in zip(raw, sources, strict=True)]
     constants = [what if isinstance(what, float) else None for what in missing]
     each: tuple[Missing | None, ...] = tuple(None if isinstance(what, float) else what for what in missing)
@@ -233,6 +238,12 @@ def _stand_ins(config: RobotConfig, direct: Mapping[str, str]) -> dict[str, Miss
             )
             raise config.fail(f"{config.channels_of}.missing", silent, why)
     return own
+
+
+def _command_default(config: RobotConfig, source: Source, said: Missing | float | None) -> Missing | float | None:
+    """What stands in for a number: where nothing else is said and it is a command's, what [commands] says."""
+    command = config.commands.get(source.form.name)
+    return command.defaults.get(source.field.name) if said is None and command is not None else said
 
 
 def _check_ages(config: RobotConfig, tick: Format, others: Sequence[Format]) -> None:
@@ -336,4 +347,6 @@ def _rules_from(
 def _same_unit(config: RobotConfig, table: str, key: str, unit: str, verb: str, declared: Field) -> None:
     if units_differ(unit, declared.unit):
         why = f"{verb} {unit!r}, but the robot's field {declared.name!r} is in {declared.unit!r}"
+        if unit and declared.unit and convert(declared.unit, unit) is None:
+            why += f": {why_not(declared.unit, unit)}"
         raise config.fail(table, key, why)

@@ -42,6 +42,7 @@ if TYPE_CHECKING:
     from edge_lstm.core.model import Model
     from edge_lstm.core.operation import Floats
     from firmware_bridge.recordings.reader import Recording
+    from firmware_bridge.recordings.series import Recorded
 
 LOOP = "loop"  # in the metadata: JSON, name → what `Begun` says; its presence says what kind of recording it is
 STEP, RESET, MISSING = b"s", b"r", b"m"  # kinds of calls
@@ -67,13 +68,20 @@ class Form:
     """How the calls of one model are written."""
 
     def __init__(
-        self, name: str, inputs: tuple[str, ...], outputs: tuple[str, ...], units: tuple[str, ...] = ()
+        self,
+        name: str,
+        inputs: tuple[str, ...],
+        outputs: tuple[str, ...],
+        units: tuple[str, ...] = (),
+        text: bool = False,
     ) -> None:
-        """inputs, outputs: a name for each number; units: of all of them, in that order."""
+        """inputs, outputs: a name for each number; units: of all of them, in that order; text: the messages for people
+        are JSON, as before form 4."""
         self.name, self.topic = name, CALLS + name
         self._width, self._results = 4 * len(inputs), 4 * len(outputs)
-        self._inputs = Numbers(READINGS + name, inputs, units[: len(inputs)])
-        self._outputs = Numbers(f"{OUTPUTS}/{name}", outputs, units[len(inputs) :])
+        types = ["float32"] * len(inputs), ["float32"] * len(outputs)
+        self._inputs = Numbers(READINGS + name, inputs, units[: len(inputs)], types[0], text)
+        self._outputs = Numbers(f"{OUTPUTS}/{name}", outputs, units[len(inputs) :], types[1], text)
 
     @classmethod
     def of(cls, name: str, model: Model) -> Form:
@@ -143,7 +151,7 @@ def loop_text(models: Mapping[str, Begun]) -> str:
     return json.dumps({name: asdict(begun) for name, begun in models.items()})
 
 
-def loop_of(recording: Recording) -> dict[str, Begun]:
+def loop_of(recording: Recorded) -> dict[str, Begun]:
     """The models of a recording of a program's own loop. LogError where it does not say them."""
     try:
         tree = json.loads(recording.metadata[LOOP])

@@ -19,6 +19,7 @@ Never: guess a value, convert a unit, or read anything but the text it is given.
     ask_first = false
     [model]
     file = "slip_stall.npz"              # relative to robot.toml
+    any_rate = false                     # true: it is meant to run at another rate than it was made for
     [readings]
     format = "imu_wheels"                # each reading of it is a tick: one step of the model
     max_age_ms = 100                     # of the latest value of another format; an older one is missing
@@ -57,15 +58,29 @@ Never: guess a value, convert a unit, or read anything but the text it is given.
     [recording]
     directory = "recordings"             # or file = "run.mcap"
     required = false                     # true: no run without it
+    rotate = "10 min"                    # or "100 MB": then a new file
+    keep = ["2 GB", "7 days"]            # or one of them; older files go, marked ones never
+    floor = "100 MB"                     # so much of the disk stays free
+    compression = "lz4"                  # or "zstd", "none"
+    keyframe = "5 s"                     # how often all that is remembered is in it
+    resume = "5 s"                       # after a crash: go on with what was remembered, if it is no older
     [policy]
     on_reset = "reset"                   # the robot restarted: "reset" the model's memory, or "keep" it
     missing = "predict"                  # what stands in for missing readings: "skip" nothing, "hold", "predict"
     longest_gap = 100                    # readings; a longer gap resets the memory. Left out: both as the model says
+    [commands.drive]                     # what people give while it runs; it feeds the model as a reading does
+    max_age_ms = 500
+    vx = { unit = "m/s", min = -1.0, max = 1.0, default = 0.0 }
+    [daemon]                             # how it is operated while it runs: edge_lstm/daemon/README.md
+    name = "cart"
     [realtime]
     priority = 50                        # SCHED_FIFO, 1 to 99; see edge_lstm.robot.realtime
     cpu = 3                              # the only core of the loop
     lock_memory = true
     required = false                     # true: no run without all of it
+    deadline_ms = 4                      # an answer that leaves later is counted, with its cause; see edge_lstm.daemon
+    [daemon]
+    status_every = "10 s"                # between two status lines, where nobody sits at a terminal
 """
 
 from __future__ import annotations
@@ -77,11 +92,14 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, cast
 
-from edge_lstm.errors import ConfigError, RealtimeError, nearest
+from edge_lstm.errors import ConfigError, RealtimeError, nearest, nearest_file
+from edge_lstm.robot.commands import Command, commands
+from edge_lstm.robot.daemon_table import UNSAID, DaemonConfig, daemon_table
 from edge_lstm.robot.model_tables import ModelConfig, missing_policy, several
 from edge_lstm.robot.readings import Readings
 from edge_lstm.robot.readings import readings as read_readings
 from edge_lstm.robot.realtime import AS_ANY, Realtime
+from edge_lstm.robot.recording import NOWHERE, RecordingConfig, recording
 from edge_lstm.robot.thresholds import EventConfig, thresholds
 from edge_lstm.signals.declared import Choices, Declared, declared
 from edge_lstm.signals.programs import groups, output_numbers, places_of, raw_names
@@ -162,17 +180,19 @@ class RobotConfig:
     readings: Readings
     action: ActionConfig | None
     signals: Declared = NOTHING
-    recording_directory: str | None = None
-    recording_file: str | None = None
-    recording_required: bool = False
+    recording: RecordingConfig = NOWHERE
     robot: RobotIdentity = RobotIdentity()
     link: LinkConfig = OWN_LINK
     on_reset: Literal["reset", "keep"] = "reset"
     missing: Missing | None = None  # None: the model's own
     longest_gap: int | None = None
     realtime: Realtime = AS_ANY
+    deadline_ms: float | None = None  # of an answer, after its reading should have come; None: a reading's period
     models: tuple[ModelConfig, ...] = ()  # of [[model]], each after those that feed it; none: there is `model_file`
     events: tuple[EventConfig, ...] = ()
+    commands: Mapping[str, Command] = field(default_factory=dict)
+    daemon: DaemonConfig = UNSAID
+    any_rate: bool = False  # readings may come at another rate than the model was made for
     member: bool = False  # it is of one of several models: what belongs to all of them is checked by whoever has them
     channels_of: str = "readings"  # how errors name the table of which `channels` is one
 
@@ -180,6 +200,16 @@ class RobotConfig:
     def model_path(self) -> Path:
         """The model file, relative names taken from the folder of robot.toml."""
         return self.folder / self.model_file
+
+    @property
+    def model_table(self) -> str:
+        """How errors name the model's own table."""
+        return self.channels_of if self.member else "model"
+
+    def at_any_rate(self) -> RobotConfig:
+        """The same, where no model asks for a rate."""
+        models = tuple(replace(one, any_rate=True) for one in self.models)
+        return replace(self, any_rate=True, models=models)
 
     @property
     def reading(self) -> str:
@@ -316,11 +346,12 @@ def load_config(path: str | Path) -> RobotConfig:
     try:
         with path.open("rb") as file:
             data = file.read(_LONGEST + 1)
-        text = data.decode("utf-8") if len(data) <= _LONGEST else "#" * len(data)  # refused by its length
+        text = data.decode("utf-8-sig") if len(data) <= _LONGEST else "#" * len(data)  # refused by its length
     except UnicodeDecodeError as error:
         raise ConfigError(f"{path}: is not text in UTF-8 (byte {error.start}); is it really a robot.toml?") from None
     except OSError as error:
-        raise ConfigError(f"{path}: cannot be read: {error.strerror or error}") from None
+        other = nearest_file(path) if isinstance(error, FileNotFoundError) else ""
+        raise ConfigError(f"{path}: cannot be read: {error.strerror or error}{other}") from None
     return parse_config(text, str(path), path.parent)
 
 
@@ -328,16 +359,18 @@ def parse_config(text: str, source: str, folder: Path) -> RobotConfig:
     """The same from text, for a configuration that travels inside a recording."""
     root = _root(text, source)
     port = _port(root.table("port", required=False))
-    model_file = ""
+    model_file, any_rate = "", False
     models: tuple[ModelConfig, ...] = ()
     if isinstance(root.values.get("model"), list):
         models = several(root)
     else:
         model = cast(Table, root.table("model"))
-        model_file = model.take("file", str)
+        model_file, any_rate = model.take("file", str), model.take("any_rate", bool, False)
         model.done()
     readings_table = cast(Table, root.table("readings"))
-    readings = read_readings(readings_table)
+    given = commands(root)
+    ages_ms = {name: one.max_age_ms for name, one in given.items()}
+    readings = replace(read_readings(readings_table), commands=ages_ms)
     for key in ("channels", "missing") if models else ():
         if key in readings_table.values:
             raise readings_table.fail(key, f"belongs to one model; of several each has its own, [model.{key}]")
@@ -346,7 +379,7 @@ def parse_config(text: str, source: str, folder: Path) -> RobotConfig:
     if models and signals:
         key = "inputs" if signals.inputs else "outputs"
         raise root.fail(key, f"belongs to one model; of several each has its own, [model.{key}.NAME]")
-    directory, file, required = _recording(root.table("recording", required=False))
+    recorded = recording(root.table("recording", required=False))
     link = _link(root, folder)
     identity = _identity(root.table("robot", required=False))
     policy = root.table("policy", required=False)
@@ -355,9 +388,10 @@ def parse_config(text: str, source: str, folder: Path) -> RobotConfig:
         on_reset = policy.choice("on_reset", ("reset", "keep"), "reset")
         missing, longest_gap = missing_policy(policy)
         policy.done()
-    realtime = _realtime(root.table("realtime", required=False))
+    realtime, deadline_ms = _realtime(root.table("realtime", required=False))
     limits = {name: (item.minimum, item.maximum) for name, item in action.fields.items()} if action else {}
     events = thresholds(root, action.format if action else None, limits)
+    daemon = daemon_table(root.table("daemon", required=False), source)
     root.done()
     return RobotConfig(
         source=source,
@@ -368,17 +402,19 @@ def parse_config(text: str, source: str, folder: Path) -> RobotConfig:
         readings=readings,
         action=action,
         signals=signals,
-        recording_directory=directory,
-        recording_file=file,
-        recording_required=required,
+        recording=recorded,
         robot=identity,
         link=link,
         on_reset=cast(Literal["reset", "keep"], on_reset),
         missing=missing,
         longest_gap=longest_gap,
         realtime=realtime,
+        any_rate=any_rate,
+        deadline_ms=deadline_ms,
         models=models,
         events=events,
+        commands=given,
+        daemon=daemon,
     )
 
 
@@ -393,9 +429,23 @@ def _root(text: str, source: str) -> Table:
     try:
         return Table(source, "", tomllib.loads(text), ConfigError)
     except ValueError as error:  # TOMLDecodeError, or a number with thousands of digits
-        raise ConfigError(f"{source}: is not valid TOML: {error}") from None
+        raise ConfigError(f"{source}: is not valid TOML: {error}{_mistyped(text, str(error))}") from None
     except RecursionError:
         raise ConfigError(f"{source}: is not valid TOML: it is nested too deep") from None
+
+
+def _mistyped(text: str, error: str) -> str:
+    """What to write instead, for the usual mistakes; the line itself where it is another one."""
+    found = re.search(r"line (\d+)", error)
+    lines = text.splitlines()
+    line = lines[int(found[1]) - 1] if found and int(found[1]) <= len(lines) else ""
+    if bare := re.fullmatch(r"\s*([\w.-]+)\s*=\s*([A-Za-z/~.][^\s\"'#\[\]{}]{0,200})\s*(#.*)?", line):
+        return f'; a text stands in quotes: {bare[1]} = "{bare[2]}"'
+    if comma := re.fullmatch(r"\s*([\w.-]+)\s*=\s*([+-]?\d+),(\d+)\s*(#.*)?", line):
+        return f"; a number has a decimal point: {comma[1]} = {comma[2]}.{comma[3]}"
+    if (table := re.fullmatch(r"\s*\[([^\[\]]+)\]\s*(#.*)?", line)) and "twice" in error:
+        return f"; what stands below this second [{table[1]}] belongs below the first"
+    return f"; the line is: {line.strip():.80}" if line.strip() else ""
 
 
 def _link(root: Table, folder: Path) -> LinkConfig:
@@ -404,9 +454,10 @@ def _link(root: Table, folder: Path) -> LinkConfig:
     return link
 
 
-def _realtime(table: Table | None) -> Realtime:
+def _realtime(table: Table | None) -> tuple[Realtime, float | None]:
+    """What is asked of the system, and the deadline of an answer in ms."""
     if table is None:
-        return AS_ANY
+        return AS_ANY, None
     try:
         made = Realtime(
             priority=table.take("priority", int, None),
@@ -416,8 +467,11 @@ def _realtime(table: Table | None) -> Realtime:
         )
     except RealtimeError as error:
         raise table.fail(str(error).split()[0], str(error)) from None
+    deadline_ms = table.take("deadline_ms", float, None)
     table.done()
-    return made
+    if deadline_ms is not None and not deadline_ms > 0:
+        raise table.fail("deadline_ms", f"must be above 0, not {deadline_ms:g}")
+    return made, deadline_ms
 
 
 def _port(table: Table | None) -> PortConfig:
@@ -488,17 +542,6 @@ def _action_field(table: Table) -> FieldConfig:
     if made.minimum is not None and made.maximum is not None and made.minimum > made.maximum:
         raise table.fail("min", f"{made.minimum:g} is above max = {made.maximum:g}")
     return made
-
-
-def _recording(table: Table | None) -> tuple[str | None, str | None, bool]:
-    if table is None:
-        return None, None, False
-    directory, file = table.take("directory", str, None), table.take("file", str, None)
-    required = table.take("required", bool, False)
-    table.done()
-    if (directory is None) == (file is None):
-        raise table.fail("directory", "give either directory or file, one of them")
-    return directory, file, required
 
 
 def _identity(table: Table | None) -> RobotIdentity:

@@ -10,22 +10,26 @@ Never: call two numbers equal that are written differently.
 from __future__ import annotations
 
 import json
+import struct
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from firmware_bridge.dictionary import Dictionary
+from firmware_bridge.errors import DictionaryError
 from firmware_bridge.recordings.contents import (
+    CHUNKS,
     DEVICE,
     DROPPED,
     EVENTS,
-    LINK,
+    KEYFRAME,
     READINGS,
-    RECEIVED,
     WIRE,
     Encoder,
     Message,
 )
+from firmware_bridge.words import counted, plural
 
 if TYPE_CHECKING:
     from edge_lstm.robot.loop import Sink
@@ -36,8 +40,6 @@ SENTENCES = ("text", "detail")  # of an event, for people: another version may w
 LOOKED_FOR = (
     8  # differing messages of one chunk that are looked for further on; the work on a stranger's file is bounded
 )
-
-Recorded = tuple[str, int, bytes]  # topic, t_ns, data
 
 
 @dataclass
@@ -70,7 +72,8 @@ class Findings:
             return f"0 differing messages, {compared}{left_out}"
         missing = self.missing - self.left_out
         return (
-            f"{self.differing} messages of the recording differ and {missing} are missing, {compared}{left_out}; "
+            f"{counted(self.differing, 'message')} of the recording {plural(self.differing, 'differs', 'differ')} and "
+            f"{missing} {plural(missing, 'is', 'are')} missing, {compared}{left_out}; "
             f"first: {self.first}"
         )
 
@@ -79,16 +82,29 @@ class Evidence:
     """Stands where the recorder stands, in a replay, and passes on to `behind` what it sees.
 
     recorded: all messages of the recording in their order. reworded: another version of this program made it, so
-    sentences are not compared, and an event may have fewer values than today.
+    sentences are not compared, and an event may have fewer values than today. text: its numbers are JSON. headed: it
+    goes on from another one, so before its first chunk it says which robot is there, as it does behind a keyframe.
     """
 
-    def __init__(self, recorded: Iterable[Recorded], reworded: bool, behind: Sink | None = None) -> None:
+    def __init__(
+        self,
+        recorded: Iterable[Message],
+        reworded: bool,
+        behind: Sink | None = None,
+        *,
+        text: bool = False,
+        headed: bool = False,
+    ) -> None:
         self.findings = Findings()
         self._recorded, self._reworded, self._behind = iter(recorded), reworded, behind
-        self._encoder = Encoder()
+        self._encoder, self._headed = Encoder(text), headed
         self._now: list[Message] = []  # derived from the latest chunk
         self._noted = 0  # left out, as the recorder's notes say
         self._first_ns: int | None = None
+
+    def begin(self, dictionary: Dictionary) -> None:
+        """It goes on in the middle: the robot that is there."""
+        self._encoder.declare(dictionary)
 
     # ----------------------------------------------------------------------------------------- the recorder's side
 
@@ -108,7 +124,7 @@ class Evidence:
 
     def event(self, event: Event) -> None:
         """What the link makes of the chunk now."""
-        with suppress(ValueError):  # the recorder could not write it either
+        with suppress(ValueError, struct.error):  # the recorder could not write it either
             message = self._encoder.event(event)
             if message is not None:
                 self._now.append(message)
@@ -156,38 +172,51 @@ class Evidence:
                 at = found + 1
                 continue
             differing += 1
-            beside = now[at] if at < len(now) and (now[at].topic == then[0] or now[at].data == then[2]) else None
+            beside = now[at] if at < len(now) and (now[at].topic == then.topic or now[at].data == then.data) else None
             at += beside is not None
-            self._differs(then[1], f"then {_text(then)}, now {_text(_plain(beside)) if beside else 'nothing'}")
+            self._differs(then.t_ns, f"then {said(then)}, now {said(beside) if beside else 'nothing'}")
         if not last:
             self._missing(now[at:])
         self._now = []
 
-    def _until_chunk(self) -> Iterator[Recorded]:
+    def _until_chunk(self) -> Iterator[Message]:
         """The recording's derived messages before its next chunk, without the recorder's own notes."""
         for then in self._recorded:
-            topic, _t_ns, data = then
-            if topic in (RECEIVED, LINK):
+            if then.topic in CHUNKS:
                 return
-            if topic.startswith(WIRE):
+            if then.topic.startswith(WIRE):
+                self._headed = self._headed or then.topic == KEYFRAME
                 continue
-            if topic == EVENTS and (count := noted(data)) is not None:
+            if then.topic == EVENTS and (count := noted(then.data)) is not None:
                 self._noted = max(self._noted, count)
+                continue
+            if self._first_ns is None and self._headed and self._is_head(then):
                 continue
             yield then
 
-    def _alike(self, then: Recorded, now: Message) -> bool:
-        if then[0] != now.topic or then[1] != now.t_ns:
+    def _is_head(self, then: Message) -> bool:
+        """Whether it says which robot is there; then its readings can be derived."""
+        tree = _object(then.data) if then.topic == EVENTS else {}
+        if tree.get("event") != "hello":
             return False
-        if then[2] == now.data:
-            return True
-        return self._reworded and then[0] in (EVENTS, DEVICE) and _reworded(then[2], now.data)
+        try:
+            self._encoder.declare(Dictionary.from_json(str(tree.get("dictionary")).encode()))
+        except (DictionaryError, UnicodeError):
+            return False
+        return True
+
+    def _alike(self, then: Message, now: Message) -> bool:
+        if then.topic != now.topic or then.t_ns != now.t_ns:
+            return False
+        if then.data == now.data:
+            return then.schema == now.schema or then.names() == now.names()
+        return self._reworded and then.topic in (EVENTS, DEVICE) and _reworded(then.data, now.data)
 
     def _missing(self, messages: list[Message]) -> None:
         self.findings.missing += len(messages)
         if messages and not self.findings.first_missing:
             first = messages[0]
-            self.findings.first_missing = f"{self._when(first.t_ns)}: then nothing, now {_text(_plain(first))}"
+            self.findings.first_missing = f"{self._when(first.t_ns)}: then nothing, now {said(first)}"
 
     def _differs(self, t_ns: int, what: str) -> None:
         self.findings.differing += 1
@@ -198,13 +227,13 @@ class Evidence:
         return f"at {(t_ns - (self._first_ns or 0)) / 1e9:.6f} s (t_ns {t_ns})"
 
 
-def _plain(message: Message) -> Recorded:
-    return message.topic, message.t_ns, message.data
-
-
-def _text(recorded: Recorded) -> str:
-    topic, t_ns, data = recorded
-    return f"{topic} {data.decode(errors='replace')!s:.300} at t_ns {t_ns}"
+def said(message: Message) -> str:
+    """A message for people."""
+    try:
+        text = json.dumps(message.tree(), separators=(",", ":"), ensure_ascii=False)
+    except ValueError:
+        text = message.data.decode(errors="replace")
+    return f"{message.topic} {text:.300} at t_ns {message.t_ns}"
 
 
 def _object(data: bytes) -> dict[str, Any]:

@@ -14,27 +14,34 @@ from __future__ import annotations
 
 import gc
 import sys
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, field
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 import numpy as np
 
 from edge_lstm.errors import ConfigError, UnfinishedError
-from edge_lstm.robot.controller import Decision
-from edge_lstm.robot.models import Decider, Models, Watched
+from edge_lstm.robot.controlled import control_of
+from edge_lstm.robot.controller import Decision, said, said_decision, taken
+from edge_lstm.robot.decider import Decider
+from edge_lstm.robot.models import Models
 from edge_lstm.robot.thresholds import TOPIC
-from firmware_bridge.events import Event, Hello, Reading, Reset
+from edge_lstm.robot.watched import Watched
+from firmware_bridge.errors import SnapshotError
+from firmware_bridge.events import Event, Hello, Reading, Request, Reset
 from firmware_bridge.values import Chunk
 
 if TYPE_CHECKING:
     from firmware_bridge.links.link import Link
     from firmware_bridge.ports.port import Port
+    from firmware_bridge.recordings.recorder import Derived
+    from firmware_bridge.remembered import Tree
 
 
 class Sink(Protocol):
-    """What is given all that happens: a `firmware_bridge.recordings.recorder.Recorder`, or a collector in replay."""
+    """What is given all that happens: a `firmware_bridge.recordings.recorder.Recorder`, or a collector in replay. One
+    with a thread of its own has a method `later`, too, which is given what follows from a chunk as one call to make."""
 
     def received(self, chunk: Chunk) -> None: ...
 
@@ -47,6 +54,52 @@ class Sink(Protocol):
     def values(self, topic: str, t_ns: int, values: Mapping[str, float]) -> None: ...
 
     def tell(self, topic: str, t_ns: int, tree: Mapping[str, Any]) -> None: ...
+
+
+class Tap(Protocol):
+    """Who looks on: called after each chunk, before the recorder. It must not wait."""
+
+    def __call__(self, chunk: Chunk, done: Sequence[tuple[Event, Decision | None]], sent: int) -> None:
+        """What came of a chunk. sent: the number of the event whose action the port took, -1: none."""
+
+
+class Keyframes(Protocol):
+    """Who keeps keyframes: a Recorder, or what compares them in replay."""
+
+    def keyframe_due(self, t_ns: int, idle: bool = True) -> bool:
+        """Whether one is wanted now that all which came of a chunk of this time is done. idle: no byte had come."""
+
+    def keyframe(self, t_ns: int, state: Tree) -> None:
+        """All that link, controller and loop remember."""
+
+
+class Begun(NamedTuple):
+    """What the loop itself remembers."""
+
+    first_ns: int
+    t_ns: int
+    lost_ns: int | None
+    superseded: int
+    stranger: bool
+    notes: list[str]
+
+
+def take_up(bridge: Link, controller: Decider, keyframe: Tree) -> Begun:
+    """Let a link and a controller go on from a keyframe; `run` needs what this returns. SnapshotError where it is not
+    of this configuration, these models and this version: nothing has changed."""
+    try:
+        begun: Begun = taken(keyframe["loop"], Begun)
+        link, decider = keyframe["link"], keyframe["controller"]
+    except (ValueError, TypeError, LookupError) as error:
+        raise SnapshotError(f"it is no keyframe of a run: {error}") from None
+    before = bridge.snapshot()
+    bridge.restore(link)
+    try:
+        controller.restore(decider)
+    except SnapshotError:
+        bridge.restore(before)
+        raise
+    return begun
 
 
 @dataclass
@@ -75,6 +128,8 @@ class Summary:
     notes: list[str] = field(default_factory=list)
     models: dict[str, dict[str, Any]] = field(default_factory=dict)  # of several: each one's counters
     events: dict[str, dict[str, Any]] = field(default_factory=dict)  # of [events]
+    control: dict[str, Any] = field(default_factory=dict)  # swaps, shadow, requests; empty: nothing was asked
+    late: dict[str, Any] = field(default_factory=dict)  # answers that left too late, by cause; a live run alone knows
 
     def as_dict(self) -> dict[str, Any]:
         """For --json."""
@@ -95,17 +150,24 @@ def run(
     seconds: float | None = None,
     unfit: Callable[[str], None] | None = None,
     heard: Callable[[Chunk], None] | None = None,
+    keyframes: Keyframes | None = None,
+    begun: Begun | None = None,
+    tap: Tap | None = None,
 ) -> Summary:
     """Run until the port ends, or for `seconds` of the port's time.
 
     unfit: called with a sentence where a robot does not fit the configuration, and with "" when one does again; until
     then nothing is obeyed and nothing sent. It must not wait. None: such a robot is a ConfigError.
     heard: called with each chunk until the robot is known.
+    keyframes: is given all that is remembered, between two chunks, when it wants it.
+    begun: of `take_up`, where link and controller go on from a keyframe. tap: see `Tap`.
     The port stays open (whoever opened it closes it), and so does the recorder.
     """
     receive, handle, send, outgoing, write = bridge.receive, controller.handle, bridge.send, bridge.outgoing, port.write
     silence = controller.silence
-    done: list[tuple[Event, Decision | None]] = []  # of one chunk, for the recorder
+    later: Callable[..., None] | None = getattr(recorder, "later", None)
+    done: list[tuple[Event, Decision | None]] = []  # of one chunk, for the recorder and who looks on
+    kept = recorder is not None or tap is not None
     newest: Decision | None  # that makes an action
     superseded = 0
     notes: list[str] = []
@@ -114,24 +176,32 @@ def run(
     latest: Decision | None = None
     lost_ns: int | None = None  # since when the link is lost
     end_ns: float | None = None
+    due: Due | None = None
+    if keyframes is not None:
+        due = keyframes.keyframe_due
+        _make_ready(bridge, controller)
+    if begun is not None:
+        first_ns, t_ns, lost_ns, superseded, stranger, notes = begun
+        latest = controller.latest
     try:
         # A float32 that overflows becomes infinity, and infinity a missing reading: counted there, no warning here.
         with np.errstate(all="ignore"):
             for chunk in port.chunks():
                 if end_ns is None:
-                    first_ns = chunk.t_ns
-                    end_ns = float("inf") if seconds is None else first_ns + seconds * 1e9
+                    first_ns = first_ns if begun is not None else chunk.t_ns
+                    end_ns = float("inf") if seconds is None else chunk.t_ns + seconds * 1e9
                 elif chunk.t_ns >= end_ns:
                     break  # this chunk is not recorded, so nothing may depend on it, the last frame's time included
                 t_ns = chunk.t_ns
-                if chunk.link != "data":
+                asked = chunk.link == "control"  # an input of the controller alone
+                if chunk.link != "data" and not asked:
                     lost_ns = None if chunk.link == "opened" else t_ns if lost_ns is None else lost_ns
                 if recorder is not None:
                     recorder.received(chunk)
-                if heard is not None and bridge.dictionary is None:
+                if heard is not None and bridge.dictionary is None and not asked:
                     heard(chunk)
                 newest, made_at, obeyed = None, 0, False
-                for event in receive(chunk):
+                for event in (Request(t_ns, chunk.data),) if asked else receive(chunk):
                     try:
                         decision = handle(event)
                     except ConfigError as error:
@@ -154,7 +224,7 @@ def run(
                         latest = decision
                         for note in decision.notes:
                             _add(notes, note)
-                    if recorder is not None:
+                    if kept:
                         done.append((event, decision))
                 overdue = silence(t_ns)
                 if overdue is not None and overdue.action is not None:
@@ -171,8 +241,8 @@ def run(
                         if recorder is not None:
                             (recorder.sent if taken else recorder.unsent)(t_ns, data)
                 if recorder is not None and overdue is not None:
-                    for topic, values in _outputs(overdue, "/overdue"):
-                        recorder.values(topic, t_ns, values)
+                    for topic, names, numbers in _outputs(overdue, "/overdue"):
+                        recorder.values(topic, t_ns, dict(zip(names, numbers, strict=True)))
                 data = outgoing()
                 if data:
                     taken = write(data)
@@ -182,8 +252,17 @@ def run(
                         (recorder.sent if taken else recorder.unsent)(t_ns, data)
                 if (due_ns := bridge.due_ns) is not None:
                     port.wake_at(due_ns)
-                if recorder is not None and done:
-                    _record(recorder, done, made_at if obeyed else -1)
+                if tap is not None:
+                    tap(chunk, done, made_at if obeyed else -1)
+                if done:
+                    if later is not None:
+                        later(_record, done, made_at if obeyed else -1)
+                    elif recorder is not None:
+                        _record(_Told(recorder), done, made_at if obeyed else -1)
+                    done = []
+                if due is not None and due(t_ns, not chunk.data):
+                    own = Begun(first_ns, t_ns, lost_ns, superseded, stranger, notes)
+                    due = _keep(keyframes, bridge, controller, own, due)
                 if gc.get_count()[0] > (_GARBAGE if chunk.data else _GARBAGE_IN_SILENCE) and not gc.isenabled():
                     gc.collect()
     except StopNow:
@@ -199,6 +278,30 @@ def run(
     return _summary(port, bridge, controller, superseded, notes, first_ns, t_ns)
 
 
+Due = Callable[[int, bool], bool]
+
+
+def _make_ready(bridge: Link, controller: Decider) -> None:
+    """What a type means for a keyframe is worked out once, some ms of work: before the robot is there."""
+    said_decision(None)
+    with suppress(SnapshotError):  # it is said when a keyframe is due
+        said(Begun(0, 0, None, 0, False, []), Begun)
+        bridge.snapshot()
+        controller.snapshot()
+
+
+def _keep(keyframes: Keyframes | None, bridge: Link, controller: Decider, own: Begun, due: Due) -> Due | None:
+    """Give a keyframe away. None where there can be none: the reason is a note."""
+    try:
+        link, decider = bridge.snapshot(), controller.snapshot()
+    except SnapshotError as error:
+        _add(own.notes, f"no keyframes, so this recording cannot be begun in the middle, nor a crash survived: {error}")
+        return None
+    if keyframes is not None:
+        keyframes.keyframe(own.t_ns, {"link": link, "controller": decider, "loop": said(own, Begun)})
+    return due
+
+
 def _summary(
     port: Port, bridge: Link, controller: Decider, superseded: int, notes: list[str], first_ns: int, t_ns: int
 ) -> Summary:
@@ -208,7 +311,8 @@ def _summary(
     def milliseconds(percent: float) -> float | None:
         return latency.percentile_ns(percent) / 1e6 if latency.count else None
 
-    inner = controller.inner if isinstance(controller, Watched) else controller
+    inner, control = controller.inner if isinstance(controller, Watched) else controller, control_of(controller)
+    inner = inner if control is None else control.inner
     for sentence in bridge.promises.sentences():
         notes.append(sentence)
     return Summary(
@@ -233,6 +337,7 @@ def _summary(
         notes=notes,
         models=inner.report() if isinstance(inner, Models) else {},
         events=controller.watch.report(first_ns) if isinstance(controller, Watched) else {},
+        control={} if control is None else control.report(),
     )
 
 
@@ -248,9 +353,12 @@ _NOTES = 20
 def _gone(reading: Reading | None, lost_ns: int | None, first_ns: int, end_ns: int) -> str:
     """A sentence where the robot was not there at the end. reading: its latest; lost_ns: since when the link is
     lost."""
-    since_ns, what = lost_ns, "the link was lost"
-    if since_ns is None:
-        since_ns, what = (first_ns if reading is None else reading.t_ns), "no reading has come"
+    if lost_ns is not None:
+        since_ns, what = lost_ns, "the link was lost"
+    elif reading is None:
+        return f"no reading has come in {(end_ns - first_ns) / 1e9:.1f} s" if end_ns - first_ns >= _SILENT_NS else ""
+    else:
+        since_ns, what = reading.t_ns, "no reading has come"
         if end_ns - since_ns < _SILENT_NS:
             return ""
     return (
@@ -262,37 +370,58 @@ def _gone(reading: Reading | None, lost_ns: int | None, first_ns: int, end_ns: i
 _SILENT_NS = 2_000_000_000  # without a reading: the robot is gone
 
 
-def _record(recorder: Sink, done: list[tuple[Event, Decision | None]], sent: int) -> None:
+class _Told:
+    """A sink that is told at once."""
+
+    def __init__(self, sink: Sink) -> None:
+        self._sink = sink
+
+    def event(self, event: Event) -> None:
+        self._sink.event(event)
+
+    def numbers(self, topic: str, t_ns: int, names: tuple[str, ...], numbers: Sequence[float]) -> None:
+        self._sink.values(topic, t_ns, dict(zip(names, numbers, strict=True)))
+
+    def tell(self, topic: str, t_ns: int, tree: Mapping[str, Any]) -> None:
+        self._sink.tell(topic, t_ns, tree)
+
+
+def _record(recorder: Derived, done: list[tuple[Event, Decision | None]], sent: int) -> None:
     """Hand over what one chunk came to, after everything is written. sent: the number of the event whose action was
     sent, -1 where none was."""
     for at, (event, decision) in enumerate(done):
         recorder.event(event)
         if decision is None:
             continue
+        t_ns = event.t_ns
         if (row := decision.row) is not None and decision.binding.feed.joined:
-            recorder.values("/ticks", event.t_ns, {name: row[k] for k, name, _ in decision.binding.feed.joined})
-        for topic, values in _outputs(decision, "/outputs"):
-            recorder.values(topic, event.t_ns, values)
+            joined = decision.binding.feed.joined
+            recorder.numbers("/ticks", t_ns, tuple([name for _, name, _ in joined]), [row[k] for k, _, _ in joined])
+        if decision.outputs is not None or decision.made:
+            for topic, names, numbers in _outputs(decision, "/outputs"):
+                recorder.numbers(topic, t_ns, names, numbers)
         for occurrence in decision.happened:
-            recorder.tell(TOPIC, event.t_ns, occurrence.recorded())
+            recorder.tell(TOPIC, t_ns, occurrence.recorded())
         if at == sent and (action := decision.action) is not None:
             form = decision.binding.action
             if form is None or form.name != action.format:  # an event's
                 form = decision.binding.dictionary[action.format]
-            names = (field.name for field in form.fields)
-            recorder.values(f"/actions/{form.name}", event.t_ns, dict(zip(names, action.values, strict=True)))
-    done.clear()
+            names = tuple([field.name for field in form.fields])
+            recorder.numbers(f"/actions/{form.name}", t_ns, names, action.values)
 
 
-def _outputs(decision: Decision, topic: str) -> Iterator[tuple[str, dict[str, float]]]:
+def _outputs(decision: Decision, topic: str) -> list[tuple[str, tuple[str, ...], list[float]]]:
     """What "/outputs" holds of a reading, and "/overdue" of what stood in for late ones; of several models each has a
     topic of its own, and only what is new is there."""
-    for one in decision.made:
-        if one.new and one.outputs is not None:
-            yield f"{topic}/{one.name}", dict(zip(one.names, one.outputs, strict=True)) | {"_not_real": one.not_real}
-    if decision.outputs is not None and not decision.made:
-        names = decision.binding.output_names
-        yield topic, dict(zip(names, decision.outputs, strict=True)) | {"_not_real": decision.not_real}
+    if decision.made:
+        return [
+            (f"{topic}/{one.name}", (*one.names, "_not_real"), [*one.outputs, one.not_real])
+            for one in decision.made
+            if one.new and one.outputs is not None
+        ]
+    if decision.outputs is None:
+        return []
+    return [(topic, (*decision.binding.output_names, "_not_real"), [*decision.outputs, decision.not_real])]
 
 
 # Objects made since the last collection, net, before the next one: about a millisecond of work, done between readings.

@@ -9,9 +9,9 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from edge_lstm.core.model import Model
+from edge_lstm.core.units import convert
 from edge_lstm.robot.config import RobotConfig
 from edge_lstm.signals.programs import raw_names
-from edge_lstm.signals.units import convert
 from firmware_bridge.dictionary import Dictionary, Field, Format
 
 Line = tuple[str, str]  # what is needed, what is declared

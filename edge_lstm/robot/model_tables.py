@@ -54,6 +54,7 @@ class ModelConfig:
     signals: Declared
     missing: Missing | None = None  # None: as [policy]
     longest_gap: int | None = None
+    any_rate: bool = False  # it may be due at another rate than it was made for
 
     @property
     def table(self) -> str:
@@ -127,12 +128,13 @@ def _one(name: str, table: Table, names: Sequence[str]) -> ModelConfig:
     if policy is not None:
         missing, longest_gap = missing_policy(policy)
         policy.done()
+    any_rate = table.take("any_rate", bool, False)
     table.done()
     for made in signals.inputs.values():
         for part in made.parts:
             if part.kind == "model" and (other := part.names[0].partition(".")[0]) not in names:
                 raise part.fail(f"there is no model {other!r}{nearest(other, names)}")
-    return ModelConfig(name, file, every, rate_hz, channels, fed, each, signals, missing, longest_gap)
+    return ModelConfig(name, file, every, rate_hz, channels, fed, each, signals, missing, longest_gap, any_rate)
 
 
 def _in_order(models: Sequence[ModelConfig], root: Table) -> tuple[ModelConfig, ...]:

@@ -21,22 +21,38 @@ import io
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, NamedTuple
 
 from edge_lstm.core.channels import units_differ
 from edge_lstm.core.model import Model
 from edge_lstm.core.storage import load_file
-from edge_lstm.errors import ConfigError, ModelFileError, nearest
+from edge_lstm.core.units import convert
+from edge_lstm.errors import ModelFileError, nearest
 from edge_lstm.robot.binding import Binding, Feed, bind, bind_action
+from edge_lstm.robot.commands import beside
 from edge_lstm.robot.config import RobotConfig, RobotIdentity
-from edge_lstm.robot.controller import GRACE, Controller, Counts, Decision, Made, act
+from edge_lstm.robot.controller import (
+    GRACE,
+    Controller,
+    Counts,
+    Deciding,
+    Decision,
+    Made,
+    act,
+    said,
+    said_decision,
+    taken,
+    taken_decision,
+)
+from edge_lstm.robot.decider import Decider
 from edge_lstm.robot.model_tables import ModelConfig
-from edge_lstm.robot.thresholds import Watch
-from edge_lstm.signals.programs import groups, places_of
-from edge_lstm.signals.units import convert
+from edge_lstm.robot.rates import Pace, Trained, checked, follow, pace_of
+from edge_lstm.robot.watched import Watched
+from edge_lstm.signals.programs import groups, output_numbers, places_of
 from firmware_bridge.dictionary import Dictionary, Field, Format
 from firmware_bridge.events import Event, Gap, Hello, Reading, Reset
 from firmware_bridge.links.dialects import OWN
+from firmware_bridge.remembered import Tree, check
 from firmware_bridge.values import Action
 
 ONLY = "model"  # the name of a single model's file in a recording
@@ -45,50 +61,16 @@ _NAN = float("nan")
 _SUMMED = ("steps", "missing", "refused", "patched", "filled", "overdue", "waiting", "forgotten")
 
 
-class Decider(Protocol):
-    """What the loop, the recorder and the display use of a Controller: one model, several, or either with events."""
+class _Made(NamedTuple):
+    """What a member remembers beside its controller."""
 
-    config: RobotConfig
-    latest: Decision | None
-
-    @property
-    def name(self) -> str: ...
-
-    @property
-    def digest(self) -> str: ...
-
-    @property
-    def counts(self) -> Counts: ...
-
-    @property
-    def not_real(self) -> int: ...
-
-    @property
-    def output_names(self) -> tuple[str, ...]: ...
-
-    @property
-    def output_units(self) -> tuple[str, ...]: ...
-
-    @property
-    def model(self) -> Model | None:
-        """The only one; None where there are several."""
-
-    def no_steps(self) -> str:
-        """Why there has been no step of one of the models; "" where all have made some."""
-
-    def others(self) -> Mapping[str, tuple[float, ...]]:
-        """The formats beside the tick's that feed a model, on the robot that is there, and how old their values may
-        be, ms."""
-
-    def fed(self) -> Iterator[tuple[str, Model, Mapping[str, str]]]:
-        """Each model's name ("" for the only one), the model, and the sources of those of its channels that
-        no [inputs] makes."""
-
-    def handle(self, event: Event) -> Decision | None: ...
-
-    def silence(self, t_ns: int) -> Decision | None: ...
-
-    def unbind(self) -> None: ...
+    every: int
+    outputs: list[float] | None
+    standing: list[float] | None
+    stands: bool
+    t_ns: int
+    new: bool
+    told: int
 
 
 class _Member:
@@ -108,6 +90,7 @@ class _Member:
             longest_gap=config.longest_gap if declared.longest_gap is None else declared.longest_gap,
             models=(),
             events=(),
+            any_rate=declared.any_rate,
         )
         self.declared = declared
         self.controller = Controller(model, own)
@@ -189,12 +172,27 @@ class _Member:
         self.standing, self.stands = outputs, True
         return outputs is not None
 
+    def snapshot(self) -> Tree:
+        """See `Deciding`."""
+        made = _Made(*(getattr(self, name) for name in _Made._fields))
+        return {"made": said(made, _Made), "controller": self.controller.snapshot()}
+
+    def take_up(self, tree: Tree) -> None:
+        """See `Deciding`."""
+        made: _Made = taken(tree["made"], _Made)
+        check(made.every > 0, "it is due to no reading")
+        size = len(self.names)
+        check(all(one is None or len(one) == size for one in (made.outputs, made.standing)), "its outputs are others")
+        self.controller.take_up(tree["controller"])
+        for name, value in made._asdict().items():
+            setattr(self, name, value)
+
     def made(self) -> Made:
         outputs = self.standing if self.stands else self.outputs
         return Made(self.declared.name, self.names, outputs, self.t_ns, self.controller.not_real, self.new)
 
 
-class Models:
+class Models(Deciding):
     """Several models at work; see `Decider`."""
 
     def __init__(self, models: Mapping[str, Model], config: RobotConfig) -> None:
@@ -220,6 +218,7 @@ class Models:
         self._tick = 0  # number of the next one
         self._last_ns: int | None = None
         self._overdue = 0  # ticks overdue since then
+        self._pace: Pace | None = None  # while it is not known how often this robot's readings come
         declared = config.link.declared()
         if declared is not None:
             self._known(declared)
@@ -281,6 +280,44 @@ class Models:
         """Of the model that has the most: how many of its latest 100 readings were missing wholly or in part."""
         return max(member.controller.not_real for member in self._members)
 
+    @property
+    def bound(self) -> Dictionary | None:
+        """As a Controller's."""
+        return None if self._binding is None else self._binding.dictionary
+
+    def controllers(self) -> dict[str, Controller]:
+        """As a Controller's."""
+        return {one.declared.name: one.controller for one in self._members}
+
+    def take_ticks(self) -> None:
+        """As a Controller's; that no model is fed by other formats (`others`) has been looked at."""
+        self._pace = None
+        for member in self._members:
+            member.controller.take_ticks()
+
+    def succeed(self, old: Models) -> None:
+        """As a Controller's. What a model made stands until the one in its place makes something new."""
+        for member, before in zip(self._members, old._members, strict=True):
+            member.controller.succeed(before.controller)
+            member.outputs, member.t_ns, member.told = before.outputs, before.t_ns, before.told
+        self._tick, self._last_ns, self._overdue = old._tick, old._last_ns, old._overdue
+        self._action, self._counts, old._counts = old._action, old._counts, replace(old._counts)
+        if old._binding is not None and old._pace is None:
+            self._pace = follow(self._pace, old._measured(old._binding))
+        if self._binding is not None:
+            self.latest = Decision(self._binding, old.latest.reading if old.latest else None)
+
+    @property
+    def at_rate(self) -> bool:
+        """As a Controller's."""
+        return self._pace is None or self._pace.misfit is None
+
+    def keep_books(self, old: Models) -> None:
+        """As a Controller's."""
+        self._counts, old._counts = old._counts, replace(old._counts)
+        for member, before in zip(self._members, old._members, strict=True):
+            member.controller.keep_books(before.controller)
+
     def fed(self) -> Iterator[tuple[str, Model, Mapping[str, str]]]:
         """See `Decider`."""
         for one in self._members:
@@ -298,9 +335,37 @@ class Models:
             for member in self._members
         }
 
+    def snapshot(self) -> Tree:
+        """See `Deciding`."""
+        return {
+            "members": {one.declared.name: one.snapshot() for one in self._members},
+            "counts": said(self._counts, Counts),
+            "action": said(self._action, Action | None),
+            "bound": self._binding is not None,
+            "tick": self._tick,
+            "last_ns": self._last_ns,
+            "overdue": self._overdue,
+            "pace": None if self._pace is None else self._pace.snapshot(),
+            "latest": said_decision(self.latest),
+        }
+
+    def take_up(self, tree: Tree) -> None:
+        """See `Deciding`."""
+        for member in self._members:
+            member.take_up(tree["members"][member.declared.name])
+        self._counts, self._action = taken(tree["counts"], Counts), taken(tree["action"], Action | None)
+        self._tick, self._overdue = taken(tree["tick"], int), taken(tree["overdue"], int)
+        self._last_ns = taken(tree["last_ns"], int | None)
+        self.latest = taken_decision(tree["latest"], self._bound)
+        bound = self.latest is not None and taken(tree["bound"], bool)
+        self._binding = self.latest.binding if self.latest is not None and bound else None
+        self._pace = None if self._binding is None or tree["pace"] is None else self._measured(self._binding)
+        if self._pace is not None:
+            self._pace.take_up(tree["pace"])
+
     def unbind(self) -> None:
         """As a Controller's."""
-        self._binding, self._last_ns, self._overdue = None, None, 0
+        self._binding, self._last_ns, self._overdue, self._pace = None, None, 0, None
         for member in self._members:
             member.controller.unbind()
 
@@ -341,6 +406,8 @@ class Models:
         binding = self._binding
         if binding is None:
             return None
+        if self._pace is not None and not self._at_rate(self._pace, binding, reading):
+            return None
         tick = self._tick
         self._tick = tick + 1
         self._counts.readings += 1
@@ -362,7 +429,7 @@ class Models:
                 outputs += one.outputs
                 some = True
         action = None
-        if binding.rules and any(member.new for member in self._drivers):
+        if binding.rules and self._pace is None and any(member.new for member in self._drivers):
             whole = all((one.standing if one.stands else one.outputs) is not None for one in self._drivers)
             if whole:
                 action = act(self._action_format, binding.rules, outputs)
@@ -375,6 +442,13 @@ class Models:
         self._action = action or self._action
         self.latest = decision if action else decision._replace(action=self._action)  # what people see does not flicker
         return decision
+
+    def _at_rate(self, pace: Pace, binding: Binding, reading: Reading) -> bool:
+        """As a Controller's."""
+        t_ns = binding.feed.time_ns(reading.t_ns, reading.t_device_us)
+        if checked(pace, t_ns, reading.seq, self.config.fail):
+            self._pace = None
+        return pace.misfit is None
 
     def _lost(self, gap: Gap) -> None:
         """Ticks that never arrived: to each model a gap of those that were due to it."""
@@ -410,7 +484,7 @@ class Models:
 
     def _known(self, dictionary: Dictionary) -> None:
         """ConfigError where a channel's NAME.REST is of neither a model nor a reading."""
-        forms = [form.name for form in dictionary.readings]
+        forms = [form.name for form in beside(self.config.commands, dictionary.readings)]
         fields = [field.name for form in dictionary.readings if form.name == self._format for field in form.fields]
         for one in self._members:
             for channel, source in one.declared.channels.items():
@@ -440,6 +514,20 @@ class Models:
         self._known(dictionary)
         for member in self._members:
             member.controller.handle(replace(hello, dictionary=member.seen(dictionary, tick)))
+        self._binding = self._bound(dictionary)
+        self._action, self._pace = None, self._measured(self._binding)
+        self.latest = Decision(self._binding, self.latest.reading if self.latest else None, notes=self._binding.notes)
+        return self.latest
+
+    def _measured(self, binding: Binding) -> Pace | None:
+        """What measures this robot's readings, for those models that ask for a rate."""
+        asked = [(one, one.controller) for one in self._members if not one.declared.any_rate]
+        wanted = (Trained.of(one.declared.table, inner.model, one.every) for one, inner in asked)
+        return pace_of(wanted, binding.feed.by_device)
+
+    def _bound(self, dictionary: Dictionary) -> Binding:
+        """The binding for this robot, with which each model has one already."""
+        tick = self._tick_of(dictionary)
         action, rules = bind_action(self.config, self.output_names, self.output_units, dictionary)
         bound = [(member, member.controller.latest) for member in self._members]
         notes = [f"{one.declared.name}: {note}" for one, made in bound if made for note in made.binding.notes]
@@ -447,7 +535,7 @@ class Models:
         rate_hz = tick.rate_hz or min(trained, default=None)  # as of one model; of several the one that waits longest
         period_ns = round(1e9 / rate_hz) if rate_hz else 0
         fastest = min(one.every * one.controller.model.timing.stride for one in self._drivers)
-        self._binding = Binding(
+        return Binding(
             dictionary=dictionary,
             feed=Feed(tick, (), {}, (), self.config.link.dialect == OWN, (), None, None, (), ()),
             action=action,
@@ -458,110 +546,6 @@ class Models:
             hold_ns=3 * period_ns * fastest,
             notes=tuple(notes),
         )
-        self._action = None
-        self.latest = Decision(self._binding, self.latest.reading if self.latest else None, notes=self._binding.notes)
-        return self.latest
-
-
-class Watched:
-    """A Controller or Models whose outputs' events are watched; see `Decider`. An event's action takes the place of the
-    one that the models make of that reading."""
-
-    def __init__(self, inner: Controller | Models) -> None:
-        """ConfigError: an event is of an output that there is not."""
-        self.inner, self.config = inner, inner.config
-        self.watch = Watch(self.config.events, inner.output_names)
-        self.latest: Decision | None = None
-
-    @property
-    def name(self) -> str:
-        return self.inner.name
-
-    @property
-    def digest(self) -> str:
-        return self.inner.digest
-
-    @property
-    def counts(self) -> Counts:
-        return self.inner.counts
-
-    @property
-    def not_real(self) -> int:
-        return self.inner.not_real
-
-    @property
-    def output_names(self) -> tuple[str, ...]:
-        return self.inner.output_names
-
-    @property
-    def output_units(self) -> tuple[str, ...]:
-        return self.inner.output_units
-
-    @property
-    def model(self) -> Model | None:
-        return self.inner.model
-
-    def fed(self) -> Iterator[tuple[str, Model, Mapping[str, str]]]:
-        """See `Decider`."""
-        return self.inner.fed()
-
-    def no_steps(self) -> str:
-        """See `Decider`."""
-        return self.inner.no_steps()
-
-    def others(self) -> Mapping[str, tuple[float, ...]]:
-        """See `Decider`."""
-        return self.inner.others()
-
-    def unbind(self) -> None:
-        """As a Controller's."""
-        self.inner.unbind()
-
-    def handle(self, event: Event) -> Decision | None:
-        """As a Controller's."""
-        if type(event) is Hello:
-            return self._bind(event)
-        decision = self.inner.handle(event)
-        if decision is not None and type(event) is Reading:
-            happened, action = self.watch.look(event.t_ns, _of_this_reading(decision, len(self.output_names)))
-            if happened:
-                decision = decision._replace(
-                    happened=happened, action=action or decision.action, urgent=action is not None
-                )
-            shown, form = self.inner.latest, decision.binding.action
-            seen = shown is not None and action is not None and form is not None and action.format == form.name
-            self.latest = shown._replace(action=action) if shown is not None and seen else shown
-        elif type(event) is Reset and self.config.on_reset == "reset":
-            self.watch.reset()
-        return decision
-
-    def silence(self, t_ns: int) -> Decision | None:
-        """As a Controller's. What stands in for late readings begins and ends nothing."""
-        decision = self.inner.silence(t_ns)
-        if decision is not None:
-            self.latest = self.inner.latest
-        return decision
-
-    def _bind(self, hello: Hello) -> Decision | None:
-        try:
-            decision = self.inner.handle(hello)
-            self.watch.bind(hello.dictionary)
-        except ConfigError:
-            self.unbind()
-            raise
-        self.latest = self.inner.latest
-        return decision
-
-
-def _of_this_reading(decision: Decision, count: int) -> list[float]:
-    """All outputs, NaN where they were not made now."""
-    if not decision.made:
-        return [_NAN] * count if decision.outputs is None else decision.outputs
-    return [
-        value
-        for one in decision.made
-        for value in (one.outputs if one.new and one.outputs is not None else [_NAN] * len(one.names))
-    ]
 
 
 # ---------------------------------------------------------------------------------------------- the model files
@@ -590,6 +574,15 @@ class Loaded:
         """As a recording holds them."""
         return {attachment(name, self.single): content for name, content in self.contents.items()}
 
+    def output_units(self, config: RobotConfig) -> dict[str, dict[str, str]]:
+        """Of the outputs, by the topic where a recording holds them, and their names."""
+        declared = {one.name: one.signals for one in config.models} or {ONLY: config.signals}
+        found = {}
+        for name, signals in declared.items():
+            names, units = output_numbers(signals, self.models[name])
+            found["/outputs" if self.single else f"/outputs/{name}"] = dict(zip(names, units, strict=True))
+        return found
+
     def metadata(self, controller: Decider) -> dict[str, str]:
         """What a recording says of them."""
         each = {} if self.single else {f"digest {name}": model.digest for name, model in self.models.items()}
@@ -603,6 +596,7 @@ def attachment(name: str, single: bool) -> str:
 
 def load_models(config: RobotConfig, read: Callable[[Path], bytes] = Path.read_bytes) -> Loaded:
     """The models of a robot.toml. ModelFileError where one cannot be read."""
+    tables = {one.name: f'[model "{one.name}"]' for one in config.models} or {ONLY: "[model]"}
     files = {one.name: one.file for one in config.models} or {ONLY: config.model_file}
     models, contents = {}, {}
     for name, file in files.items():
@@ -610,6 +604,8 @@ def load_models(config: RobotConfig, read: Callable[[Path], bytes] = Path.read_b
         try:
             contents[name] = read(path)
         except OSError as error:
-            raise ModelFileError(f"{path}: cannot be read: {error.strerror or error}") from error
+            why = f"{path}: cannot be read: {error.strerror or error}"
+            said = f"{config.source}: {tables[name]} file = {str(file)!r}, which is looked for in"
+            raise ModelFileError(f"{why} ({said} {config.folder.resolve()})") from error
         models[name] = load_file(io.BytesIO(contents[name]), str(path))
     return Loaded(models, contents, not config.models)

@@ -42,6 +42,7 @@ from firmware_bridge.errors import RecordingError
 from firmware_bridge.ports.clock import steady_clock
 from firmware_bridge.recordings.contents import ACTIONS, MARKS, VALUES, Encoder, Message, json_bytes, schema_of
 from firmware_bridge.recordings.recorder import Recorder, begin
+from firmware_bridge.words import counted
 
 if TYPE_CHECKING:
     from edge_lstm.core.operation import Floats
@@ -207,7 +208,7 @@ class RecordedLoop:
             return [self._never]
         if recorder.dropped:
             why = recorder.failed or recorder.odd or "the disk was too slow"
-            return [f"the recording is not whole, it lacks {recorder.dropped} messages: {why}"]
+            return [f"the recording is not whole, it lacks {counted(recorder.dropped, 'message')}: {why}"]
         return [f"the recording is not whole: {recorder.failed}"] if recorder.failed else []
 
     def close(self) -> None:

@@ -9,7 +9,6 @@ Never: call a recording equal where a call is missing, or something was not comp
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any
@@ -32,10 +31,11 @@ from edge_lstm.robot.calls import (
     model_of,
     moment_of,
 )
-from edge_lstm.robot.evidence import Findings, noted
-from edge_lstm.robot.replay import differing_bits
+from edge_lstm.robot.evidence import Findings, noted, said
+from edge_lstm.robot.keyframes import differing_bits
 from edge_lstm.streams.missing import MissingReadings
 from firmware_bridge.recordings.contents import ACTIONS, CALLS, EVENTS, MARKS, OUTPUTS, READINGS, VALUES, Message
+from firmware_bridge.words import counted, plural
 
 if TYPE_CHECKING:
     from edge_lstm.core.model import Model
@@ -73,18 +73,28 @@ class Comparison:
         whole = bool(self.calls) and not self.differing_calls and not self.lost
         return whole and (self.derived is None or self.derived.same)
 
+    def why(self) -> str:
+        """Why it is not the same."""
+        if self.agrees:
+            return "the recording is damaged, so a difference cannot be excluded"
+        if self.lost and not self.differing_calls:
+            return "calls are missing from the recording"
+        return "the replay differs from the recording" if self.calls else "nothing could be compared"
+
     def sentence(self) -> str:
         """The verdict, for people; it says what was compared."""
         how = "damaged" if self.damaged else "cut off"
         if not self.calls and not self.lost:
             cut = f": the recording is {how}: {self.cut}" if self.cut else ""
             return f"nothing could be compared, the recording holds no call of a model{cut}"
-        head = f"{self.differing_bits} differing bits"
-        head += f" in {self.differing_calls} calls" if self.differing_calls else ""
-        text = f"{head}, {self.outputs} outputs ({self.bits // 8} bytes) of {self.calls} calls compared"
+        head = counted(self.differing_bits, "differing bit")
+        head += f" in {counted(self.differing_calls, 'call')}" if self.differing_calls else ""
+        outputs = f"{counted(self.outputs, 'output')} ({counted(self.bits // 8, 'byte')})"
+        text = f"{head}, {outputs} of {counted(self.calls, 'call')} compared"
         text += f"; first: {self.first}" if self.differing_calls else ""
         if self.lost:
-            text += f"; {self.lost} calls are missing, so {self.after_lost} after them cannot be compared"
+            text += f"; {counted(self.lost, 'call is', 'calls are')} missing, so "
+            text += f"{self.after_lost} after {plural(self.lost, 'it', 'them')} cannot be compared"
         if self.cut:
             text += f", up to {self.until_s:.3f} s; the recording is {how}: {self.cut}"
         if self.damaged:
@@ -119,8 +129,8 @@ class Summary:
     def lines(self) -> list[str]:
         """For people."""
         found = [
-            f"{self.readings} readings in {self.seconds:.1f} s, {self.steps} steps",
-            f"{self.lost} missing, {self.resets} resets",
+            f"{counted(self.readings, 'reading')} in {self.seconds:.1f} s, {counted(self.steps, 'step')}",
+            f"{self.lost} missing, {counted(self.resets, 'reset')}",
         ]
         for name, of in self.models.items():
             told = ", ".join(f"{count} {what}" for what, count in of["became"].items() if count)
@@ -142,7 +152,7 @@ class _Again:
     """One model, made again."""
 
     def __init__(self, recording: Recording, name: str, begun: Begun, given: Model | None) -> None:
-        self.name, self.form = name, Form(name, begun.inputs, begun.outputs)
+        self.name, self.form = name, Form(name, begun.inputs, begun.outputs, text=recording.text)
         self.model = given or model_of(recording, name, begun)
         own = self.model.digest == begun.digest
         if begun.each and len(begun.each) != len(begun.inputs):
@@ -198,17 +208,16 @@ class _Derived:
         for message in messages:
             self.findings.compared[message.topic] = self.findings.compared.get(message.topic, 0) + 1
 
-    def message(self, topic: str, t_ns: int, data: bytes) -> None:
+    def message(self, then: Message) -> None:
         """One that the recording holds."""
-        if topic == EVENTS and (count := noted(data)) is not None:
+        if then.topic == EVENTS and (count := noted(then.data)) is not None:
             self._noted = max(self._noted, count)
             return
         now = self._due.pop(0) if self._due else None
-        if now is None or (now.topic, now.t_ns, now.data) != (topic, t_ns, data):
+        if now is None or not _alike(then, now):
             self.findings.differing += 1
-            beside = "nothing" if now is None else f"{now.topic} {now.data.decode()!s:.300} at t_ns {now.t_ns}"
-            then = f"{topic} {data.decode(errors='replace')!s:.300} at t_ns {t_ns}"
-            self.findings.first = self.findings.first or f"then {then}, now {beside}"
+            beside = "nothing" if now is None else said(now)
+            self.findings.first = self.findings.first or f"then {said(then)}, now {beside}"
 
     def finish(self, cut: bool) -> Findings:
         if not cut:
@@ -218,9 +227,12 @@ class _Derived:
     def _missing(self) -> None:
         self.findings.missing += len(self._due)
         if self._due and not self.findings.first:
-            first = self._due[0]
-            self.findings.first = f"then nothing, now {first.topic} {first.data.decode()!s:.300} at t_ns {first.t_ns}"
+            self.findings.first = f"then nothing, now {said(self._due[0])}"
         self._due = []
+
+
+def _alike(then: Message, now: Message) -> bool:
+    return (then.topic, then.t_ns, then.data, then.names()) == (now.topic, now.t_ns, now.data, now.names())
 
 
 def replay(
@@ -246,7 +258,8 @@ def replay(
     beside = _Derived() if derived else None
     marks: list[tuple[int, str]] = []
     first_ns = last_ns = None
-    for number, (topic, t_ns, data) in enumerate(recording.messages()):
+    for number, message in enumerate(recording.records()):
+        topic, _schema, t_ns, data = message
         if topic.startswith(CALLS):
             one = again.get(topic[len(CALLS) :])
             if one is None:
@@ -268,11 +281,11 @@ def replay(
         elif topic.startswith((ACTIONS, VALUES, MARKS)):
             found.given[topic] = found.given.get(topic, 0) + 1
             if topic == MARKS:
-                marks.append((t_ns, _text(data)))
+                marks.append((t_ns, str(_object(message).get("text", ""))))
             elif given is not None:
-                given(topic, t_ns, _object(data))
+                given(topic, t_ns, _object(message))
         elif beside is not None and topic.startswith((READINGS, OUTPUTS, EVENTS)):
-            beside.message(topic, t_ns, data)
+            beside.message(message)
     found.cut, found.damaged = recording.cut, recording.damaged
     if beside is not None:
         found.derived = beside.finish(bool(found.cut))
@@ -332,14 +345,9 @@ def _summary(
     return summary
 
 
-def _object(data: bytes) -> dict[str, Any]:
+def _object(message: Message) -> dict[str, Any]:
     """What a message of the program says; empty where it is damaged."""
     try:
-        tree = json.loads(data)
-    except (ValueError, RecursionError):
+        return message.tree()
+    except ValueError:
         return {}
-    return tree if isinstance(tree, dict) else {}
-
-
-def _text(data: bytes) -> str:
-    return str(_object(data).get("text", ""))

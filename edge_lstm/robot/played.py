@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 from edge_lstm.errors import ConfigError, nearest
 from edge_lstm.logs import open_log
+from edge_lstm.logs.asked import Asked
 from edge_lstm.logs.played import PlayedLog, columns_for, declared
 from edge_lstm.robot.config import link_of
 from firmware_bridge.dictionary import Dictionary, Field, Format
@@ -65,7 +66,7 @@ def play(
 ) -> Play:
     """The robot. log: its readings, None: the drive; config: the robot.toml whose [link] it speaks, dialect: without
     one. ConfigError, LogError or BridgeError where they do not fit together."""
-    table = open_log(log, time, time_unit) if log is not None else None
+    table = open_log(log, Asked(time=time, time_unit=time_unit)) if log is not None else None
     if dialect not in (None, OWN, *ROBOT_SIDES):
         raise ConfigError(f"--dialect {dialect!r} is unknown{nearest(str(dialect), (OWN, *ROBOT_SIDES))}")
     link = _link(config, dialect)

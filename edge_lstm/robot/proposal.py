@@ -64,7 +64,7 @@ def propose(
     age_ms = _AGE_MS if slowest_hz is None else max(1, round(_PERIODS * 1000 / slowest_hz))
     ages = [f"max_age_ms = {age_ms}  # how old the latest value of another reading may be"] if joined else []
     lines = [
-        f"# {model.name} on this robot, proposed by edge-lstm init. Every key: edge_lstm/robot/CONFIG.md.",
+        f"# {model.name} on this robot, proposed by edge-lstm init. Every key: edge-lstm docs config.",
         "# Then: edge-lstm check robot.toml, and edge-lstm run robot.toml",
         "",
         head.rstrip(),
@@ -267,7 +267,7 @@ def propose_several(models: Mapping[str, tuple[str, Model]], head: str, sources:
     inputs = [channel for _, model in models.values() for channel in model.inputs]
     source = max(sources, key=lambda item: len(_fed(inputs, item)))
     lines = [
-        f"# {', '.join(models)} on this robot, proposed by edge-lstm init. Every key: edge_lstm/robot/CONFIG.md.",
+        f"# {', '.join(models)} on this robot, proposed by edge-lstm init. Every key: edge-lstm docs config.",
         "# Then: edge-lstm check robot.toml, and edge-lstm run robot.toml",
         "",
         head.rstrip(),

@@ -33,16 +33,21 @@ class Readings:
     max_age_ms: float | None = None
     ages: Mapping[str, float] = field(default_factory=dict)
     missing: Mapping[str, Missing | float] = field(default_factory=dict)
+    commands: Mapping[str, float] = field(default_factory=dict)  # of [commands]: how old each may be, ms
 
     def age_ms(self, form: str) -> float | None:
         """How old a value of this format may be; None where nothing says so."""
-        return self.ages.get(form, self.max_age_ms)
+        return self.commands.get(form) or self.ages.get(form, self.max_age_ms)
 
     def check(self, fields: Iterable[tuple[str, str]], own: Sequence[str] | None, fail: Fail) -> None:
         """Before the robot is known: (channel, field) of all that feeds the model. own: the fields of the tick's
         format, where the file declares them; None: they are known at the handshake. ConfigError: an age is missing, or
         means nothing."""
-        others = {channel: name for channel, name in fields if "." in name and name not in (own or ())}
+        others = {
+            channel: name
+            for channel, name in fields
+            if "." in name and name not in (own or ()) and name.partition(".")[0] not in self.commands
+        }
         for name in others.values() if own is not None else ():
             if self.max_age_ms is None and not any(name.startswith(f"{form}.") for form in self.ages):
                 raise self.no_age(name.partition(".")[0], name, fail)

@@ -109,6 +109,15 @@ def _prefer(priority: int, undo: ExitStack) -> list[str]:
     return []
 
 
+def beside(thread: int) -> None:
+    """Give the calling thread, which began after `applied`, the level of another of this process. Without it a busy
+    machine could take the processor from it while it holds the interpreter, and the loop would wait for both."""
+    with suppress(OSError):
+        if os.sched_getscheduler(thread) & ~os.SCHED_RESET_ON_FORK == os.SCHED_FIFO:
+            level = os.sched_getparam(thread)
+            os.sched_setscheduler(threading.get_native_id(), os.SCHED_FIFO | os.SCHED_RESET_ON_FORK, level)
+
+
 def _schedule(thread: int, level: int, undo: ExitStack) -> None:
     try:
         before = os.sched_getscheduler(thread), os.sched_getparam(thread)

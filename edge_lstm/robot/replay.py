@@ -9,26 +9,31 @@ Never: call a recording equal when something was not compared, without saying wh
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import asdict, dataclass
-from itertools import chain
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from itertools import chain, takewhile
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
 from edge_lstm.errors import ConfigError, LogError
+from edge_lstm.robot.decider import Decider
 from edge_lstm.robot.evidence import Evidence, Findings
+from edge_lstm.robot.keyframes import Beginning, Compared, Kept, beginning, differing_bits, hello_of
 from edge_lstm.robot.loop import Summary, run
-from edge_lstm.robot.models import Decider
 from firmware_bridge.dictionary import Dictionary, Format
 from firmware_bridge.events import Event, Gap, Hello, Lost, Reading, Reset
+from firmware_bridge.links.altered import altered
 from firmware_bridge.links.link import Link
 from firmware_bridge.ports.port import Port, PortStats
 from firmware_bridge.values import Chunk
+from firmware_bridge.words import counted
 
 if TYPE_CHECKING:
+    from firmware_bridge.recordings.keyframe import Keyframe
     from firmware_bridge.recordings.port import RecordingPort
+    from firmware_bridge.remembered import Tree
 
 
 @dataclass
@@ -46,6 +51,7 @@ class Comparison:
     damaged: bool = False  # what the cut took away is not the end alone, so what was sent there is unknown
     first: str = ""  # where the first difference of the writes is, and what it is
     derived: Findings | None = None  # readings, outputs, actions, events; None where they were not compared
+    keyframes: Kept = field(default_factory=Kept)  # those on the way, where they were compared
 
     @property
     def same(self) -> bool:
@@ -55,7 +61,8 @@ class Comparison:
     @property
     def agrees(self) -> bool:
         """Whether something was compared and nothing of it differs."""
-        return self.compared and self.writes_agree and (self.derived is None or self.derived.same)
+        derived = self.derived is None or self.derived.same
+        return self.compared and self.writes_agree and derived and not self.keyframes.differing
 
     @property
     def compared(self) -> bool:
@@ -68,17 +75,25 @@ class Comparison:
         """Whether none of the writes differs."""
         return not self.differing_writes and (bool(self.cut) or not self.beyond)
 
+    def why(self) -> str:
+        """Why it is not the same."""
+        if self.agrees:
+            return "the recording is damaged, so a difference cannot be excluded"
+        return "the replay differs from the recording" if self.compared else "nothing could be compared"
+
     def sentence(self) -> str:
         """The verdict, for people; it says what was compared."""
         derived = "" if self.derived is None else f"; {self.derived.sentence()}"
+        derived += f"; {kept}" if (kept := self.keyframes.sentence()) else ""
         if not self.compared:
             how = "damaged" if self.damaged else "cut off"
             cut = f": the recording is {how}: {self.cut}" if self.cut else ""
             return f"nothing could be compared, the recording holds no write{cut}"
-        compared = f"{self.writes} writes ({self.bits // 8} bytes) compared"
+        compared = f"{counted(self.writes, 'write')} ({counted(self.bits // 8, 'byte')}) compared"
         if not self.writes_agree:
             return (
-                f"{self.differing_bits} differing bits in {self.differing_writes} writes, {compared}; "
+                f"{counted(self.differing_bits, 'differing bit')} in "
+                f"{counted(self.differing_writes, 'write')}, {compared}; "
                 f"first: {self.first}{derived}"
             )
         if self.damaged:
@@ -86,9 +101,10 @@ class Comparison:
                 f"0 differing bits, {compared}, up to {self.until_s:.3f} s{derived}; the recording is damaged there: "
                 f"{self.cut}; what was sent afterwards cannot be compared, so a difference cannot be excluded"
             )
+        beyond = "the last write has" if self.beyond == 1 else f"the last {self.beyond} writes have"
         tail = f", up to {self.until_s:.3f} s" if self.cut else ""
         tail += f"; the recording is cut off: {self.cut}" if self.cut else ""
-        tail += f"; the last {self.beyond} writes have nothing to be compared with" if self.beyond else ""
+        tail += f"; {beyond} nothing to be compared with" if self.beyond else ""
         return f"0 differing bits, {compared}{tail}{derived}"
 
     def as_dict(self) -> dict[str, Any]:
@@ -105,8 +121,11 @@ class ComparingPort:
         sent: Iterable[tuple[int, bytes, bool]],
         bridge: Link,
         progress: Callable[[int], None] = lambda t_ns: None,
+        *,
+        goes_on: bool = False,
     ) -> None:
-        self.comparison = Comparison()
+        """goes_on: the run went on after this, so nothing stops the robot."""
+        self.comparison, self._goes_on = Comparison(), goes_on
         self._port, self._sent, self._bridge, self._progress = port, iter(sent), bridge, progress
         self._t_ns = self._first_ns = 0
         self._extra = ""  # the first write that the recording ends before
@@ -147,14 +166,17 @@ class ComparingPort:
 
     def write_last(self, data: bytes, cut: bytes) -> bool:
         """As `write`."""
-        return self.write(data)
+        return True if self._goes_on else self.write(data)
 
     def wake_at(self, t_ns: int) -> None:
         self._port.wake_at(t_ns)
 
-    def finish(self, cut: str, damaged: bool = False) -> Comparison:
-        """After the run: recorded writes that the replay did not make are differences, and others if it is whole."""
+    def finish(self, cut: str, damaged: bool = False, until_ns: int | None = None) -> Comparison:
+        """After the run: recorded writes that the replay did not make are differences, and others if it is whole.
+        until_ns: later ones were not asked for."""
         for t_ns, then, _taken in self._sent:
+            if until_ns is not None and t_ns > until_ns:
+                break
             self.comparison.writes += 1
             self.comparison.bits += 8 * len(then)
             self._differs(t_ns, then, b"")
@@ -184,13 +206,6 @@ class ComparingPort:
         return self._bridge.explain(data) if data else "nothing"
 
 
-def differing_bits(one: bytes, other: bytes) -> int:
-    """Bits that differ; what only one of them has counts whole."""
-    common = min(len(one), len(other))
-    changed = int.from_bytes(one[:common], "big") ^ int.from_bytes(other[:common], "big")
-    return bin(changed).count("1") + 8 * (len(one) + len(other) - 2 * common)
-
-
 @dataclass
 class Rows:
     """Some readings with what came of them. values, joined, outputs, actions: (T, n) float64, not_real (T,): how many
@@ -212,13 +227,31 @@ class Rows:
     action_values: npt.NDArray[np.float64]
 
 
+def outputs_of(blocks: Sequence[Rows]) -> dict[str, npt.NDArray[np.float64]]:
+    """Each output (T,) of all rows, NaN where there is none, or another robot's model has no such output."""
+    names = dict.fromkeys(name for rows in blocks for name in rows.outputs)
+    return {
+        name: np.concatenate(
+            [
+                rows.output_values[:, rows.outputs.index(name)]
+                if name in rows.outputs
+                else np.full(len(rows.t_ns), np.nan)
+                for rows in blocks
+            ]
+        )
+        for name in names
+    }
+
+
 class Collector:
     """Stands where the recorder stands and passes on what it sees: rows in blocks, and what happened to the link."""
 
     BLOCK = 4096
 
-    def __init__(self, controller: Decider, rows: Callable[[Rows], None]) -> None:
+    def __init__(self, controller: Decider, rows: Callable[[Rows], None], start_ns: int | None = None) -> None:
+        """start_ns: of the first row."""
         self.marks: list[tuple[int, str]] = []
+        self._start_ns = start_ns
         self._controller, self._give = controller, rows
         self._dictionary: Dictionary | None = None
         self._fits = False  # another robot's readings are nobody's rows
@@ -241,6 +274,9 @@ class Collector:
         """A reading begins a row; a new dictionary ends the block."""
         if isinstance(event, Reading):
             if self._fits and event.format == self._controller.config.reading:
+                if self._start_ns is not None and event.t_ns < self._start_ns:
+                    self.flush()  # so that what comes of it is nobody's
+                    return
                 if len(self._rows) >= self.BLOCK:
                     self.flush()
                 self._rows.append((event, self._boot_id))
@@ -326,6 +362,32 @@ def _filled(rows: list[list[float]], width: int) -> npt.NDArray[np.float64]:
     return np.array([row or nothing for row in rows], np.float64).reshape(len(rows), width)
 
 
+@dataclass
+class Chain:
+    """From file to file of one run. end: what is remembered at the end of the last one; wanted: it will be needed; own:
+    the last one was not begun from the end of the one before it because its keyframe is another model's."""
+
+    wanted: bool = False
+    end: Tree = None
+    own: bool = True
+
+
+class Part(NamedTuple):
+    """Of a recording: what came after one keyframe, until another; None: from its beginning, to its end."""
+
+    after: Keyframe | None = None
+    until: Keyframe | None = None
+
+
+def _begun_notes(begins: Beginning) -> list[str]:
+    """For people: where a replay began in the middle."""
+    if begins.begun is None or begins.after is None:
+        return list(begins.notes)
+    since_s = (begins.after.t_ns - begins.begun.first_ns) / 1e9
+    said = f"begun from the keyframe {since_s:.1f} s after the start of its run, from which all is counted"
+    return [*begins.notes, said]
+
+
 def replay(
     port: RecordingPort,
     controller: Decider,
@@ -334,26 +396,62 @@ def replay(
     rows: Callable[[Rows], None] | None = None,
     progress: Callable[[int], None] = lambda t_ns: None,
     derived: bool = False,
+    start_ns: int | None = None,
+    until_ns: int | None = None,
+    chain: Chain | None = None,
+    part: Part | None = None,
 ) -> tuple[Summary, Comparison, list[tuple[int, str]]]:
     """Run a recording again. Returns the summary, the comparison, and (t_ns, what happened) marks.
 
     controller: a new one. link: a new one, as the robot was recorded with; None: what its robot.toml says. rows: called
     with the readings and what came of them, in blocks; progress: with the time now and then; derived: compare
-    readings, outputs, actions and events, too, and not what was sent alone. Raises ConfigError as `run`.
+    readings, outputs, actions and events, too, and not what was sent alone; keyframes, too. start_ns, until_ns: rows
+    and what is compared are of that time, from the keyframe before it on; chain: what is known of the file before, and
+    then of this one. part: what lies between two keyframes and no more, counters of which go on from what the first
+    one says. Raises ConfigError as `run`, RecordingError where it can be begun nowhere.
     """
     recording = port.recording
     bridge = controller.config.open_link(ask_first=recording.asked_first) if link is None else link
-    comparing = ComparingPort(port, recording.writes(), bridge, progress)
-    collector = None if rows is None else Collector(controller, rows)
-    evidence = Evidence(recording.messages(), recording.reworded, collector) if derived else None
+    bridge = altered(bridge, recording.metadata)
+    chain, part = chain or Chain(), part or Part()
+    begins = beginning(recording, bridge, controller, start_ns, chain.end, part.after)
+    after, until = begins.after, part.until
+    port.after, port.until, port.until_ns = after, until, until_ns
+    goes_on = until is not None or until_ns is not None or recording.goes_on
+    comparing = ComparingPort(port, recording.writes(after, until), bridge, progress, goes_on=goes_on)
+    collector = None if rows is None else Collector(controller, rows, start_ns)
+    evidence = None
+    if derived:
+        records, headed = recording.records(after, until), after is not None or recording.head != "start"
+        if until_ns is not None:
+            records = takewhile(lambda message: message.t_ns <= until_ns, records)
+        evidence = Evidence(records, recording.reworded, collector, text=recording.text, headed=headed)
+    if begins.begun is not None and (hello := hello_of(bridge, begins.begun.t_ns)) is not None:
+        if evidence is not None:
+            evidence.begin(hello.dictionary)
+        if collector is not None:
+            collector.event(hello)
+    compared = Compared(port)
+    keyframes = compared if (derived and not recording.reworded) or chain.wanted else None
     unfit: list[str] = []
-    summary = run(comparing, bridge, controller, evidence or collector, unfit=unfit.append)
+    summary = run(
+        comparing,
+        bridge,
+        controller,
+        evidence or collector,
+        unfit=unfit.append,
+        keyframes=keyframes,
+        begun=begins.begun,
+    )
+    chain.end, chain.own = compared.end, begins.own
+    summary.notes[:0] = _begun_notes(begins)
     if controller.latest is None and unfit:  # no robot of the recording fits
         raise ConfigError(unfit[0])
     summary.recording = str(recording.path)
     if collector is not None:
         collector.flush()
-    comparison = comparing.finish(recording.cut, recording.damaged)
+    comparison = comparing.finish(recording.cut, recording.damaged, until_ns)
+    comparison.keyframes = compared.kept
     dropped = recording.dropped
     if evidence is not None:
         comparison.derived = evidence.finish(dropped, bool(recording.cut))

@@ -11,21 +11,23 @@ as outputs are, so an output that is clipped to 0.8 is not above it.
     until = 0.6             # back to here before it ends; left out: as above or below
     for_ms = 200            # so long without a break before it begins; left out: 0
     text = "left wheel stalls"
+    mark = true             # the recording in which it begins is kept
     action = { format = "motor_limits", values = { torque_limit_left = 0.0, torque_limit_right = 0.0 } }
 """
 
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from math import isfinite
-from typing import TYPE_CHECKING, Any, NamedTuple, cast
+from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, cast
 
 import numpy as np
 
 from edge_lstm.signals.declared import Choices, chosen
 from firmware_bridge.errors import nearest
+from firmware_bridge.remembered import PARTS, Remembers
 from firmware_bridge.table import Table
 from firmware_bridge.values import Action
 
@@ -40,7 +42,8 @@ Limits = Mapping[str, tuple[float | None, float | None]]  # field → least and 
 
 @dataclass(frozen=True)
 class EventConfig:
-    """One of [events]. sign: 1 where it begins above `threshold`, -1 below; action: format and values by field."""
+    """One of [events]. sign: 1 where it begins above `threshold`, -1 below; mark: the recording in which it begins is
+    kept; action: format and values by field."""
 
     name: str
     of: str
@@ -50,6 +53,7 @@ class EventConfig:
     for_ns: int
     text: str
     table: Table
+    mark: bool = False
     action: tuple[str, Mapping[str, float]] | None = None
 
 
@@ -116,10 +120,22 @@ def _event(name: str, table: Table, sent: str | None, limits: Limits) -> EventCo
     for_ms = table.take("for_ms", float, 0.0)
     if for_ms < 0:
         raise table.fail("for_ms", f"must not be below 0, not {for_ms:g}")
+    mark = table.take("mark", bool, False)
     action = table.table("action", required=False)
     made = None if action is None else _action(action, sent, limits)
     table.done()
-    return EventConfig(name, of, sign, threshold, until, round(for_ms * 1e6), text, table, made)
+    return EventConfig(name, of, sign, threshold, until, round(for_ms * 1e6), text, table, mark, made)
+
+
+def marks(events: Sequence[EventConfig]) -> Callable[[str, Mapping[str, Any]], str]:
+    """For a recorder: why a file is kept in which this message stands on this topic, "" where it is not."""
+    names = {event.name for event in events if event.mark}
+
+    def why(topic: str, tree: Mapping[str, Any]) -> str:
+        begins = topic == TOPIC and tree["what"] == "begins" and tree["event"] in names
+        return str(tree["text"]) if begins else ""
+
+    return why
 
 
 def _action(table: Table, sent: str | None, limits: Limits) -> tuple[str, Mapping[str, float]]:
@@ -134,8 +150,10 @@ def _action(table: Table, sent: str | None, limits: Limits) -> tuple[str, Mappin
     return name, values
 
 
-class Watch:
+class Watch(Remembers):
     """All events of a run. outputs: the names that `of` may mean, in the order of the numbers that `look` is given."""
+
+    REMEMBERED: ClassVar = {"_each": PARTS, "_latest_ns": int}
 
     def __init__(self, events: Sequence[EventConfig], outputs: Sequence[str]) -> None:
         """The file's error where an event is of an output that there is not."""
@@ -172,8 +190,14 @@ class Watch:
         return {watched.event.name: asdict(watched.happened(first_ns, self._latest_ns)) for watched in self._each}
 
 
-class _Watched:
-    """One event and where it stands."""
+class _Watched(Remembers):
+    """One event and where it stands. Its action follows from the robot that is there."""
+
+    REMEMBERED: ClassVar = {
+        **dict.fromkeys(("since_ns", "_begun_ns"), int | None),
+        "_begins": list[int],
+        **dict.fromkeys(("_count", "_ended_ns"), int),
+    }
 
     def __init__(self, event: EventConfig, outputs: Sequence[str]) -> None:
         if event.of not in outputs:

@@ -88,8 +88,11 @@ def test_a_channel_without_a_field_and_a_wrong_unit_are_named():
     mapped = small_robot.CONFIG.replace("[action]", '[readings.channels]\nwheel_sped_left = "gyro_z"\n[action]')
     bound(mapped, inputs=odd)
     wrong = (Channel("wheel_speed_left", "V"), *small_robot.INPUTS[1:])
-    with pytest.raises(ConfigError, match=r"wheel_speed_left: .*'V'.*'rad/s'"):
+    with pytest.raises(ConfigError, match=r"_left: .*'V'.*'rad/s': 'rad/s' is an angular speed, 'V' a voltage"):
         bound(inputs=wrong)
+    misspelt = (Channel("wheel_speed_left", "rads"), *small_robot.INPUTS[1:])
+    with pytest.raises(ConfigError, match=r"'rads' is no unit that is known; did you mean 'rad/s'\?"):
+        bound(inputs=misspelt)
 
 
 def test_a_refusal_shows_what_is_needed_beside_what_is_declared():
@@ -113,10 +116,16 @@ def test_a_refusal_shows_what_is_needed_beside_what_is_declared():
         bound(small_robot.CONFIG.replace('"imu_wheels"', '"imu_wheel"'))
 
 
-def test_another_rate_is_a_note():
-    """A model made for 200 Hz on a robot of 1 kHz runs, and the note says so; within 5 % there is nothing to say."""
-    for rate, noted in ((200.0, False), (205.0, False), (1000.0, True)):
-        assert bool(bound(small_robot.CONFIG, robot_dictionary(rate), rate_hz=200.0).notes) is noted
+def test_another_rate_is_an_error_unless_it_is_meant():
+    """A model made for 200 Hz does not fit a robot of 1 kHz, whose error names the way out; with any_rate it runs, and
+    a note says so; within 5 % there is nothing to say."""
+    for rate in (200.0, 205.0):
+        assert bound(small_robot.CONFIG, robot_dictionary(rate), rate_hz=200.0).notes == ()
+    with pytest.raises(ConfigError, match=r"\[model\] any_rate: .*made for 200 Hz, but the robot declares 1000 Hz"):
+        bound(small_robot.CONFIG, robot_dictionary(1000.0), rate_hz=200.0)
+    meant = small_robot.CONFIG.replace("[model]", "[model]\nany_rate = true")
+    (note,) = bound(meant, robot_dictionary(1000.0), rate_hz=200.0).notes
+    assert "made for 200 Hz, the robot sends 1000 Hz" in note
 
 
 def test_one_long_name_does_not_widen_every_line():

@@ -47,14 +47,14 @@ def test_a_full_file_is_read_as_written():
     assert config.action is not None
     field = config.action.fields["torque_limit_left"]
     assert (field.offset, field.gain, field.minimum, field.maximum) == (1.0, {"slip_left": -0.7}, 0.2, 1.0)
-    assert (config.recording_directory, config.recording_file, config.on_reset) == ("out", None, "keep")
+    assert (config.recording.directory, config.recording.file, config.on_reset) == ("out", None, "keep")
 
 
 def test_model_and_readings_are_enough():
     """A file with only a model and a reading format is complete: nothing is sent, nothing is recorded."""
     config = parse('[model]\nfile = "m.npz"\n[readings]\nformat = "r"')
     assert config.action is None
-    assert config.recording_directory is None
+    assert config.recording.directory is None
     assert config.on_reset == "reset"
 
 

@@ -143,7 +143,8 @@ def test_readings_before_the_handshake_or_of_another_format_are_not_ours():
 def test_a_handshake_is_decided_on_once_for_each_robot():
     """The Hello of a new robot gives a decision without action, with what people should know of it; the same robot
     again gives none, and another one a new binding."""
-    controller = make(rate_hz=200.0)
+    text = small_robot.CONFIG.replace("[model]", "[model]\nany_rate = true")
+    controller = Controller(small_robot.model(rate_hz=200.0), parse_config(text, "robot.toml", Path()))
     first = controller.handle(hello(robot_dictionary(1000.0)))
     assert first is not None
     assert (first.action, first.outputs, len(first.notes)) == (None, None, 1)
@@ -276,6 +277,20 @@ def test_a_hole_in_a_reading_is_filled_by_the_policy():
         controller.handle(reading(0, current_left=2.0))
     assert act(holed, reading(1, current_left=float("nan"))) == act(whole, reading(1, current_left=2.0)) is not None
     assert (holed.counts.steps, holed.counts.patched, holed.counts.missing, holed.not_real) == (2, 1, 0, 1)
+
+
+def test_what_stands_in_is_of_the_robot_that_is_there():
+    """One robot's numbers are held, those of the next are not: nothing of the first one's stays; and what is the same
+    for both keeps what is remembered."""
+    controller = make()
+    controller.handle(hello())
+    feed = controller.latest.binding.feed
+    for each in (("hold", None, None, None), (None,) * 4, ("hold", None, "skip", None)):
+        controller._feed_by(replace(feed, each=each))
+        assert controller.filler.each == each or not any((*controller.filler.each, *each))
+        same = controller.filler
+        controller._feed_by(replace(feed, each=each))
+        assert controller.filler is same
 
 
 def test_policies_that_cannot_be_are_named():

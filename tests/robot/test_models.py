@@ -18,8 +18,9 @@ from edge_lstm.core.timing import Timing
 from edge_lstm.errors import ConfigError
 from edge_lstm.robot.config import parse_config
 from edge_lstm.robot.controller import Controller, Decision
+from edge_lstm.robot.decider import Decider
 from edge_lstm.robot.loop import Summary, run
-from edge_lstm.robot.models import ONLY, Decider, Loaded, Models, load_models
+from edge_lstm.robot.models import ONLY, Loaded, Models, load_models
 from edge_lstm.robot.replay import Rows, replay
 from firmware_bridge.dictionary import Dictionary, Field, Format
 from firmware_bridge.events import Event, Gap, Hello, Reading, Reset
@@ -358,7 +359,8 @@ text = "the left wheel slips"
 
 
 def test_one_recording_holds_all_models_and_verifies(folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]):
-    """The files travel as attachments; `replay --verify` takes them, and its summary has each model and each event."""
+    """The files travel as attachments; `replay --verify` takes them, and its summary has each model and each event.
+    Through a single one it is a log like others."""
     (folder / "robot.toml").write_text(THREE + EVENTS)
     config = parse_config(THREE + EVENTS, "robot.toml", folder)
     loaded = load_models(config)
@@ -379,7 +381,10 @@ def test_one_recording_holds_all_models_and_verifies(folder: Path, tmp_path: Pat
     out = capsys.readouterr().out
     assert "policy: small, every 4 readings" in out
     assert "slips" in out
-    assert main(["replay", str(path), "--model", str(folder / "model.npz")]) == 2
+    single = ["replay", str(path), "--model", str(folder / "model.npz")]
+    assert main(single) == 0
+    assert "no actions are made: --model says one" in capsys.readouterr().out
+    assert main([*single, "--verify"]) == 2
     assert "names several" in capsys.readouterr().err
 
 
@@ -475,7 +480,10 @@ MISTAKES = {
     ),
     "a name that is missing": (('name = "policy"\n', ""), r"\[model\[1\]\] name: is missing"),
     "an unknown key": (("every = 4", "evry = 4"), r"""\[model "policy"\] evry: unknown key; did you mean 'every'"""),
-    "a file that is not there": (('"policy.npz"', '"polcy.npz"'), "polcy.npz: cannot be read"),
+    "a file that is not there": (
+        ('"policy.npz"', '"polcy.npz"'),
+        r"polcy\.npz: cannot be read.*\[model \"policy\"\] file = 'polcy\.npz', which",
+    ),
     "channels of the single model": (
         ('format = "imu_wheels"\n', 'format = "imu_wheels"\n[readings.channels]\nslip = "current_left"\n'),
         r"\[readings\] channels: belongs to one model",

@@ -17,7 +17,8 @@ from firmware_bridge.ports.open_port import open_port
 from firmware_bridge.recordings.port import RecordingPort
 from firmware_bridge.recordings.recorder import Recorder
 from firmware_bridge.simulator.robot import Robot
-from tests.firmware_bridge.ports.test_sockets import Server, free_number
+from tests.firmware_bridge.ports.test_sockets import Server
+from tests.support.free_port import free_port
 from tests.support.robots import small_robot
 
 
@@ -79,7 +80,7 @@ def test_a_drive_over_tcp_replays_to_the_same_bits(tmp_path: Path) -> None:
 
 def test_a_drive_over_udp_replays_to_the_same_bits(tmp_path: Path) -> None:
     """A robot that sends datagrams to where we listen: heard, answered, obeyed, safe at the end, the same again."""
-    robot, number, ended = Robot(3), free_number(socket.SOCK_DGRAM), threading.Event()
+    robot, number, ended = Robot(3), free_port(socket.SOCK_DGRAM), threading.Event()
 
     def live() -> None:
         begun = time.monotonic()

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
+from edge_lstm.cli.report import run_lines
 from edge_lstm.errors import ConfigError
 from edge_lstm.robot.config import parse_config
 from edge_lstm.robot.controller import Controller
@@ -31,6 +33,7 @@ def reading(k: int) -> Reading:
     return Reading(k * 5_000_000, "imu_wheels", k, k * 5000, tuple(0.1 * n for n in range(len(fields))))
 
 
+SOMEBODY_ELSES = {"action_age_us": 1000, "action_age_max_us": 1000, "late_at_device": 0}  # obeyed before this run
 HOLD = '[policy]\nmissing = "hold"\nlongest_gap = 1000\n'
 
 
@@ -59,13 +62,20 @@ def test_between_two_meetings_with_the_right_robot_nothing_is_decided():
 @pytest.mark.parametrize(("key", "value"), [("device", "other"), ("version", "9"), ("dictionary", "0" * 16)])
 def test_a_robot_of_another_identity_gets_no_action(key: str, value: str):
     """Each key of [robot] alone keeps the loop from another robot: said once, noted once, no action, motors off."""
-    port, said = SimulatedPort(Robot(1), 2.0), list[str]()
-    summary = run(port, Bridge(), controller(f'[robot]\n{key} = "{value}"\n'), unfit=said.append)
+    port, said = SimulatedPort(Robot(1), 2.5), list[str]()
+    one = controller(f'[robot]\n{key} = "{value}"\n')
+    summary = run(port, Bridge(), one, unfit=said.append)
     assert len(said) == 1
     assert f"[robot] {key}: is {value!r}" in said[0]
     assert sum("does not fit" in note for note in summary.notes) == 1
     assert (summary.steps, summary.actions, port.robot.device.counters.actions) == (0, 0, 0)
     assert port.robot.drive.torque_limits == (0.0, 0.0)
+    # Nothing was obeyed, so there are no times of it; and who never was there is not gone.
+    others = replace(summary, link=summary.link | SOMEBODY_ELSES, latency_p99_ms=1.0)  # of a handshake
+    lines = "\n".join(run_lines(others, one.model))
+    assert "no reading has come in 2." in lines
+    for word in ("latency", "age of obeyed", "was gone"):
+        assert word not in lines
 
 
 def test_a_robot_of_the_right_identity_is_driven():

@@ -12,8 +12,9 @@ from hypothesis import strategies as st
 from edge_lstm.core.feedback import Feedback
 from edge_lstm.robot.config import parse_config
 from edge_lstm.robot.controller import Controller
+from edge_lstm.robot.keyframes import differing_bits
 from edge_lstm.robot.loop import run
-from edge_lstm.robot.replay import Rows, RowTexts, differing_bits, replay
+from edge_lstm.robot.replay import Rows, RowTexts, replay
 from firmware_bridge.links.own.bridge import Bridge
 from firmware_bridge.recordings.port import RecordingPort
 from firmware_bridge.recordings.recorder import Recorder

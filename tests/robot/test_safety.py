@@ -223,10 +223,10 @@ def test_a_recording_that_lacks_something_is_not_whole():
     """Items left out are a sentence (and exit code 4), with the reason; a whole recording is none."""
     notes: list[str] = []
     recording = Recording(None, required=False)
-    recording.recorder = SimpleNamespace(dropped=3, failed="", odd="")  # type: ignore[assignment]
+    recording.recorder = SimpleNamespace(dropped=3, failed="", odd="", keyframeless="")  # type: ignore[assignment]
     assert recording.verdict(notes) == "the recording is not whole: it lacks 3 messages: the disk was too slow"
     assert len(notes) == 1
-    recording.recorder = SimpleNamespace(dropped=0, failed="", odd="")  # type: ignore[assignment]
+    recording.recorder = SimpleNamespace(dropped=0, failed="", odd="", keyframeless="")  # type: ignore[assignment]
     assert not recording.verdict(notes)
 
 

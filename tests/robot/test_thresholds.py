@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import numpy as np
@@ -12,15 +13,17 @@ from edge_lstm.cli.report import run_lines
 from edge_lstm.robot.config import RobotConfig, parse_config
 from edge_lstm.robot.controller import Controller
 from edge_lstm.robot.loop import Summary, run
-from edge_lstm.robot.models import Loaded, Watched
+from edge_lstm.robot.models import Loaded
 from edge_lstm.robot.replay import replay
-from edge_lstm.robot.thresholds import Watch
+from edge_lstm.robot.thresholds import Watch, marks
+from edge_lstm.robot.watched import Watched
 from firmware_bridge.dictionary import Dictionary, Field, Format
 from firmware_bridge.events import Hello, Reading, Reset
 from firmware_bridge.links.own.bridge import Bridge
 from firmware_bridge.recordings.port import RecordingPort
 from firmware_bridge.recordings.reader import open_recording
 from firmware_bridge.recordings.recorder import Recorder
+from firmware_bridge.recordings.shelf import mark_of
 from firmware_bridge.simulator.faults import Faults, Rates
 from firmware_bridge.simulator.port import SimulatedPort
 from firmware_bridge.simulator.robot import Robot, robot_dictionary
@@ -178,6 +181,24 @@ def test_an_event_s_action_takes_the_place_of_the_model_s_once(recording: tuple[
     assert sum(values == (0.25, 0.5) for values in actions.values()) == len(begins)
 
 
+def test_an_event_may_keep_the_recording_in_which_it_begins(tmp_path: Path):
+    """`mark = true`: the file is marked, with the event's text; without it it is not. The replay is the same."""
+    for said in ("true", "false"):
+        text = small_robot.AT_ONCE + ALARM.replace('text = "the', f'mark = {said}\ntext = "the')
+        events, path = config(text).events, tmp_path / f"{said}.mcap"
+        assert [event.mark for event in events] == [said == "true", False]
+        recorder = Recorder(path, {"model": "small"}, wait=True, marks=marks(events))
+        run(SimulatedPort(Robot(4), 6.0), config(text).open_link(), watched(text), recorder)
+        recorder.close()
+        assert [one["event"] for _, one in open_recording(path).values("/events")].count("slip") > 0
+        assert mark_of(path).exists() == (said == "true")
+        _, comparison, _ = replay(RecordingPort(path), watched(text), derived=True)
+        assert comparison.same, comparison.sentence()
+    assert [json.loads(line)["text"] for line in mark_of(tmp_path / "true.mcap").read_text().splitlines()] == [
+        "the left wheel slips"
+    ]
+
+
 def test_without_events_a_recording_is_what_it_was(tmp_path: Path):
     """The same file, byte for byte, but for the topic /events and the action: no other message changes."""
     text = small_robot.CONFIG + ALARM.replace("action =", "# action =")
@@ -288,10 +309,10 @@ def test_an_event_s_action_may_be_another_message_than_the_model_s():
     class Topics:
         def event(self, event: object) -> None: ...
 
-        def values(self, topic: str, *more: object) -> None:
+        def numbers(self, topic: str, *more: object) -> None:
             topics.append(topic)
 
-        tell = values
+        tell = numbers
 
     _record(Topics(), [(reading(0), decision)], 0)  # type: ignore[arg-type]
     assert topics == ["/outputs", "/events", "/actions/horn"]

@@ -133,7 +133,7 @@ class _Writer:
     def head(self, name: str, file: str) -> Iterator[str]:
         policy = self.policy
         yield f"# {self.model.name} by {name} (in the style of {policy.style}), proposed by edge-lstm init."
-        yield "# Every key: edge_lstm/robot/CONFIG.md; [inputs] and [outputs]: edge_lstm/signals/README.md."
+        yield "# Every key: edge-lstm docs config; [inputs] and [outputs]: edge-lstm docs signals."
         if policy.rate_hz is not None:
             each = f"{1000 / policy.rate_hz:g} ms"
             yield f"# The policy was made for {policy.rate_hz:g} Hz: a reading each {each} is a step of it."

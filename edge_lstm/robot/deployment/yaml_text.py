@@ -14,11 +14,11 @@ import re
 from typing import Any
 
 from edge_lstm.errors import ConfigError
+from firmware_bridge.installing import how_to_install
 
 LONGEST = 1 << 18  # characters: an env.yaml of Isaac Lab has 40,000; the parser takes seconds for this many
 DEEPEST = 40  # tables and lists in each other
 MOST = 50_000  # values, aliases counted as often as they stand
-MISSING = 'needs the package PyYAML, which is not installed: pip install "edge-lstm[yaml]"'
 _PYTHON = "tag:yaml.org,2002:python/"
 _NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?")  # 1e-3, too, which is a text in YAML 1.1
 
@@ -40,7 +40,8 @@ def read_yaml(text: str, source: str) -> dict[str, Any]:
     try:
         import yaml
     except ImportError:
-        raise ConfigError(f"{source}: {MISSING}") from None
+        why = f"needs the package PyYAML, which is not installed: {how_to_install('PyYAML')}"
+        raise ConfigError(f"{source}: {why}") from None
 
     class Loader(yaml.SafeLoader):  # type: ignore[misc,unused-ignore]
         """Composes nodes no deeper than DEEPEST."""

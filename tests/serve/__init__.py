@@ -1,0 +1,1 @@
+"""`edge_lstm.serve`: what a run shows the world."""
