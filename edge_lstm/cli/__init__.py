@@ -15,35 +15,66 @@ import signal
 import sys
 import traceback
 import warnings
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from types import FrameType
-from typing import TextIO
+from typing import Any, TextIO
 
 import click
 
-from edge_lstm.cli import codes, console
-from edge_lstm.cli.common import Failure, note, plain
+from edge_lstm.cli import codes, console, mistakes
+from edge_lstm.cli.common import Commands, Failure, note, plain
+from edge_lstm.cli.values import taught
+from edge_lstm.daemon import journal
 
-# command → its file, which holds a click command named `command`
-COMMANDS = {
-    "run": "edge_lstm.cli.run",
-    "replay": "edge_lstm.cli.replay",
-    "forecast": "edge_lstm.cli.forecast",
-    "explain": "edge_lstm.cli.explain",
-    "simulate": "edge_lstm.cli.simulate",
-    "import": "edge_lstm.cli.import_model",
-    "verify": "edge_lstm.cli.verify",
-    "quantize": "edge_lstm.cli.quantize",
-    "inspect": "edge_lstm.cli.inspect",
-    "bench": "edge_lstm.cli.bench",
-    "firmware": "edge_lstm.cli.firmware",
-    "example": "edge_lstm.cli.example",
-    "listen": "edge_lstm.cli.listen",
-    "init": "edge_lstm.cli.init",
-    "check": "edge_lstm.cli.check",
-    "describe": "edge_lstm.cli.describe",
-    "compile": "edge_lstm.cli.compile",
+# what one wants → command → its file, which holds a click command named `command`
+_GROUPS = {
+    "A model": {
+        "import": "edge_lstm.cli.import_model",
+        "inspect": "edge_lstm.cli.inspect",
+        "verify": "edge_lstm.cli.verify",
+        "quantize": "edge_lstm.cli.quantize",
+        "bench": "edge_lstm.cli.bench",
+        "firmware": "edge_lstm.cli.firmware",
+        "compile": "edge_lstm.cli.compile",
+    },
+    "A robot": {
+        "listen": "edge_lstm.cli.listen",
+        "describe": "edge_lstm.cli.describe",
+        "init": "edge_lstm.cli.init",
+        "check": "edge_lstm.cli.check",
+        "run": "edge_lstm.cli.run",
+        "simulate": "edge_lstm.cli.simulate",
+        "doctor": "edge_lstm.cli.doctor",
+        "service": "edge_lstm.cli.service",
+    },
+    "A run, while it runs": {
+        "status": "edge_lstm.cli.status",
+        "watch": "edge_lstm.cli.watch",
+        "serve": "edge_lstm.cli.serve",
+        "mark": "edge_lstm.cli.mark",
+        "swap": "edge_lstm.cli.swap",
+        "shadow": "edge_lstm.cli.shadow",
+        "state": "edge_lstm.cli.state",
+        "command": "edge_lstm.cli.command",
+        "stop": "edge_lstm.cli.stop",
+    },
+    "A log, at a desk": {
+        "channels": "edge_lstm.cli.list_channels",
+        "replay": "edge_lstm.cli.replay",
+        "forecast": "edge_lstm.cli.forecast",
+        "explain": "edge_lstm.cli.explain",
+        "at": "edge_lstm.cli.at",
+        "bisect": "edge_lstm.cli.bisect",
+        "storm": "edge_lstm.cli.storm",
+        "shrink": "edge_lstm.cli.shrink",
+        "gate": "edge_lstm.cli.gate",
+    },
+    "To learn": {
+        "docs": "edge_lstm.cli.docs",
+        "example": "edge_lstm.cli.example",
+    },
 }
+COMMANDS = {name: file for group in _GROUPS.values() for name, file in group.items()}
 OLD_NAMES = {"fields": "describe", "warm": "compile"}  # still understood, no longer listed
 _SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGALRM)  # that commands handle
 
@@ -52,25 +83,47 @@ class _Unread(Exception):
     """The reader of our output is gone."""
 
 
-class _Group(click.Group):
+class _Group(Commands):
     """Finds a command's file when the command is asked for."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         return list(COMMANDS)
 
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """By what one wants: three dozen in one list are read by nobody."""
+        widest = max(map(len, COMMANDS))
+        for title, names in _GROUPS.items():
+            with formatter.section(title):
+                found = ((name, self.get_command(ctx, name)) for name in names)
+                room = formatter.width - widest - 4
+                lines = [(name.ljust(widest), one.get_short_help_str(room)) for name, one in found if one is not None]
+                formatter.write_dl(lines)
+
+    def make_context(self, *args: Any, **kwargs: Any) -> click.Context:
+        """As click does, but for a broken pipe (of --help), which click would make exit code 1: a difference was
+        found."""
+        with _unread():
+            return super().make_context(*args, **kwargs)
+
     def invoke(self, ctx: click.Context) -> object:
-        """As click does, but for a broken pipe, which click would make exit code 1: a difference was found."""
-        try:
+        """As click does, but for a broken pipe."""
+        with _unread():
             return super().invoke(ctx)
-        except BrokenPipeError as error:
-            raise _Unread from error
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         file = COMMANDS.get(OLD_NAMES.get(cmd_name, cmd_name))
         if file is None:
             return None
         command: click.Command = importlib.import_module(file).command
-        return command
+        return taught(cmd_name, command)
+
+
+@contextlib.contextmanager
+def _unread() -> Iterator[None]:
+    try:
+        yield
+    except BrokenPipeError as error:
+        raise _Unread from error
 
 
 _EPILOG = "\b\nExit codes\n" + "\n".join(f"  {code:3}  {meaning}" for code, meaning in codes.MEANINGS.items())
@@ -99,6 +152,10 @@ def _root(traceback: bool) -> None:
     edge-lstm import model.onnx -o model.npz     bring a trained network in
     edge-lstm run robot.toml                     run it on the robot
     edge-lstm replay run.mcap --verify           the same bits again, at a desk
+
+    What a command is about comes first (a model, a log, a robot.toml, a port, a run); all else is an option, in any
+    order. `edge-lstm COMMAND --help` has them. For completion in bash (zsh, fish) put this into ~/.bashrc:
+    eval "$(_EDGE_LSTM_COMPLETE=bash_source edge-lstm)"
     """
 
 
@@ -130,7 +187,8 @@ def _run(arguments: list[str]) -> int:
         code, sentence = _explain(error)
         with contextlib.suppress(OSError, ValueError):  # nobody reads that either
             if sentence:
-                print(f"edge-lstm: {plain(sentence)}", file=sys.stderr, flush=True)
+                error_line = journal.marked(f"edge-lstm: {plain(sentence)}", journal.ERROR, sys.stderr)
+                print(error_line, file=sys.stderr, flush=True)
                 if "--traceback" in arguments or (code == codes.DEFECT and os.environ.get("EDGE_LSTM_TRACEBACK")):
                     traceback.print_exception(error)
     code = code if isinstance(code, int) else codes.DONE
@@ -170,11 +228,10 @@ def _explain(error: BaseException) -> tuple[int, str]:
     if isinstance(error, click.exceptions.Exit):
         return error.exit_code, ""
     if isinstance(error, click.exceptions.NoArgsIsHelpError):
-        error.show()
+        click.echo(error.ctx.get_help() if error.ctx else "")  # the answer to what was asked, so on stdout
         return codes.MEND, ""
     if isinstance(error, click.ClickException):
-        usage = error.ctx.command_path if isinstance(error, click.UsageError) and error.ctx else "edge-lstm"
-        return codes.MEND, f"{error.format_message()} (see {usage} --help)"
+        return codes.MEND, mistakes.sentence(error)
     if isinstance(error, KeyboardInterrupt | click.Abort):
         return codes.STOPPED, "stopped before it was done"
     if isinstance(error, PortError):

@@ -23,7 +23,7 @@ class Arrived:
         from firmware_bridge.recognize.recognizer import FIRST_BYTES, Recognizer
 
         self._name, self._aloud = name, aloud
-        self._recognizer = Recognizer(FIRST_BYTES)
+        self._recognizer = Recognizer(FIRST_BYTES, name)
         self._open = self._said = False
 
     def __call__(self, chunk: Chunk) -> None:

@@ -17,16 +17,21 @@ from edge_lstm.cli.common import (
     Failure,
     announce_compiling,
     json_option,
-    plain,
+    no_file,
+    note,
     print_json,
     realtime_of,
     realtime_options,
     say,
 )
+from edge_lstm.cli.tables import OF_TABLES, log_options, option_of, reading
+from firmware_bridge.words import plural
 
 if TYPE_CHECKING:
     from edge_lstm.bench.machine import Values
     from edge_lstm.bench.measure import Tell
+    from edge_lstm.core.model import Model
+    from edge_lstm.core.operation import Floats
 
 _PLENTY = 0.01  # of a period: less is not worth mentioning
 
@@ -44,7 +49,9 @@ _PLENTY = 0.01  # of a period: less is not worth mentioning
     help="For each measurement, at most 3600.",
 )
 @click.option("--against", type=click.Path(path_type=Path), help="The ONNX file it came from: ONNX Runtime beside it.")
-@click.option("--compile", "compiling", is_flag=True, help="Also the very first start, which compiles (about 15 s).")
+@click.option("--log", type=click.Path(path_type=Path), help="A log whose readings are taken, instead of random ones.")
+@click.option("--compile", "compiling", is_flag=True, help="Also the very first start, with nothing in a cache.")
+@log_options
 @realtime_options
 @json_option
 def command(
@@ -52,6 +59,7 @@ def command(
     readings: int | None,
     seconds: float,
     against: Path | None,
+    log: Path | None,
     compiling: bool,
     as_json: bool,
     **asked: Any,
@@ -72,18 +80,24 @@ def command(
     from edge_lstm.robot.realtime import AS_ANY, applied
 
     if against is not None and not against.is_file():
-        raise Failure(2, f"{against}: there is no such file")
+        raise no_file(against)
     if not 0 < seconds <= 3600:  # nan too, which click's ranges let through
         raise Failure(2, f"--seconds {seconds:g} must be above 0 and at most 3600")
     loaded = load(model)
     announce_compiling(loaded)
     if loaded.timing.mode == "log":
         raise Failure(2, f"{model}: takes whole logs only, so there is no step to time; edge-lstm replay runs it")
+    for name in OF_TABLES if log is None else ():
+        if asked[name] not in (None, False, 0):
+            raise Failure(2, f"{option_of(name)} has no meaning without --log")
+    rows = None if log is None else _rows(log, loaded, asked)
     plan = Plan(seconds, readings, compile=compiling, realtime=realtime_of(AS_ANY, asked))
     with applied(plan.realtime):  # what cannot be is an error now, not after a minute
         pass
     with _progress() as tell:
-        found = measure(loaded, model, plan, against, tell)
+        found = measure(loaded, model, plan, against, tell, rows)
+    if rows is not None:
+        found["readings"]["of"] = str(log)
     for sentence in found["refused"]:
         say(f"note: {sentence}", True)
     found["verdict"] = verdict(found, loaded.rate_hz)
@@ -91,6 +105,24 @@ def command(
         print_json(found)
     else:
         _show(found)
+
+
+def _rows(log: Path, model: Model, asked: dict[str, Any]) -> Floats:
+    """The readings of a log that are whole: what stands in for a missing number is no work of the model's."""
+    import numpy as np
+
+    from edge_lstm.robot.recorded import read
+
+    xs = read(log, model, **reading(asked)).xs
+    whole = np.isfinite(xs).all(axis=1)
+    if not whole.any():
+        raise Failure(2, f"{log}: none of its {len(xs)} readings is whole, so there is nothing to time")
+    if not whole.all():
+        lacking = len(xs) - int(whole.sum())
+        what = plural(lacking, "lacks a number, and is", "lack a number, and are")
+        note(f"{lacking} of the {len(xs)} readings of {log} {what} left out")
+    rows: Floats = xs[whole]
+    return rows
 
 
 @contextmanager
@@ -118,7 +150,7 @@ def verdict(found: Values, rate_hz: float | None) -> str:
     step, sustains = found["step_us"], found["sustains_hz"]
     sentence = f"A reading takes {_us(step['p50'])}, and all but one in a thousand at most {_us(step['p99.9'])}: "
     if rate_hz:
-        share = step["p99.9"] * rate_hz / 1e6
+        share = step["p50"] * rate_hz / 1e6  # the load is what it takes as a rule; the slowest decide what it sustains
         used = f"under {_PLENTY:.0%}" if share < _PLENTY else f"{share:.0%}"
         if rate_hz <= sustains:
             sentence += f"at its {rate_hz:g} Hz that is {used} of a core, and "
@@ -142,40 +174,41 @@ def _round(value: float) -> int:
 
 
 def _show(found: Values) -> None:
-    from rich.console import Console
-    from rich.markup import escape
     from rich.table import Table
 
-    console = Console(highlight=False)
+    from edge_lstm.cli.paper import Paper, columns, text
+
+    console = Paper()
     machine, peer = found["machine"], found.get("onnxruntime")
-    console.print(f"[bold]{escape(plain(found['model'], ''))}[/]  {escape(plain(found['file'], ''))}")
+    console.print(f"[bold]{text(found['model'])}[/]  {text(found['file'])}")
     cores = f"{machine['cores']} cores, {machine['lanes']} vector lanes"
-    console.print(f"{escape(machine['cpu'])}, {cores}, {machine['system']}, Python {machine['python']}", style="dim")
+    console.print(f"{text(machine['cpu'])}, {cores}, {machine['system']}, Python {machine['python']}", style="dim")
     console.print(f"paced part scheduled {found['realtime']}\n", style="dim")
 
     keys = ("p50", "p99", "p99.9", "max", "jitter")
-    table = Table("µs", *keys, box=None, header_style="dim")
-    for column in table.columns[1:]:
-        column.justify = "right"
+    percentiles = columns("µs", *keys, numbers=True)
     rows = [("one step", found["step_us"]), (f"paced, {found['paced_us']['rate_hz']:g} Hz", found["paced_us"])]
     rows.append(("empty loop", found["empty_us"]))
     if peer and peer["step_us"]:
         rows.append(("ONNX Runtime, one step", peer["step_us"]))
     for name, values in rows:
-        table.add_row(name, *(f"{values[key]:,.2f}" if values[key] < 1000 else f"{values[key]:,.0f}" for key in keys))
-    console.print(table)
+        cells = (f"{values[key]:,.2f}" if values[key] < 1000 else f"{values[key]:,.0f}" for key in keys)
+        percentiles.add_row(name, *cells)
+    console.whole(percentiles)
     grid = Table.grid(padding=(0, 2))
-    for label, text in lines(found):
-        grid.add_row(label, escape(text))
+    for label, sentence in lines(found):
+        grid.add_row(label, text(sentence))
     for why in found["noise"]["why"]:
-        grid.add_row("[yellow]noise", f"[yellow]{escape(why)}")
+        grid.add_row("[yellow]noise", f"[yellow]{text(why)}")
     console.print(grid)
-    console.print(f"\n{escape(found['verdict'])}", style="bold")
+    console.print(f"\n{text(found['verdict'])}", style="bold")
 
 
 def lines(found: Values) -> Iterator[tuple[str, str]]:
     """Everything but the percentiles: what it is about, and the figures."""
     memory, log, start, streams, paced = (found[key] for key in ("allocated", "log", "start", "streams_us", "paced_us"))
+    if of := found["readings"]:
+        yield "readings", f"the {of['rows']:,} of {of['log']}, over and over"
     yield "steps", f"{found['step_us']['calls']:,} timed one by one, the clock's own time included"
     yield "paced", f"{paced['late']:,} of {paced['calls']:,} outputs came after the next reading was due"
     kept = f"{memory['kept_bytes']:g} bytes kept per step, at most {memory['momentary_bytes']:,} taken for a moment"

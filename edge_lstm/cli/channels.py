@@ -19,7 +19,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from edge_lstm.cli.common import Failure
+from edge_lstm.cli.common import Failure, no_file
 from edge_lstm.errors import nearest
 
 if TYPE_CHECKING:
@@ -107,7 +107,7 @@ _MEAN, _DEVIATION = ("mean", "mu", "offset"), ("std", "sd", "stddev", "sigma", "
 def _read(path: Path, names: list[str]) -> Stats:
     """Mean and deviation by name; lists without names are those of the inputs, in their order."""
     if not path.is_file():
-        raise Failure(2, f"{path}: there is no such file")
+        raise no_file(path)
     if path.stat().st_size > MOST:
         raise Failure(2, f"{path}: is too large for means and deviations")
     readers = {".json": _json, ".csv": _csv, ".npz": _npz}

@@ -20,8 +20,9 @@ from firmware_bridge.errors import BridgeError
 
 if TYPE_CHECKING:
     from edge_lstm.robot.config import RobotConfig
+    from edge_lstm.robot.decider import Decider
     from edge_lstm.robot.model_tables import ModelConfig
-    from edge_lstm.robot.models import Decider, Loaded
+    from edge_lstm.robot.models import Loaded
 
 
 @dataclass(frozen=True)
@@ -37,18 +38,10 @@ class Line:
 @click.argument("config", type=click.Path(path_type=Path))
 @json_option
 def command(config: Path, as_json: bool) -> None:
-    """Check CONFIG (robot.toml): the file, the model, how the robot is spoken to, which field feeds which input, what
+    """Check ROBOT.toml: the file, the model, how the robot is spoken to, which field feeds which input, what
     will be sent, where is recorded, what the operating system grants. Exit code 2 where a person must mend something.
     """
-    from edge_lstm.robot.config import load_config
-
-    robot = load_config(config)
-    lines = [Line("file", "ok", f"{config} is complete"), *_port(robot)]
-    loaded, found = _models(robot)
-    lines += [*found, *_link(robot, loaded)]
-    if robot.action is None:
-        lines.append(Line("action", "note", "there is no [action]: outputs are shown and recorded, nothing is driven"))
-    lines += [*_recording(robot), *_realtime(robot)]
+    lines = _lines(config)
     wrong = [line for line in lines if line.mark == "error"]
     if as_json:
         print_json({"config": str(config), "ok": not wrong, "checks": [asdict(line) for line in lines]})
@@ -62,6 +55,23 @@ def command(config: Path, as_json: bool) -> None:
     if wrong:
         count = "one thing" if len(wrong) == 1 else f"{len(wrong)} things"
         raise Failure(codes.MEND, f"{config}: {count} to mend: {', '.join(line.what for line in wrong)}")
+
+
+def _lines(config: Path) -> list[Line]:
+    """All checks; only the first where the file cannot be understood."""
+    from edge_lstm.errors import ConfigError
+    from edge_lstm.robot.config import load_config
+
+    try:
+        robot = load_config(config)
+    except ConfigError as error:
+        return [Line("file", "error", str(error))]
+    lines = [Line("file", "ok", f"{config} is complete"), *_port(robot)]
+    loaded, found = _models(robot)
+    lines += [*found, *_link(robot, loaded)]
+    if robot.action is None:
+        lines.append(Line("action", "note", "there is no [action]: outputs are shown and recorded, nothing is driven"))
+    return lines + _recording(robot) + _realtime(robot)
 
 
 def _port(robot: RobotConfig) -> list[Line]:
@@ -171,21 +181,21 @@ def _fed(robot: RobotConfig, controller: Decider) -> list[str]:
 
 def _recording(robot: RobotConfig) -> list[Line]:
     """Whether a recording could be begun, without beginning one."""
-    wanted = robot.recording_directory or robot.recording_file
+    wanted = robot.recording.directory or robot.recording.file
     if wanted is None:
         return [Line("record", "note", "nothing is recorded, unless run is given --record")]
     place = robot.folder / wanted
-    folder = place if robot.recording_directory is not None else place.parent
+    folder = place if robot.recording.directory is not None else place.parent
     there = next((parent for parent in (folder, *folder.resolve().parents) if parent.exists()), Path("/"))
     why = ""
     if not there.is_dir():
         why = f"{there} is no folder"
     elif not os.access(there, os.W_OK | os.X_OK):
         why = f"{there} may not be written to"
-    elif robot.recording_directory is None and not folder.is_dir():
+    elif robot.recording.directory is None and not folder.is_dir():
         why = f"there is no folder {folder}"
     if why:
-        return [Line("record", "error" if robot.recording_required else "note", f"{place}: {why}")]
+        return [Line("record", "error" if robot.recording.required else "note", f"{place}: {why}")]
     made = "" if folder.is_dir() else ", which will be made"
     return [Line("record", "ok", f"in {place}{made}")]
 

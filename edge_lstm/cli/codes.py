@@ -1,7 +1,7 @@
 """The exit codes: what each says, and whether the same command may come to a better end when it is started again.
 
 Its rule: what a person must mend is `MEND` and nothing else is; a service that is started again after every other code
-(`RestartPreventExitStatus=` in robot/CONFIG.md) heals by itself. Numbers from 64 on are those of sysexits.h.
+(`NEVER`; daemon/SERVICE.md) heals by itself. Numbers from 64 on are those of sysexits.h.
 """
 
 from __future__ import annotations
@@ -10,6 +10,8 @@ import errno
 from collections.abc import Iterator
 
 DONE, DIFFERENT, MEND, PORT, NOT_WRITTEN, DEFECT, FOR_NOW, STOPPED = 0, 1, 2, 3, 4, 70, 75, 130
+
+NEVER = (MEND,)  # a service that ended with one of these is not started again: RestartPreventExitStatus=
 
 MEANINGS = {
     DONE: "done",

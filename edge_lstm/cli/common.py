@@ -6,6 +6,8 @@ import contextlib
 import functools
 import json
 import sys
+import threading
+import time
 import unicodedata
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
@@ -15,11 +17,16 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from edge_lstm.cli import codes
+from edge_lstm.daemon import journal
+from edge_lstm.errors import nearest, nearest_file
+
 if TYPE_CHECKING:
     from edge_lstm.core.model import Model
     from edge_lstm.robot.realtime import Realtime
 
 json_option = click.option("--json", "as_json", is_flag=True, help="Print the result as JSON on stdout, nothing else.")
+PATIENCE_S = 2.0  # before a word is said of what takes so long
 _REALTIME = [
     click.option("--priority", type=click.IntRange(1, 99), help="Of the loop, SCHED_FIFO: 1 (lowest) to 99."),
     click.option("--cpu", type=click.IntRange(min=0), help="The number of the only core that the loop may use."),
@@ -37,12 +44,31 @@ def realtime_of(given: Realtime, asked: Mapping[str, Any]) -> Realtime:
     return replace(given, **{key: value for key, value in asked.items() if value not in (None, False)})
 
 
+class Commands(click.Group):
+    """A group whose misspelt command is answered with the one that is meant."""
+
+    noun = "command"  # what its members are called
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        """As click does, or a usage error."""
+        if args and not args[0].startswith("-") and self.get_command(ctx, args[0]) is None:
+            ctx.fail(f"there is no {self.noun} {args[0]!r}{nearest(args[0], self.list_commands(ctx))}")
+        return super().resolve_command(ctx, args)
+
+
 class Failure(Exception):
     """A sentence for stderr and the exit code that goes with it."""
 
     def __init__(self, exit_code: int, message: str) -> None:
         super().__init__(message)
         self.exit_code, self.message = exit_code, message
+
+
+def no_file(path: Path) -> Failure:
+    """The failure to be raised where a file that somebody named is not there."""
+    return Failure(codes.MEND, f"{path}: there is no such file{nearest_file(path)}")
 
 
 def print_json(values: Mapping[str, Any]) -> None:
@@ -58,7 +84,9 @@ def say(text: str, quiet_stdout: bool = False) -> None:
 def note(text: str) -> None:
     """A line on stderr about what people should know, in all commands alike. Never raises."""
     with contextlib.suppress(OSError, ValueError):
-        print(f"edge-lstm: note: {plain(text)}", file=sys.stderr, flush=True)
+        print(
+            journal.marked(f"edge-lstm: note: {plain(text)}", journal.WARNING, sys.stderr), file=sys.stderr, flush=True
+        )
 
 
 def announce_compiling(model: Model | None = None) -> None:
@@ -68,10 +96,39 @@ def announce_compiling(model: Model | None = None) -> None:
 
     if not (loader.is_warm() or (model and model.program.onnx)):
         print(
-            "compiling the step for this machine once, about 15 s (edge-lstm compile does it beforehand) …",
+            "compiling the step for this machine once: 15 s at a desk, a minute or more on a small board "
+            "(edge-lstm compile does it beforehand) …",
             file=sys.stderr,
             flush=True,
         )
+
+
+def check_drive(log: Path) -> None:
+    """Before what is done with the bytes that a robot sent: Failure(2) where a log has none, LogError as `kind_of`."""
+    from edge_lstm.logs import kind_of
+
+    if kind_of(log) == "table":
+        raise Failure(
+            2,
+            f"{log}: is a log of numbers, and this needs the bytes that a robot sent: a recording of edge-lstm "
+            "(.mcap), as `edge-lstm run` makes it; replay, explain, forecast, bench and verify take any log",
+        )
+
+
+def was_there(path: Path, model: Model) -> str:
+    """What people should know of a model file that another takes the place of; "" where there is none, or the same."""
+    from edge_lstm.core.storage import load
+    from edge_lstm.errors import EdgeLstmError
+
+    if not path.is_file():
+        return ""
+    try:
+        old = load(path)
+    except (EdgeLstmError, OSError):
+        return f"{path} was there, and no model file; it is replaced"
+    if old.digest == model.digest:
+        return ""
+    return f"{path} held another model, {old.name}, digest {old.digest[:16]}…; it is replaced"
 
 
 def keep_inputs(outputs: Mapping[str, Path | None], inputs: Iterable[Path | None]) -> None:
@@ -121,22 +178,63 @@ def check_writable(path: Path) -> None:
         )
 
 
+_KINDS = {
+    ".csv": "a table",
+    ".mcap": "a recording",
+    ".npz": "a model",
+    ".onnx": "an ONNX graph",
+    ".png": "a picture",
+    ".toml": "a configuration",
+}
+
+
+def check_name(option: str, path: Path, wanted: str) -> None:
+    """Failure(2) where the name of an output says that it is something else: other programs, and people, go by it."""
+    said = path.suffix.lower()
+    if said != wanted and said in _KINDS:
+        better = path.with_suffix(wanted)
+        raise Failure(2, f"{option} {path}: what is written is {_KINDS[wanted]}, not {_KINDS[said]}: {option} {better}")
+
+
+@contextmanager
+def said_after(what: str) -> Iterator[None]:
+    """Says on the error output what goes on where it takes long, and again with the time so far: a word for what has no
+    share that is done. Where nobody sits at a terminal it waits as long for the first word as for the others."""
+    over, began = threading.Event(), time.monotonic()
+
+    def say() -> None:
+        wait = PATIENCE_S if sys.stderr.isatty() else 5 * PATIENCE_S
+        while not over.wait(wait):
+            wait = 5 * PATIENCE_S
+            with contextlib.suppress(OSError, ValueError):
+                click.echo(plain(f"{what} … {time.monotonic() - began:.0f} s"), err=True)
+
+    watcher = threading.Thread(target=say, daemon=True)
+    watcher.start()
+    try:
+        yield
+    finally:
+        over.set()
+        watcher.join()
+
+
 class Progress:
-    """A bar on stderr, if that is a terminal. size: of a table; span: first and last time of a recording in ns.
+    """A bar on stderr, if that is a terminal. size: of a table; span: first and last time of a recording in ns; what:
+    the word before it.
 
     A recording that was cut off has no span: its bar has no end and shows the seconds of the drive.
     """
 
-    def __init__(self, size: int | None, span: tuple[int, int] | None = None) -> None:
+    def __init__(self, size: int | None, span: tuple[int, int] | None = None, what: str = "replay") -> None:
         from rich.console import Console
         from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeElapsedColumn
 
         console = Console(stderr=True)
         total = size if span is None else span[1] - span[0]
         share = TextColumn("{task.fields[seconds]:.1f} s of the drive") if total is None else TaskProgressColumn()
-        columns = (TextColumn("replay"), BarColumn(), share, TimeElapsedColumn())
+        columns = (TextColumn(what), BarColumn(), share, TimeElapsedColumn())
         self._bar = Progress(*columns, console=console, transient=True) if console.is_terminal else None
-        self._task = self._bar.add_task("replay", total=total, seconds=0.0) if self._bar else None
+        self._task = self._bar.add_task(what, total=total, seconds=0.0) if self._bar else None
         self._first_ns = None if span is None else span[0]
 
     def __enter__(self) -> Progress:

@@ -1,4 +1,4 @@
-"""`edge-lstm compile`: compile the step now, so that the first run on this device does not have to."""
+"""`edge-lstm compile`: make a step that did not come with the package now, not at the first start of a run."""
 
 from __future__ import annotations
 
@@ -6,13 +6,14 @@ import time
 
 import click
 
-from edge_lstm.cli.common import announce_compiling, json_option, print_json
+from edge_lstm.cli.common import announce_compiling, json_option, print_json, said_after, say
 
 
-@click.command(name="compile", short_help="Compile now, so that the first run starts quickly.")
+@click.command(name="compile", short_help="Compile now where no step of the package fits.")
 @json_option
 def command(as_json: bool) -> None:
-    """Fill the compile cache of this device (once per installation), and say where it is and how long it took.
+    """Say where the compiled step is. It comes with the package; where kernels were changed or EDGE_LSTM_LANES is set,
+    this makes another one and keeps it in a cache, so that no start has to.
 
     `edge-lstm warm` is the old name of this command.
     """
@@ -20,12 +21,14 @@ def command(as_json: bool) -> None:
 
     announce_compiling()
     start = time.perf_counter()
-    warmed = loader.warm()
+    with said_after("compiling"):
+        warmed = loader.warm()
     seconds = time.perf_counter() - start
     if as_json:
         path = None if warmed.path is None else str(warmed.path)
         print_json({"seconds": seconds, "compiled": warmed.compiled, "lanes": warmed.lanes, "path": path})
         return
-    did = "compiled" if warmed.compiled else "was there already, loaded"
-    click.echo(f"the step for {warmed.lanes} lanes {did} in {seconds:.2f} s")
-    click.echo(f"kept in {warmed.path}" if warmed.path else "kept nowhere: no folder could be written to, see above")
+    shipped = warmed.path is not None and warmed.path.parent == loader.SHIPPED
+    did = "compiled" if warmed.compiled else "came with the package, loaded" if shipped else "was there already, loaded"
+    say(f"the step for {warmed.lanes} lanes {did} in {seconds:.2f} s")
+    say(f"kept in {warmed.path}" if warmed.path else "kept nowhere: no folder could be written to, see above")

@@ -1,6 +1,7 @@
 """The console: what people read, where it can never stand in the way of what runs.
 
-Its rule: every command writes to streams that are open, and letters that they do not know become "?". While a robot
+Its rule: every command writes to streams that are open, and signs that they do not know are spelled ("us" for "µs",
+"->" for "→"), or become "?". While a robot
 runs (`unblock`) a line is an append to a bounded queue, and a thread hands it to the system: a pipe that nobody reads,
 a terminal held by Ctrl-S or a full disk behind it costs lines, which are counted, and nothing else.
 
@@ -9,6 +10,7 @@ Never: wait for a reader while a robot runs, or raise because there is none.
 
 from __future__ import annotations
 
+import codecs
 import contextlib
 import io
 import os
@@ -21,6 +23,10 @@ from collections.abc import Iterator
 from typing import TextIO
 
 QUEUED_BYTES = 1 << 18  # of each stream: some thousand lines
+SPELLED = str.maketrans(
+    {"µ": "u", "μ": "u", "…": "...", "→": "->", "←": "<-", "×": "x", "²": "2", "³": "3", "·": ".", "–": "-", "—": "-",
+     "±": "+-", "°": "deg", "≤": "<=", "≥": ">=", "“": '"', "”": '"', "‘": "'", "’": "'", "−": "-", "Ω": "Ohm"}
+)  # fmt: skip
 PATIENCE_S = 0.5  # how long the end waits for a reader
 
 
@@ -30,20 +36,42 @@ def prepared() -> Iterator[None]:
     _fill_descriptors()
     before = sys.stdout, sys.stderr
     sys.stdout, sys.stderr = (stream or _nowhere() for stream in before)
-    errors = getattr(sys.stdout, "errors", None)
-    if isinstance(sys.stdout, io.TextIOWrapper):
-        sys.stdout.reconfigure(errors="replace")
+    changed = [(s, s.errors) for s in (sys.stdout, sys.stderr) if isinstance(s, io.TextIOWrapper)]
+    for stream, _ in changed:
+        stream.reconfigure(errors=_SPELL)
     try:
         yield
     finally:
         settle()
-        if isinstance(sys.stdout, io.TextIOWrapper):
+        for stream, errors in changed:
             with contextlib.suppress(OSError, ValueError):
-                sys.stdout.reconfigure(errors=errors)
+                stream.reconfigure(errors=errors)
         if before[0] is not None:
             sys.stdout = before[0]
         if before[1] is not None:
             sys.stderr = before[1]
+
+
+_SPELL = "edge_lstm.spelled"
+
+
+def _spelled(error: UnicodeError) -> tuple[str, int]:
+    """What an encoder writes for what it does not know."""
+    assert isinstance(error, UnicodeEncodeError)
+    unknown = error.object[error.start : error.end].translate(SPELLED)
+    return "".join(c if c.isascii() else "?" for c in unknown), error.end
+
+
+codecs.register_error(_SPELL, _spelled)
+
+
+def writes(text: str) -> bool:
+    """Whether stdout can write this as it is."""
+    try:
+        text.encode(sys.stdout.encoding or "utf-8")
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def _nowhere() -> TextIO:
@@ -86,7 +114,7 @@ class Unblocked(io.TextIOBase):
         return self._encoding
 
     def write(self, text: str) -> int:
-        data = text.encode(self._encoding, "replace")
+        data = text.encode(self._encoding, _SPELL)
         if self._queued - self._taken + len(data) > QUEUED_BYTES:
             self.lost += 1
             self.ended_lost = True

@@ -1,30 +1,32 @@
-"""`edge-lstm explain LOG --model M -o DIR`: every gate over time, as a picture and as numbers."""
+"""`edge-lstm explain LOG -o DIR`: every gate over time, as a picture and as numbers."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from edge_lstm.cli.common import Failure, json_option, print_json, say, writing
-from edge_lstm.cli.tables import TABLE_OPTIONS, reading
+from edge_lstm.cli.common import Failure, announce_compiling, json_option, note, print_json, said_after, say, writing
+from edge_lstm.cli.tables import log_options, reading
+from edge_lstm.errors import EdgeLstmError
+from firmware_bridge.words import counted
 
 if TYPE_CHECKING:
     from edge_lstm.analysis.explain import Explained
     from edge_lstm.core.model import Model
 
 _SHOWN = 5
-_WIDEST = 20_000  # columns of a picture
+_WIDEST = 20_000  # readings: columns of a picture
 
-_OPTIONS = [
+_OPTIONS: list[Callable[..., Any]] = [
     click.argument("log", type=click.Path(path_type=Path)),
-    click.option("--model", type=click.Path(path_type=Path), required=True, help="The model (.npz)."),
+    click.option("--model", type=click.Path(path_type=Path), help="The model (default: the recording's own)."),
     click.option("-o", "--output", type=click.Path(path_type=Path), required=True, help="A folder; made if missing."),
     click.option("--from", "begin_s", type=float, help="Show from here on: seconds since the first reading."),
-    click.option("--to", "end_s", type=float, help="Show up to here."),
-    *TABLE_OPTIONS,
+    click.option("--to", "end_s", type=float, help=f"Show up to here ({_WIDEST:,} readings at most)."),
+    log_options,
     json_option,
 ]
 
@@ -35,18 +37,21 @@ def command(log: Path, output: Path, begin_s: float | None, end_s: float | None,
     influence.csv (which input moves which gate), gates.csv (every number)."""
     from edge_lstm.analysis.explain import explain
     from edge_lstm.core.storage import load
-    from edge_lstm.plots.figure import check_plot
+    from edge_lstm.robot.of_recording import own_model
     from edge_lstm.robot.recorded import read
 
-    check_plot(Path("gates.png"))
-    model = load(options["model"])
-    series = read(log, model, **reading(options))
+    model = own_model(log) if options["model"] is None else load(options["model"])
     infinity = float("inf")
     begin, end = -infinity if begin_s is None else begin_s, infinity if end_s is None else end_s
-    found = explain(model, series, begin, end)
-    if len(found.t_s) > _WIDEST:
-        raise Failure(2, f"{log}: {len(found.t_s)} readings are too many for a picture; choose with --from and --to")
-    with writing(output):
+    with said_after(f"{log}: reading"):
+        series = read(log, model, **reading(options))
+    if (count := int(((series.t_s >= begin) & (series.t_s <= end)).sum())) > _WIDEST:
+        many = f"{count:,} readings are more than the {_WIDEST:,} of which every gate is written and drawn"
+        raise Failure(2, f"{log}: {many}; choose with --from and --to (s)")
+    announce_compiling(model)
+    with said_after(f"{log}: running {len(series.t_s):,} readings"):
+        found = explain(model, series, begin, end)
+    with writing(output), said_after(f"{output}: writing"):
         output.mkdir(parents=True, exist_ok=True)
         files = [*_pictures(model, found, series.name, output), *_tables(model, found, output)]
     summary = _summary(model, found, series.period_s)
@@ -61,8 +66,15 @@ for _option in _OPTIONS:
 
 
 def _pictures(model: Model, found: Explained, name: str, folder: Path) -> Iterator[Path]:
+    from edge_lstm.plots.figure import check_plot
     from edge_lstm.plots.gates import plot_gates
     from edge_lstm.streams.gates import layers
+
+    try:
+        check_plot(Path("gates.png"))
+    except EdgeLstmError as error:  # the numbers need no library
+        note(f"no pictures: {error}")
+        return
 
     for layer in layers(model):
         path = folder / f"gates-{''.join(c if c.isalnum() else '-' for c in layer)}.png"
@@ -124,7 +136,7 @@ def _summary(model: Model, found: Explained, period_s: float) -> dict[str, Any]:
 
 def _show(summary: dict[str, Any], files: list[Path]) -> None:
     left = f", {summary['left_out']} with a missing number left out" if summary["left_out"] else ""
-    say(f"{summary['readings']} readings{left}")
+    say(f"{counted(summary['readings'], 'reading')}{left}")
     for unit in summary["longest_memories"]:
         say(f"{unit['layer']} unit {unit['unit']}: remembers {unit['readings']:.1f} readings ({unit['seconds']:.3g} s)")
     for gate, found in summary["influence"].items():

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from edge_lstm.cli.common import Failure, check_writable, json_option, print_json, say, writing
-from edge_lstm.cli.tables import TABLE_OPTIONS, reading
+from edge_lstm.cli.tables import log_options, reading
+from firmware_bridge.words import counted
 
 if TYPE_CHECKING:
     from edge_lstm.core.model import Model
@@ -16,16 +18,16 @@ if TYPE_CHECKING:
     from edge_lstm.logs.series import Series
     from edge_lstm.streams.rollout import Forecast
 
-_OPTIONS = [
+_OPTIONS: list[Callable[..., Any]] = [
     click.argument("log", type=click.Path(path_type=Path)),
-    click.option("--model", type=click.Path(path_type=Path), required=True, help="The model (.npz)."),
+    click.option("--model", type=click.Path(path_type=Path), help="The model (default: the recording's own)."),
     click.option("--at", "at_s", type=float, required=True, help="From when on: seconds since the first reading."),
     click.option("--steps", type=click.IntRange(1, 1_000_000), required=True, help="How many readings ahead."),
     click.option("-o", "--output", type=click.Path(path_type=Path), help="Write expected and real readings (CSV)."),
     click.option("--plot", type=click.Path(path_type=Path), help="Draw a picture here (PNG, SVG, PDF)."),
     click.option("--choose", type=click.Choice(["best", "sample"]), help="How a word is chosen to be fed back."),
     click.option("--seed", type=click.IntRange(0), help="For --choose sample."),
-    *TABLE_OPTIONS,
+    log_options,
     json_option,
 ]
 
@@ -34,6 +36,7 @@ _OPTIONS = [
 def command(log: Path, at_s: float, steps: int, as_json: bool, **options: Any) -> None:
     """Run the model over LOG until a time, then feed its own predictions back, and compare with what really came."""
     from edge_lstm.core.storage import load
+    from edge_lstm.robot.of_recording import own_model
     from edge_lstm.robot.recorded import read
     from edge_lstm.streams.missing import MissingReadings
     from edge_lstm.streams.rollout import Rollout
@@ -45,13 +48,13 @@ def command(log: Path, at_s: float, steps: int, as_json: bool, **options: Any) -
         from edge_lstm.plots.figure import check_plot
 
         check_plot(options["plot"])
-    model = load(options["model"])
+    model = own_model(log) if options["model"] is None else load(options["model"])
     Rollout(model)  # a model that cannot is refused before anything is read
     series = read(log, model, **reading(options))
     row = series.row_at(at_s)
     stream = model.stream()
     filler = MissingReadings(stream)
-    taken = filler.run(series.xs[: row + 1]).taken
+    taken = filler.run(series.xs[series.begin_of(row) : row + 1]).taken
     if not taken[-1]:
         raise Failure(2, f"{log}: the reading at {series.t_s[row]:g} s is missing or not usable; choose another time")
     ahead = stream.forecast(steps, choose=options["choose"], seed=options["seed"])
@@ -68,7 +71,9 @@ def command(log: Path, at_s: float, steps: int, as_json: bool, **options: Any) -
     if as_json:
         print_json(report | files)
         return
-    say(f"{steps} readings expected after {series.t_s[row]:g} s, {report['compared']} of them are in the log")
+    say(
+        f"{counted(steps, 'reading')} expected after {series.t_s[row]:g} s, {report['compared']} of them are in the log"
+    )
     for name, found in report["channels"].items():
         say(f"{name}: {_sentence(found)}")
     for what, where in files.items():

@@ -1,15 +1,13 @@
-"""`edge-lstm import SOURCE -o MODEL.npz`: a trained network, from ONNX or from weights saved with NumPy.
+"""`edge-lstm import SOURCE -o MODEL.npz`: a trained network, from ONNX or from bare weights.
 
 Its rule: an option that has no meaning for this kind of source is an error, never ignored.
 """
 
 from __future__ import annotations
 
-import threading
 import time
 import warnings
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from importlib.util import find_spec
 from pathlib import Path
@@ -18,20 +16,34 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from edge_lstm.cli.channels import are_raw, normalized, renamed
-from edge_lstm.cli.common import Failure, check_writable, json_option, plain, print_json, writing
+from edge_lstm.cli.common import (
+    Failure,
+    check_name,
+    check_writable,
+    json_option,
+    no_file,
+    note,
+    plain,
+    print_json,
+    said_after,
+    say,
+    was_there,
+    writing,
+)
+from firmware_bridge.words import counted
 
 if TYPE_CHECKING:
     from edge_lstm.core.feedback import Feedback
     from edge_lstm.core.model import Model
 
 _STEPS = ("states", "no_state", "constants", "sizes")
-_ONLY_ONNX = ("mode", "engine", *_STEPS, "time_axis", "linear_before_reset", "no_verify")
-_ONLY_ARRAYS = ("cell", "order", "activations", "nonlinearity", "gates", "ignore")
+_ONLY_ONNX = ("mode", "engine", *_STEPS, "time_axis", "linear_before_reset", "no_verify", "stage")
+_ONLY_ARRAYS = ("cell", "order", "activations", "nonlinearity", "gates", "ignore", "reset_after")
 RAW = (
     "readings go into the network as they are; if it was trained on normalized ones, say so: --normalize stats.json, or"
     ' --channels "name (unit) *STD +MEAN, …"'
 )
-PATIENCE = 2.0  # seconds before a word is said of what takes so long
+WIDEST_CELL = 44  # characters in a column of a stage's table
 MOST_NOTES = 8  # that are printed
 _OPTION_OF = {"states": "state", "constants": "set", "sizes": "size"}
 _HINTS = {
@@ -95,30 +107,48 @@ _OPTIONS = [
         type=click.Choice(["0", "1"]),
         help="ONNX: of every GRU, where the exporter wrote it wrongly (PyTorch resets after the product: 1).",
     ),
+    click.option(
+        "--stage",
+        type=click.Choice(["read", "options", "fold", "axes", "lower", "outputs", "program"]),
+        help="ONNX: show what this stage of the import comes to, and write no model.",
+    ),
     click.option("--no-verify", is_flag=True, help="ONNX: without the short comparison with ONNX Runtime."),
     click.option("--cell", type=click.Choice(["lstm", "gru", "rnn"]), help="Weights: where names do not tell."),
     click.option("--order", help="Weights: names of the layers, first to last, with commas."),
-    click.option("--activations", help="Weights: one per dense layer, with commas (elu,leaky_relu:0.3,identity)."),
+    click.option("--activations", help="Weights: one per dense layer, with commas (elu,leaky_relu:0.3)."),
     click.option("--nonlinearity", type=click.Choice(["tanh", "relu"]), help="Weights: of a plain RNN (default tanh)."),
     click.option("--gates", help="Weights: activation of all gates (default sigmoid; hard_sigmoid:0.2 for old Keras)."),
+    click.option(
+        "--reset-after",
+        type=click.Choice(["true", "false"], case_sensitive=False),
+        help="Weights: whether a Keras GRU without bias resets after the product.",
+    ),
     click.option("--ignore", multiple=True, help='Weights: an array that is no part of the network, or "critic.*".'),
     json_option,
 ]
 
 
-@click.command(name="import", short_help="A trained network from ONNX or NumPy weights into a model file.")
+@click.command(name="import", short_help="A trained network from ONNX or bare weights into a model file.")
 def command(source: Path, output: Path | None, as_json: bool, **options: Any) -> None:
-    """Bring a trained network in: SOURCE is an .onnx file, or an .npz with weights of PyTorch or Keras.
+    """Bring a trained network in: SOURCE is an .onnx file, or holds weights of PyTorch or Keras (.npz, .safetensors,
+    .json).
 
     Every node or array is accounted for, or the import is refused by name.
     """
+    from edge_lstm.importers.spelling import typed
+
+    if options["stage"]:
+        if output:
+            raise Failure(2, "--stage shows what a stage of the import comes to, and writes no model: leave out -o")
+        with said_after(f"{source}: finding what its axes and states mean"), typed():
+            _show_stage(source, options, as_json)
+        return
     output = output or source.with_suffix(".npz")
-    if output.suffix.lower() == ".onnx":
-        raise Failure(2, f"{output}: a model file is no ONNX file; name it {output.with_suffix('.npz').name}")
+    check_name("-o", output, ".npz")
     check_writable(output)
     if output.exists() and source.exists() and output.samefile(source):
         raise Failure(2, f"{source}: the model would be written over its source; say where with -o MODEL.npz")
-    with _said_after(PATIENCE, f"{source}: finding what its axes and states mean"):
+    with said_after(f"{source}: finding what its axes and states mean"), typed():
         model = _read(source, options)
     model = replace(
         model,
@@ -134,65 +164,48 @@ def command(source: Path, output: Path | None, as_json: bool, **options: Any) ->
     from edge_lstm.cli.inspect import describe, in_words, timing_in_words
     from edge_lstm.core.storage import content, write_whole
 
-    with _said_after(PATIENCE, f"{source}: comparing with ONNX Runtime"):
+    with said_after(f"{source}: comparing with ONNX Runtime"):
         checked = None if source.suffix.lower() != ".onnx" or options["no_verify"] else _checked(model, source)
+    replaced = was_there(output, model)
     with writing(output):
         write_whole(output, content(model))
+    if replaced:
+        note(replaced)
     if as_json:
         print_json(describe(model) | {"file": str(output), "bytes": output.stat().st_size})
         return
     program = model.program
-    click.echo(f"{source} → {output}: {model.name}, digest {model.digest[:16]}…")
+    say(f"{source} → {output}: {model.name}, digest {model.digest[:16]}…")
     size = f"{program.onnx.weights['graph'].size:,} bytes of graph" if program.onnx else ""
-    click.echo(
-        f"{len(model.inputs)} inputs, {len(model.outputs)} outputs, {size or f'{len(program.operations)} operations'}, "
-        f"{program.weight_count:,} weights, {program.state_size} numbers of memory"
-    )
+    size = size or counted(len(program.operations), "operation")
+    channels = f"{counted(len(model.inputs), 'input')}, {counted(len(model.outputs), 'output')}"
+    memory = f"{counted(program.state_size, 'number')} of memory"
+    say(f"{channels}, {size}, {program.weight_count:,} weights, {memory}")
     reason = model.provenance.get("mode_reason")
-    click.echo(timing_in_words(model.timing) + (f" ({reason})" if reason else ""))
+    say(timing_in_words(model.timing) + (f" ({reason})" if reason else ""))
     if states := model.provenance.get("states"):
-        click.echo(plain("states: " + ", ".join(f"{i} → {s['output']}" for i, s in states.items())))
+        say("states: " + ", ".join(f"{i} → {s['output']}" for i, s in states.items()))
     notes = model.provenance.get("notes", [])
-    for note in notes[:MOST_NOTES]:
-        click.echo(plain(f"note: {note}"))
+    for one in notes[:MOST_NOTES]:
+        say(f"note: {one}")
     if len(notes) > MOST_NOTES:
-        click.echo(f"note: … {len(notes) - MOST_NOTES} more, with edge-lstm inspect --json")
+        say(f"note: … {len(notes) - MOST_NOTES} more, with edge-lstm inspect --json")
     if assumed := model.provenance.get("assumed"):
-        click.echo(plain(f"assumed: {in_words(assumed)}"))
+        say(f"assumed: {in_words(assumed)}")
     for layer, why in model.provenance.get("quantized", {}).get("held_as_float32", {}).items():
-        click.echo(plain(f"layer {layer} came as integers and is held as float32, with the same values: {why}"))
+        say(f"layer {layer} came as integers and is held as float32, with the same values: {why}")
     if program.onnx:
-        click.echo(plain(f"runs with {model.provenance['engine']}, because {model.provenance['engine_reason']}"))
+        say(f"runs with {model.provenance['engine']}, because {model.provenance['engine_reason']}")
         if more := model.provenance["engine_forced_by"][1:]:
-            click.echo(plain(f"the native engine has no operator for these either: {', '.join(more)}"))
-        click.echo(model.provenance["cost"])
+            say(f"the native engine has no operator for these either: {', '.join(more)}")
+        say(model.provenance["cost"])
     elif model.timing.mode == "whole window" and checked:
         compare = f"edge-lstm bench {output} --against {source}"
-        click.echo(plain(f"{_price(model)}; --engine onnxruntime may be faster at that ({compare} tells)"))
+        say(f"{_price(model)}; --engine onnxruntime may be faster at that ({compare} tells)")
     if are_raw(model):
-        click.echo(RAW)
+        say(RAW)
     if checked:
-        click.echo(checked)
-
-
-@contextmanager
-def _said_after(seconds: float, what: str) -> Iterator[None]:
-    """Says on the error output what goes on where it takes longer than this, and again with the time so far."""
-    over, began = threading.Event(), time.monotonic()
-
-    def say() -> None:
-        wait = seconds
-        while not over.wait(wait):
-            wait = 5 * seconds
-            click.echo(plain(f"{what} … {time.monotonic() - began:.0f} s"), err=True)
-
-    watcher = threading.Thread(target=say, daemon=True)
-    watcher.start()
-    try:
-        yield
-    finally:
-        over.set()
-        watcher.join()
+        say(checked)
 
 
 for _option in _OPTIONS:
@@ -200,35 +213,18 @@ for _option in _OPTIONS:
 
 
 def _read(source: Path, options: dict[str, Any]) -> Model:
-    if not source.exists():
-        raise Failure(2, f"{source}: there is no such file")
-    if source.is_dir():
-        raise Failure(2, f"{source}: is a folder, not a file")
-    suffix = source.suffix.lower()
-    if suffix not in (".onnx", ".npz"):
-        hint = _HINTS.get(suffix, "readable are .onnx and .npz")
-        raise Failure(2, f"{source}: {suffix or 'a file without suffix'} is not one to import: {hint}")
-    for name in _ONLY_ARRAYS if suffix == ".onnx" else _ONLY_ONNX:
-        if options[name]:
-            raise Failure(2, f"--{_OPTION_OF.get(name, name).replace('_', '-')} has no meaning for {suffix} files")
-    if options["no_state"] and options["states"]:
-        raise Failure(2, "--no-state contradicts --state")
+    suffix = _suffix(source, options)
     common = {key: options[key] for key in ("name", "rate_hz", "window", "before_window")}
     if suffix == ".onnx":
         from edge_lstm.importers import import_onnx
 
-        axis, reset = options["time_axis"], options["linear_before_reset"]
         # What the warning says is said below, with its price.
         warnings.filterwarnings("ignore", message=".*: runs with ONNX Runtime")
         return import_onnx(
             source,
             options["mode"] or "auto",
             engine=options["engine"] or "auto",
-            states={} if options["no_state"] else _states(options["states"]),
-            constants=_constants(options["constants"]),
-            sizes=_sizes(options["sizes"]),
-            time_axis=int(axis) if axis is not None and axis.isdigit() else axis,
-            linear_before_reset=None if reset is None else int(reset),
+            **_meaning(options),
             **common,
         )
     from edge_lstm.importers import from_arrays
@@ -241,8 +237,87 @@ def _read(source: Path, options: dict[str, Any]) -> Model:
         nonlinearity=options["nonlinearity"],
         gates=options["gates"],
         ignore=options["ignore"],
+        reset_after={"true": True, "false": False}.get(options["reset_after"] or ""),
         **common,
     )
+
+
+def _suffix(source: Path, options: dict[str, Any]) -> str:
+    """The kind of the source. Failure(2) where it is none, or an option has no meaning for it."""
+    if not source.exists():
+        raise no_file(source)
+    if source.is_dir():
+        raise Failure(2, f"{source}: is a folder, not a file")
+    from edge_lstm.importers.arrays.files import SUFFIXES
+
+    suffix = source.suffix.lower()
+    if suffix not in (".onnx", *SUFFIXES):
+        hint = _HINTS.get(suffix, f"readable are .onnx, {', '.join(SUFFIXES)}")
+        raise Failure(2, f"{source}: {suffix or 'a file without suffix'} is not one to import: {hint}")
+    for name in _ONLY_ARRAYS if suffix == ".onnx" else _ONLY_ONNX:
+        if options[name]:
+            raise Failure(2, f"--{_OPTION_OF.get(name, name).replace('_', '-')} has no meaning for {suffix} files")
+    if options["no_state"] and options["states"]:
+        raise Failure(2, "--no-state contradicts --state")
+    return suffix
+
+
+def _meaning(options: dict[str, Any]) -> dict[str, Any]:
+    """What is said of an ONNX graph's meaning, as the importer takes it."""
+    axis, reset = options["time_axis"], options["linear_before_reset"]
+    return {
+        "states": {} if options["no_state"] else _states(options["states"]),
+        "constants": _constants(options["constants"]),
+        "sizes": _sizes(options["sizes"]),
+        "time_axis": int(axis) if axis is not None and axis.isdigit() else axis,
+        "linear_before_reset": None if reset is None else int(reset),
+    }
+
+
+def _show_stage(source: Path, options: dict[str, Any], as_json: bool) -> None:
+    """What a stage comes to: facts, then one row for each thing, the longest words in lines of their own."""
+    _suffix(source, options)
+    from edge_lstm.importers.onnx.options import options_of
+    from edge_lstm.importers.onnx.pipeline import import_stages
+    from edge_lstm.importers.onnx.views import view
+
+    common = {"window": options["window"], "before_window": options["before_window"]}
+    asked = options_of(options["mode"] or "auto", **common, **_meaning(options))
+    found = view(options["stage"], *import_stages(source, asked))
+    if as_json:
+        print_json(found.as_dict())
+        return
+    for name, value in found.facts.items():
+        if value not in (None, "", [], {}):
+            say(f"{name}: {_in_cell(value)}")
+    for line in _table(found.rows):
+        say(line)
+    if found.refused:
+        say(f"refused: {found.refused}")
+
+
+def _table(rows: Sequence[Mapping[str, Any]]) -> Iterator[str]:
+    """Columns of one width each; a word that is longer than a column stands in a line below its row."""
+    shown = [{key: _in_cell(value) for key, value in row.items()} for row in rows]
+    keys = [key for key in (shown[0] if shown else {}) if any(row[key] for row in shown)]
+    wide = {key for key in keys if any(len(row[key]) > WIDEST_CELL for row in shown)}
+    width = {key: max(len(key), *(len(row[key]) for row in shown)) for key in keys if key not in wide}
+    if width:
+        yield "  ".join(key.ljust(n) for key, n in width.items()).rstrip()
+    for row in shown:
+        yield "  ".join(row[key].ljust(n) for key, n in width.items()).rstrip()
+        yield from (f"    {key}: {row[key]}" for key in keys if key in wide and row[key])
+
+
+def _in_cell(value: Any) -> str:
+    """A value as a table shows it; what is false or empty is left blank."""
+    if isinstance(value, bool):
+        return "yes" if value else ""
+    if isinstance(value, Mapping):
+        return ", ".join(f"{key} → {one}" for key, one in value.items())
+    if isinstance(value, list):
+        return ", ".join(str(one) or "?" for one in value)
+    return "" if value is None else str(value)
 
 
 def _list(text: str | None) -> list[str] | None:

@@ -57,6 +57,8 @@ def command(
         raise click.UsageError("--joints goes with --from")
     if len(what) < 2:
         raise click.UsageError(f"takes PORT and MODEL, or --from FILE and MODEL; given: {what[0]}")
+    if Path(what[0]).is_file():
+        raise click.UsageError(f"{what[0]} is a file and no port; PORT comes first, then MODEL")
     return _by_port(what[0], [Path(name) for name in what[1:]], baud, seconds)
 
 

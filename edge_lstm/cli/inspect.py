@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from edge_lstm.cli.common import json_option, plain, print_json
+from edge_lstm.cli.common import json_option, print_json
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -45,7 +45,8 @@ def describe(model: Model) -> dict[str, Any]:
         "timing": model.timing.as_dict(),
         "time": timing_in_words(model.timing),
         "weights": program.weight_count,
-        "multiply_adds": program.multiply_adds,
+        "multiply_adds": model.multiply_adds,
+        "multiply_adds_of_a_step": program.multiply_adds,
         "inputs": [_channel(c) for c in model.inputs],
         "outputs": [_channel(c) for c in model.outputs],
         "feedback": [asdict(f) for f in model.feedback],
@@ -73,6 +74,15 @@ def timing_in_words(timing: Timing) -> str:
     plural = "s" * (timing.delay > 1)
     late = f"; the network looks ahead, so outputs are {timing.delay} reading{plural} late" if timing.delay else ""
     return f"continuous: the memory goes on from reading to reading{first}{more}{late}"
+
+
+def work_in_words(model: Model) -> str:
+    """What a reading costs in multiply-adds, and why it is more than a step of the network."""
+    work, step, windows = model.multiply_adds, model.program.multiply_adds, model.timing.under_way
+    if windows == 1:
+        return f"{work:,} multiply-adds per reading"
+    times = f"{work / step:.3g} times a step's {step:,}" if step else "nothing to multiply"
+    return f"{work:,} multiply-adds per reading: {windows} windows are under way and each takes it, {times}"
 
 
 def _channel(c: Channel) -> dict[str, Any]:
@@ -109,58 +119,55 @@ def in_words(value: Any) -> str:
 
 def _filled(table: Table, usual: str) -> Table:
     """The table without the columns that say nothing: every cell is empty, or is `usual`."""
-    columns = [c for c in table.columns if not {str(cell) for cell in c.cells} <= {"", usual}]
-    kept = type(table)(*(str(c.header) for c in columns), box=None, header_style="dim")
-    for row in zip(*(list(c.cells) for c in columns), strict=True):
+    from edge_lstm.cli.paper import columns
+
+    told = [c for c in table.columns if not {str(cell) for cell in c.cells} <= {"", usual}]
+    kept = columns(*(str(c.header) for c in told))
+    for row in zip(*(list(c.cells) for c in told), strict=True):
         kept.add_row(*row)
     return kept
 
 
 def _show(model: Model, found: dict[str, Any]) -> None:
-    from rich.console import Console
-    from rich.markup import escape as escape_markup
-    from rich.table import Table
+    from edge_lstm.cli.paper import Paper, columns, text
 
-    def escape(text: str) -> str:  # what the file says is neither markup nor orders to the terminal
-        return escape_markup(plain(text, ""))
-
-    console = Console(highlight=False, soft_wrap=False)
+    console = Paper()
     rate = f", made for {model.rate_hz:g} Hz" if model.rate_hz else ""
-    console.print(f"[bold]{escape(model.name)}[/]  {escape(found['file'])} ({found['bytes']:,} bytes)")
+    console.print(f"[bold]{text(model.name)}[/]  {text(found['file'])} ({found['bytes']:,} bytes)")
     console.print(f"digest   {model.digest}")
     console.print(f"time     {found['time']}{rate}")
     if model.program.onnx:
         size = model.program.onnx.weights["graph"].size
         console.print(f"size     {found['weights']:,} weights in a graph of {size:,} bytes, which ONNX Runtime runs")
     else:
-        console.print(f"size     {found['weights']:,} weights, {found['multiply_adds']:,} multiply-adds per reading")
+        console.print(f"size     {found['weights']:,} weights, {work_in_words(model)}")
 
-    channels = Table(
-        "", "channel", "unit", "physical = network * scale + offset", "width", box=None, header_style="dim"
-    )
+    channels = columns("", "channel", "unit", "physical = network * scale + offset", "width")
     for way, several in (("input", model.inputs), ("output", model.outputs)):
         for c in several:
             words = " ".join(c.vocabulary)
             bare = c.scale == 1 and c.offset == 0
             scaling = f"one-hot: {words}" if words else "" if bare else f"* {c.scale:.6g} + {c.offset:.6g}"
-            channels.add_row(way, escape(c.name), escape(c.unit), escape(scaling), str(c.width))
-    console.print(_filled(channels, "1"))
+            channels.add_row(way, text(c.name), text(c.unit), text(scaling), str(c.width))
+    console.whole(_filled(channels, "1"))
 
-    operations = Table("", "operation", "name", "sizes", "weights", "multiply-adds", box=None, header_style="dim")
+    operations = columns("", "operation", "name", "sizes", "weights", "multiply-adds")
     for number, op in enumerate(() if model.program.onnx else model.program.operations):
         sizes = " ".join(str(s.size) for s in op.inputs) + " → " + " ".join(str(s.size) for s in op.outputs)
         shapes = " ".join(f"{key} {'×'.join(map(str, w.shape))}" for key, w in op.weights.items())
-        kind = " ".join([op.kind, *(str(op.attributes[key]) for key in ("function", "scheme") if key in op.attributes)])
-        operations.add_row(str(number), kind, escape(op.name), sizes, shapes, f"{op.multiply_adds:,}")
+        said = [str(op.attributes[key]) for key in ("function", "scheme") if key in op.attributes]
+        said += ["float16"] if any(w.dtype == "float16" for w in op.weights.values()) else []
+        kind = " ".join([op.kind, *said])
+        operations.add_row(str(number), kind, text(op.name), sizes, shapes, f"{op.multiply_adds:,}")
     if operations.row_count:
-        console.print(_filled(operations, ""))
+        console.whole(_filled(operations, ""))
 
     states = ", ".join(f"{s['name']} ({s['size']})" for s in found["states"])
     without = "it takes whole logs" if model.timing.mode == "log" else "this network has no memory"
-    console.print(f"states   {escape(states) or f'none: {without}'}")
+    console.print(f"states   {text(states) or f'none: {without}'}")
     for f in model.feedback:
         how = f" ({f.choose})" if f.choose else ""
-        console.print(f"feedback {escape(f.output)} predicts the next {escape(f.input)}{how}")
+        console.print(f"feedback {text(f.output)} predicts the next {text(f.input)}{how}")
     if model.policy.missing != "skip" or model.policy.longest_gap is not None:
         longest = model.policy.longest_gap
         after = "" if longest is None else f", after more than {longest} in a row the memory is reset"
@@ -169,4 +176,4 @@ def _show(model: Model, found: dict[str, Any]) -> None:
         shown = in_words(value)
         if not shown:
             continue
-        console.print(f"{escape(key):8} {escape(shown if len(shown) < 400 else shown[:400] + ' …')}", style="dim")
+        console.print(f"{text(key):8} {text(shown if len(shown) < 400 else shown[:400] + ' …')}", style="dim")

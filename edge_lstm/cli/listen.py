@@ -116,7 +116,7 @@ def _hear(
         if first:
             raise
         return None
-    recognizer = Recognizer()
+    recognizer = Recognizer(name=name)
     begin_ns = byte_ns = shown_ns = 0
     looked = False
     stop.port = port

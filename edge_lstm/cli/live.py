@@ -1,4 +1,5 @@
-"""What people see while a robot runs: a table, redrawn eight times a second, on a terminal; else a line per second.
+"""What people see while a robot runs: a table, redrawn eight times a second, on a terminal; else a line every
+`[daemon] status_every`. What happens is a line at once on both.
 
 Its rule: a side thread looks at the controller's and the bridge's latest values; the path of a reading does not know of
 it.
@@ -12,13 +13,17 @@ import contextlib
 import os
 import threading
 import time
+from collections import deque
 from collections.abc import Callable, Iterator
 from types import TracebackType
 from typing import TYPE_CHECKING, TextIO
 
 from edge_lstm.cli.common import plain
-from edge_lstm.robot.models import Decider, Watched
+from edge_lstm.daemon.journal import INFO, NOTICE, marked
+from edge_lstm.robot.decider import Decider
+from edge_lstm.robot.watched import Watched
 from edge_lstm.signals.declared import Choices, chosen
+from firmware_bridge.words import counted
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -26,7 +31,7 @@ if TYPE_CHECKING:
     from firmware_bridge.links.link import Link
     from firmware_bridge.ports.port import Port
 
-_REDRAW_S, _LINE_S = 0.125, 1.0
+_REDRAW_S, _FIRST_S = 0.125, 1.0
 _JOIN_S = 0.3  # drawing never waits for a reader, so this is plenty
 _LINE_WIDTH = 120
 _NAME_WIDTH = 8  # of a shortened name, at least
@@ -46,10 +51,18 @@ class LiveView:
         device: str,
         out: TextIO,
         trouble: Callable[[], str] = lambda: "",
+        *,
+        every_s: float = _FIRST_S,
+        happened: Callable[[], Iterator[tuple[int, str]]] = lambda: iter(()),
+        recorded: Callable[[], str] = lambda: "",
     ) -> None:
-        """trouble: asked at each redrawing for what people should know (the recording failed)."""
+        """trouble: asked at each redrawing for what people should know (the recording failed). every_s: between two
+        status lines where nobody sits at a terminal; there a second. happened: asked as often, for lines that are
+        printed at once, each with its level (`daemon.journal`). recorded: the recording and its size."""
         self._controller, self._bridge, self._port, self._device, self._out = controller, bridge, port, device, out
-        self._trouble = trouble
+        self._trouble, self._happened, self._recorded = trouble, happened, recorded
+        self._counted_at = deque([(time.monotonic(), 0)], 16)  # of the latest drawings: time, readings by then
+        self._every_s = _FIRST_S if out.isatty() else every_s
         self._texts, self._choices = controller.config.texts(), controller.config.choices()
         self._counted = controller.config.reading not in bridge.promises.uncounted
         self._start_s = time.monotonic()
@@ -70,18 +83,16 @@ class LiveView:
     def _lines(self) -> None:
         legend = ""
         try:
-            due_s = self._start_s + _LINE_S
+            due_s = self._start_s + min(_FIRST_S, self._every_s)
             while not self._ended.wait(_REDRAW_S):
-                for text in self.happened():
-                    print(text, file=self._out, flush=True)
+                self._print_happened()
                 if time.monotonic() < due_s:
                     continue
-                due_s += _LINE_S
+                due_s += self._every_s
                 if not legend and (legend := self.legend()):
-                    print(legend, file=self._out, flush=True)
-                print(self.line(), file=self._out, flush=True)
-            for text in self.happened():
-                print(text, file=self._out, flush=True)
+                    self._print(legend, INFO)
+                self._print(self.line(), INFO)
+            self._print_happened()
         except (OSError, ValueError):  # nobody reads any more (| head); the robot runs on
             return
 
@@ -92,27 +103,49 @@ class LiveView:
         try:
             with Live(console=Console(file=self._out), auto_refresh=False, transient=True) as live:
                 while not self._ended.wait(_REDRAW_S):
-                    for text in self.happened():
+                    for _, text in self.happened():
                         live.console.print(text, markup=False, highlight=False)
                     live.update(self.table(live.console.width), refresh=True)
-                for text in self.happened():
+                for _, text in self.happened():
                     live.console.print(text, markup=False, highlight=False)
         except (OSError, ValueError):
             return
 
-    def happened(self) -> Iterator[str]:
-        """A line for each event that began or ended since the last call, with the wall clock's time of its reading."""
+    def _print_happened(self) -> None:
+        for level, text in self.happened():
+            self._print(text, level)
+
+    def _print(self, text: str, level: int) -> None:
+        print(marked(text, level, self._out), file=self._out, flush=True)
+
+    def happened(self) -> Iterator[tuple[int, str]]:
+        """(level, line) for each event that began or ended since the last call, with the wall clock's time of its
+        reading, and for whatever else is worth a line."""
         lines = self._controller.watch.lines if isinstance(self._controller, Watched) else None
         while lines:
             one = lines.popleft()
-            clock = time.strftime("%H:%M:%S", time.localtime(one.t_ns // 1_000_000_000))
-            yield plain(f"{clock}.{one.t_ns // 1_000_000 % 1000:03}  {one.sentence(self._texts)}", "")
+            yield NOTICE, plain(f"{clock_of(one.t_ns)}  {one.sentence(self._texts)}", "")
+        for level, text in self._happened():
+            yield level, plain(text, "")
 
     def legend(self) -> str:
-        """What the numbers of `line` are, in their order; empty before the first reading."""
-        kinds = zip(("readings", "outputs", "actions"), self._values(), strict=True)
-        names = ((kind, ", ".join(f"{name} {unit}".rstrip() for name, _, unit in values)) for kind, values in kinds)
-        return plain("\n".join(f"{kind:8}  {what}" for kind, what in names if what), "\n")
+        """What the numbers of `line` are, in their order, those that come later too; empty before the first reading."""
+        latest = self._controller.latest
+        if latest is None or latest.reading is None:
+            return ""
+        binding = latest.binding
+        fields = [(field.name, field.unit) for field in binding.reading.fields]
+        kinds = {
+            "readings": fields + [(name, unit) for _, name, unit in binding.feed.joined],
+            "outputs": list(zip(binding.output_names, binding.output_units, strict=True)),
+            "actions": [(field.name, field.unit) for field in (binding.action.fields if binding.action else ())],
+        }
+        lines = (
+            f"{kind:8}  {', '.join(f'{name} {unit}'.rstrip() for name, unit in names)}"
+            for kind, names in kinds.items()
+            if names
+        )
+        return plain("\n".join(lines), "\n")
 
     def line(self) -> str:
         """One plain line of about 120 characters: time, counters, then numbers as in the legend: the readings that find
@@ -144,7 +177,15 @@ class LiveView:
         seconds = f"  {time.monotonic() - self._start_s:.1f} s"
         trouble = Text(plain(self._trouble()), "bold red")
         ages = [Text(plain(text, ""), "dim")] if (text := self._ages()) else []
-        return Group(head.append(seconds, "dim"), Text("  ".join(self._counters())), *ages, trouble, table)
+        head.append(f"{seconds}  {self._rate()}", "dim").append(f"  {plain(self._recorded(), '')}".rstrip(), "dim")
+        return Group(head, Text("  ".join(self._counters())), *ages, trouble, table)
+
+    def _rate(self) -> str:
+        """Readings per second, of the last two seconds."""
+        now_s, readings = time.monotonic(), self._controller.counts.readings
+        then_s, before = self._counted_at[0]
+        self._counted_at.append((now_s, readings))
+        return f"{(readings - before) / max(now_s - then_s, 1e-3):.0f} readings/s"
 
     def _ages(self) -> str:
         """Of several models: how old what each has made is, against the latest reading."""
@@ -159,19 +200,20 @@ class LiveView:
 
     def _counters(self) -> list[str]:
         counts, link = self._controller.counts, self._bridge.counters
-        parts = [f"{counts.readings} readings", f"{counts.lost if self._counted else 'unknown'} lost"]
+        parts = [counted(counts.readings, "reading"), f"{counts.lost if self._counted else 'unknown'} lost"]
         model = self._controller.model
         if counts.steps != counts.readings:
-            parts.insert(1, f"{counts.steps} steps")
+            parts.insert(1, counted(counts.steps, "step"))
         if counts.waiting:
             parts.append(f"{counts.waiting} without output" + " yet" * (model is None or model.timing.stride == 1))
         parts.append(f"{sum(link.faults.copy().values())} damaged")
         if self._controller.not_real:
             parts.append(f"{self._controller.not_real} of the last 100 not real")
         if counts.resets or link.reconnects:
-            parts.append(f"{counts.resets} resets {link.reconnects} reconnects")
+            parts.append(f"{counted(counts.resets, 'reset')} {counted(link.reconnects, 'reconnect')}")
         latency = self._port.stats.latency
-        return [*parts, f"p99 {latency.percentile_ns(99) / 1e6:.2f} ms"] if latency.count else parts
+        known = latency.count and counts.actions  # else what was written was the handshake
+        return [*parts, f"p99 {latency.percentile_ns(99) / 1e6:.2f} ms"] if known else parts
 
     def _values(self) -> tuple[Shown, Shown, Shown]:
         """(name, value, unit) of the latest reading, outputs and action; of one decision, as they change meanwhile."""
@@ -192,6 +234,11 @@ class LiveView:
             actions = [(f.name, _said(v, self._choices.get(f.name)), f.unit) for f, v in given]
         made = zip(binding.output_names, latest.outputs or (), binding.output_units, strict=False)
         return readings, [(name, _said(v, self._texts.get(name)), unit) for name, v, unit in made], actions
+
+
+def clock_of(t_ns: int) -> str:
+    """The wall clock's time of day, to the ms."""
+    return f"{time.strftime('%H:%M:%S', time.localtime(t_ns // 1_000_000_000))}.{t_ns // 1_000_000 % 1000:03}"
 
 
 def _said(value: float, choices: Choices | None) -> float | str:

@@ -14,6 +14,9 @@ import numpy as np
 import numpy.typing as npt
 
 from edge_lstm.cli.common import Failure, Progress, announce_compiling, print_json, say, writing
+from edge_lstm.cli.expected import expected
+from edge_lstm.cli.outcome import Outcome
+from edge_lstm.cli.tables import listed
 from edge_lstm.core.channels import flat_names
 from edge_lstm.core.storage import load
 from edge_lstm.errors import nearest
@@ -42,6 +45,9 @@ def replay_loop(recording: Recording, speed: float | None, as_json: bool, option
     models = {name: others.get(name) or model_of(recording, name, of) for name, of in begun.items()}
     for model in models.values():
         announce_compiling(model)
+    if options["expect"] is not None and len(models) > 1:
+        raise Failure(2, f"{log}: holds several models; --expect is for one")
+    asked = [option for option in ("output", "plot", "expect") if options[option] is not None]
     kept = _Kept(models)
     pacer = Pacer(speed, threading.Event())
     with ExitStack() as stack:
@@ -56,41 +62,34 @@ def replay_loop(recording: Recording, speed: float | None, as_json: bool, option
         def take(row: Row) -> None:
             if out is not None:
                 out.rows([kept.texts(row)])
-            if plot is not None:
+            if plot is not None or options["expect"] is not None:
                 kept.row(row)
 
         summary, comparison, marks = own_replay.replay(
             recording,
             models,
-            rows=take if output is not None or plot is not None else None,
+            rows=take if asked else None,
             given=kept.given if plot is not None else None,
             pace=pacer.wait_for,
             progress=bar.at,
             derived=options["verify"],
         )
-        if (output is not None or plot is not None) and not summary.readings:
-            raise Failure(2, f"{log}: holds no readings, so there is nothing to write")
+        if asked and not summary.readings:
+            what = "compare" if asked == ["expect"] else "write"
+            raise Failure(2, f"{log}: holds no readings, so there is nothing to {what}")
     if plot is not None:
         from edge_lstm.plots import figure as picture
 
         with writing(plot):
-            picture.plot(kept.drive(marks, log.name), plot)
-    written = {"output": None if output is None else str(output), "plot": None if plot is None else str(plot)}
+            picture.plot(kept.drive(marks, log.name), plot, listed(options["show"]))
+    found = None if options["expect"] is None else expected(kept.outputs(), options)
+    outcome = Outcome(output, plot, found)
     if as_json:
-        print_json(summary.as_dict() | {"comparison": comparison.as_dict()} | written)
+        print_json(summary.as_dict() | {"comparison": comparison.as_dict()} | outcome.as_dict())
     else:
-        for line in summary.lines():
+        for line in [*summary.lines(), comparison.sentence(), *outcome.lines()]:
             say(line)
-        say(comparison.sentence())
-        for what, where in written.items():
-            if where:
-                say(f"{'picture' if what == 'plot' else 'written'} {where}")
-    if options["verify"] and not comparison.same:
-        why = "the replay differs from the recording" if comparison.calls else "nothing could be compared"
-        why = "calls are missing from the recording" if comparison.lost and not comparison.differing_calls else why
-        if comparison.agrees:
-            why = "the recording is damaged, so a difference cannot be excluded"
-        raise Failure(1, f"{log}: {why}")
+    outcome.check(log, comparison if options["verify"] else None)
 
 
 def _others(given: Path | None, names: list[str], log: Path) -> dict[str, Model]:
@@ -141,6 +140,12 @@ class _Kept:
             for name, value in values.items():
                 number = float(value) if isinstance(value, int | float) else np.nan
                 self._actions.setdefault(name, []).append((t_ns, number))
+
+    def outputs(self) -> dict[str, Floats]:
+        """Of the only model, each (T,), NaN where there is none."""
+        ((name, model),) = self._models.items()
+        ys = [self._numbers(row)[1] for row in self._rows[name]]
+        return dict(zip(flat_names(model.outputs), np.array(ys).T, strict=True))
 
     def drive(self, marks: list[tuple[int, str]], name: str) -> Drive:
         """What a picture is made of, times in s since the first reading."""

@@ -14,7 +14,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 from types import FrameType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TextIO
 
 import click
 
@@ -23,6 +23,7 @@ from edge_lstm.cli.arrived import Arrived
 from edge_lstm.cli.common import (
     Failure,
     announce_compiling,
+    check_name,
     check_writable,
     json_option,
     note,
@@ -32,9 +33,15 @@ from edge_lstm.cli.common import (
     say,
 )
 from edge_lstm.cli.recording import Recording
+from edge_lstm.daemon.notify import Notifier
 from edge_lstm.robot.config import RobotConfig, load_config
 
 if TYPE_CHECKING:
+    from edge_lstm.robot.decider import Decider
+    from edge_lstm.robot.loop import Summary
+    from edge_lstm.robot.models import Loaded
+    from edge_lstm.robot.realtime import Realtime
+    from edge_lstm.robot.resume import Resumed
     from firmware_bridge.ports.descriptor_port import DescriptorPort
 
 STOP_S = 0.5  # after a signal: how long the loop may still catch up before it is ended where it is
@@ -62,78 +69,39 @@ def command(
     as_json: bool,
     **asked: Any,
 ) -> None:
-    """Run the model of CONFIG (robot.toml) on the robot's readings and send its actions.
+    """Run the model of ROBOT.toml on the robot's readings and send its actions.
 
     Ctrl-C or SIGTERM puts the robot into its safe output, finishes the recording and prints the summary; a second
     Ctrl-C leaves at once (the robot then makes itself safe, where it can, when nothing more comes).
     """
-    from edge_lstm.errors import RealtimeError
-    from edge_lstm.robot.loop import run, steady
     from edge_lstm.robot.models import load_models
-    from edge_lstm.robot.realtime import AS_ANY, applied, warm_up
 
     console.unblock()
+    notifier = Notifier()
+    notifier.status("reading robot.toml and the model; compiling, where that was never done")
     robot = load_config(config)
     name = device or robot.port.device
     if name is None:
         raise Failure(2, f"{config}: [port] device is missing, and there is no --port")
     loaded = load_models(robot)
-    for model in loaded.models.values():
-        announce_compiling(model)
-    controller = loaded.controller(robot)  # compiles, where that was never done: before the port is opened
-    for model in loaded.models.values():
-        warm_up(model)
-    realtime = realtime_of(robot.realtime, asked)
-    try:
-        # Tried now, so that what is required and refused ends it before the robot moves.
-        with applied(realtime) as refused:
-            for sentence in refused:
-                say(f"note: {sentence}", True)
-    except RealtimeError as error:
-        core = realtime.cpu == robot.realtime.cpu and str(error).startswith("there is no core")
-        raise RealtimeError(f"{config}: [realtime] cpu: {error}" if core else str(error)) from None
-    if refused.granted != AS_ANY:
-        say(f"scheduled {refused.granted}", as_json)
-    recording = Recording(_place(robot, loaded.name, record, no_record), robot.recording_required)
-    port = _open(robot, name, wait)
-    bridge, arrived = robot.open_link(), Arrived(name, aloud=True)
-    misfit = ""  # why the robot that is at the port is waited past
+    controller = _prepared(robot, loaded)
+    realtime = _schedule(config, robot, asked, as_json)
+    recording = Recording(_place(robot, loaded.name, record, no_record), robot.recording.required)
+    resumed = recording.resume(robot, loaded, controller)  # before the port is opened: it may take a moment
+    live = _Live(robot, name, controller, recording, resumed, _open(robot, name, wait))
     try:
         recorder = recording.begin(robot, loaded, controller)
-        out = sys.stderr if as_json else sys.stdout
-        ended = _end_with(port, bool(bridge.promises.unguarded))
-        from edge_lstm.cli.live import LiveView
-
-        say(f"{controller.name} on {name}, {recording.sentence}", as_json)
-        for sentence in bridge.promises.sentences():
-            say(f"note: {sentence}", as_json)
-        if port.waiting:
-            say(port.waiting, as_json)
-
-        def unfit(why: str) -> None:
-            nonlocal misfit
-            if why and why != misfit:
-                note(f"{name}: waiting for the right robot, this one does not fit: {why}")
-            misfit = why
-
-        def trouble() -> str:
-            return recording.trouble or port.waiting or misfit.partition("\n")[0]
-
-        clock_ns = _clock_ns()
-        # Last, when all other threads are there: they must inherit neither priority nor core.
-        with steady(), LiveView(controller, bridge, port, name, out, trouble), applied(realtime) as refused:
-            summary = run(port, bridge, controller, recorder, seconds=seconds, unfit=unfit, heard=arrived)
+        if recorder is not None:
+            resumed.head(recorder)
+        ended = _end_with(live.port, bool(resumed.link.promises.unguarded))
+        live.announce(as_json)
+        summary = live.drive(notifier, realtime, seconds, sys.stderr if as_json else sys.stdout)
     finally:
         signal.setitimer(signal.ITIMER_REAL, 0)
-        port.close()  # first: it lets the STOP frame leave
+        live.port.close()  # first: it lets the STOP frame leave
         recording.close()
-    summary.notes += refused
-    if abs(moved_ns := _clock_ns() - clock_ns) > _CLOCK_NS:
-        summary.notes.append(_clock_note(moved_ns))
-    if lost := console.lost():
-        summary.notes.append(f"the console did not take {lost} of the lines that were printed meanwhile")
-    summary.recording = None if recording.path is None else str(recording.path)
-    failed = recording.verdict(summary.notes)
+    told = ended()
+    failed = live.finish(summary, told)
     if as_json:
         print_json(summary.as_dict())
     else:
@@ -143,18 +111,177 @@ def command(
             say(line)
     if failed:
         raise Failure(codes.NOT_WRITTEN, failed)
-    if summary.readings and (why := controller.no_steps()):
-        raise Failure(codes.DIFFERENT, f"{name}: {why}")
-    if ended():
-        return
-    if controller.latest is None and misfit:
-        raise Failure(codes.PORT, f"{name}: the right robot never came; the last one does not fit: {misfit}")
-    if bridge.dictionary is None:
-        if port.waiting:
-            raise Failure(codes.PORT, f"{name}: the robot never answered; at the end still {port.waiting}")
-        raise Failure(codes.PORT, f"{name}: the robot never answered; {arrived.sentence()}")
-    if why := controller.no_steps():
-        raise Failure(codes.DIFFERENT, f"{name}: {why}")
+    live.check(summary, told)
+
+
+def _prepared(robot: RobotConfig, loaded: Loaded) -> Decider:
+    """The controller, compiled and warm: before the port is opened, so that the first reading waits for nothing."""
+    from edge_lstm.robot.controlled import controlled
+    from edge_lstm.robot.realtime import warm_up
+
+    for model in loaded.models.values():
+        announce_compiling(model)
+    controller = controlled(loaded, robot)
+    for model in loaded.models.values():
+        warm_up(model)
+    return controller
+
+
+def _schedule(config: Path, robot: RobotConfig, asked: dict[str, Any], as_json: bool) -> Realtime:
+    """How the loop is to be scheduled. Tried now: what is required and refused ends it before the robot moves."""
+    from edge_lstm.errors import RealtimeError
+    from edge_lstm.robot.realtime import AS_ANY, applied
+
+    realtime = realtime_of(robot.realtime, asked)
+    try:
+        with applied(realtime) as refused:
+            for sentence in refused:
+                say(f"note: {sentence}", True)
+    except RealtimeError as error:
+        core = realtime.cpu == robot.realtime.cpu and str(error).startswith("there is no core")
+        raise RealtimeError(f"{config}: [realtime] cpu: {error}" if core else str(error)) from None
+    if refused.granted != AS_ANY:
+        say(f"scheduled {refused.granted}", as_json)
+    return realtime
+
+
+class _Live:
+    """A run from the open port on: announced, driven, finished, judged, in this order."""
+
+    def __init__(
+        self,
+        robot: RobotConfig,
+        name: str,
+        controller: Decider,
+        recording: Recording,
+        resumed: Resumed,
+        port: DescriptorPort,
+    ) -> None:
+        """name: what was asked for as the port."""
+        self.port = port
+        self._robot, self._name, self._controller = robot, name, controller
+        self._recording, self._resumed, self._bridge = recording, resumed, resumed.link
+        self._arrived = Arrived(name, aloud=True)
+        self._misfit = ""  # why the robot that is at the port is waited past
+
+    def announce(self, as_json: bool) -> None:
+        """What runs, where, and what people should know before they let go of the robot."""
+        say(f"{self._controller.name} on {self._name}, {self._recording.sentence}", as_json)
+        if self._resumed.why:
+            say(self._resumed.why, as_json)
+        for sentence in self._bridge.promises.sentences():
+            say(f"note: {sentence}", as_json)
+        if self.port.waiting:
+            say(self.port.waiting, as_json)
+
+    def drive(self, notifier: Notifier, realtime: Realtime, seconds: float | None, out: TextIO) -> Summary:
+        """The loop, with all that stands around it. out: where the live view is drawn."""
+        from edge_lstm.cli.live import LiveView
+        from edge_lstm.cli.tended import Tended
+        from edge_lstm.daemon.operated import Operated
+        from edge_lstm.robot.loop import run, steady
+        from edge_lstm.robot.realtime import applied
+
+        robot, controller, bridge, recording = self._robot, self._controller, self._bridge, self._recording
+        operated = Operated(
+            robot,
+            controller,
+            bridge,
+            self.port,
+            sources={"recording": recording.status, "trouble": self._trouble},
+            mark=recording.mark,
+            came=recording.attach,
+            gone=recording.detach,
+        )
+        # The robot's port, what is asked through it, and both observed: the loop is given the outermost.
+        tended = Tended(robot, operated.port, controller, bridge, recording, notifier, self._trouble, operated.happened)
+        operated.sources["late"] = lambda: dict(tended.late.causes)
+        view = LiveView(
+            controller,
+            bridge,
+            self.port,
+            self._name,
+            out,
+            self._trouble,
+            every_s=robot.daemon.status_every_s,
+            happened=tended.happened,
+            recorded=lambda: recording.size,
+        )
+        clock_ns = _clock_ns()
+        # Last, when all other threads are there: they must inherit neither priority nor core.
+        with (
+            steady(),
+            operated,
+            view,
+            tended.kept(),
+            applied(realtime) as refused,
+            tended.watched(),
+        ):
+            for sentence in operated.notes:
+                note(sentence)
+            summary = run(
+                tended.port,
+                bridge,
+                controller,
+                recording.recorder,
+                seconds=seconds,
+                unfit=self._unfit,
+                heard=self._arrived,
+                keyframes=recording.recorder,
+                begun=self._resumed.begun,
+                tap=operated.tap,
+            )
+        summary.late = tended.late.report()
+        summary.notes += [*refused, *operated.notes]
+        if abs(moved_ns := _clock_ns() - clock_ns) > _CLOCK_NS:
+            summary.notes.append(_clock_note(moved_ns))
+        return summary
+
+    def finish(self, summary: Summary, ended: bool) -> str:
+        """What is known only when the recording is closed. ended: the run was told to end. Returns why the recording is
+        not whole, "" where it is."""
+        if self._never_fitted() and not ended:  # the error says it, with the table
+            summary.notes = [sentence for sentence in summary.notes if self._misfit not in sentence]
+        if lost := console.lost():
+            summary.notes.append(f"the console did not take {lost} of the lines that were printed meanwhile")
+        path = self._recording.path
+        summary.recording = None if path is None else str(path)
+        first: list[str] = []
+        if self._resumed.why:
+            counted = ", so what is counted is of both runs" if self._resumed.begun is not None else ""
+            first.append(self._resumed.why + counted)
+        failed = self._recording.verdict(first)
+        summary.notes[:0] = first
+        return failed
+
+    def check(self, summary: Summary, ended: bool) -> None:
+        """Failure where a run that was not told to end has not done what it was for."""
+        name, why = self._name, self._controller.no_steps()
+        if summary.readings and why:
+            raise Failure(codes.DIFFERENT, f"{name}: {why}")
+        if ended:
+            return
+        if self._never_fitted():
+            sentence = f"the right robot never came; the last one does not fit: {self._misfit}"
+            raise Failure(codes.PORT, f"{name}: {sentence}")
+        if self._bridge.dictionary is None:
+            at_last = f"at the end still {self.port.waiting}" if self.port.waiting else self._arrived.sentence()
+            raise Failure(codes.PORT, f"{name}: the robot never answered; {at_last}")
+        if why:
+            raise Failure(codes.DIFFERENT, f"{name}: {why}")
+
+    def _never_fitted(self) -> bool:
+        """Whether nothing was decided, since the robot at the port is another one."""
+        return self._controller.latest is None and bool(self._misfit)
+
+    def _unfit(self, why: str) -> None:
+        if why and why != self._misfit:
+            note(f"{self._name}: waiting for the right robot, this one does not fit: {why}")
+        self._misfit = why
+
+    def _trouble(self) -> str:
+        """What keeps the run from being as it was meant, for those who watch."""
+        return self._recording.trouble or self.port.waiting or self._misfit.partition("\n")[0]
 
 
 def _clock_ns() -> int:
@@ -223,14 +350,17 @@ def _place(robot: RobotConfig, models: str, record: Path | None, no_record: bool
     if no_record:
         return None
     if record is not None:
+        check_name("--record", record, ".mcap")
         check_writable(record)
         if record.exists():
             why = "a recording never overwrites a file. Name another one."
             raise Failure(codes.NOT_WRITTEN, f"{record} exists already; {why}")
         return record
-    if robot.recording_file is not None:
-        return robot.folder / robot.recording_file
-    if robot.recording_directory is not None:
+    from firmware_bridge.recordings.shelf import named
+
+    if robot.recording.file is not None:
+        return robot.folder / robot.recording.file
+    if robot.recording.directory is not None:
         name = "".join(c if c.isalnum() or c in "-_" else "-" for c in models)
-        return robot.folder / robot.recording_directory / f"{name}-{time.strftime('%Y%m%d-%H%M%S')}.mcap"
+        return named(robot.folder / robot.recording.directory, name)
     return None

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from edge_lstm.cli.common import Failure, check_writable, json_option, keep_inputs, print_json, say, writing
+from edge_lstm.cli.common import Failure, check_writable, json_option, keep_inputs, note, print_json, say, writing
 from firmware_bridge.links.dialects import OWN
 
 if TYPE_CHECKING:
@@ -51,9 +51,7 @@ _LINGER_S = 0.5  # after the last row: until the host has read it
 @click.option(
     "--truth", type=click.Path(path_type=Path), help="What really happens at each reading (.csv), or else (.jsonl)."
 )
-@click.option(
-    "--faults", default="", help='What goes wrong: "flip=1e-5,lose=1e-5,double=…,cut=…,silence=…,reset=…,unplug=…".'
-)
+@click.option("--faults", default="", help='What goes wrong, such as "flip=1e-5,reset=0.1".')
 @click.option("--fault-seed", type=int, default=0, show_default=True, help="When it goes wrong.")
 @json_option
 def command(
@@ -93,6 +91,7 @@ def command(
     if log is None and config is None and dialect in (None, OWN):
         robot, damage = Robot(seed, rate_hz or RATE_HZ), Faults(fault_seed, rates)
         what = f"robot (seed {seed}, {robot.rate_hz:g} Hz)"
+        _note_of_another(link)
         with _until_told() as told, writing(truth or link):
             served = serve(
                 robot,
@@ -116,6 +115,7 @@ def command(
         say(f"note: {line}", True)
     if made.block:
         say(made.block.rstrip(), as_json)
+    _note_of_another(link)
     with _until_told() as told, writing(truth or link), _truth(made, truth):
         served = serve_board(
             made.board,
@@ -128,6 +128,13 @@ def command(
     board = made.board
     more = {"actions": board.obeyed, "timeouts": board.timeouts, "left_out": made.left_out(), "what": made.what}
     _report(served, damage, {"link": str(link), "seed": seed, **more}, as_json)
+
+
+def _note_of_another(link: Path) -> None:
+    """That the link leads somewhere already. It cannot be refused: a simulator that was killed leaves its link behind,
+    and any terminal may have got its number since."""
+    if link.is_symlink() and link.exists():
+        note(f"{link} led to {link.readlink()}; if another simulator still runs there, it is not to be found any more")
 
 
 def _at_the_end(made: Play, told: Callable[[], bool]) -> Callable[[], bool]:

@@ -1,9 +1,10 @@
-"""The commands as people meet them: in a process of their own, with what strangers try first."""
+"""The commands as people meet them, with what strangers try first."""
 
 from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -12,13 +13,15 @@ import numpy as np
 import pytest
 
 from edge_lstm.cli import COMMANDS, OLD_NAMES, main
+from edge_lstm.engines.native.loader import SHIPPED
+from tests.support.commands import called
 from tests.support.robots import small_robot
 
 EDGE_LSTM = [sys.executable, "-m", "edge_lstm"]
 EXAMPLES = Path(__file__).parents[2] / "edge_lstm" / "examples"
 
 
-def edge_lstm(*arguments: object, **more: object) -> subprocess.CompletedProcess[str]:
+def process(*arguments: object, **more: object) -> subprocess.CompletedProcess[str]:
     """Run the command in a process of its own."""
     command = [*EDGE_LSTM, *map(str, arguments)]
     return subprocess.run(command, capture_output=True, text=True, timeout=60, check=False, **more)  # type: ignore[call-overload]
@@ -72,7 +75,7 @@ def test_help_and_inspect_import_nothing_heavy(arguments: list[str], tmp_path: P
 
 def test_inspect_shows_what_is_in_a_model(place: Path):
     """As JSON every channel, operation, weight and state; as text the same for people."""
-    found = json.loads(edge_lstm("inspect", place / "model.npz", "--json").stdout)
+    found = json.loads(called("inspect", place / "model.npz", "--json").stdout)
     assert [c["name"] for c in found["inputs"]] == [c.name for c in small_robot.INPUTS]
     assert found["inputs"][0] == {
         "name": "wheel_speed_left",
@@ -85,37 +88,44 @@ def test_inspect_shows_what_is_in_a_model(place: Path):
     assert (found["weights"], found["multiply_adds"], found["window"]) == (452, 416, None)
     assert found["operations"][0]["weights"] == {"W": [32, 4], "R": [32, 8], "b": [32]}
     assert [s["name"] for s in found["states"]] == ["lstm.h", "lstm.c"]
-    text = edge_lstm("inspect", place / "model.npz").stdout
+    text = called("inspect", place / "model.npz").stdout
     for word in ("wheel_speed_left", "rad/s", "lstm", "416 multiply-adds", "continuous", found["digest"]):
         assert word in text
 
 
 def test_old_names_of_commands_still_work_and_are_not_listed(capsys: pytest.CaptureFixture[str]):
-    """`fields` and `warm` are `describe` and `compile`; help lists the new names and each command says its old one."""
+    """`fields` and `warm` are `describe` and `compile`; help lists the new names, each once and by what one wants, and
+    each command says its old one."""
     for old, new in OLD_NAMES.items():
         assert main([old, "--help"]) == 0
         assert f"`edge-lstm {old}` is the old name of this command" in capsys.readouterr().out
         assert old not in COMMANDS
         assert new in COMMANDS
     assert main(["--help"]) == 0
-    listed = [line.split()[0] for line in capsys.readouterr().out.split("Commands:")[1].splitlines() if line.strip()]
-    assert set(COMMANDS) <= set(listed)
-    assert not set(OLD_NAMES) & set(listed)
+    text = capsys.readouterr().out.split("Options:")[1].split("Exit codes")[0]
+    listed = re.findall(r"(?m)^  ([a-z]+) ", text)
+    assert listed == list(COMMANDS)
+    assert re.findall(r"(?m)^(\S.*):$", text)[:2] == ["A model", "A robot"]
 
 
-def test_compile_says_where_and_how_long(tmp_path: Path):
-    """The first call compiles and keeps, the second finds; seconds and file are printed."""
-    done = json.loads(edge_lstm("compile", "--json").stdout)
-    assert Path(done["path"]).is_file()
+def test_compile_says_where_and_how_long(capsys: pytest.CaptureFixture[str]):
+    """Of the step that came with the package: that it did, its file, the seconds; nothing is compiled for it."""
+    assert main(["compile", "--json"]) == 0
+    done = json.loads(capsys.readouterr().out)
+    assert Path(done["path"]).parent == SHIPPED
+    assert not done["compiled"]
     assert done["seconds"] > 0
-    assert "loaded" in edge_lstm("compile").stdout
+    assert main(["compile"]) == 0
+    out, err = capsys.readouterr()
+    assert f"the step for {done['lanes']} lanes came with the package, loaded in " in out
+    assert not err
 
 
 @pytest.mark.parametrize(
     ("arguments", "code", "words"),
     [
         (["replay", "no.csv", "--model", "model.npz"], 2, ["no.csv", "no such file"]),
-        (["replay", ".", "--model", "model.npz"], 2, ["is a folder"]),
+        (["replay", ".", "--model", "model.npz"], 2, ["is a folder of recordings that cannot be read"]),
         (["replay", "empty.csv", "--model", "model.npz"], 2, ["empty.csv", "is empty"]),
         (["replay", "header.csv", "--model", "model.npz"], 2, ["header.csv", "no rows"]),
         (["replay", "junk.csv", "--model", "model.npz"], 2, ["junk.csv", "zero byte"]),
@@ -145,7 +155,7 @@ def test_compile_says_where_and_how_long(tmp_path: Path):
         (["run", "bad.toml"], 2, ["bad.toml", "[polcy]", "'policy'"]),
         (["run", "robot.toml", "--secnds", "3"], 2, ["--secnds", "--seconds"]),
         (["import", "no.onnx"], 2, ["no.onnx", "no such file"]),
-        (["import", "log.csv"], 2, ["log.csv", "is not one to import", ".onnx and .npz"]),
+        (["import", "log.csv"], 2, ["log.csv", "is not one to import", ".onnx, .npz"]),
         (["import", "junk.onnx"], 2, ["junk.onnx"]),
         (["import", "model.npz"], 2, ["over its source", "-o"]),
         (["simulate", "--link", "no/robot"], 4, ["no folder", "make it"]),
@@ -213,7 +223,7 @@ def test_a_full_disk_is_said(place: Path, failing):
 
 def test_replay_of_a_table_writes_time_readings_and_outputs(place: Path):
     """The result has a row for each row, numbers that read back to the same bits, and the summary as JSON."""
-    done = edge_lstm("replay", place / "log.csv", "--model", place / "model.npz", "-o", place / "out.csv", "--json")
+    done = process("replay", place / "log.csv", "--model", place / "model.npz", "-o", place / "out.csv", "--json")
     assert done.returncode == 0
     summary = json.loads(done.stdout)
     assert (summary["readings"], summary["steps"], summary["missing"]) == (200, 200, 0)
@@ -224,7 +234,7 @@ def test_replay_of_a_table_writes_time_readings_and_outputs(place: Path):
     rows = np.array([line.split(",") for line in lines[1:]], np.float64)
     expected = small_robot.model().stream().run(rows[:, 1:5].astype(np.float32))
     assert rows[:, 5:9].astype(np.float32).tobytes() == expected.tobytes()
-    text = edge_lstm("replay", place / "log.csv", "--model", place / "model.npz").stdout
+    text = called("replay", place / "log.csv", "--model", place / "model.npz").stdout
     assert "200 readings over 1.0 s, 200 steps" in text
     assert "200 Hz" in text
 
@@ -246,16 +256,16 @@ def test_a_result_is_not_there_after_an_error(place: Path, failing):
 
 def test_a_picture_of_a_table(place: Path):
     """--plot writes a PNG; without matplotlib the sentence says what to install."""
-    done = edge_lstm("replay", place / "log.csv", "--model", place / "model.npz", "--plot", place / "out.png")
+    done = called("replay", place / "log.csv", "--model", place / "model.npz", "--plot", place / "out.png")
     assert done.returncode == 0, done.stderr
     assert (place / "out.png").read_bytes().startswith(b"\x89PNG")
     hidden = place / "matplotlib.py"
     hidden.write_text("raise ImportError")
     without = dict(os.environ, PYTHONPATH=str(place))
     arguments = ("replay", place / "log.csv", "--model", place / "model.npz", "--plot", place / "no.png")
-    done = edge_lstm(*arguments, env=without)
+    done = process(*arguments, env=without)
     assert done.returncode == 2
-    assert "pip install edge-lstm[plot]" in done.stderr
+    assert "install matplotlib" in done.stderr or "install 'matplotlib>=" in done.stderr
     assert not (place / "no.png").exists()
 
 

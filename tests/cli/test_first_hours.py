@@ -2,27 +2,35 @@
 
 from __future__ import annotations
 
+import io
 import os
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 
 from edge_lstm.cli import main
-from edge_lstm.cli.live import _laid_out
+from edge_lstm.cli.live import LiveView, _laid_out
 from edge_lstm.core.channels import Channel, units_differ
 from edge_lstm.core.timing import Timing
 from edge_lstm.errors import LogError
+from edge_lstm.logs.asked import Asked
 from edge_lstm.logs.csv_log import CsvLog
 from edge_lstm.logs.jitter import irregularities
 from edge_lstm.logs.matching import match
 from edge_lstm.logs.replay_table import replay_table
 from edge_lstm.logs.stamps import stamp_ns
+from edge_lstm.robot.config import parse_config
+from edge_lstm.robot.controller import Controller
 from edge_lstm.robot.replay import Comparison
 from firmware_bridge.errors import PortError, PortMissing
+from firmware_bridge.events import Hello, Reading
+from firmware_bridge.links.own.bridge import Bridge
 from firmware_bridge.ports import serial_names
+from firmware_bridge.ports.port import PortStats
 from firmware_bridge.ports.serial_port import SerialPort
 from firmware_bridge.recordings.port import RecordingPort
 from firmware_bridge.recordings.recorder import Recorder
@@ -36,7 +44,7 @@ EDGE_LSTM = [sys.executable, "-m", "edge_lstm"]
 
 def log(folder: Path, text: str, **more: str) -> CsvLog:
     (folder / "log.csv").write_text(text)
-    return CsvLog(folder / "log.csv", **more)
+    return CsvLog(folder / "log.csv", Asked(**more))
 
 
 def times(table: CsvLog) -> list[float]:
@@ -173,12 +181,12 @@ def test_dates_are_times(tmp_path: Path, one: str, other: str, seconds: float):
 @pytest.mark.parametrize(
     ("text", "more", "words"),
     [
-        ("time (s);a\n0,5;1\n0,6;1\n", {}, ["'0,5'", "decimal comma", "point"]),
+        ('time (s),a\n"0,5",1\n"0,6",1\n', {}, ["'0,5'", "is not a time", "2 of 2 lines"]),
         ("time (s),a\n0,1\n1,1\n", {"time_unit": "ms"}, ["is in s", "--time-unit says ms"]),
         ("t_s,gyro_z\n0,1\n1,-1\n2,1\n3,-2\n4,1\n5,-3\n", {"time": "gyro_z"}, ["gyro_z", "goes back 3 times"]),
         ("t_s,a\n1,1\n1,1\n1,1\n", {}, ["never increases"]),
         ("time,a\n2024-05-06T12:00:00Z,1\n2024-05-06T12:00:01,1\n", {}, ["line 3", "time zone"]),
-        ("# made by X\n# t_s,a\n0,1\n", {}, ["line 3 holds the number", "remove the #"]),
+        ("# made by X\n# t_s\n0,1\n", {}, ["line 3 holds the number", "--names t,a"]),
         ("time,time\n0,1\n", {}, ["several columns"]),
     ],
 )
@@ -196,10 +204,10 @@ def test_two_columns_of_one_name_are_both_named(tmp_path: Path):
         log(tmp_path, "t_s,a,a\n0,1,2\n1,1,2\n").find("a")
 
 
-def test_latin_1_is_refused_with_the_way_to_utf_8(tmp_path: Path):
+def test_latin_1_is_refused_with_the_option_to_type(tmp_path: Path):
     """A file that is not UTF-8 is answered with the way out."""
     (tmp_path / "log.csv").write_bytes("t_s,größe\n0,1\n".encode("latin-1"))
-    with pytest.raises(LogError, match="save it as UTF-8"):
+    with pytest.raises(LogError, match="--encoding cp1252"):
         CsvLog(tmp_path / "log.csv")
 
 
@@ -291,3 +299,17 @@ def test_a_robot_that_is_gone_at_the_end_is_a_note_with_its_time():
     assert last is not None
     assert "lost since 1.0 s after the start, for 4.0 s" in _gone(last, 1 * 10**9, 0, 5 * 10**9)
     assert "no reading has come since" in _gone(last, None, 0, last.t_ns + 3 * 10**9)
+
+
+def test_the_legend_names_actions_that_come_later() -> None:
+    """The rate is measured before the first action: the legend is printed by then, and must not lack its numbers."""
+    robot = Robot(1)
+    controller = Controller(small_robot.model(), parse_config(small_robot.CONFIG, "robot.toml", Path()))
+    declared = robot.device.dictionary
+    controller.handle(Hello(0, declared.device, declared.version, 1, declared))
+    values = tuple(0.1 for _ in declared["imu_wheels"].fields)
+    decision = controller.handle(Reading(5_000_000, "imu_wheels", 0, 5000, values))
+    assert decision is not None
+    controller.latest = decision._replace(action=None)
+    view = LiveView(controller, Bridge(), SimpleNamespace(stats=PortStats()), "port", io.StringIO())  # type: ignore[arg-type]
+    assert view.legend().splitlines()[-1].startswith("actions   torque_limit_left")

@@ -11,8 +11,9 @@ import numpy as np
 import pytest
 
 import edge_lstm
-from edge_lstm.cli import import_model, main
+from edge_lstm.cli import common, import_model, main
 from edge_lstm.core.model import Model
+from tests.support.graphs.onnx_files import node, save
 
 VECTORS = Path(__file__).parents[1] / "vectors" / "onnx"
 
@@ -76,7 +77,7 @@ def test_a_left_over_array_is_an_error(weights: Path, tmp_path: Path, capsys: py
 
 
 @pytest.mark.parametrize(
-    ("suffix", "hint"), [(".pt", "torch.onnx.export"), (".h5", "tf2onnx"), (".txt", ".onnx and .npz")]
+    ("suffix", "hint"), [(".pt", "torch.onnx.export"), (".h5", "tf2onnx"), (".txt", ".onnx, .npz")]
 )
 def test_other_files_get_the_way_out(tmp_path: Path, capsys: pytest.CaptureFixture[str], suffix: str, hint: str):
     """A file that cannot be imported: what to make of it instead."""
@@ -104,10 +105,10 @@ def test_what_takes_long_says_what_it_does(
 ) -> None:
     """After two seconds a line on the error output says what is being done; a quick import says nothing there."""
     command = ["import", str(VECTORS / "lstm_step_legacy11.onnx"), "-o", str(tmp_path / "m.npz"), "--no-verify"]
-    monkeypatch.setattr(import_model, "PATIENCE", 60)
+    monkeypatch.setattr(common, "PATIENCE_S", 60)
     assert main(command) == 0
     assert not capsys.readouterr().err
-    monkeypatch.setattr(import_model, "PATIENCE", 0.01)
+    monkeypatch.setattr(common, "PATIENCE_S", 0.01)
     read = import_model._read
 
     def slow(source: Path, options: dict[str, Any]) -> Model:
@@ -207,3 +208,60 @@ def test_that_inputs_are_taken_as_raw_is_said(
     assert "readings go into the network as they are; if it was trained on normalized ones" in capsys.readouterr().out
     assert main([*command, "--channels", "a *2,b,c"]) == 0
     assert "as they are" not in capsys.readouterr().out
+
+
+def test_a_stage_shows_what_speaks_for_each_axis(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """--stage axes shows every assignment that was tried, the one that is taken first, with what speaks for it and its
+    states, and of each other why it is refused; as JSON the same. Nothing is written."""
+    source = tmp_path / "m.onnx"
+    source.write_bytes((VECTORS / "lstm_window_legacy15.onnx").read_bytes())
+    assert main(["import", str(source), "--stage", "axes"]) == 0
+    shown = capsys.readouterr().out.splitlines()
+    assert any(line.startswith("yes") and "a layer carries its state along it" in line for line in shown)
+    assert main(["import", str(source), "--stage", "axes", "--json"]) == 0
+    found = json.loads(capsys.readouterr().out)
+    first, *others = found["rows"]
+    assert (first["taken"], first["length"]) == (True, 5)
+    assert "axis 1 is time" in first["axes"]
+    assert all(not row["taken"] for row in others)
+    assert found["refused"] is None
+    assert not (tmp_path / "m.npz").exists()
+    assert main(["import", str(source), "--stage", "axes", "-o", str(tmp_path / "m.npz")]) == 2
+    beside = source.with_suffix(".npz")
+    beside.mkdir()  # where a model could not be written
+    assert main(["import", str(source), "--stage", "axes"]) == 0
+    beside.rmdir()
+    np.savez(beside, x=np.zeros(1))
+    capsys.readouterr()
+    assert main(["import", str(beside), "--stage", "read"]) == 2
+    assert "--stage has no meaning for .npz files" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("stage", ["read", "options", "fold", "axes", "lower", "outputs", "program"])
+def test_every_stage_can_be_looked_at(stage: str, capsys: pytest.CaptureFixture[str]) -> None:
+    """Each stage has rows, in a table and as JSON."""
+    words = ["import", str(VECTORS / "lstm_step_dynamo18_packed.onnx"), "--stage", stage]
+    assert main(words) == 0
+    table = capsys.readouterr().out
+    assert main([*words, "--json"]) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert found["stage"] == stage
+    assert found["rows"]
+    assert len(table.splitlines()) > len(found["rows"])
+
+
+def test_a_refused_graph_shows_how_far_it_came(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    """Of a graph that is refused --stage axes shows what was tried and which question is open; a stage that was not
+    reached says why."""
+    rng = np.random.default_rng(0)
+    nodes = [node("MatMul", ["x", "A"], ["f"]), node("Tanh", ["f"], ["y"])]
+    source = save(
+        tmp_path / "m.onnx", nodes, {"A": rng.normal(0, 1, (4, 4)).astype(np.float32)}, {"x": [1, 4]}, {"y": [1, 4]}
+    )
+    assert main(["import", str(source), "--stage", "axes"]) == 0
+    shown = capsys.readouterr().out
+    assert "no memory" in shown
+    assert "refused: the graph has no memory" in shown
+    assert "--state x=y" in shown
+    assert main(["import", str(source), "--stage", "program"]) == 0
+    assert "refused: the graph has no memory" in capsys.readouterr().out

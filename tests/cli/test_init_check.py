@@ -169,6 +169,16 @@ def test_check_collects_what_is_to_be_mended(tmp_path: Path, capsys: pytest.Capt
     assert main(["check", str(tmp_path / "no.toml")]) == 2
 
 
+def test_check_of_a_file_that_is_wrong_is_json_too(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
+    """What cannot be understood at all is a check like any other: --json prints it, and the exit code is 2."""
+    (tmp_path / "robot.toml").write_text('[model]\nfil = "m.npz"\n')
+    assert main(["check", str(tmp_path / "robot.toml"), "--json"]) == 2
+    told = json.loads(capsys.readouterr().out)
+    assert not told["ok"]
+    assert [(one["what"], one["mark"]) for one in told["checks"]] == [("file", "error")]
+    assert "is 'fil' meant as 'file'?" in told["checks"][0]["text"]
+
+
 def test_realtime_is_tried_and_given_back(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
     """A core that the machine does not have is an error of [realtime]."""
     config = small_robot.folder(tmp_path, small_robot.CONFIG + "[realtime]\ncpu = 4000\n")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
 import random
@@ -9,13 +10,12 @@ import signal
 import subprocess
 import sys
 import termios
-import time
 from pathlib import Path
 
 import pytest
 
 from edge_lstm.cli import listen, main
-from tests.cli.test_live import simulated
+from tests.cli.test_live import has_open, simulated, until
 from tests.support.robots import small_robot
 from tests.support.robots.talkers import TALKERS, on_a_terminal
 
@@ -39,7 +39,7 @@ def test_what_arrives_is_shown_with_the_block_to_paste(name: str, capsys: pytest
     (reading, *_) = block["link"]["reading"].values()
     assert block["link"]["dialect"] == talker.dialect
     assert reading["fields"] == list(talker.fields)
-    assert reading["rate_hz"] == pytest.approx(100, rel=0.2)
+    assert 50 < reading["rate_hz"] < 200  # of 100, on a machine with other work; test_recognizer judges it
     for field in talker.fields:
         assert f"    {field} " in out
     assert got == b""
@@ -97,12 +97,29 @@ def test_other_baud_rates_are_tried(monkeypatch: pytest.MonkeyPatch, capsys: pyt
     assert got == b""
 
 
+def unread(port: str) -> int:
+    """Bytes that wait there for whoever reads."""
+    fd = os.open(port, os.O_RDWR | os.O_NOCTTY)
+    try:
+        return int.from_bytes(fcntl.ioctl(fd, termios.FIONREAD, bytes(4)), sys.byteorder)
+    finally:
+        os.close(fd)
+
+
 def test_control_c_shows_what_was_found_so_far():
     """SIGINT in the middle of a long listening: exit code 0 and the findings."""
-    with on_a_terminal(TALKERS["pairs"].say) as (port, _):
+    said: list[int] = []
+
+    def say(k: int) -> bytes:
+        said.append(k)
+        return TALKERS["pairs"].say(k)
+
+    with on_a_terminal(say) as (port, _):
         command = [sys.executable, "-m", "edge_lstm", "listen", port, "--seconds", "60"]
         with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
-            time.sleep(1.5)
+            until(lambda: has_open(process, port))
+            opened = len(said)
+            until(lambda: len(said) > opened + 40 and unread(port) < 4 * len(say(0)))  # the rest has been heard
             process.send_signal(signal.SIGINT)
             out, _ = process.communicate(timeout=20)
     assert process.returncode == 0

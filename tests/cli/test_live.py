@@ -20,9 +20,11 @@ import pytest
 from edge_lstm.core.channels import Channel
 from edge_lstm.core.storage import save
 from firmware_bridge.recordings.reader import open_recording
+from tests.support.commands import called
 from tests.support.robots import small_robot
 
 EDGE_LSTM = [sys.executable, "-m", "edge_lstm"]
+SOME = 30_000  # bytes of a recording with more than 80 readings
 
 
 @contextmanager
@@ -45,6 +47,15 @@ def until(condition: Callable[[], object], seconds: float = 60.0) -> None:
         time.sleep(0.02)
 
 
+def has_open(process: subprocess.Popen[Any], path: Path | str) -> bool:
+    """Whether a process has a file open: so far it has come, however busy the machine is."""
+    wanted = os.path.realpath(path)
+    try:
+        return any(os.path.realpath(one) == wanted for one in Path(f"/proc/{process.pid}/fd").iterdir())
+    except FileNotFoundError:  # one that is closed meanwhile
+        return False
+
+
 @pytest.fixture(scope="module")
 def robot(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     """One robot at 200 Hz for all tests that only need one."""
@@ -64,7 +75,7 @@ def _warm() -> None:
 @contextmanager
 def start(folder: Path, link: Path, *more: str) -> Iterator[subprocess.Popen[str]]:
     """`run` with --json and a recording, its plain lines on stderr; killed with the block."""
-    config, recording = small_robot.folder(folder), folder / "run.mcap"
+    config, recording = small_robot.folder(folder, small_robot.AT_ONCE), folder / "run.mcap"
     command = [*EDGE_LSTM, "run", str(config), "--port", str(link), "--record", str(recording), "--json", *more]
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
         try:
@@ -73,19 +84,14 @@ def start(folder: Path, link: Path, *more: str) -> Iterator[subprocess.Popen[str
             process.kill()
 
 
-def grown(path: Path, size: int = 60_000) -> Callable[[], bool]:
+def grown(path: Path, size: int = SOME) -> Callable[[], bool]:
     """Whether the recording has some readings in it."""
     return lambda: path.exists() and path.stat().st_size > size
 
 
 def replay(folder: Path, *more: str) -> tuple[int, dict]:
-    done = subprocess.run(
-        [*EDGE_LSTM, "replay", str(folder / "run.mcap"), "--verify", "--json", *more],
-        capture_output=True,
-        text=True,
-        timeout=60,
-        check=False,
-    )
+    """Exit code and report of `replay --verify` of the block's recording."""
+    done = called("replay", folder / "run.mcap", "--verify", "--json", *more)
     return done.returncode, json.loads(done.stdout)
 
 
@@ -98,7 +104,7 @@ def test_a_run_without_a_step_is_exit_code_1(robot: Path, tmp_path: Path):
         text = small_robot.AT_ONCE + '[readings.channels]\ncurrent_right = "battery_voltage"\n'  # no index of a word
         config = small_robot.folder(folder, text)
         save(small_robot.model(inputs), folder / "model.npz")
-        more = [] if stop else ["--seconds", "1"]
+        more = [] if stop else ["--seconds", "0.5"]
         command = [*EDGE_LSTM, "run", str(config), "--port", str(robot), "--record", str(folder / "run.mcap"), *more]
         with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
             if stop:
@@ -111,12 +117,12 @@ def test_a_run_without_a_step_is_exit_code_1(robot: Path, tmp_path: Path):
     assert code == 1
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
-def test_a_signal_finishes_the_recording_and_the_replay_has_the_same_bits(robot: Path, tmp_path: Path, number: int):
-    """Ctrl-C, SIGTERM, a closed terminal: code 0, JSON alone on stdout, a whole recording."""
+def test_ctrl_c_finishes_the_recording_and_the_replay_has_the_same_bits(robot: Path, tmp_path: Path):
+    """Code 0, JSON alone on stdout, a whole recording; and no less after SIGTERM, by which the run below that was
+    unplugged ends, and a closed terminal, by which `drive` does."""
     with start(tmp_path, robot) as process:
         until(grown(tmp_path / "run.mcap"))
-        process.send_signal(number)
+        process.send_signal(signal.SIGINT)
         out, err = process.communicate(timeout=20)
     assert process.returncode == 0, err
     summary = json.loads(out)
@@ -132,14 +138,12 @@ def test_a_signal_finishes_the_recording_and_the_replay_has_the_same_bits(robot:
     assert set(recording.attachments) == {"model.npz", "robot.toml"}
 
 
-def test_kill_9_leaves_a_recording_up_to_the_last_second(robot: Path, tmp_path: Path):
-    """SIGKILL in the middle: what is on disk replays to the same bits, and the verdict says that it was cut."""
+def test_kill_9_leaves_a_recording_that_replays(robot: Path, tmp_path: Path):
+    """SIGKILL in the middle: what is on disk replays to the same bits, and the verdict says that it was cut. How much
+    of it is there is judged in test_recording and test_power_cut."""
     with start(tmp_path, robot) as process:
         until(grown(tmp_path / "run.mcap"))
-        killed_ns = time.time_ns()
         process.kill()
-    last_ns = max(chunk.t_ns for chunk in open_recording(tmp_path / "run.mcap").chunks())
-    assert killed_ns - last_ns < 1_000_000_000
     code, again = replay(tmp_path)
     assert code == 0
     assert again["comparison"]["cut"]
@@ -201,20 +205,20 @@ def test_a_full_disk_ends_the_recording_and_not_the_run(robot: Path, tmp_path: P
     """When no more can be written the robot goes on; code 4 and the reason at the end; what is there replays."""
     config = small_robot.folder(tmp_path, small_robot.AT_ONCE)
     run = [*EDGE_LSTM, "run", str(config), "--port", str(robot), "--record", str(tmp_path / "run.mcap"), "--json"]
-    # 160 kB: two seconds, of which a busy machine may write the first one in one piece, and that must be whole.
-    limited = ["bash", "-c", 'ulimit -f 160 && exec "$@"', "bash", *run, "--seconds", "4"]
+    # 70 kB: more than a second, which a busy machine may write in one piece, and that must be whole.
+    limited = ["bash", "-c", 'ulimit -f 70 && exec "$@"', "bash", *run, "--seconds", "3"]
     done = subprocess.run(limited, capture_output=True, text=True, timeout=30, check=False)
     assert done.returncode == 4
     assert "not whole" in done.stderr
-    assert json.loads(done.stdout)["steps"] > 500
     code, again = replay(tmp_path)
     assert code == 0
     assert again["comparison"]["cut"]
-    assert 20 < again["steps"] < 500
+    assert 20 < again["steps"] < json.loads(done.stdout)["steps"] - 50
 
 
 def test_unplugging_in_the_middle(tmp_path: Path):
-    """The robot goes away and comes back under the same name, freshly booted: one reconnect, one reset."""
+    """The robot goes away and comes back under the same name, freshly booted: one reconnect, one reset; then SIGTERM:
+    code 0, JSON alone on stdout, a whole recording."""
     link = tmp_path / "port"
     with ExitStack() as stack:
         with simulated(link, "--seed", "1"):
@@ -223,15 +227,16 @@ def test_unplugging_in_the_middle(tmp_path: Path):
         assert not link.exists()
         size = (tmp_path / "run.mcap").stat().st_size
         with simulated(link, "--seed", "2"):
-            until(grown(tmp_path / "run.mcap", size + 60_000))
-            process.send_signal(signal.SIGINT)
+            until(grown(tmp_path / "run.mcap", size + SOME))
+            process.send_signal(signal.SIGTERM)
             out, err = process.communicate(timeout=20)
     assert process.returncode == 0, err
     summary = json.loads(out)
     assert summary["reconnects"] == 1
     assert summary["resets"] == 1
     code, again = replay(tmp_path)
-    assert (code, again["comparison"]["differing_bits"], again["resets"]) == (0, 0, 1)
+    assert (code, again["comparison"]["differing_bits"], again["comparison"]["cut"]) == (0, 0, "")
+    assert (again["resets"], again["readings"]) == (1, summary["readings"])
 
 
 def test_a_port_that_says_nothing_is_told_so(tmp_path: Path):
@@ -248,8 +253,9 @@ def test_a_port_that_says_nothing_is_told_so(tmp_path: Path):
 
 def test_a_configuration_that_fits_no_robot_is_said_once(robot: Path, tmp_path: Path):
     """A field the robot does not have is found at the handshake: table and key are named, nothing is driven, and with
-    --seconds the run ends with code 3, the recording whole."""
-    config = small_robot.folder(tmp_path, small_robot.CONFIG.replace("torque_limit_right", "torque_limit_rigth"))
+    --seconds the run ends with code 3, the recording whole. The table of both sides stands in the note and in the error
+    alone, and no time of actions in a run that made none."""
+    config = small_robot.folder(tmp_path, small_robot.AT_ONCE.replace("torque_limit_right", "torque_limit_rigth"))
     command = [*EDGE_LSTM, "run", str(config), "--port", str(robot), "--record", str(tmp_path / "run.mcap")]
     done = subprocess.run([*command, "--seconds", "1"], capture_output=True, text=True, timeout=30, check=False)
     assert done.returncode == 3
@@ -257,6 +263,9 @@ def test_a_configuration_that_fits_no_robot_is_said_once(robot: Path, tmp_path: 
     assert "[action] torque_limit_rigth" in done.stderr
     assert "'torque_limit_right'" in done.stderr
     assert "Traceback" not in done.stderr
+    assert done.stderr.count("declared by the robot 'simulated-robot'") == 2
+    for word in ("declared by", "latency", "p99"):
+        assert word not in done.stdout
     assert list(open_recording(tmp_path / "run.mcap").sent())
 
 
@@ -288,40 +297,47 @@ def test_a_terminal_gets_a_view_that_is_redrawn(robot: Path, tmp_path: Path):
         assert word in text
 
 
-def test_replay_draws_and_writes_a_recording_with_its_truth(tmp_path: Path):
-    """-o and --plot --truth of a recording: one row per reading, the picture there, 0 differing bits."""
-    link, truth = tmp_path / "port", tmp_path / "truth.csv"
-    with simulated(link, "--truth", str(truth)), start(tmp_path, link, "--seconds", "1.5") as process:
+@pytest.fixture(scope="module")
+def drive(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of a run that a closed terminal ended, and the robot's truth beside it."""
+    folder = tmp_path_factory.mktemp("drive")
+    with simulated(folder / "port", "--truth", str(folder / "truth.csv")), start(folder, folder / "port") as process:
+        until(grown(folder / "run.mcap"))
+        process.send_signal(signal.SIGHUP)
         out, err = process.communicate(timeout=20)
     assert process.returncode == 0, err
-    readings = json.loads(out)["readings"]
-    code, again = replay(
-        tmp_path, "-o", str(tmp_path / "out.csv"), "--plot", str(tmp_path / "p.png"), "--truth", str(truth)
-    )
+    (folder / "summary.json").write_text(out)
+    return folder
+
+
+def test_replay_draws_and_writes_a_recording_with_its_truth(drive: Path, tmp_path: Path):
+    """-o and --plot --truth of a recording: one row per reading, the picture there, 0 differing bits; with another
+    configuration there are some."""
+    readings = json.loads((drive / "summary.json").read_text())["readings"]
+    table, picture = tmp_path / "out.csv", tmp_path / "p.png"
+    code, again = replay(drive, "-o", str(table), "--plot", str(picture), "--truth", str(drive / "truth.csv"))
     assert code == 0
-    assert again["plot"] == str(tmp_path / "p.png")
-    assert (tmp_path / "p.png").read_bytes().startswith(b"\x89PNG")
-    lines = (tmp_path / "out.csv").read_text().splitlines()
-    assert len(lines) == readings + 1
+    assert (again["comparison"]["differing_bits"], again["comparison"]["cut"]) == (0, "")
+    assert again["plot"] == str(picture)
+    assert picture.read_bytes().startswith(b"\x89PNG")
+    assert len(table.read_text().splitlines()) == readings + 1 > 50
     other = small_robot.CONFIG.replace("offset = 0.9", "offset = 0.8")
     (tmp_path / "other.toml").write_text(other)
-    code, again = replay(tmp_path, "--config", str(tmp_path / "other.toml"))
+    code, again = replay(drive, "--config", str(tmp_path / "other.toml"))
     assert code == 1
     assert again["comparison"]["differing_bits"] > 0
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_a_replay_that_is_stopped_leaves_nothing_half_done(robot: Path, tmp_path: Path, number: int):
+def test_a_replay_that_is_stopped_leaves_nothing_half_done(drive: Path, tmp_path: Path, number: int):
     """Ctrl-C in the middle of a slow replay: code 130, one sentence, no result, no rest of one."""
-    with start(tmp_path, robot, "--seconds", "1") as process:
-        process.communicate(timeout=20)
-    command = [*EDGE_LSTM, "replay", str(tmp_path / "run.mcap"), "--speed", "0.02", "-o", str(tmp_path / "out.csv")]
+    command = [*EDGE_LSTM, "replay", str(drive / "run.mcap"), "--speed", "0.02", "-o", str(tmp_path / "out.csv")]
     # A shell's background job ignores SIGINT, and its children inherit that; a terminal's Ctrl-C is meant here.
     heeding: dict[str, Any] = {"preexec_fn": lambda: signal.signal(signal.SIGINT, signal.default_int_handler)}
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, **heeding) as slow:
-        time.sleep(1.5)
+        until(lambda: has_open(slow, drive / "run.mcap"))
         slow.send_signal(number)
         out, err = slow.communicate(timeout=20)
     assert (slow.returncode, out) == (130, "")
     assert err.strip() == "edge-lstm: stopped before it was done"
-    assert {p.name for p in tmp_path.iterdir()} == {"model.npz", "robot.toml", "run.mcap"}
+    assert not list(tmp_path.iterdir())

@@ -109,20 +109,24 @@ def test_readings_beyond_the_range_are_named_with_what_to_do(place: Path, capsys
 
 
 def test_what_the_log_s_times_are_taken_for_is_said(place: Path, capsys: pytest.CaptureFixture[str]):
-    """A time column without a unit is a note on stderr; one that ends in _us is in microseconds."""
+    """A time column that ends in _us is in microseconds, which is a note on stderr; where none that the model's rate
+    allows is said, the unit is asked for."""
     text = (place / "log.csv").read_text().splitlines()
     rows = [line.split(",", 1) for line in text[1:]]
-    for title, words, last in (
-        ("t_device_us", "the only one that always increases", 5.99),
-        ("t", "has no unit", 5.99e6),
+    command = "quantize model.npz --calibrate log.csv -o q.npz --json"
+    for title, unit, words in (
+        ("t_device_us", "", "the only one that always increases"),
+        ("t", " --time-unit us", ""),
     ):
         lines = [f"{k * 10_000},{rest}" for k, (_, rest) in enumerate(rows)]
         (place / "log.csv").write_text("\n".join([f"{title},{text[0].split(',', 1)[1]}", *lines]) + "\n")
-        assert main(shlex.split("quantize model.npz --calibrate log.csv -o q.npz --json")) == 0
+        if unit:
+            assert main(shlex.split(command)) == 2
+            assert "'t' does not say its unit, and its rows would come at 0.0001 Hz in s" in capsys.readouterr().err
+        assert main(shlex.split(command + unit)) == 0
         out, err = capsys.readouterr()
-        assert f"note: log.csv: time column '{title}'" in err
         assert words in err
-        assert 4.7 * last / 5.99 < max(w["t_s"] for w in json.loads(out)["worst"]) <= last
+        assert 4.7 < max(w["t_s"] for w in json.loads(out)["worst"]) <= 5.99
 
 
 def test_a_held_out_log_and_several_to_calibrate(place: Path, capsys: pytest.CaptureFixture[str]):
@@ -262,3 +266,37 @@ def test_a_recording_calibrates_through_its_own_channels(place: Path, capsys: py
     printed = json.loads(capsys.readouterr().out)
     assert printed["calibration"] == ["run.mcap"]
     assert 700 < printed["quantized"]["readings"] <= 800
+
+
+def test_both_int8_schemes_stand_side_by_side_and_one_is_recommended(place: Path, capsys: pytest.CaptureFixture[str]):
+    """Whichever of the two is asked for, the same two errors are on the screen and in the JSON, each that of the model
+    that the scheme makes, and the nearer one is recommended; int16 and float16 have no such neighbour, and what is
+    float16 says so when it is looked at, and is said to be calibrated by nothing."""
+    found = {}
+    for scheme in ("int8", "int8-dynamic"):
+        assert (
+            main(shlex.split(f"quantize model.npz --calibrate log.csv --scheme {scheme} -o {scheme}.npz --json")) == 0
+        )
+        found[scheme] = json.loads(capsys.readouterr().out)
+        assert edge_lstm.load(f"{scheme}.npz").provenance["quantized"]["scheme"] == scheme
+    both = found["int8"]["schemes"]
+    assert both == found["int8-dynamic"]["schemes"]
+    assert [one["scheme"] for one in both] == ["int8", "int8-dynamic"]
+    assert [one["error"] for one in both] == [found[scheme]["error"] for scheme in ("int8", "int8-dynamic")]
+    assert both[1]["error"] < both[0]["error"] / 2
+    assert {printed["recommended"] for printed in found.values()} == {"int8-dynamic"}
+    assert main(shlex.split("quantize model.npz --calibrate log.csv -o q.npz")) == 0
+    text = capsys.readouterr().out
+    assert "recommended: int8-dynamic on a computer; int8 is less work on a microcontroller" in text
+    assert "this model is in int8: quantize with --scheme int8-dynamic for the other" in text
+    for scheme in ("int16", "float16"):
+        assert main(shlex.split(f"quantize model.npz --calibrate log.csv --scheme {scheme} -o q.npz --json")) == 0
+        printed = json.loads(capsys.readouterr().out)
+        assert (printed["scheme"], printed["schemes"], printed["recommended"]) == (scheme, [], scheme)
+    assert printed["error"] < both[1]["error"] / 2
+    assert main(shlex.split("quantize model.npz --calibrate log.csv --scheme float16 -o q.npz")) == 0
+    text = capsys.readouterr().out
+    assert "nothing is calibrated" in text
+    assert "calibrated on" not in text
+    assert main(["inspect", "q.npz"]) == 0
+    assert "dense float16" in capsys.readouterr().out

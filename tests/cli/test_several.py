@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import re
 import subprocess
 from pathlib import Path
 
@@ -21,7 +22,7 @@ from firmware_bridge.simulator.robot import Robot
 from tests.cli.test_live import EDGE_LSTM, simulated
 from tests.robot.test_models import EVENTS, MODELS, THREE, deciding
 
-AT_ONCE = "[link]\nask_first = true\n"
+AT_ONCE = '[link]\nask_first = true\n[daemon]\nstatus_every = "1 s"\n'
 
 
 def test_a_live_run_of_three_models_is_recorded_shown_and_proven(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
@@ -46,16 +47,16 @@ def test_a_live_run_of_three_models_is_recorded_shown_and_proven(tmp_path: Path,
 
 
 def test_the_live_view_says_how_old_each_model_s_outputs_are():
-    """Now, so many ms ago, or none; and events that began are lines, each once."""
+    """Now, so many ms ago, or none; events that began are lines, each once; rate and recording are in the table."""
     controller, bridge = deciding(THREE + EVENTS), Bridge()
     port = SimulatedPort(Robot(4, 1000.0), 1.3)
-    view = LiveView(controller, bridge, port, "port", io.StringIO())
+    view = LiveView(controller, bridge, port, "port", io.StringIO(), recorded=lambda: "drive.mcap 1.2 MB")
     assert view._ages() == ""
     run(port, bridge, controller)
     ages = view._ages()
     assert ages.startswith("outputs: estimator now, policy ")
     assert ages.count(" ms ago") >= 1
-    lines = list(view.happened())
+    lines = [text for _, text in view.happened()]
     assert any("slips begins" in line for line in lines)
     assert list(view.happened()) == []
     assert "policy.left" in view.legend()
@@ -64,6 +65,7 @@ def test_the_live_view_says_how_old_each_model_s_outputs_are():
     out = io.StringIO()
     Console(file=out, width=160).print(view.table(160))
     assert ages in out.getvalue()
+    assert re.search(r" [1-9]\d* readings/s  drive.mcap 1.2 MB\n", out.getvalue())
 
 
 def test_init_takes_no_two_models_of_one_name(tmp_path: Path, capsys: pytest.CaptureFixture[str]):

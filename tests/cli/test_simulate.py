@@ -97,3 +97,16 @@ def test_what_does_not_fit_is_said(log: Path, tmp_path: Path, capsys: pytest.Cap
         found = main([*port, *more]), capsys.readouterr().err
         assert (found[0], sentence in found[1]) == (code, True), (more, found)
         assert not (tmp_path / "port").is_symlink()
+
+
+def test_a_link_that_another_simulator_has_is_taken_with_a_word(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The other one goes on, and nobody finds it: what was a robot a moment ago is another one."""
+    port = tmp_path / "port"
+    with simulated(port):
+        there = port.readlink()
+        assert main(["simulate", "--link", str(port), "--seconds", "0.1"]) == 0
+    assert f"note: {port} led to {there}; if another simulator still runs there" in capsys.readouterr().err
+    assert main(["simulate", "--link", str(port), "--seconds", "0.1"]) == 0
+    assert not capsys.readouterr().err

@@ -15,8 +15,9 @@ from edge_lstm.cli.live import LiveView
 from edge_lstm.core.storage import save
 from edge_lstm.errors import ConfigError
 from edge_lstm.robot.config import load_config, parse_config
+from edge_lstm.robot.decider import Decider
 from edge_lstm.robot.loop import run
-from edge_lstm.robot.models import ONLY, Decider, Loaded
+from edge_lstm.robot.models import ONLY, Loaded
 from edge_lstm.robot.on_board import on_board
 from edge_lstm.robot.replay import replay
 from firmware_bridge.events import Hello, Reading
@@ -67,7 +68,7 @@ FROM += '[action]\nformat = "drive"\nfrom = "mode"\n[events.moves]\nof = "mode"\
 
 
 def deciding(text: str = CONFIG) -> Decider:
-    config = parse_config(text, "robot.toml", Path())
+    config = parse_config(text, "robot.toml", Path()).at_any_rate()  # an action of the first reading, too
     return Loaded({ONLY: passing("a", "b", "c")}, {}, single=True).controller(config)
 
 
@@ -99,7 +100,7 @@ def test_the_text_is_shown_and_sent(text: str) -> None:
     Console(file=out, width=120).print(view.table(120))
     assert re.search("mode +back\n", out.getvalue())
     assert re.search("way +B\n", out.getvalue())
-    assert [line.partition("  ")[2] for line in view.happened()] == ["moves begins (mode = back)"]
+    assert [line.partition("  ")[2] for _, line in view.happened()] == ["moves begins (mode = back)"]
 
 
 def test_an_output_that_is_no_choice_is_shown_as_it_is() -> None:
@@ -111,7 +112,7 @@ def test_an_output_that_is_no_choice_is_shown_as_it_is() -> None:
     assert "mode" not in view.legend()
     decision = controller.handle(Reading(0, "eyes", 0, 0, (2, 1, 0)))
     assert decision is not None
-    controller.latest = decision._replace(outputs=[0.0, 0.0, 0.0, float("nan")])
+    controller.latest = decision._replace(outputs=[0.0, 0.0, 0.0, float("nan")])  # type: ignore[misc]
     assert " nan  |  S" in view.line()
 
 
