@@ -4,6 +4,13 @@
     stream = model.stream()
     y = stream.step(x)                                # microseconds; the memory stays in the stream
 
+    load, save                                files of models           import_onnx, from_arrays   bring a network in
+    Model, Channel, Timing, Feedback, Policy  what a model is           quantize, verify           smaller; compared
+    Stream, Streams, MissingReadings          what remembers            record                     a loop of your own
+    Translator                                encoder and decoder       LogError, StateError, …    every error
+
+`help(edge_lstm.Stream)` and so on are a screen each; recipes: `edge-lstm docs recipes`.
+
 All names that other programs may rely on are here, the errors too. Importing this imports neither numba nor onnx; what
 needs them does when it is called.
 """
@@ -22,7 +29,9 @@ if TYPE_CHECKING:
     from edge_lstm.core.version import __version__
     from edge_lstm.errors import (
         CacheError,
+        ConditionError,
         ConfigError,
+        DaemonError,
         EdgeLstmError,
         FeedbackError,
         ImportModelError,
@@ -36,6 +45,7 @@ if TYPE_CHECKING:
         ThreadError,
         TooLargeError,
         UnfinishedError,
+        UnknownNameError,
         UnsupportedError,
     )
     from edge_lstm.importers import from_arrays, import_onnx
@@ -48,7 +58,9 @@ if TYPE_CHECKING:
 _HOMES = {
     "CacheError": "edge_lstm.errors",
     "Channel": "edge_lstm.core.channels",
+    "ConditionError": "edge_lstm.errors",
     "ConfigError": "edge_lstm.errors",
+    "DaemonError": "edge_lstm.errors",
     "EdgeLstmError": "edge_lstm.errors",
     "Feedback": "edge_lstm.core.feedback",
     "FeedbackError": "edge_lstm.errors",
@@ -70,6 +82,7 @@ _HOMES = {
     "TooLargeError": "edge_lstm.errors",
     "UnfinishedError": "edge_lstm.errors",
     "Translator": "edge_lstm.streams.seq2seq",
+    "UnknownNameError": "edge_lstm.errors",
     "UnsupportedError": "edge_lstm.errors",
     "__version__": "edge_lstm.core.version",
     "from_arrays": "edge_lstm.importers",
@@ -84,7 +97,9 @@ _HOMES = {
 __all__ = [
     "CacheError",
     "Channel",
+    "ConditionError",
     "ConfigError",
+    "DaemonError",
     "EdgeLstmError",
     "Feedback",
     "FeedbackError",
@@ -106,6 +121,7 @@ __all__ = [
     "TooLargeError",
     "Translator",
     "UnfinishedError",
+    "UnknownNameError",
     "UnsupportedError",
     "__version__",
     "from_arrays",

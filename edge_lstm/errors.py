@@ -9,19 +9,23 @@
     ├── ReadingError        a reading has the wrong length, type or layout, or holds NaN; the state is unchanged
     ├── FeedbackError       the model's own prediction is asked for, and it declares none, or none is there yet
     ├── StateError          a snapshot belongs to another model, or a step would have made the state infinite
+    ├── UnknownNameError    a state or gate by a name that it does not have; also a KeyError
     ├── ThreadError         a stream is used by two threads at the same time; nothing was taken
     ├── ConfigError         robot.toml: file, table, key (UnfinishedError: whatever robot is there)
     ├── LogError            a log cannot be read: file, line, column
+    ├── ConditionError      a condition (`--where`) is not understood: the part of it, and what there is
     ├── RealtimeError       a priority, core or locked memory that cannot be had, and is required or cannot exist
+    ├── DaemonError         a run's status or control socket: none, another's, or what was asked cannot be
     └── CacheError          the compiled step cannot be made or loaded
 
 Wire faults are not here: they are values (`firmware_bridge.events`), because a robot's day is full of them.
-`nearest` ends a message about an unknown name.
+`nearest` ends a message about an unknown name, `nearest_file` one about a file that is not there.
 """
 
 from __future__ import annotations
 
 from firmware_bridge.errors import nearest as nearest
+from firmware_bridge.errors import nearest_file as nearest_file
 
 
 class EdgeLstmError(Exception):
@@ -38,11 +42,6 @@ class ProgramError(EdgeLstmError):
 
 class ImportModelError(EdgeLstmError):
     """A trained model cannot be brought in; the message names node, operator, attribute and value."""
-
-    # For the importers, which try several readings of a graph and report the error that came furthest:
-    progress: float = 0.0  # nodes that were understood before it
-    loop: bool = False  # a loop written out in time was assumed
-    receptive_field: int = 0  # readings that the graph looks back, or compares its length with
 
 
 class UnsupportedError(ImportModelError):
@@ -69,6 +68,12 @@ class StateError(EdgeLstmError):
     """A snapshot does not belong to this model, or a step would have put infinity into the state (it is unchanged)."""
 
 
+class UnknownNameError(EdgeLstmError, KeyError):
+    """A state or a gate is asked for by a name that there is not; the message says the nearest, or all."""
+
+    __str__ = Exception.__str__  # KeyError would show the sentence in quotes
+
+
 class ThreadError(EdgeLstmError):
     """A stream is used by a thread while another one is using it. A stream belongs to one thread at a time."""
 
@@ -85,8 +90,16 @@ class LogError(EdgeLstmError):
     """A log cannot be read; the message names file, line and column."""
 
 
+class ConditionError(EdgeLstmError):
+    """A condition over names and numbers is not understood; the message quotes the part of it."""
+
+
 class RealtimeError(EdgeLstmError):
     """The operating system does not give the priority, core or locked memory that was required."""
+
+
+class DaemonError(EdgeLstmError):
+    """A run's status or control socket: there is none, it may not be used, or it refuses what was asked."""
 
 
 class CacheError(EdgeLstmError):

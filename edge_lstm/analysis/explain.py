@@ -11,6 +11,7 @@ Never: fill a reading. Rows with a missing number are left out, and counted.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -62,9 +63,17 @@ def explain(model: Model, series: Series, begin_s: float = -np.inf, end_s: float
     xs, t_s = series.xs[complete], series.t_s[complete]
     stream = model.stream(gates=True)
     first, last = int(np.searchsorted(t_s, begin_s, "left")), int(np.searchsorted(t_s, end_s, "right"))
-    if first:
-        stream.run(xs[:first])
-    ys, gates = stream.run_gates(xs[first:last])
+    starts = sorted({int(complete[:k].sum()) for k in series.begins})  # of further recordings in the log
+    latest = max((k for k in starts if k <= first), default=0)
+    if first > latest:
+        stream.run(xs[latest:first])
+    parts = []
+    for start, stop in pairwise([first, *(k for k in starts if first < k < last), max(first, last)]):
+        if start in starts:
+            stream.reset()
+        parts.append(stream.run_gates(xs[start:stop]))
+    ys = np.concatenate([part for part, _ in parts])
+    gates = {name: np.concatenate([part[name] for _, part in parts]) for name in parts[0][1]}
     there = ~np.isnan(next(iter(gates.values()))).any(axis=1) if len(ys) else np.zeros(0, bool)
     if not there.any():
         raise LogError(f"{series.name}: no output between {max(begin_s, 0):g} and {min(end_s, t_s[-1]):g} s")

@@ -136,13 +136,8 @@ def graph_of(model: Model, path: str | Path) -> OnnxGraph:
     return OnnxGraph(open_session(path if reset is None else with_linear_before_reset(path, reset)), axes)
 
 
-def is_quantized(model: Model) -> bool:
-    """Whether any of its layers computes with integers."""
-    return any(op.kind.startswith("quantized_") for op in model.program.operations)
-
-
 def _notes(model: Model, path: Path) -> Iterator[str]:
-    if is_quantized(model):
+    if model.program.rounded:
         yield "the model is quantized: errors are expected, and none is explained by rounding"
     axes = model.timing.axes
     if axes is not None and (reset := axes.linear_before_reset) is not None:
@@ -273,7 +268,7 @@ class _Noise:
     def grown(self, part: slice) -> Iterator[Array]:
         """(steps, n) of some outputs, ever better: what has once moved the memory of a stream goes on to move it."""
         largest: Array = np.zeros((len(self.steps), part.stop - part.start))
-        for way in range(0 if is_quantized(self.model) else 2):
+        for way in range(0 if self.model.program.rounded else 2):
             if len(self._found) <= way:
                 self._found.append(self._measured(way))
             moved = self._found[way]

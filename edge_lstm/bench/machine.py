@@ -13,7 +13,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-from edge_lstm.engines.native import loader
+from edge_lstm.engines.native.cpu import default_lanes
 
 Values = dict[str, Any]
 
@@ -27,7 +27,7 @@ def machine() -> Values:
     return {
         "cpu": named,
         "cores": os.cpu_count(),
-        "lanes": loader.default_lanes(),
+        "lanes": default_lanes(),
         "system": f"{platform.system()} {platform.release()} {platform.machine()}",
         "python": platform.python_version(),
     }

@@ -196,12 +196,16 @@ print(first, times[0], sorted(times)[100], status.split("VmHWM:")[1].split()[0])
 """
 
 
+STARTS = 3, 15  # new processes: at least, at most
+
+
 def start(path: Path, seconds: float) -> Values:
-    """New processes up to their first prediction, three at least: medians of seconds, of the first step and of a later
-    one (µs), and of the most memory that was resident (MiB)."""
+    """New processes up to their first prediction: medians of seconds, of the first step and of a later one (µs), and of
+    the most memory that was resident (MiB)."""
     found: list[tuple[float, ...]] = []
     end = clock() + seconds * 1e9
-    while len(found) < 3 or (clock() < end and len(found) < 15):
+    least, most = STARTS
+    while len(found) < least or (clock() < end and len(found) < most):
         found.append(_started(path))
     names = ("seconds", "first_step_us", "later_step_us", "rss_mib")
     return dict(zip(names, np.median(np.array(found), axis=0).tolist(), strict=True))
@@ -218,7 +222,7 @@ def _started(path: Path, **environment: str) -> tuple[float, float, float, float
 
 
 def first_start(path: Path) -> tuple[float, float]:
-    """Seconds and MiB of a start that has to compile: with a cache folder that is empty."""
+    """Seconds and MiB of a start with a cache folder that is empty; it compiles where no step that is shipped fits."""
     with tempfile.TemporaryDirectory() as folder:
         seconds, _, _, mib = _started(path, EDGE_LSTM_CACHE_DIR=folder)
     return seconds, mib
@@ -227,16 +231,24 @@ def first_start(path: Path) -> tuple[float, float]:
 # --- all of it
 
 
-def measure(model: Model, path: Path, plan: Plan, against: Path | None, tell: Tell) -> Values:
-    """Everything that `edge-lstm bench` reports, as JSON values. path: the model's file. Raises EdgeLstmError where the
-    graph `against` is not the model's, or does not run."""
-    rows = readings(model, BLOCK)
+def measure(
+    model: Model, path: Path, plan: Plan, against: Path | None, tell: Tell, log: Floats | None = None
+) -> Values:
+    """Everything that `edge-lstm bench` reports, as JSON values. path: the model's file; log: (T, n_inputs) in physical
+    units, the readings to take, over and over where more are needed, instead of random ones. Raises EdgeLstmError where
+    the graph `against` is not the model's, or does not run."""
+
+    def taken(count: int, seed: int = 0) -> Floats:
+        return readings(model, count, seed) if log is None else np.resize(log, (count, log.shape[1]))
+
+    rows = taken(BLOCK)
     single_rows = list(rows)
     stream = model.stream()
     stream.run(
-        readings(model, max(BLOCK, model.timing.window or model.timing.first_output), 1)
+        taken(max(BLOCK, model.timing.window or model.timing.first_output), 1)
     )  # the first output has come, code is warm
     found: Values = {"model": model.name, "digest": model.digest, "file": str(path), "machine": machine()}
+    found["readings"] = None if log is None else {"rows": len(log)}
     rate_hz = model.rate_hz or USUAL_HZ
     if against is not None:  # first: another model's graph must not waste a minute
         from edge_lstm.bench.onnx import beside
@@ -253,7 +265,7 @@ def measure(model: Model, path: Path, plan: Plan, against: Path | None, tell: Te
         found |= {"realtime": str(refused.granted), "refused": refused}
         tell("a whole log", 0.0)
         affordable = min(4_000_000 // rows.shape[1], int(plan.seconds * 1e5 / step["p50"]))
-        long = readings(model, max(100, min(10_000, affordable)))
+        long = taken(max(100, min(10_000, affordable)))
         found["log"] = whole_log(model, long, plan.seconds / 3)
         tell("many streams", 0.0)
         found["streams_us"] = many_streams(model, rows, plan.seconds / 3)

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from edge_lstm.analysis.verify import TOLERANCE, graph_of, is_quantized, verify
+from edge_lstm.analysis.verify import TOLERANCE, graph_of, verify
 from edge_lstm.bench.machine import Values
 from edge_lstm.bench.timing import Plan, block, percentiles
 from edge_lstm.core.channels import scaling
@@ -35,7 +35,7 @@ def beside(model: Model, path: Path, rows: Floats, plan: Plan) -> Values:
     """rows: readings in physical units. Raises EdgeLstmError where the outputs of a float32 model differ; of a
     quantized one the difference is reported (`error`, relative to the output's range) on standard normal readings, not
     on those that saturate it: no calibration reaches there."""
-    quantized = is_quantized(model)
+    quantized = model.program.rounded
     report = verify(model, path, short=True)
     error = max(run.error for run in report.runs if run.name == "random") if quantized else report.error
     if not (report.ok or quantized):

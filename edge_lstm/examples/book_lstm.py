@@ -69,35 +69,35 @@ def run(lang: str, seed: int) -> Report:
     p = steps["p"]
     after_saw = {"a": steps["admitted"][1][DOUG], "h": steps["held"][1][DOUG], "c": saw[DOUG]}
     lines = (
-        text("It writes:", "它写道:"),
+        text("It writes:", "它写道："),
         "  " + " ".join(data["text"]),
-        text("{n} sentences, {m} mistakes: {k}", "{n} 句, 错误 {m} 句: {k}", n=f"{SENTENCES:,}", m=data["mistakes"],
-             k=", ".join(f"{text(k, ZH[k])} {counts[k]:,}" for k in VERDICTS)),
-        text("Step by step from \"Jane saw Spot. Doug\":", "从 “Jane saw Spot. Doug” 起一步一步看:"),
+        text("{n} sentences, {m} mistakes: {k}", "{n} 句，错误 {m} 句：{k}", n=f"{SENTENCES:,}", m=data["mistakes"],
+             k=text(", ", "，").join(f"{text(k, ZH[k])} {counts[k]:,}" for k in VERDICTS)),
+        text("Step by step from \"Jane saw Spot. Doug\":", "从 “Jane saw Spot. Doug” 起一步一步看："),
         text("  Doug  it says `saw` ({p:.1%}); the memory holds \"not Doug\": {c:+.2f}",
-             "  Doug  说出 saw ({p:.1%}); 记忆里留着“不是 Doug”: {c:+.2f}", p=p[0][3], c=doug),
+             "  Doug  说出 saw（{p:.1%}）；记忆里留着“不是 Doug”：{c:+.2f}", p=p[0][3], c=doug),
         text("  saw   a name is possible, Doug too: {a:+.2f}; the memory \"not Doug\", {h:+.2f}, cancels it: {c:+.2f}",
-             "  saw   名字都可能, Doug 也是: {a:+.2f}; 记忆里的“不是 Doug” {h:+.2f} 把它抵消: {c:+.2f}", **after_saw),
+             "  saw   名字都可能，Doug 也是：{a:+.2f}；记忆里的“不是 Doug” {h:+.2f} 把它抵消：{c:+.2f}", **after_saw),
         text("        so it says {q} ({p:.1%}), Doug {d:.4%}",
-             "        于是说 {q} ({p:.1%}), Doug 只有 {d:.4%}", q=text(" or ", " 或 ").join(NAMES[k] for k in others),
+             "        于是说 {q}（{p:.1%}），Doug 只有 {d:.4%}", q=text(" or ", " 或 ").join(NAMES[k] for k in others),
              p=p[1][others].sum(), d=p[1][DOUG]),
-        text("  Jane  a full stop ({p:.1%})", "  Jane  句号 ({p:.1%})", p=p[2][4]),
+        text("  Jane  a full stop ({p:.1%})", "  Jane  句号（{p:.1%}）", p=p[2][4]),
         text("  .     \"not Doug\" is forgotten, Doug may come again ({p:.1%})",
-             "  .     “不是 Doug” 已忘掉, Doug 又可以出现 ({p:.1%})", p=p[3][DOUG]),
+             "  .     “不是 Doug” 已忘掉，Doug 又可以出现（{p:.1%}）", p=p[3][DOUG]),
     )  # fmt: skip
-    title = text("The children's book by an LSTM: the mistakes are gone", "儿童书, LSTM: 错误没有了")
+    title = text("The children's book by an LSTM: the mistakes are gone", "儿童书，LSTM：错误没有了")
     return Report("book-lstm", title, lines, data, partial(_draw, steps))
 
 
 # what a column of the picture is: key, signed, English, Chinese, span
 _PANELS = (
-    ("g", True, "possibilities\nfrom this word (g)", "可能性 (g)", 1.0),
-    ("i", False, "ignoring gate (i)\n0 kept out, 1 let in", "忽略门 (i)\n0 挡住, 1 放行", 1.0),
+    ("g", True, "possibilities\nfrom this word (g)", "可能性（g）", 1.0),
+    ("i", False, "ignoring gate (i)\n0 kept out, 1 let in", "忽略门（i）\n0 挡住，1 放行", 1.0),
     ("admitted", True, "let in\ni × g", "放进来的\ni × g", 1.0),
-    ("f", False, "forgetting gate (f)\n0 forgotten, 1 kept", "遗忘门 (f)\n0 忘掉, 1 保留", 1.0),
+    ("f", False, "forgetting gate (f)\n0 forgotten, 1 kept", "遗忘门（f）\n0 忘掉，1 保留", 1.0),
     ("held", True, "kept of the old\nmemory, f × c", "留下的旧记忆\nf × c", 1.0),
     ("memory", True, "new memory c\n= let in + kept", "新记忆 c\n= 放进来 + 留下", 1.0),
-    ("o", False, "selection gate (o)\n0 silent, 1 said", "选择门 (o)\n0 不说, 1 说出", 1.0),
+    ("o", False, "selection gate (o)\n0 silent, 1 said", "选择门（o）\n0 不说，1 说出", 1.0),
     ("p", False, "next word,\nprobability", "下一个词\n概率", 1.0),
 )
 
@@ -109,7 +109,7 @@ def _draw(steps: dict[str, Any], path: Path, lang: str) -> None:
     with Canvas(path, lang, (15, 9)) as canvas:
         canvas.title(
             'LSTM, step by step after "Jane saw Spot.": "not Doug" is held in memory (orange) and cancels Doug',
-            "LSTM 逐步看, 接在 “Jane saw Spot.” 之后: 记忆里的“不是 Doug” (橙框) 抵消可能的 Doug",
+            "LSTM 逐步看，接在 “Jane saw Spot.” 之后：记忆里的“不是 Doug”（橙框）抵消可能的 Doug",
         )
         axes = canvas.figure.subplots(len(SHOWN), len(_PANELS), squeeze=False)
         for row, word in enumerate(SHOWN):
@@ -129,7 +129,7 @@ def _draw(steps: dict[str, Any], path: Path, lang: str) -> None:
             column = [panel[0] for panel in _PANELS].index(key)
             axes[row][column].add_patch(_frame(DOUG, ORANGE))
         labels = (
-            ('memory now says\n"not Doug"', "记忆: “不是 Doug”"),
+            ('memory now says\n"not Doug"', "记忆：“不是 Doug”"),
             ("possible Doug + kept\n“not Doug” cancel", "可能的 Doug 与留下的\n“不是 Doug” 相抵"),
             ("a full stop", "句号"),
             ("Doug is possible again", "Doug 又可能了"),

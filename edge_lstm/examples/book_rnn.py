@@ -13,7 +13,7 @@ from typing import Any
 
 from edge_lstm.core.model import Model
 from edge_lstm.examples.book import VERDICTS, WORDS, sentences, verdict, written
-from edge_lstm.examples.report import Report, Text, shipped
+from edge_lstm.examples.report import Report, Text, columns, shipped
 
 SENTENCES = 10_000
 _BLOCK = 4096  # words written at a time
@@ -54,14 +54,14 @@ def run(lang: str, seed: int) -> Report:
         "text": [written(s) for s in found[:8]],
     }
     lines = (
-        text("It writes, word by word, its own words fed back:", "它一个词一个词地写, 自己写的词再送回输入:"),
+        text("It writes, word by word, its own words fed back:", "它一个词一个词地写，自己写的词再送回输入："),
         "  " + " ".join(data["text"]),
-        text("{n} sentences, by kind:", "{n} 句, 按类统计:", n=f"{SENTENCES:,}"),
-        *(f"  {text(k, ZH[k]):10} {counts[k]:6,}   {example[k]}" for k in VERDICTS),
+        text("{n} sentences, by kind:", "{n} 句，按类统计：", n=f"{SENTENCES:,}"),
+        *(f"  {columns(text(k, ZH[k]), 10)} {counts[k]:6,}   {example[k]}" for k in VERDICTS),
         text("After a name comes `saw` or a full stop, after those a name: more than one step back it cannot remember.",
-             "名字之后是 saw 或句号, saw 或句号之后是名字: 再往前一步它就记不住了。"),
+             "名字之后是 saw 或句号，saw 或句号之后是名字：再往前一步它就记不住了。"),
     )  # fmt: skip
-    title = text("The children's book by a plain RNN: a memory of one step", "儿童书, 普通 RNN: 记忆只有一步")
+    title = text("The children's book by a plain RNN: a memory of one step", "儿童书，普通 RNN：记忆只有一步")
     return Report("book-rnn", title, lines, data, partial(_draw, data))
 
 
@@ -71,7 +71,7 @@ def _draw(data: dict[str, Any], path: Path, lang: str) -> None:
     with Canvas(path, lang, (11, 4.2)) as canvas:
         canvas.title(
             f"Plain RNN, a memory of one step: {data['sentences']:,} sentences by kind",
-            f"普通 RNN, 记忆只有一步: {data['sentences']:,} 句, 按类统计",
+            f"普通 RNN，记忆只有一步：{data['sentences']:,} 句，按类统计",
         )
         axis = canvas.figure.subplots()
         plain(axis)

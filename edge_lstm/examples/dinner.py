@@ -60,19 +60,19 @@ def run(lang: str, seed: int) -> Report:
     total = len(dinner) - 1
     lines = (
         text("The flatmate cooks pizza, sushi, waffles, and round again. Right on {n} days never seen:",
-             "室友轮流做披萨、寿司、华夫饼。在从未见过的 {n} 天里猜对:", n=total),
+             "室友轮流做披萨、寿司、华夫饼。在从未见过的 {n} 天里猜对：", n=total),
         text("  voting on weekday, month and late meeting   {a:3d}  ({p:.0%}; chance is 33%)",
-             "  按星期、月份、晚间会议投票         {a:3d}  ({p:.0%}; 瞎猜是 33%)", a=voting, p=voting / total),
+             "  按星期、月份、晚间会议投票         {a:3d}（{p:.0%}；瞎猜是 33%）", a=voting, p=voting / total),
         text("  RNN on yesterday's dinner and prediction    {a:3d}  ({p:.0%})",
-             "  RNN, 看昨天的晚餐和昨天的预测     {a:3d}  ({p:.0%})", a=right, p=right / total),
+             "  RNN，看昨天的晚餐和昨天的预测     {a:3d}（{p:.0%}）", a=right, p=right / total),
         text("Two weeks away, nothing known: the network's own prediction stands in for yesterday's dinner.",
-             "外出两周, 什么都不知道: 网络用自己昨天的预测代替昨天的晚餐。"),
+             "外出两周，什么都不知道：网络用自己昨天的预测代替昨天的晚餐。"),
         text("  right on {a} of {n} evenings; back home, tonight it expects {d} ({p:.1%}), and {e} it is",
-             "  {n} 晚里猜对 {a} 晚; 回家当晚它预测{d} ({p:.1%}), 实际是{e}",
+             "  {n} 晚里猜对 {a} 晚；回家当晚它预测{d}（{p:.1%}），实际是{e}",
              a=bridged_right, n=AWAY, d=name, p=data["tonight_probability"],
              e=text(data["tonight_cooked"], ZH[data["tonight_cooked"]])),
     )  # fmt: skip
-    title = text("Dinner: two weeks away, bridged by the network's own predictions", "晚餐: 外出两周, 靠自己的预测续上")
+    title = text("Dinner: two weeks away, bridged by the network's own predictions", "晚餐：外出两周，靠自己的预测续上")
     draw = partial(_draw, bridged[shown], heard[shown], dinner[1:][shown])
     return Report("dinner", title, lines, data, draw)
 
@@ -84,13 +84,13 @@ def _draw(predicted: Any, heard: Any, cooked: Any, path: Path, lang: str) -> Non
     count = len(cooked)
     with Canvas(path, lang, (13, 5.4)) as canvas:
         words = [canvas.say(w, ZH[w]) for w in DINNERS]
-        canvas.title("Two weeks away: the network, unrolled over the gap", "外出两周: 网络沿时间展开")
+        canvas.title("Two weeks away: the network, unrolled over the gap", "外出两周：网络沿时间展开")
         axis = canvas.figure.subplots()
         plain(axis)
         axis.axvspan(SEEN - 0.5, SEEN + AWAY - 0.5, color="#FFF3D6", zorder=0)
         middle = SEEN + AWAY / 2 - 0.5
         away = canvas.say("away: no dinner is known, yesterday's prediction goes in instead",
-                          "外出: 不知道晚餐, 用昨天的预测代替")  # fmt: skip
+                          "外出：不知道晚餐，用昨天的预测代替")  # fmt: skip
         axis.text(middle, 3.72, away, ha="center", fontsize=10, color="#8A6100")
         best = predicted.argmax(1)
         for k in range(count):
@@ -115,7 +115,7 @@ def _draw(predicted: Any, heard: Any, cooked: Any, path: Path, lang: str) -> Non
         axis.set_yticks(
             [-0.57, 0.22, 1.25, 2.0, 2.75],
             [
-                canvas.say("goes in:\nyesterday's dinner", "输入: 昨天的晚餐"),
+                canvas.say("goes in:\nyesterday's dinner", "输入：昨天的晚餐"),
                 canvas.say("really cooked", "实际做的"),
                 *words,
             ],
@@ -123,7 +123,7 @@ def _draw(predicted: Any, heard: Any, cooked: Any, path: Path, lang: str) -> Non
         axis.set_xticks(range(count), [f"{k - SEEN + 1:d}" for k in range(count)])
         axis.set_xlabel(canvas.say("evening (1: first evening away); in the circles: probability in %, "
                                    "orange: the prediction stands in for the unknown dinner",
-                                   "第几晚 (1: 外出第一晚); 圆内: 概率 %; 橙色: 预测代替未知的晚餐"))  # fmt: skip
+                                   "第几晚（1：外出第一晚）；圆内：概率 %；橙色：预测代替未知的晚餐"))  # fmt: skip
         axis.set_xlim(-0.7, count - 0.3)
         axis.set_ylim(-1.0, 4.0)
         axis.spines["left"].set_visible(False)

@@ -22,7 +22,7 @@ _FONTS = (
     "Noto Sans CJK SC", "Noto Sans SC", "Source Han Sans SC", "Source Han Sans CN", "WenQuanYi Micro Hei",
     "WenQuanYi Zen Hei", "Microsoft YaHei", "SimHei", "PingFang SC", "Noto Sans CJK JP", "AR PL UMing CN",
 )  # fmt: skip
-NO_FONT = "图中文字为英文: 系统里没有中文字体 (例如 fonts-noto-cjk)"
+NO_FONT = "图中文字为英文：系统里没有中文字体（例如 fonts-noto-cjk）"
 
 
 @cache

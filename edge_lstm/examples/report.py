@@ -7,6 +7,7 @@ Never: measure anything.
 
 from __future__ import annotations
 
+import unicodedata
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -34,6 +35,11 @@ class Report:
 def shipped(name: str) -> Model:
     """A model file of this folder."""
     return load(FOLDER / f"{name}.npz")
+
+
+def columns(text: str, width: int) -> str:
+    """The text with blanks behind it, for a table on a terminal: a Chinese sign is two columns wide there."""
+    return text + " " * (width - sum(2 if unicodedata.east_asian_width(sign) in "WF" else 1 for sign in text))
 
 
 class Text:

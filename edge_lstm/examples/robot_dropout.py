@@ -16,13 +16,13 @@ import numpy as np
 from edge_lstm.core.feedback import MISSING, Policy
 from edge_lstm.core.model import Model
 from edge_lstm.examples.bursts import MEAN_BURST, NAMES, RATE_HZ, SHARE_LOST, bursts, drive
-from edge_lstm.examples.report import Report, Text, shipped
+from edge_lstm.examples.report import Report, Text, columns, shipped
 from edge_lstm.streams.missing import MissingReadings
 
 DRIVES, SECONDS = 8, 20.0
 FIRST_SEED = 9000  # drives below were looked at while the burst length and the channels were chosen
 WARM = 50  # readings at the start of a drive that are never lost
-ZH = {"skip": "跳过 (skip)", "hold": "保持 (hold)", "predict": "预测 (predict)"}
+ZH = {"skip": "跳过（skip）", "hold": "保持（hold）", "predict": "预测（predict）"}
 POLICIES = tuple(p for p in ("hold", "skip", "predict") if p in MISSING)
 
 
@@ -70,13 +70,13 @@ def run(lang: str, seed: int) -> Report:
     }
     lines = (
         text("{d} drives of {s:.0f} s at {r:.0f} Hz, never trained on; {l:,} of {n:,} readings ({p:.0%}) lost.",
-             "{d} 次行驶, 每次 {s:.0f} 秒, {r:.0f} Hz, 未用于训练; {n:,} 个读数成串丢失 {l:,} 个 ({p:.0%})。",
+             "{d} 次行驶，每次 {s:.0f} 秒，{r:.0f} Hz，未用于训练；{n:,} 个读数成串丢失 {l:,} 个（{p:.0%}）。",
              d=DRIVES, s=SECONDS, r=RATE_HZ, n=count, l=lost_count, p=lost_count / count),
         text("Mean error of the model's predictions of the lost readings (1 = a usual change in {m:.0f} ms):",
-             "模型对丢失读数的平均误差 (1 = {m:.0f} 毫秒内的通常变化):", m=1000 * MEAN_BURST / RATE_HZ),
-        *(f"  {text(p, ZH[p]):10} {total[p]:.3f}" + ("" if p == "predict" else text(
+             "模型对丢失读数的平均误差（1 = {m:.0f} 毫秒内的通常变化）：", m=1000 * MEAN_BURST / RATE_HZ),
+        *(f"  {columns(text(p, ZH[p]), 15)} {total[p]:.3f}" + ("" if p == "predict" else text(
             "   predict is better by a factor of {x:.2f}", "   预测好 {x:.2f} 倍", x=ratio[p])) for p in POLICIES),
-        text("By channel:", "按通道:"),
+        text("By channel:", "按通道："),
         *(f"  {name:18}" + "  ".join(f"{text(p, ZH[p])} {found[p][k]:.3f}" for p in POLICIES)
           for k, name in enumerate(NAMES)),
     )  # fmt: skip
@@ -85,22 +85,23 @@ def run(lang: str, seed: int) -> Report:
 
 
 def _draw(data: dict[str, Any], shown: dict[str, Any], path: Path, lang: str) -> None:
-    """Above: one second of a drive with its bursts. Below: the error of each channel under each policy."""
+    """Above: a moment of a drive with its bursts. Below: the error of each channel under each policy."""
     from edge_lstm.examples.pictures import BLUE, GREEN, ORANGE, Canvas, plain
 
     colours = {"hold": ORANGE, "skip": GREEN, "predict": BLUE}
     with Canvas(path, lang, (13, 8)) as canvas:
         ratios = data["predict_better_by"].items()
         better = canvas.say(
-            ", ".join(f"{p} {x:.2f}" for p, x in ratios), ", ".join(f"{ZH[p]} {x:.2f}" for p, x in ratios)
+            ", ".join(f"{p} {x:.2f} times as much" for p, x in ratios),
+            "，".join(f"{ZH[p]} 是其 {x:.2f} 倍" for p, x in ratios),
         )
         canvas.title(
-            f"{data['lost'] / data['readings']:.0%} of the readings lost; times the error of predict: {better}",
-            f"成串丢失 {data['lost'] / data['readings']:.0%} 的读数; 误差是预测的几倍: {better}",
+            f"With {data['lost'] / data['readings']:.0%} of the readings lost, predicting errs least: {better}",
+            f"成串丢失 {data['lost'] / data['readings']:.0%} 的读数，预测误差最小：{better}",
         )
         top, bottom = canvas.figure.subplots(2, 1, height_ratios=(1.2, 1))
-        channel, length = NAMES.index("gyro_z"), 200
-        start = _liveliest(shown["readings"][:, channel], length)
+        channel, length = NAMES.index("gyro_z"), 60
+        start = _furthest_apart(shown, channel, length)
         part = slice(start, start + length)
         t_s = np.arange(start, start + length) / RATE_HZ
         real, lost = shown["readings"][part, channel], shown["lost"][part]
@@ -114,7 +115,7 @@ def _draw(data: dict[str, Any], shown: dict[str, Any], path: Path, lang: str) ->
         top.fill_between(t_s, low, high, where=lost, step="mid", color="#FFF3D6", linewidth=0, zorder=0)
         top.set_ylim(low, high)
         top.set_ylabel("gyro z (rad/s)")
-        top.set_xlabel(canvas.say("time (s); shaded: lost", "时间 (秒); 底色: 丢失"))
+        top.set_xlabel(canvas.say("time (s); shaded: lost", "时间（秒）；底色：丢失"))
         top.legend(frameon=False, ncols=4, fontsize=9, loc="lower left", bbox_to_anchor=(0, 1))
         top.margins(x=0)
         plain(top)
@@ -125,13 +126,15 @@ def _draw(data: dict[str, Any], shown: dict[str, Any], path: Path, lang: str) ->
             bottom.bar_label(bars, fmt="%.2f", fontsize=8, padding=1)
         bottom.set_xticks(range(len(NAMES)), [name.replace("_", " ") for name in NAMES])
         bottom.set_ylabel(
-            canvas.say("mean error on lost readings\n(usual change = 1)", "丢失读数的平均误差\n(通常变化 = 1)")
+            canvas.say("mean error on lost readings\n(usual change = 1)", "丢失读数的平均误差\n（通常变化 = 1）")
         )
         bottom.legend(frameon=False, ncols=3, fontsize=9, loc="lower left", bbox_to_anchor=(0, 1))
         plain(bottom)
 
 
-def _liveliest(values: Any, length: int) -> int:
-    """Where in the drive most happens."""
-    starts = range(WARM + 1, len(values) - length, length // 4)
-    return max(starts, key=lambda s: float(np.abs(np.diff(values[s : s + length])).sum()))
+def _furthest_apart(shown: dict[str, Any], channel: int, length: int) -> int:
+    """Where in the drive the policies differ most, so that three lines can be seen."""
+    made = np.array([shown[policy][:, channel] for policy in POLICIES])
+    apart = np.where(shown["lost"], np.roll(np.ptp(made, axis=0), 1), 0)
+    starts = (s for s in range(WARM + 1, len(apart) - length, 5) if not shown["lost"][s])
+    return max(starts, key=lambda s: float(apart[s : s + length].sum()))

@@ -45,10 +45,10 @@ def run(lang: str, seed: int) -> Report:
     }
     lines = (
         text("Learnt from {n} sentences; of {m} others {r} are right as a whole ({p:.1%}), of their words {w:.2%}.",
-             "从 {n} 句学习; 另外 {m} 句中整句译对 {r} 句 ({p:.1%}), 词译对 {w:.2%}。",
+             "从 {n} 句学习；另外 {m} 句中整句译对 {r} 句（{p:.1%}），词译对 {w:.2%}。",
              n=len(learnt), m=len(held_out), r=right, p=right / len(held_out), w=words / longest),
         *(f"  {shown['english']:42} → {shown['chinese'].replace(' ', '')}" for shown in data["shown"]),
-        *(text("  wrong: {e} → {s} (right: {w})", "  译错: {e} → {s} (应为 {w})",
+        *(text("  wrong: {e} → {s} (right: {w})", "  译错：{e} → {s}（应为 {w}）",
                e=a["english"], s=a["said"], w=a["wanted"])
           for a in data["wrong"]),
     )  # fmt: skip
@@ -57,7 +57,7 @@ def run(lang: str, seed: int) -> Report:
     vocabulary = shipped("translate_decoder").outputs[0].vocabulary
     chosen = [vocabulary.index(word) for word in (*said_words, STOP)]
     steps = (english, (*said_words, STOP), np.array([outputs[k][c] for k, c in enumerate(chosen)]))
-    title = text("Translation: an encoder reads, a decoder writes", "翻译: 编码器读, 解码器写")
+    title = text("Translation: an encoder reads, a decoder writes", "翻译：编码器读，解码器写")
     return Report("translate", title, lines, data, partial(_draw, data, steps))
 
 
@@ -71,7 +71,7 @@ def _draw(data: dict[str, Any], steps: Any, path: Path, lang: str) -> None:
         score = f"{data['sentences_right']} / {data['held_out']}"
         canvas.title(
             f"Read, hand the memory over, write: {score} unseen sentences right",
-            f"读完, 交出记忆, 再写: 未见过的句子译对 {score}",
+            f"读完，交出记忆，再写：未见过的句子译对 {score}",
         )
         axis = canvas.figure.subplots()
         axis.axis("off")
@@ -107,12 +107,12 @@ def _draw(data: dict[str, Any], steps: Any, path: Path, lang: str) -> None:
         axis.text(
             len(english) / 2 - 0.5,
             1.45,
-            canvas.say("encoder: reads English", "编码器: 读英文"),
+            canvas.say("encoder: reads English", "编码器：读英文"),
             ha="center",
             color=BLUE,
         )
         place = len(english) + len(said) / 2 - 0.5
-        axis.text(place, 1.45, canvas.say("decoder: writes Chinese, reads its own words", "解码器: 写中文"),
+        axis.text(place, 1.45, canvas.say("decoder: writes Chinese, reads its own words", "解码器：写中文"),
                   ha="center", color=ORANGE)  # fmt: skip
         axis.text(
             edge, -1.35, canvas.say("the memory is handed over", "交出记忆"), ha="center", fontsize=9.5, color="#555555"

@@ -16,6 +16,7 @@ import numpy.typing as npt
 from edge_lstm.core.channels import Channel
 from edge_lstm.core.model import Model
 from edge_lstm.core.operation import Floats, Operation, Slot
+from edge_lstm.core.operations.record import in_float16
 from edge_lstm.core.program import Program
 from edge_lstm.core.storage import describe
 from edge_lstm.engines.native.layout import lay_out
@@ -34,8 +35,9 @@ _PROGRAM_KEYS = {"arena_size", "inputs", "outputs", "states", "constants", "oper
 TEST_STEPS = 32  # of the self-test, after a window is full
 
 # An estimate, not a measurement: on a Cortex-M4F one multiply-add is a load (2 cycles), a VFMA (3) and its share of
-# loop and input (2); one tanh or sigmoid 10 VFMA, a division (14) and comparisons.
-CYCLES_PER_MULTIPLY_ADD, CYCLES_PER_ACTIVATION = 7, 80
+# loop and input (2); widening a float16 is a shift with a mask, a move to the other registers and a multiplication (3);
+# one tanh or sigmoid 10 VFMA, a division (14) and comparisons.
+CYCLES_PER_MULTIPLY_ADD, CYCLES_PER_WIDENING, CYCLES_PER_ACTIVATION = 7, 3, 80
 _ACTIVATIONS = {"lstm": 5, "gru": 3, "rnn": 1, "map": 1, "softmax": 1}  # per unit or value
 
 _FNV_START, _FNV_PRIME = np.uint64(2166136261), np.uint64(16777619)
@@ -87,7 +89,8 @@ def firmware(model: Model, name: str | None = None, remarks: Sequence[str] = ())
 def _cycles(op: Operation) -> float:
     """Estimated for one reading of one copy."""
     quantized = op.kind in firmware_quantized.QUANTIZED
-    sums = firmware_quantized.cycles(op) if quantized else CYCLES_PER_MULTIPLY_ADD * op.multiply_adds
+    each = CYCLES_PER_MULTIPLY_ADD + (CYCLES_PER_WIDENING if op.multiply_adds and in_float16(op) else 0)
+    sums = firmware_quantized.cycles(op) if quantized else each * op.multiply_adds
     activations = _ACTIVATIONS.get(op.kind.removeprefix("quantized_"), 0) * op.outputs[0].size
     return sums + CYCLES_PER_ACTIVATION * activations
 
@@ -249,6 +252,7 @@ def _header(model: Model, name: str, table: Table, copies: int, remarks: Sequenc
     yield from _floats(f"{low}_weights", table.weights)
     yield from _array("uint32_t", f"{low}_indices", [f"{index}u" for index in table.indices], 12)
     yield from _array("int8_t", f"{low}_integers", [str(value) for value in table.integers.tolist()], 28)
+    yield from _array("uint16_t", f"{low}_halves", [f"{value}u" for value in table.halves.tolist()], 16)
     rows = ["{" + ", ".join(f"{field}u" for field in row) + "}" for row in table.rows]
     yield from _array("edge_lstm_row", f"{low}_rows", rows, 1)
     for number, (_, values) in enumerate(table.resets):
@@ -260,7 +264,7 @@ def _header(model: Model, name: str, table: Table, copies: int, remarks: Sequenc
     yield f"static const edge_lstm_model {name} = {{"
     yield f"    {_text(model.name)}, {_text(model.digest)},"
     yield f"    {low}_rows, {table.step_rows}u, {table.commit_rows}u, {table.output_rows}u,"
-    yield f"    {low}_weights, {low}_indices, {low}_integers, {low}_resets, {len(table.resets)}u,"
+    yield f"    {low}_weights, {low}_indices, {low}_integers, {low}_halves, {low}_resets, {len(table.resets)}u,"
     windowed = model.timing.mode == "window"
     yield f"    {table.arena_size}u, {copies}u, {str(windowed).lower()}, {model.timing.ready}u, {model.timing.stride}u,"
     yield f"    {program.input_size}u, {program.output_size}u,"

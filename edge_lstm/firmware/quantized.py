@@ -2,9 +2,9 @@
 
 Its rule: nothing is rounded here that the native engine does not round alike; the integers are the program's own.
 
-Floats of a layer: the inverse scales of x and of h (none for weights alone), then for each unit biases, scales over x,
-scales over h, in the order of the gates. Integers: for each unit and gate its row over x, then its row over h, each
-padded with zeros to whole words of four, as a microcontroller reads them.
+Floats of a layer: the inverse scales of x and of h (none for weights alone; 1 where h has none), then for each unit
+biases, scales over x, scales over h, in the order of the gates. Integers: for each unit and gate its row over x, then
+its row over h, each padded with zeros to whole words of four, as a microcontroller reads them.
 """
 
 from __future__ import annotations
@@ -16,18 +16,19 @@ import numpy as np
 import numpy.typing as npt
 
 from edge_lstm.core.operation import Floats, Operation
-from edge_lstm.core.operations.functions import RNN_ACTIVATIONS
+from edge_lstm.core.operations.functions import DYNAMIC, INTEGERS, RNN_ACTIVATIONS
 
 # In the order of C's enums.
 QUANTIZED = ("quantized_lstm", "quantized_gru", "quantized_rnn", "quantized_dense")
-SCHEMES = ("int8", "int16", "int8-weights")
+SCHEMES = ("int8", "int16", "int8-weights", "int8-dynamic", "float16")
 _GATES = dict(zip(QUANTIZED, (4, 3, 1, 1), strict=True))
 _WORD = 4  # weights in it
 
 # An estimate, not a measurement, as in export.py: of integers, four products are three loads, two unpackings and two
 # SMLAD with their share of the loop; a weight that meets a float has to be loaded, moved and converted first.
-_CYCLES_PER_MULTIPLY_ADD = {"int8": 3.5, "int16": 3.5, "int8-weights": 12.0}
+_CYCLES_PER_MULTIPLY_ADD = {"int8": 3.5, "int16": 3.5, "int8-weights": 12.0, "int8-dynamic": 3.5}
 _CYCLES_PER_INTEGER = 12  # to make it of an activation
+_CYCLES_PER_COMPARISON = 8  # of an activation with the largest so far
 
 
 @dataclass(frozen=True)
@@ -48,16 +49,26 @@ def packed(op: Operation) -> Packed:
     integers = np.concatenate([_by_unit(_whole_words(matrix), gates) for matrix in matrices], axis=2)
     scales = [weights["W_scale"], weights["R_scale"]] if recurrent else [weights["W_scale"]]
     of_units = [_biases(op), *(_by_unit(scale, gates) for scale in scales)]
-    inverses = [np.float32(1) / weights[key] for key in ("x_scale", "h_scale") if key in weights]
+    inverses = []
+    if scheme in INTEGERS:
+        one = np.ones(1, np.float32)
+        inverses = [np.float32(1) / weights.get(key, one) for key in ("x_scale", "h_scale")[: len(matrices)]]
     floats = np.concatenate([*inverses, np.concatenate(of_units, axis=1).ravel()]).astype(np.float32)
-    scratch = 0 if scheme == "int8-weights" else integers.shape[2] // 2
+    scratch = integers.shape[2] // 2 if scheme in INTEGERS else 0
+    if scheme in DYNAMIC:  # the finer integers of x
+        scratch += _whole_words(weights["W"]).shape[1] // 2
     return Packed(floats, integers.ravel(), _fields(op, scheme), scratch)
 
 
 def cycles(op: Operation) -> float:
     """Estimated cycles of a Cortex-M4F for its sums."""
-    activations = sum(slot.size for slot in op.inputs[:2]) if "x_scale" in op.weights else 0
-    return _CYCLES_PER_MULTIPLY_ADD[str(op.attributes["scheme"])] * op.multiply_adds + _CYCLES_PER_INTEGER * activations
+    scheme = str(op.attributes["scheme"])
+    activations = sum(slot.size for slot in op.inputs[:2]) if scheme in INTEGERS else 0
+    each, products = _CYCLES_PER_INTEGER, op.multiply_adds
+    if scheme in DYNAMIC:  # x is looked through first, becomes integers twice, and is summed twice
+        each, activations = each + _CYCLES_PER_COMPARISON, activations + op.inputs[0].size
+        products += op.weights["W"].size * int(op.attributes.get("rows", 1))
+    return _CYCLES_PER_MULTIPLY_ADD[scheme] * products + each * activations
 
 
 def _by_unit(rows: npt.NDArray[Any], gates: int) -> npt.NDArray[Any]:

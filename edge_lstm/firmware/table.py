@@ -15,10 +15,11 @@ import numpy.typing as npt
 
 from edge_lstm.core.operation import GRAIN, Floats, Operation
 from edge_lstm.core.operations import KINDS
+from edge_lstm.core.operations.record import MATRICES
 from edge_lstm.core.program import Program
 from edge_lstm.engines.native.kernels import abi
-from edge_lstm.engines.native.layout import Layout
-from edge_lstm.firmware.quantized import QUANTIZED, packed
+from edge_lstm.engines.native.layout import Layout, pack_matrices
+from edge_lstm.firmware.quantized import QUANTIZED, SCHEMES, packed
 
 # C's numbers of instructions: those of operations are in their records, the rest begin and end a step.
 BORDERS = {"INPUT": 0, "CHECK": 10, "COMMIT": 11, "OUTPUT": 12}
@@ -70,32 +71,42 @@ class Table:
         self.scratch = 0  # floats behind the last arena, for activations as integers
         self.resets = list(_runs(layout.arena[: self.arena_size]))
         self.rows: list[list[int]] = []
-        self._weights, self._indices, self._integers = _Constants(), _Constants(), _Constants()
+        self._weights, self._indices = _Constants(), _Constants()
+        self._integers, self._halves = _Constants(), _Constants()
         names = {getattr(abi, name): name for name in INSTRUCTIONS if name.lower() not in QUANTIZED}
-        quantized = {op.outputs[0].offset: op for op in program.operations if op.kind in QUANTIZED}
+        by_place = {op.outputs[0].offset: op for op in program.operations}
         for number, row in enumerate(layout.table.tolist()):
             if row[abi.KIND] in names:
-                self._row(names[row[abi.KIND]], row, layout.weights, layout.sizes.get(number, 0))
-            elif row[abi.Y] in quantized:
-                self._quantized_row(quantized[row[abi.Y]])
+                more = self._half(by_place[row[abi.Y]]) if row[abi.HALF] else {}
+                self._row(names[row[abi.KIND]], row, layout.weights, layout.sizes.get(number, 0), more)
+            elif (op := by_place.get(row[abi.Y])) and op.kind in QUANTIZED:
+                self._quantized_row(op)
         self.step_rows = len(self.rows) - self.commit_rows - self.output_rows
         self.weights: Floats = self._weights.array(np.float32)
         self.indices: npt.NDArray[np.int32] = self._indices.array(np.int32)
         self.integers: npt.NDArray[np.int8] = self._integers.array(np.int8)
+        self.halves: npt.NDArray[np.uint16] = self._halves.array(np.uint16)
 
     @property
     def flash_bytes(self) -> int:
         """Of everything here."""
-        arrays = (self.weights, self.indices, self.integers)
+        arrays = (self.weights, self.indices, self.integers, self.halves)
         resets = sum(values.nbytes + 12 for _, values in self.resets)
         return len(self.rows) * ROW_BYTES + sum(array.nbytes for array in arrays) + resets
 
     def _add(self, kind: str, fields: dict[str, int]) -> None:
         self.rows.append([_NUMBERS[kind], *(fields.get(name, 0) for name in FIELDS[1:])])
 
-    def _row(self, kind: str, row: Sequence[int], weights: Floats, size: int) -> None:
-        """size: how many of the weights it reads, from W on."""
-        fields = {name: row[getattr(abi, name)] for name in FIELDS if hasattr(abi, name)}
+    def _half(self, op: Operation) -> dict[str, int]:
+        """The further fields of a layer in float16: its biases are among the weights, and here its matrices."""
+        key = tuple(id(op.weights[name]) for name in MATRICES if name in op.weights)
+        units = op.outputs[0].size // int(op.attributes.get("rows", 1))
+        halves = pack_matrices(op, len(op.weights["W"]) // units, 1).ravel().view(np.uint16)
+        return {"Q": self._halves.place(key, halves), "S": SCHEMES.index("float16")}
+
+    def _row(self, kind: str, row: Sequence[int], weights: Floats, size: int, more: dict[str, int]) -> None:
+        """size: how many of the weights it reads, from W on; more: fields that only C has."""
+        fields = {name: row[getattr(abi, name)] for name in FIELDS if hasattr(abi, name)} | more
         if size:
             values = weights[fields["W"] : fields["W"] + size]
             key = (fields["W"], size)

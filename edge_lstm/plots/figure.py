@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import wraps
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ParamSpec
@@ -19,7 +19,9 @@ import numpy as np
 import numpy.typing as npt
 
 from edge_lstm.core.channels import flat_names, flat_units
-from edge_lstm.errors import EdgeLstmError, LogError
+from edge_lstm.errors import EdgeLstmError, LogError, nearest
+from edge_lstm.robot.clock import taken_s
+from firmware_bridge.installing import how_to_install
 
 if TYPE_CHECKING:
     from edge_lstm.core.channels import Channel
@@ -51,6 +53,7 @@ class Curve:
     t_s: Array
     values: Array
     every: int = 1  # readings from one value to the next: in between there is none to miss
+    share: bool = False  # it lies between 0 and 1, as a probability does, by what computes it
 
     @property
     def stem(self) -> str:
@@ -75,6 +78,7 @@ class Drive:
     actions: list[Curve] = field(default_factory=list)
     truth: Mapping[str, tuple[Array, Array]] = field(default_factory=dict)
     marks: Sequence[tuple[float, str]] = ()
+    show: Sequence[str] = ()  # as `plot` takes it
 
 
 def check_plot(path: Path) -> None:
@@ -84,7 +88,8 @@ def check_plot(path: Path) -> None:
     try:
         import matplotlib  # noqa: F401
     except ImportError:
-        raise EdgeLstmError("pictures need matplotlib, which is not installed: pip install edge-lstm[plot]") from None
+        how = how_to_install("matplotlib")
+        raise EdgeLstmError(f"pictures need matplotlib, which is not installed: {how}") from None
 
 
 def names_as_they_are(draw: Callable[Drawn, None]) -> Callable[Drawn, None]:
@@ -103,9 +108,11 @@ def names_as_they_are(draw: Callable[Drawn, None]) -> Callable[Drawn, None]:
 
 
 @names_as_they_are
-def plot(drive: Drive, path: Path) -> None:
-    """Draw the picture and write it (PNG, SVG or PDF by suffix). Raises OSError as the system does."""
+def plot(drive: Drive, path: Path, show: Sequence[str] = ()) -> None:
+    """Draw the picture and write it (PNG, SVG or PDF by suffix). show: names of readings that have a panel, in this
+    order; none: those that find room. Raises OSError as the system does, LogError where there is no such reading."""
     check_plot(path)
+    drive = replace(drive, show=tuple(show))
     from matplotlib.figure import Figure
 
     panels = _panels(drive)
@@ -122,7 +129,8 @@ def plot(drive: Drive, path: Path) -> None:
     axes[-1].set_xlabel("time (s)", fontsize=10)
     axes[0].set_title(drive.title, loc="left", fontsize=14, fontweight="bold", pad=34)
     at = {"xy": (0, 1), "xycoords": "axes fraction", "textcoords": "offset points"}
-    axes[0].annotate(drive.subtitle, xytext=(0, 19), fontsize=9.5, color="#555555", **at)
+    subtitle = "; ".join(filter(None, (drive.subtitle, _not_shown(drive))))
+    axes[0].annotate(subtitle, xytext=(0, 19), fontsize=9.5, color="#555555", **at)
     figure.savefig(path)
 
 
@@ -130,17 +138,46 @@ def _panels(drive: Drive) -> list[tuple[float, str, list[Curve]]]:
     """(height, label, curves) from top to bottom."""
     readings = _grouped(drive.readings)
 
-    def importance(label: str) -> int:
-        return next((k for k, word in enumerate(_FIRST) if word in label.lower()), len(_FIRST))
-
-    shown = sorted(readings, key=importance)[: _MOST_READINGS if not drive.truth else 2]
+    shown = _shown(readings, drive)
     panels = [(1.7, label, readings[label]) for label in shown]
     if len(drive.outputs) <= _MOST_OUTPUTS:
         panels += [(0.85, curve.name, [curve]) for curve in drive.outputs]
     else:
         panels += [(1.5, label, curves) for label, curves in _grouped(drive.outputs).items()]
     panels += [(1.4, label, curves) for label, curves in _grouped(drive.actions).items()]
-    return panels
+    return [(height, _told_apart(label, curves[0], panels, drive), curves) for height, label, curves in panels]
+
+
+def _told_apart(label: str, curve: Curve, panels: Sequence[tuple[float, str, list[Curve]]], drive: Drive) -> str:
+    """The label, and whose it is where several panels have it: a speed that is measured, and told by the network."""
+    if sum(other == label for _, other, _ in panels) < 2 or curve in drive.readings:
+        return label
+    return f"{label}\n{'output' if curve in drive.outputs else 'sent'}"
+
+
+def _shown(readings: Mapping[str, list[Curve]], drive: Drive) -> list[str]:
+    """Which readings have a panel: those that are asked for, or as many as find room of those that people want to see
+    first. LogError where there is none of a name."""
+    if drive.show:
+        panels = {curve.name: label for label, curves in readings.items() for curve in curves}
+        panels |= {curve.stem: label for label, curves in readings.items() for curve in curves}
+        for name in drive.show:
+            if name not in panels:
+                raise LogError(f"there is no reading {name!r} to show{nearest(name, panels)}")
+        return list(dict.fromkeys(panels[name] for name in drive.show))
+
+    def importance(label: str) -> int:
+        return next((k for k, word in enumerate(_FIRST) if word in label.lower()), len(_FIRST))
+
+    return sorted(readings, key=importance)[: 2 if drive.truth else _MOST_READINGS]
+
+
+def _not_shown(drive: Drive) -> str:
+    """What of the readings has no panel, in words; "" where all have one."""
+    readings = _grouped(drive.readings)
+    shown = _shown(readings, drive)
+    left = [_words(label) for label in readings if label not in shown]
+    return f"not shown: {', '.join(left)}" if left else ""
 
 
 def _grouped(curves: Sequence[Curve]) -> dict[str, list[Curve]]:
@@ -148,9 +185,14 @@ def _grouped(curves: Sequence[Curve]) -> dict[str, list[Curve]]:
     groups: dict[tuple[str, str], list[Curve]] = {}
     for curve in curves:
         groups.setdefault((curve.stem, curve.unit), []).append(curve)
-    return {
-        stem if [s for s, _ in groups].count(stem) == 1 else f"{stem} {unit}": g for (stem, unit), g in groups.items()
-    }
+    stems = [stem for stem, _ in groups]
+
+    def label(stem: str, unit: str, group: list[Curve]) -> str:
+        if stems.count(stem) > 1:
+            return f"{stem} {unit}"
+        return group[0].name if len(group) == 1 else stem  # alone it has no legend that says its side or axis
+
+    return {label(stem, unit, group): group for (stem, unit), group in groups.items()}
 
 
 def _draw(axis: Any, label: str, curves: list[Curve], truth: Mapping[str, tuple[Array, Array]], legend: bool) -> None:
@@ -173,8 +215,8 @@ def _draw(axis: Any, label: str, curves: list[Curve], truth: Mapping[str, tuple[
                 zorder=1,
                 label="truth",
             )
-            axis.set_ylim(-0.06, 1.06)
-            axis.set_yticks([0, 0.5, 1])
+    if all(curve.share or curve.name in truth for curve in curves):
+        from_0_to_1(axis)
     unit = curves[0].unit
     axis.set_ylabel(_words(label) + (f"\n({unit})" if unit else ""), fontsize=9, rotation=0, ha="right", va="center")
     if legend:
@@ -186,6 +228,12 @@ def _draw(axis: Any, label: str, curves: list[Curve], truth: Mapping[str, tuple[
     for side in ("top", "right", "left"):
         axis.spines[side].set_visible(False)
     axis.spines["bottom"].set_color("#BBBBBB")
+
+
+def from_0_to_1(axis: Any) -> None:
+    """The axis of shares: 0.14 on a scale of its own would look like an alarm."""
+    axis.set_ylim(-0.06, 1.06)
+    axis.set_yticks([0, 0.5, 1])
 
 
 def _mark(axes: Any, marks: Sequence[tuple[float, str]], seconds: float) -> None:
@@ -214,6 +262,17 @@ def broken(curve: Curve) -> tuple[Array, Array]:
     return np.insert(t_s, holes, t_s[holes - 1]), np.insert(values, holes, np.nan)
 
 
+def shares(model: Model) -> frozenset[str]:
+    """The numbers of its outputs (`flat_names`) that lie between 0 and 1 whatever comes in, by the operation that makes
+    them. Of a graph that ONNX Runtime runs nobody knows."""
+    made: set[int] = set()
+    for op in model.program.operations:
+        if op.kind == "softmax" or (op.kind == "map" and op.attributes.get("function") in ("sigmoid", "hard_sigmoid")):
+            made.update(k for slot in op.outputs for k in range(slot.offset, slot.offset + slot.size))
+    places = [slot.offset + k for slot in (one.slot for one in model.program.outputs) for k in range(slot.size)]
+    return frozenset(name for name, place in zip(flat_names(model.outputs), places, strict=True) if place in made)
+
+
 def _words(label: str) -> str:
     return label.replace("_", " ").strip()
 
@@ -225,9 +284,10 @@ Truth = dict[int, tuple[Array, dict[str, Array]]]  # boot id → (t_device_us, v
 
 def load_truth(path: Path) -> Truth:
     """What `simulate --truth` wrote. LogError where it is something else."""
+    from edge_lstm.logs.asked import Asked
     from edge_lstm.logs.csv_log import CsvLog
 
-    log = CsvLog(path, "t_device_us", "us")
+    log = CsvLog(path, Asked(time="t_device_us", time_unit="us", episode="none"))
     boots = log.find("boot_id")
     if boots is None:
         raise LogError(f"{path}: has no column 'boot_id'; is it what `edge-lstm simulate --truth` wrote?")
@@ -248,32 +308,39 @@ def of_recording(
     """A replayed recording. truth is matched by boot id and device time, reading by reading."""
     first = blocks[0]
     first_ns = first.t_ns[0]
-    t_s = np.array([t - first_ns for block in blocks for t in block.t_ns], np.float64) * 1e-9
+    boots = np.array([boot for block in blocks for boot in block.boot_id], np.int64)
+    times = np.array([t for block in blocks for t in block.t_device_us], np.int64)
+    t_s, by_board = taken_s([t for block in blocks for t in block.t_ns], times.tolist(), boots.tolist())
 
     def curves(names: Sequence[tuple[str, str]], values: Sequence[Array], every: int = 1) -> list[Curve]:
         table = np.concatenate(values)
         return [Curve(name, unit, t_s, table[:, k], every) for k, (name, unit) in enumerate(names)]
 
+    between = shares(model)
     fields = [(f.name, f.unit) for f in first.reading.fields]
     actions = [(f.name, f.unit) for f in first.action.fields] if first.action else []
+    subtitle = f"model {model.name}, digest {model.digest[:12]}…{'; times by the clock of the board' * by_board}"
+    if actions and _unsent([b.output_values for b in blocks], [b.action_values for b in blocks]):
+        subtitle += "; in the holes of an action none was sent"
     drive = Drive(
         title=f"{name}: {len(t_s):,} readings in {t_s[-1]:.1f} s",
-        subtitle=f"model {model.name}, digest {model.digest[:12]}…",
+        subtitle=subtitle,
         readings=[
             *curves(fields, [b.values for b in blocks]),
             *curves(first.joined, [b.joined_values for b in blocks]),
         ],
-        outputs=curves(
-            list(zip(first.outputs, first.output_units, strict=True)),
-            [b.output_values for b in blocks],
-            model.timing.stride,
-        ),
+        outputs=[
+            replace(curve, share=curve.name in between)
+            for curve in curves(
+                list(zip(first.outputs, first.output_units, strict=True)),
+                [b.output_values for b in blocks],
+                model.timing.stride,
+            )
+        ],
         actions=curves(actions, [b.action_values for b in blocks], model.timing.stride),
         marks=[((t - first_ns) * 1e-9, what) for t, what in marks if t >= first_ns],
     )
     if truth:
-        boots = np.array([boot for block in blocks for boot in block.boot_id], np.int64)
-        times = np.array([t for block in blocks for t in block.t_device_us], np.int64)
         drive.truth = {
             output: (t_s, _matched(truth, output, boots, times))
             for output in first.outputs
@@ -282,6 +349,13 @@ def of_recording(
         if all(np.isnan(on).all() for _, on in drive.truth.values()):
             raise LogError("the truth is of another drive: no boot and device time of it is in the recording")
     return drive
+
+
+def _unsent(outputs: Sequence[Array], actions: Sequence[Array]) -> bool:
+    """Whether, after the first action, an output was followed by none: a newer one was made at once, or the link was
+    gone."""
+    made, sent = (np.isfinite(np.concatenate(parts)).any(axis=1) for parts in (outputs, actions))
+    return bool(sent.any()) and bool((made & ~sent)[int(sent.argmax()) :].any())
 
 
 def _matched(truth: Truth, name: str, boots: Array, times: Array) -> Array:
@@ -303,11 +377,12 @@ def of_table(table: Table, model: Model, name: str) -> Drive:
     def curves(values: Mapping[str, Array], every: int = 1) -> list[Curve]:
         return [Curve(key, table.units.get(key, ""), table.t_s, column, every) for key, column in values.items()]
 
+    between = shares(model)
     return Drive(
         title=f"{name}: {len(table.t_s):,} readings in {table.t_s[-1] - table.t_s[0]:.1f} s",
         subtitle=f"model {model.name}, digest {model.digest[:12]}…",
         readings=curves(table.inputs),
-        outputs=curves(table.outputs, model.timing.stride),
+        outputs=[replace(one, share=one.name in between) for one in curves(table.outputs, model.timing.stride)],
     )
 
 

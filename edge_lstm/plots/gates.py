@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from edge_lstm.analysis.explain import Explained, longest_first
-from edge_lstm.plots.figure import check_plot, names_as_they_are
+from edge_lstm.core.channels import flat_names
+from edge_lstm.plots.figure import check_plot, from_0_to_1, names_as_they_are, shares
 from edge_lstm.streams.gates import WORDS, cell, in_words, layers
 
 if TYPE_CHECKING:
@@ -26,7 +27,7 @@ _CAPTIONS = {
     "f": "0 forgotten, 1 kept",
     "g": "what could be remembered",
     "o": "0 nothing comes out, 1 all",
-    "c": "what is remembered",
+    "c": "what is remembered\neach unit in its own range",
     "h": "the layer's output",
     "r": "0 without the memory, 1 with it",
     "z": "0 replaced, 1 kept",
@@ -50,9 +51,10 @@ def plot_gates(model: Model, explained: Explained, layer: str, title: str, path:
     _channels(axes[0], model.inputs, explained.t_s, explained.xs, edges, "readings")
     for axis, letter in zip(axes[1:], letters, strict=False):
         values = explained.gates[f"{layer}.{letter}"][:, order].T
-        # A few units may remember far more than the rest: colours end at what 98 % of all values stay below.
-        most = float(np.quantile(np.abs(values), 0.98)) or 1.0 if letter == "c" else 1.0
-        limits = {"vmin": -most, "vmax": most, "cmap": "RdBu_r"} if letter in _SIGNED else {"vmin": 0, "vmax": 1}
+        if letter == "c":  # a few units may remember a thousand times as much: the rest would be white
+            most = np.quantile(np.abs(values), 0.98, axis=1, keepdims=True)
+            values = values / np.where(most > 0, most, 1)
+        limits = {"vmin": -1, "vmax": 1, "cmap": "RdBu_r"} if letter in _SIGNED else {"vmin": 0, "vmax": 1}
         image = _heat(axis, values, edges, {"cmap": "Greys"} | limits)
         clipped = "both" if letter == "c" else "neither"
         bar = figure.colorbar(image, ax=axis, pad=0.008, aspect=12, fraction=0.02, extend=clipped)
@@ -61,6 +63,8 @@ def plot_gates(model: Model, explained: Explained, layer: str, title: str, path:
         _label(axis, f"{letter}  {in_words(model, f'{layer}.{letter}')}\n", f"{_CAPTIONS[letter]}")
         axis.set_yticks([])
     _channels(axes[-1], model.outputs, explained.t_s, explained.ys, edges, "outputs")
+    if _has_legend(model.outputs) and shares(model) >= set(flat_names(model.outputs)):
+        from_0_to_1(axes[-1])
     axes[-1].set_xlabel("time (s)", fontsize=10)
     above = 28 if _has_legend(model.inputs) else 0
     axes[0].set_title(title, loc="left", fontsize=14, fontweight="bold", pad=30 + above)
@@ -77,7 +81,8 @@ def _has_legend(channels: tuple[Channel, ...]) -> bool:
 
 def _heights(channels: tuple[Channel, ...]) -> list[float]:
     words = sum(c.width for c in channels if c.vocabulary)
-    return [max(1.5, 0.24 * words)]
+    numbers = sum(not c.vocabulary for c in channels)
+    return [max(1.5, 0.24 * words, 0.3 * min(numbers, len(_CYCLE)))]
 
 
 def _edges(t_s: Any) -> Any:
@@ -101,7 +106,8 @@ def _label(axis: Any, name: str, caption: str) -> None:
 
 
 def _channels(axis: Any, channels: tuple[Channel, ...], t_s: Any, values: Any, edges: Any, what: str) -> None:
-    """Words as rows of a heat map where all channels are words; else lines, each scaled to its own range."""
+    """Words as rows of a heat map where all channels are words; else of readings lines one below the
+    other, each scaled to its own range, of outputs in one."""
     if not _has_legend(channels):
         _heat(axis, values.T, edges, {"cmap": "Blues", "vmin": 0, "vmax": 1})
         names = [word for c in channels for word in c.vocabulary]
@@ -115,10 +121,11 @@ def _channels(axis: Any, channels: tuple[Channel, ...], t_s: Any, values: Any, e
             numbers.append((channel, values[:, start]))
         start += channel.width
     own = what == "readings" and len(numbers) > 1
-    for k, (channel, column) in enumerate(numbers[: len(_CYCLE)]):
+    lanes = min(len(numbers), len(_CYCLE))
+    for k, (channel, column) in enumerate(numbers[:lanes]):
         low, high = float(column.min()), float(column.max())
         unit = f" {channel.unit}" if channel.unit else ""
-        shown = (column - low) / ((high - low) or 1.0) if own else column
+        shown = 0.9 * (column - low) / ((high - low) or 1.0) + lanes - 1 - k if own else column
         name = f"{channel.name.replace('_', ' ')}" + (
             f" {low:.3g} … {high:.3g}{unit}" if own else unit and f" ({unit[1:]})"
         )
@@ -126,7 +133,10 @@ def _channels(axis: Any, channels: tuple[Channel, ...], t_s: Any, values: Any, e
     axis.legend(fontsize=7.5, ncols=4, frameon=False, loc="lower right", bbox_to_anchor=(1.0, 0.97), borderaxespad=0.0)
     hidden = len(numbers) - len(_CYCLE)
     _label(
-        axis, what, ("\neach in its own range" if own else "") + (f"\n{hidden} more not shown" if hidden > 0 else "")
+        axis,
+        what,
+        ("\none below the other,\neach in its own range" if own else "")
+        + (f"\n{hidden} more not shown" if hidden > 0 else ""),
     )
     axis.grid(color="#E6E6E6", linewidth=0.7)
     axis.tick_params(labelsize=8.5, length=0)

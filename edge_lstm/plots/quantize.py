@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from edge_lstm.core.channels import flat_names, flat_units
-from edge_lstm.plots.figure import Array, Curve, broken, check_plot, names_as_they_are
+from edge_lstm.plots.figure import Array, Curve, broken, check_plot, from_0_to_1, names_as_they_are, shares
 from edge_lstm.quantization.convert import difference, outputs
 
 if TYPE_CHECKING:
@@ -36,7 +36,7 @@ def plot_quantize(model: Model, quantized: Model, log: Log, scheme: str, path: P
     error = 100 * (got - expected) / extent
     largest = np.nan_to_num(np.abs(difference(expected, got)) / extent).max(axis=0)  # infinity stays the largest
     shown = sorted(np.argsort(-largest, kind="stable")[:_MOST_PANELS].tolist())
-    names, units = flat_names(model.outputs), flat_units(model.outputs)
+    names, units, between = flat_names(model.outputs), flat_units(model.outputs), shares(model)
     heights = [1.25] * len(shown) + [2.2]
     figure = Figure(figsize=(12, 1.5 + sum(heights)), dpi=130, facecolor="white", layout="constrained")
     axes = figure.subplots(len(heights), 1, sharex=True, height_ratios=heights, squeeze=False)[:, 0]
@@ -48,6 +48,8 @@ def plot_quantize(model: Model, quantized: Model, log: Log, scheme: str, path: P
         axis.plot(*line(expected[:, k]), color=_FLOAT, linewidth=3.0, label="float32", zorder=2)
         axis.plot(*line(got[:, k]), color=_QUANTIZED, linewidth=0.8, label=scheme, zorder=3)
         _look(axis, names[k].replace("_", " ") + (f"\n({units[k]})" if units[k] else ""))
+        if names[k] in between:
+            from_0_to_1(axis)
     for number, k in enumerate(shown):
         label = names[k].replace("_", " ")
         axes[-1].plot(*line(error[:, k]), color=_CYCLE[number], linewidth=0.8, label=label)

@@ -39,10 +39,10 @@ from edge_lstm.core.builder import Builder
 from edge_lstm.core.channels import Channel, flat_names, flat_units, units_differ
 from edge_lstm.core.model import Model
 from edge_lstm.core.operation import Slot
+from edge_lstm.core.units import convert, over_time, why_not
 from edge_lstm.errors import ConfigError, nearest
 from edge_lstm.signals.declared import Declared, Input, Output, Part
 from edge_lstm.signals.steps import MOST, STEPS, Given, Maker, Numbers
-from edge_lstm.signals.units import convert, over_time, why_not
 
 PREVIOUS = "previous."
 Fail = Callable[[str, str], Exception]  # name of a channel, what is wrong with it

@@ -27,13 +27,13 @@ from edge_lstm.signals.runtime import Moment, Signals
 
 if TYPE_CHECKING:
     from edge_lstm.core.operation import Floats
-    from edge_lstm.streams.stream import Stream
+    from edge_lstm.streams.missing import Steps
 
 
 class Around:
     """Made in the reset state of `signals`, around a stream in whatever state."""
 
-    def __init__(self, stream: Stream, signals: Signals) -> None:
+    def __init__(self, stream: Steps, signals: Signals) -> None:
         self.stream, self.signals, self.model = stream, signals, stream.model
         self.sizes = len(signals.raw), signals.size
         words = any(channel.vocabulary for channel in self.model.inputs)
@@ -74,11 +74,11 @@ class Around:
         self.stream.reset()
         self.signals.reset()
 
-    def snapshot(self) -> tuple[bytes, Moment]:
+    def snapshot(self) -> tuple[bytes, tuple[bytes, ...]]:
         """Everything that is remembered, for `restore`."""
-        return self.stream.snapshot(), self.signals.snapshot()
+        return self.stream.snapshot(), tuple(self.signals.snapshot())
 
-    def restore(self, moment: tuple[bytes, Moment]) -> None:
+    def restore(self, moment: tuple[bytes, tuple[bytes, ...]]) -> None:
         """Take up what `snapshot` gave."""
         self.stream.restore(moment[0])
-        self.signals.restore(moment[1])
+        self.signals.restore(Moment(*moment[1]))

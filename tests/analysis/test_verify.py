@@ -108,7 +108,7 @@ def errors(report: Report) -> list[float]:
     return [run.error for run in report.runs]
 
 
-@pytest.mark.parametrize("scheme", ["int8", "int8-weights"])
+@pytest.mark.parametrize("scheme", ["int8", "int8-weights", "float16"])
 def test_a_quantized_error_is_told_whole(scheme: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """Of a quantized model the error is the difference as a part of the output's range, nothing being put down to
     rounding; the report notes that it is quantized; exit code 1 beyond the tolerance, 0 within it."""

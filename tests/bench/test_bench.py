@@ -44,6 +44,12 @@ def found(tmp_path_factory: pytest.TempPathFactory) -> dict:
     return json.loads(json.dumps(made, allow_nan=False))
 
 
+@pytest.fixture(autouse=True)
+def _one_start(monkeypatch: pytest.MonkeyPatch) -> None:
+    """In all but what `found` has measured: a process that starts takes longer than all else."""
+    monkeypatch.setattr(bench, "STARTS", (1, 1))
+
+
 def test_percentiles_are_in_order_and_of_as_many_steps_as_asked(found: dict):
     """2,000 steps were timed; p50 <= p99 <= p99.9 <= max, for the step, the paced step and the empty loop."""
     assert found["step_us"]["calls"] == 2000
@@ -139,6 +145,16 @@ def test_a_rate_that_cannot_be_sustained_is_said():
     assert "too long for its 1000 Hz, for 250 readings/s is what it sustains" in sentence
 
 
+def test_the_load_is_that_of_the_usual_step():
+    """Of a step of 0.8 µs with a tail of 300 µs, 200 Hz is no load: the slowest step decides what is sustained."""
+    step = {"p50": 0.8, "p99.9": 300.0}
+    sentence = verdict({"step_us": step, "sustains_hz": 1600.0, "noise": {"why": []}}, 200.0)
+    assert "at its 200 Hz that is under 1% of a core" in sentence
+    assert "1,600 readings/s" in sentence
+    busy = verdict({"step_us": {"p50": 500.0, "p99.9": 900.0}, "sustains_hz": 550.0, "noise": {"why": []}}, 200.0)
+    assert "at its 200 Hz that is 10% of a core" in busy
+
+
 def test_readings_are_what_the_model_takes():
     """Words come one-hot, numbers about their channel's offset, row numbers within the table; nothing is refused."""
     b = Builder()
@@ -219,6 +235,28 @@ def test_what_was_granted_is_told_not_what_was_asked_for(tmp_path: Path, capsys,
     out, err = capsys.readouterr()
     assert f"paced part scheduled core {core}\n" in out
     assert "note: priority 50 was refused" in err
+
+
+def test_a_log_gives_the_readings(tmp_path: Path, capsys):
+    """Its whole rows, over and over; one without a number is left out, and said. A log with none, and options of logs
+    without one, are refused."""
+    path, log = tmp_path / "model.npz", tmp_path / "log.csv"
+    model = nets.network()
+    edge_lstm.save(model, path)
+    titles = [c.name for c in model.inputs]
+    rows = np.random.default_rng(3).normal(0, 1, (40, len(titles))).round(3)
+    lines = [f"{k / 100},{','.join(map(str, row))}" for k, row in enumerate(rows.tolist())]
+    lines[7] = "0.07," + ",".join([""] * len(titles))
+    log.write_text("\n".join([",".join(["t_s", *titles]), *lines]) + "\n")
+    assert main(["bench", str(path), "--log", str(log), "--readings", "200", "--seconds", "0.02", "--json"]) == 0
+    out, err = capsys.readouterr()
+    assert json.loads(out)["readings"] == {"rows": 39, "of": str(log)}
+    assert "1 of the 40 readings" in err
+    assert main(["bench", str(path), "--channels", "a"]) == 2
+    assert "--channels has no meaning without --log" in capsys.readouterr().err
+    log.write_text("\n".join([",".join(["t_s", *titles]), lines[7], lines[7].replace("0.07", "0.08")]) + "\n")
+    assert main(["bench", str(path), "--log", str(log)]) == 2
+    assert "none of its 2 readings is whole" in capsys.readouterr().err
 
 
 def test_bad_input_is_a_sentence(tmp_path: Path, capsys):

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import ast
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -45,18 +47,38 @@ def _near(a: Any, b: Any) -> bool:
 
 
 @pytest.mark.parametrize("name", EXAMPLES)
-def test_each_example_speaks_and_draws_both_languages(name: str, tmp_path: Path) -> None:
+def test_each_example_speaks_and_draws_both_languages(
+    name: str, reports: dict[str, Report], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Both languages give lines and a picture, and the same numbers."""
+    made = {"en": reports[name]}  # the same run
+
+    def once(name: str, lang: str, seed: int) -> Report:
+        if lang not in made:
+            made[lang] = run(name, lang, seed)
+        return made[lang]
+
+    monkeypatch.setattr("edge_lstm.examples.run", once)
     seen = []
     for lang in ("en", "zh"):
         path = tmp_path / f"{lang}.png"
         done = CliRunner().invoke(command, [name, "--lang", lang, "--plot", str(path)], catch_exceptions=False)
         assert done.exit_code == 0
         assert path.read_bytes().startswith(b"\x89PNG")
-        title = done.output.splitlines()[0]
+        title = done.stdout.splitlines()[0]
         assert any(sign >= "\u4e00" for sign in title) == (lang == "zh")
-        seen.append(done.output)
+        seen.append(done.stdout)
     assert seen[0] != seen[1]
+    assert made["en"].data == made["zh"].data
+
+
+def test_chinese_has_the_signs_of_chinese() -> None:
+    """No half-width comma, colon, semicolon or bracket beside a Chinese sign, in no sentence and no picture's label."""
+    half = re.compile(r"[\u4e00-\u9fff”][,:;!?()]|[\u4e00-\u9fff”] \(|[,:;)] ?[\u4e00-\u9fff“]|[\u4e00-\u9fff][,:;]$")
+    for file in sorted(FOLDER.glob("*.py")):
+        for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.Constant) and isinstance(node.value, str):
+                assert "text(" in node.value or not half.search(node.value), f"{file.name}: {node.value}"
 
 
 def test_json_is_the_report(reports: dict[str, Report]) -> None:

@@ -40,8 +40,13 @@ LAGS: dict[str, Lag] = {
     "jumping otherwise": jumping(2),
 }
 
+OFTEN = ("50 ms", "1000 ms", "5000 ms", "jumping otherwise")  # like another of them
 
-@pytest.mark.parametrize("name", LAGS)
+
+@pytest.mark.parametrize(
+    "name",
+    [pytest.param(name, marks=pytest.mark.long) if name in OFTEN else name for name in LAGS],
+)
 def test_no_action_older_than_its_deadline_is_obeyed(device: Any, name: str) -> None:
     """Whatever the line does after the handshake: each obeyed action answers a reading of the last 250 ms; what is late
     is counted, and makes the outputs safe; a line that is quick enough loses nothing."""

@@ -22,7 +22,10 @@ REFUSED = {  # what bridge_begin says, by the number in bridge_problem
 }
 
 
-@pytest.mark.parametrize(("compiler", "flags"), [("gcc", ("-O2",)), ("gcc", SANITIZE), ("clang", SANITIZE)])
+@pytest.mark.parametrize(
+    ("compiler", "flags"),
+    [("gcc", ("-O2",)), ("gcc", SANITIZE), pytest.param("clang", SANITIZE, marks=pytest.mark.long)],
+)
 def test_c_reads_the_frame_vectors_whole_and_byte_by_byte(
     tmp_path: Path, compiler: str, flags: tuple[str, ...]
 ) -> None:
@@ -52,12 +55,19 @@ def test_wrong_tables_are_refused_before_anything_moves(tmp_path: Path) -> None:
     assert said == expected
 
 
-@pytest.mark.parametrize("compiler", ["gcc", "clang", "arm-none-eabi-gcc"])
+LEVELS = [  # one for each compiler; the others are long
+    *(("gcc", "-O3"), ("clang", "-O0"), ("arm-none-eabi-gcc", "-Os")),
+    *(pytest.param("gcc", level, marks=pytest.mark.long) for level in ("-O0", "-Os")),
+    *(pytest.param("clang", level, marks=pytest.mark.long) for level in ("-Os", "-O3")),
+    *(pytest.param("arm-none-eabi-gcc", level, marks=pytest.mark.long) for level in ("-O0", "-O3")),
+]
+
+
+@pytest.mark.parametrize(("compiler", "level"), LEVELS)
 @pytest.mark.parametrize("source", ["bridge.c", "edge_lstm.c"])
-def test_the_sources_compile_without_a_warning(tmp_path: Path, compiler: str, source: str) -> None:
-    """C99, -Wall -Wextra -Wconversion -Wshadow -pedantic, at every optimization."""
-    for level in ("-O0", "-Os", "-O3"):
-        compile_c(compiler, tmp_path / "object.o", [SOURCES / source], "-c", level, "-Wdouble-promotion")
+def test_the_sources_compile_without_a_warning(tmp_path: Path, compiler: str, level: str, source: str) -> None:
+    """C99, -Wall -Wextra -Wconversion -Wshadow -pedantic, whatever the optimization."""
+    compile_c(compiler, tmp_path / "object.o", [SOURCES / source], "-c", level, "-Wdouble-promotion")
 
 
 def test_the_headers_are_good_cpp(tmp_path: Path) -> None:

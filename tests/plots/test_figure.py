@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+import edge_lstm
+from edge_lstm.core.storage import load
 from edge_lstm.errors import EdgeLstmError, LogError
 from edge_lstm.importers import import_onnx
 from edge_lstm.logs.replay_table import Table
@@ -15,14 +18,18 @@ from edge_lstm.plots.figure import (
     Drive,
     _grouped,
     _matched,
+    _not_shown,
     _panels,
+    _unsent,
     broken,
     check_plot,
     load_truth,
     of_table,
     plot,
+    shares,
 )
 from tests.support.graphs.stacks import Stack
+from tests.support.models import nets
 
 
 def curve(name: str, unit: str = "", t_s: object = (0.0, 1.0), values: object = (0.0, 1.0)) -> Curve:
@@ -112,6 +119,15 @@ def test_outputs_may_be_named_as_the_inputs_are(tmp_path: Path):
         assert (tmp_path / f"{number}.svg").read_text().count("#f0c808") == (2 if known else 0)  # band and legend
 
 
+def test_panels_of_one_name_are_told_apart():
+    """A speed that is measured, that the network tells, and that is sent: the name alone would stand three times."""
+    speed, other = curve("speed", "m/s"), curve("current", "A")
+    drive = Drive("a", "b", readings=[speed, other], outputs=[replace(speed)], actions=[replace(speed)])
+    assert [label for _, label, _ in _panels(drive)] == ["speed", "current", "speed\noutput", "speed\nsent"]
+    alone = Drive("a", "b", readings=[other], outputs=[speed])
+    assert [label for _, label, _ in _panels(alone)] == ["current", "speed"]
+
+
 @pytest.mark.parametrize("suffix", [".png", ".svg", ".pdf"])
 def test_a_name_is_shown_as_it_is(tmp_path: Path, suffix: str):
     """Dollar signs, braces, backslashes, in every text of the picture: no formula, no error."""
@@ -127,3 +143,50 @@ def test_every_picture_shows_names_as_they_are():
     for path in sorted((Path(__file__).parents[2] / "edge_lstm" / "plots").glob("*.py")):
         source = path.read_text()
         assert source.count("figure.savefig(") == source.count("@names_as_they_are\n"), path
+
+
+def test_a_probability_is_drawn_from_0_to_1(tmp_path: Path):
+    """What a sigmoid or a softmax makes is a share by what computes it, however small its values are; the rest is drawn
+    in its own range."""
+    model = load(Path(edge_lstm.__file__).parent / "examples" / "slip_stall.npz")
+    assert shares(model) == {"slip_left", "slip_right", "stall_left", "stall_right"}
+    assert not shares(nets.one_map("tanh", 3))
+    t_s, xs = np.arange(3) / 200, np.zeros((3, 11), np.float32)
+    ys = model.stream().run(xs)
+    table = Table(t_s, {"x": xs[:, 0].astype(float)}, {c.name: ys[:, k] for k, c in enumerate(model.outputs)}, {})
+    assert all(c.share for c in of_table(table, model, "a.csv").outputs)
+
+
+def test_what_is_not_shown_is_said():
+    """A picture has room for some of the readings, and names the others; alone in its panel a curve has its axis."""
+    names = ("speed_left", "speed_right", "current", "gyro_z", "accel_x", "accel_y", "duty")
+    drive = Drive("a drive", readings=[curve(name) for name in names], outputs=[curve("slip")])
+    assert _not_shown(drive) == "not shown: accel, duty"
+    assert [label for _, label, _ in _panels(drive)] == ["speed", "current", "gyro_z", "slip"]
+    assert _not_shown(Drive("", readings=[curve("speed_left")])) == ""
+
+
+def test_what_is_shown_can_be_said(tmp_path: Path):
+    """By the name of a curve or of what several have in common, in the order of asking; the rest is named; a wrong name
+    is answered with the right one."""
+    drive = Drive("a drive", readings=[curve(name) for name in ("speed_left", "gyro_z", "accel_x", "accel_y", "duty")])
+    asked = replace(drive, show=("duty", "accel_y", "accel"))
+    assert [label for _, label, _ in _panels(asked)] == ["duty", "accel"]
+    assert _not_shown(asked) == "not shown: speed left, gyro z"
+    with pytest.raises(LogError, match="no reading 'acel' to show; did you mean 'accel'"):
+        plot(drive, tmp_path / "a.png", ["acel"])
+
+
+def test_where_no_action_was_sent_is_told_from_where_none_was_made() -> None:
+    """A hole after the first action: none was sent. Before it the rate was measured; a filling window makes none."""
+    nan = np.nan
+    outputs = np.array([[nan], [1.0], [1.0], [1.0], [1.0]])
+    for sent, holes in (
+        ([nan, nan, 0.5, 0.5, 0.5], False),
+        ([nan, nan, 0.5, nan, 0.5], True),
+        ([nan] * 5, False),
+    ):
+        actions = np.array(sent)[:, None]
+        assert _unsent([outputs[:2], outputs[2:]], [actions[:2], actions[2:]]) == holes
+    assert not _unsent([outputs], [np.array([[0.5], [0.5], [0.5], [0.5], [0.5]])])
+    assert not _unsent([np.array([[1.0], [nan], [1.0]])], [np.array([[0.5], [nan], [0.5]])])

@@ -9,10 +9,10 @@ import pytest
 
 from edge_lstm.core.channels import Channel, channels_for
 from edge_lstm.core.model import Model
+from edge_lstm.core.units import KINDS
 from edge_lstm.signals.declared import SOURCES
 from edge_lstm.signals.programs import inputs_of, outputs_of
 from edge_lstm.signals.steps import STEPS
-from edge_lstm.signals.units import KINDS
 from tests.support.models.nets import network
 from tests.support.models.signals import tables
 

@@ -17,7 +17,7 @@ from edge_lstm.core.builder import Builder
 from edge_lstm.core.channels import Channel
 from edge_lstm.core.model import Model
 from edge_lstm.core.storage import save
-from edge_lstm.robot.config import parse_config
+from edge_lstm.robot.config import load_config, parse_config
 from edge_lstm.robot.models import Loaded
 from firmware_bridge.dictionary import Format
 from firmware_bridge.events import Hello, Reading
@@ -316,7 +316,7 @@ def test_each_is_the_same_in_numpy(title: str, rng: np.random.Generator) -> None
     """400 ticks of random sensors, the other readings at a quarter of the rate and away for a while: every output to
     1e-5 of its size, the action wherever no event has sent its own, and events at the rows of the outputs."""
     robot = ROBOTS[title]
-    config = parse_config(robot.text, "ROBOTS.md", Path())
+    config = parse_config(robot.text, "ROBOTS.md", Path()).at_any_rate()  # an action of the first reading, too
     link = config.link.open()
     assert isinstance(link, Dialect)
     forms = {form.name: form for form in link.declared.readings}
@@ -380,10 +380,15 @@ def test_check_has_nothing_to_mend(title: str, tmp_path: Path, capsys: pytest.Ca
     """`edge-lstm check` of the file beside its models."""
     robot = ROBOTS[title]
     (tmp_path / "robot.toml").write_text(robot.text)
+    config = load_config(tmp_path / "robot.toml")
+    declared = config.link.declared()
+    assert declared is not None
+    (tick_hz,) = (form.rate_hz for form in declared.readings if form.name == config.reading)
+    each = {one.name: one.due_every(tick_hz) for one in config.models}
     for name, sides in robot.models.items():
         file = re.findall(r'file = "(\w+\.npz)"', robot.text)
         place = file[0] if name == "model" else f"{name}.npz"
-        save(Net(name, *sides, rate_hz=200.0).model, tmp_path / place)
+        save(Net(name, *sides, rate_hz=(tick_hz or 200.0) / int(each.get(name, 1))).model, tmp_path / place)
     code, said = main(["check", str(tmp_path / "robot.toml")]), capsys.readouterr()
     assert code == 0, said
     if "legged" in title:
