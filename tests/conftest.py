@@ -5,12 +5,17 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from hypothesis import settings
+from hypothesis import HealthCheck, settings
 
 from tests.support import drawing
 
-settings.register_profile("any machine", deadline=None)  # no test judges time
-settings.load_profile("any machine")
+# Hypothesis: no test judges time. The usual run tries the same few examples every time, so that its verdict is the
+# code's and not the day's; tools/check draws many others. What says a number of its own takes long for each.
+settings.register_profile("any machine", deadline=None, suppress_health_check=[HealthCheck.too_slow], database=None)
+ANY = settings.get_profile("any machine")
+settings.register_profile("usual", ANY, max_examples=40, derandomize=True)
+settings.register_profile("long", ANY, max_examples=300, print_blob=True)
+settings.load_profile("usual")
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import ast
-from pathlib import Path
-
-import pytest
+import re
+from collections.abc import Callable
 
 from tools.architecture import (
     EXCEPTIONS,
     PACKAGES,
     PAGE,
+    ROOMS,
     ROOT,
     Import,
     arrows,
@@ -40,14 +40,23 @@ PLACES = {
         "firmware_bridge/recordings/",
         "firmware_bridge/simulator/pty.py",
         "edge_lstm/bench/",
+        "edge_lstm/daemon/",
+        "edge_lstm/serve/",
         "edge_lstm/cli/",
     ),
-    "random": ("firmware_bridge/simulator/",),
+    "http": ("edge_lstm/serve/",),
+    "prometheus_client": ("edge_lstm/serve/",),
+    "paho": ("edge_lstm/serve/",),
+    "foxglove": ("edge_lstm/serve/",),
+    "random": ("firmware_bridge/simulator/", "edge_lstm/moments/storms.py"),
 }
 # what may not be imported when a command starts: `edge-lstm --help` and `inspect` need none of them
-LAZY = ("numba", "llvmlite", "onnx", "onnxruntime", "matplotlib", "mcap", "serial")
+LAZY = (
+    *("numba", "llvmlite", "onnx", "onnxruntime", "matplotlib", "mcap", "serial"),
+    *("prometheus_client", "paho", "foxglove"),
+)
 EAGER_PLACES = ("edge_lstm/engines/native/", "edge_lstm/importers/", "firmware_bridge/")
-paths = pytest.mark.parametrize("path", KNOWN.values(), ids=lambda p: str(p.relative_to(ROOT)))
+FILES = {str(path.relative_to(ROOT)): path for path in KNOWN.values()}
 
 
 def test_imports_point_down() -> None:
@@ -64,6 +73,24 @@ def test_the_picture_on_the_page_is_of_this_tree() -> None:
     """ARCHITECTURE.md shows the rooms and arrows as they are; `python -m tools.architecture --write` draws them."""
     text = PAGE.read_text()
     assert in_page(text, picture(arrows())) == text, "python -m tools.architecture --write"
+
+
+def test_the_page_has_every_room_and_every_answer_once() -> None:
+    """ARCHITECTURE.md has each room in one row of its table, from the ground up, and no question twice; each file that
+    it names is there."""
+    text = PAGE.read_text()
+    rooms, answers = (text.split(f"\n## {title}\n")[1].split("\n## ")[0] for title in ("Rooms", "Where things are"))
+    named = [name for row in re.findall(r"(?m)^\| (`.*?) \|", rooms) for name in re.findall(r"`([^`]+)`", row)]
+    found = [name.replace("/", ".") for name in named]
+    found = [name if name.startswith(PACKAGES) else f"edge_lstm.{name}" for name in found]
+    assert sorted(found) == sorted(room for row in ROOMS for room in row)
+    rows = [room_of(name)[0] for name in found]
+    assert rows == sorted(rows)
+    questions = re.findall(r"(?m)^\| (.*?\?) \|", answers)
+    assert len(questions) == len(set(questions)) > 5
+    folders = {ROOT, *(folder for package in PACKAGES for folder in (ROOT / package, *(ROOT / package).rglob("*/")))}
+    named_files = set(re.findall(r"`([\w/]+\.(?:py|c|h|md))`", text))
+    assert not [name for name in named_files if not any((folder / name).is_file() for folder in folders)]
 
 
 def test_an_arrow_up_and_a_circle_would_be_seen() -> None:
@@ -92,35 +119,42 @@ def test_nothing_lies_loose() -> None:
     assert loose <= {"__init__.py", "__main__.py", "errors.py", "py.typed"}
 
 
-@paths
-def test_firmware_bridge_stands_alone(path: Path) -> None:
+def those(wrong: Callable[[str, Import], bool]) -> list[str]:
+    """The imports of the tree that are wrong, of all its files at once."""
+    found = ((place, i) for place, path in FILES.items() for i in imports(path, KNOWN))
+    return [f"{place}:{i.line} imports {i.target}" for place, i in found if wrong(place, i)]
+
+
+def package(i: Import) -> str:
+    return i.target.split(".")[0]
+
+
+def test_firmware_bridge_stands_alone() -> None:
     """Nothing in firmware_bridge imports edge_lstm."""
-    if path.is_relative_to(ROOT / "firmware_bridge"):
-        assert not [i for i in imports(path, KNOWN) if i.target.split(".")[0] == "edge_lstm"]
+    assert not those(lambda place, i: place.startswith("firmware_bridge/") and package(i) == "edge_lstm")
 
 
-@paths
-def test_packages_stay_in_their_places(path: Path) -> None:
+def test_packages_stay_in_their_places() -> None:
     """numba, onnx, serial, clocks and randomness are imported only where the tree says."""
-    place = str(path.relative_to(ROOT))
-    for i in imports(path, KNOWN):
-        allowed = PLACES.get(i.target.split(".")[0])
-        assert allowed is None or place.startswith(allowed), f"{place}:{i.line} imports {i.target}"
+    assert not those(lambda place, i: package(i) in PLACES and not place.startswith(PLACES[package(i)]))
 
 
-@paths
-def test_heavy_packages_are_imported_late(path: Path) -> None:
+def test_heavy_packages_are_imported_late() -> None:
     """Outside their own places nothing heavy is imported at the top of a file."""
-    place = str(path.relative_to(ROOT))
-    heavy = [i for i in imports(path, KNOWN) if i.top and i.target.split(".")[0] in LAZY]
-    assert place.startswith(EAGER_PLACES) or not heavy
+    assert not those(lambda place, i: i.top and package(i) in LAZY and not place.startswith(EAGER_PLACES))
 
 
-@paths
-def test_every_file_says_what_it_is(path: Path) -> None:
+def test_those_that_are_wrong_would_be_seen() -> None:
+    """The guard itself: it looks at every file, and finds what is there."""
+    assert len(FILES) == len(KNOWN) > 400
+    assert [line.split(":")[0] for line in those(lambda place, i: i.target == "numba")]
+    assert {line.split("/")[0] for line in those(lambda place, i: True)} == set(PACKAGES)
+
+
+def test_every_file_says_what_it_is() -> None:
     """Each file opens with a docstring, and has a room."""
-    assert ast.get_docstring(ast.parse(path.read_text())), f"{path} has no docstring"
-    assert room_of(next(name for name, other in KNOWN.items() if other == path))
+    assert not [place for place, path in FILES.items() if not ast.get_docstring(ast.parse(path.read_text()))]
+    assert all(map(room_of, KNOWN))
 
 
 def test_tools_import_no_tests() -> None:

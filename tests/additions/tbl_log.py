@@ -13,6 +13,7 @@ from pathlib import Path
 import numpy as np
 
 from edge_lstm.errors import LogError
+from edge_lstm.logs.asked import NOTHING, Asked
 from edge_lstm.logs.log import Block, Column, Doubles, Log, column
 
 _HEAD = struct.Struct("<4sHI")  # magic, columns beside the time, bytes of their titles
@@ -22,10 +23,9 @@ _ROWS = 64  # of a block
 class TblLog(Log):
     """A `.tbl` log, opened."""
 
-    def __init__(self, path: Path, time: str | None = None, time_unit: str | None = None) -> None:
+    def __init__(self, path: Path, asked: Asked = NOTHING) -> None:
         """As `open_log`; the format says its time itself. LogError: not readable."""
-        if time or time_unit:
-            raise LogError(f"{path}: says its time and its unit itself; leave out --time and --time-unit")
+        asked.refuse(path, (), "a .tbl log, which says everything itself")
         with path.open("rb") as file:
             magic, count, size = _HEAD.unpack(file.read(_HEAD.size).ljust(_HEAD.size, b"\0"))
             titles = file.read(size).decode().split("\n")

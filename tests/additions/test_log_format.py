@@ -94,9 +94,9 @@ def test_what_the_format_says_for_itself(place: Path, capsys: pytest.CaptureFixt
     assert kind_of(place / "log.tbl") == "table"
     assert open_log(place / "log.tbl").find("current left") == open_log(place / "log.csv").find("current left")
     assert main(["replay", "log.tbl", "--model", "model.npz", "--time-unit", "ms"]) == 2
-    assert capsys.readouterr().err == "edge-lstm: log.tbl: says its time and its unit itself; " + (
-        "leave out --time and --time-unit\n"
+    assert capsys.readouterr().err == (
+        "edge-lstm: log.tbl: --time-unit does not go with a .tbl log, which says everything itself\n"
     )
     (place / "log.xyz").touch()
     assert main(["replay", "log.xyz", "--model", "model.npz"]) == 2
-    assert ".txt, .tbl, .mcap" in capsys.readouterr().err
+    assert ".feather, .bfl, .tbl" in capsys.readouterr().err

@@ -7,12 +7,13 @@ would be in `firmware_bridge/links/`. The board declares nothing, so what it sen
 from __future__ import annotations
 
 from dataclasses import asdict
-from typing import Any
+from typing import Any, ClassVar
 
 from firmware_bridge.dictionary import Dictionary, Field, Format
 from firmware_bridge.events import Event, Fault, Hello, Lost, Opened, Reading
 from firmware_bridge.links.counters import Counters
 from firmware_bridge.links.promises import Promises
+from firmware_bridge.remembered import Remembers
 from firmware_bridge.values import Action, Chunk
 
 IMU = Format("imu", 1, "reading", (Field("ax", "f64", "m/s²"), Field("ay", "f64", "m/s²")), rate_hz=100)
@@ -20,8 +21,16 @@ MOTOR = Format("motor", 2, "action", (Field("duty", "f64", "", minimum=-1.0, max
 BOARD = Dictionary((IMU, MOTOR), "text board", "1")
 
 
-class TextLink:
+class TextLink(Remembers):
     """As `Link`."""
+
+    REMEMBERED: ClassVar = {
+        "dictionary": Dictionary | None,
+        "counters": Counters,
+        "state": str,
+        "_line": bytes,
+        "_opened": int,
+    }
 
     def __init__(self) -> None:
         self.dictionary: Dictionary | None = None

@@ -1,4 +1,4 @@
-"""The bits of twenty models on emulated Cortex-A72 and A76; `tests/arm` takes a few readings."""
+"""The bits of twenty-five models on emulated Cortex-A72 and A76."""
 
 from __future__ import annotations
 

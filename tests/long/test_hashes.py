@@ -1,4 +1,4 @@
-"""The bits of 20 models over 100,000 readings; `tests/engines/native/test_hashes.py` takes the first tenth of them."""
+"""The bits of 25 models over 100,000 readings; `tests/engines/native/test_hashes.py` takes the first tenth of them."""
 
 from __future__ import annotations
 

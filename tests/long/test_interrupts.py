@@ -128,8 +128,9 @@ def test_an_interrupted_run_was_not_taken(most: int) -> None:
 
 @pytest.mark.long
 @pytest.mark.parametrize("threads", [1, 2])
-def test_streams(most: int, threads: int) -> None:
+def test_streams(most: int, threads: int, monkeypatch: pytest.MonkeyPatch) -> None:
     """`Streams.run` and `Streams.step`, also with threads."""
+    monkeypatch.setattr("edge_lstm.streams.stream._WORTH_A_THREAD", 1)
     model, logs = network(units=9), [readings(12 - k, 8, k) for k in range(6)]
     streams, undisturbed = model.streams(6), model.streams(6)
     before, expected = streams.snapshot(), [y.tobytes() for y in undisturbed.run(logs)]

@@ -122,3 +122,18 @@ def test_a_damaged_file_is_one_clear_error_or_what_it_says(worker: Worker, seeds
 def test_a_damaged_log_is_one_clear_error_or_what_it_says(worker: Worker, seeds: range) -> None:
     """Recordings, CSV logs and robot.toml: each ends in one clear error, or in what it still holds."""
     tried(worker, seeds)
+
+
+@pytest.mark.seeds(16_000, 1000)
+@pytest.mark.parametrize("worker", ["format_mutations"], indirect=True)
+def test_a_damaged_log_of_any_format_is_one_clear_error_or_what_it_says(worker: Worker, seeds: range) -> None:
+    """A thousand of each of 16 formats (--volume 10: ten thousand): bags, MCAP, flight logs, Parquet, Arrow; packed,
+    too."""
+    tried(worker, seeds)
+
+
+@pytest.mark.seeds(10_000, 500)
+@pytest.mark.parametrize("worker", ["csv_mutations"], indirect=True)
+def test_a_damaged_csv_log_is_one_sentence_or_rows(worker: Worker, seeds: range) -> None:
+    """Of every delimiter, time, encoding and packing, with any options; the rows are the same in blocks of any size."""
+    tried(worker, seeds)

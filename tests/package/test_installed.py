@@ -5,6 +5,7 @@ The sdist is made from this tree and the wheel from the sdist, so both are prove
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import sys
@@ -64,6 +65,19 @@ def test_commands(venv: Path, tmp_path: Path) -> None:
 def test_example(venv: Path, tmp_path: Path) -> None:
     """The founding example comes with the package, and gives the picture's numbers without matplotlib."""
     assert "dinner" in out(tmp_path, str(venv / "bin/edge-lstm"), "example", "dinner")
+
+
+def test_pages_and_files(venv: Path, tmp_path: Path) -> None:
+    """`docs` finds every page of the installation, README.md too, and `example copy` brings what the tutorial needs."""
+    command = str(venv / "bin/edge-lstm")
+    pages = json.loads(out(tmp_path, command, "docs", "--json"))["pages"]
+    assert len(pages) > 40
+    assert all(Path(page["path"]).is_file() and Path(page["path"]).is_relative_to(venv) for page in pages)
+    assert out(tmp_path, command, "docs", "readme").startswith("# edge-lstm\n")
+    out(tmp_path, command, "example", "copy", "here")
+    log, model, names = "here/tutorial/imu.csv", "here/tutorial/wheels.onnx", "gyro_z,accel_x,accel_y,accel_z"
+    out(tmp_path, command, "import", model, "-o", "wheels.npz", "--channels", names)
+    out(tmp_path, command, "replay", log, "--model", "wheels.npz")
 
 
 def test_a_model_runs(venv: Path, tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import pydoc
 import re
 import subprocess
 import sys
@@ -83,3 +84,19 @@ def test_python_m_is_the_command(option: str) -> None:
             "--help": "Usage: edge-lstm [OPTIONS] COMMAND [ARGS]...",
         }[option]
     )
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        *("load", "save", "import_onnx", "from_arrays", "quantize", "record", "verify", "Translator", "Policy"),
+        *("Channel", "Model", "Stream", "Streams", "MissingReadings", "Feedback", "Timing"),
+    ],
+)
+def test_help_is_a_screen(name: str) -> None:
+    """`help()` of what people use is at most 70 lines, says what it is for, and nothing that every class has."""
+    text = pydoc.plain(pydoc.render_doc(getattr(edge_lstm, name)))
+    lines = text.rstrip().splitlines()
+    assert len(lines) <= 70, text  # since Python 3.13 long signatures take several
+    assert "__" not in text
+    assert len(text) > 150

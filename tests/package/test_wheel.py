@@ -29,7 +29,7 @@ def tracked(*folders: str) -> set[str]:
 
 
 def test_the_wheel_has_every_file_of_both_packages(wheel: Path) -> None:
-    """Code, pages, examples, C sources and py.typed; LICENSE and CHANGELOG.md beside them; no tests, no tools."""
+    """Code, pages, examples, C sources and py.typed; LICENSE, README.md, CHANGELOG.md beside them; no tests, tools."""
     names = set(zipfile.ZipFile(wheel).namelist())
     packages = tracked("edge_lstm", "firmware_bridge")
     assert {"edge_lstm/py.typed", "firmware_bridge/py.typed", "edge_lstm/examples/slip_stall.npz"} <= packages
@@ -37,7 +37,7 @@ def test_the_wheel_has_every_file_of_both_packages(wheel: Path) -> None:
     others = {name.partition("/")[2] for name in names - packages}
     assert others == {
         *("METADATA", "WHEEL", "RECORD", "entry_points.txt", "licenses/LICENSE"),
-        "data/share/doc/edge-lstm/CHANGELOG.md",
+        *("data/share/doc/edge-lstm/README.md", "data/share/doc/edge-lstm/CHANGELOG.md"),
     }
 
 

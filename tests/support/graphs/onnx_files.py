@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -43,13 +44,19 @@ def save(
 
 def onnxruntime_run(path: Path, feeds: dict[str, Array]) -> list[Array]:
     """What ONNX Runtime computes, on one thread."""
+    return list(onnxruntime_session(path)(feeds).values())
+
+
+def onnxruntime_session(path: Path) -> Callable[[dict[str, Array]], dict[str, Array]]:
+    """ONNX Runtime on one thread: from inputs to outputs, by their names."""
     import onnxruntime as ort
 
     options = ort.SessionOptions()
     options.intra_op_num_threads = options.inter_op_num_threads = 1
     options.log_severity_level = 3
     session = ort.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
-    return [np.asarray(v) for v in session.run(None, feeds)]
+    names = [v.name for v in session.get_outputs()]
+    return lambda feeds: dict(zip(names, (np.asarray(v) for v in session.run(None, feeds)), strict=True))
 
 
 def difference(y: Array, expected: Array) -> float:

@@ -6,39 +6,49 @@ Its rule: weights are drawn from the generator that is given; what the file mean
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from tests.support.graphs.onnx_files import Array, node, onnxruntime_run, save
+from tests.support.graphs.onnx_files import Array, node, onnxruntime_session, save
 
 
 @dataclass(frozen=True)
 class StepGraph:
-    """A file, the shape of its reading `x`, its states with what they become, and the outputs to be shown."""
+    """A file, the shape of its reading `x`, its states with what they become, and the outputs to be shown. flags: more
+    readings behind x, of 0 and 1, with their shapes; fixed: inputs that never change."""
 
     path: Path
     shape: tuple[int, ...]
     states: dict[str, tuple[str, tuple[int, ...]]]
     shown: tuple[str, ...]
+    flags: dict[str, tuple[int, ...]] = field(default_factory=dict)
+    fixed: dict[str, Array] = field(default_factory=dict)
+
+    def readings(self, rng: np.random.Generator, count: int) -> Array:
+        """Random readings (count, n): x, then the flags, each up once in 20."""
+        width = sum(int(np.prod(shape)) for shape in self.flags.values())
+        x = rng.normal(0, 1, (count, int(np.prod(self.shape))))
+        return np.concatenate([x, rng.random((count, width)) < 0.05], axis=1).astype(np.float32)
 
     def run(self, rows: Array) -> Array:
         """ONNX Runtime, reading after reading, states handed on: (T, n) to (T, outputs)."""
         state = {name: np.zeros(shape, np.float32) for name, (_, shape) in self.states.items()}
-        import onnx
-
-        names = [v.name for v in onnx.load(self.path).graph.output]
+        run = onnxruntime_session(self.path)
+        shapes = {"x": self.shape, **self.flags}
+        ends = np.cumsum([int(np.prod(shape)) for shape in shapes.values()])[:-1]
         found = []
         for row in rows:
-            results = dict(zip(names, onnxruntime_run(self.path, {"x": row.reshape(self.shape), **state}), strict=True))
+            parts = zip(shapes.items(), np.split(row, ends), strict=True)
+            results = run({name: part.reshape(shape) for (name, shape), part in parts} | state | self.fixed)
             state = {name: results[after] for name, (after, _) in self.states.items()}
             found.append(np.concatenate([results[name].reshape(-1) for name in self.shown]))
         return np.array(found)
 
 
-class _Draft:
+class Draft:
     """Nodes and constants, made one after the other."""
 
     def __init__(self, rng: np.random.Generator) -> None:
@@ -48,6 +58,16 @@ class _Draft:
         self.count += 1
         self.constants[f"w{self.count}"] = self.rng.normal(0, 0.4, shape).astype(np.float32)
         return f"w{self.count}"
+
+    def weights_of(self, *values: float) -> str:
+        """A constant of these numbers."""
+        self.count += 1
+        self.constants[f"k{self.count}"] = np.array(values, np.float32)
+        return f"k{self.count}"
+
+    def outputs(self, op: str, inputs: list[str], outputs: list[str], **attributes: Any) -> None:
+        """A node with several outputs."""
+        self.nodes.append(node(op, inputs, outputs, **attributes))
 
     def whole(self, *values: int) -> str:
         name = "i_" + "_".join(map(str, values)).replace("-", "m")
@@ -74,15 +94,15 @@ class _Draft:
         return save(path, self.nodes, self.constants, ins, outs, opset=13)
 
 
-def enhancer(path: Path, rng: np.random.Generator, bands: int = 9, channels: int = 4) -> StepGraph:
-    """Streaming speech enhancement: 2 blocks, each a causal convolution with its cache, 3 GRUs over time on the energy
-    of the channels, a bidirectional GRU over the bands, and a GRU over time for every band: 10 GRUs, three caches of
-    4 and 5 axes."""
-    d, C, F = _Draft(rng), channels, bands
+def enhancer(path: Path, rng: np.random.Generator, bands: int = 9, channels: int = 4, energies: int = 3) -> StepGraph:
+    """Streaming speech enhancement: 2 blocks, each a causal convolution with its cache, some GRUs over time on the
+    energy of the channels, a bidirectional GRU over the bands, and a GRU over time for every band: 10 GRUs (14 with 5
+    on the energy), three caches of 4 and 5 axes."""
+    d, C, F = Draft(rng), channels, bands
     zero, one, two, three = (d.whole(k) for k in range(4))
     now = d.add("Transpose", "x", perm=[0, 3, 2, 1])
     now = d.add("Conv", now, d.weights(C, 2, 1, 3), pads=[0, 1, 0, 1])
-    convolved, energies, inter = [], [], []
+    convolved, energy_states, inter = [], [], []
     for block in range(2):
         where = d.whole(block)
         cache = d.add("Squeeze", d.add("Gather", "conv_cache", where, axis=0), zero)
@@ -90,7 +110,7 @@ def enhancer(path: Path, rng: np.random.Generator, bands: int = 9, channels: int
         now = d.add("Tanh", d.add("Conv", joined, d.weights(C, C, 5, 3), pads=[0, 1, 0, 1]))
         convolved.append(d.add("Unsqueeze", d.add("Slice", joined, one, d.whole(2**31 - 1), two), zero))
         after = []
-        for k in range(3):
+        for k in range(energies):
             energy = d.add("Transpose", d.add("ReduceMean", now, axes=[3], keepdims=0), perm=[2, 0, 1])
             held = d.add("Squeeze", d.add("Gather", "energy_cache", where, axis=0), zero)
             held = d.add("Squeeze", d.add("Gather", held, d.whole(k), axis=0), zero)
@@ -98,7 +118,7 @@ def enhancer(path: Path, rng: np.random.Generator, bands: int = 9, channels: int
             after.append(d.add("Unsqueeze", h, zero))
             gate = d.add("Sigmoid", d.add("Transpose", h, perm=[1, 2, 0]))
             now = d.add("Mul", now, d.add("Unsqueeze", gate, three))
-        energies.append(d.add("Unsqueeze", d.add("Concat", *after, axis=0), zero))
+        energy_states.append(d.add("Unsqueeze", d.add("Concat", *after, axis=0), zero))
         across = d.add("Squeeze", d.add("Transpose", now, perm=[3, 0, 2, 1]), two)
         y, _ = d.recurrent("GRU", across, C, C // 2, [], direction="bidirectional")
         y = d.add("Reshape", d.add("Transpose", y, perm=[0, 2, 1, 3]), d.whole(F, 1, C))
@@ -109,8 +129,8 @@ def enhancer(path: Path, rng: np.random.Generator, bands: int = 9, channels: int
         now = d.add("Unsqueeze", d.add("Transpose", d.add("Add", along, h), perm=[0, 2, 1]), two)
     mask = d.add("Transpose", d.add("Conv", now, d.weights(2, C, 1, 1)), perm=[0, 3, 2, 1])
     d.add("Mul", mask, "x", out="enhanced")
-    caches = {"conv_cache": [2, 1, C, 4, F], "energy_cache": [2, 3, 1, 1, C], "band_cache": [2, 1, F, C]}
-    for name, parts in zip(caches, (convolved, energies, inter), strict=True):
+    caches = {"conv_cache": [2, 1, C, 4, F], "energy_cache": [2, energies, 1, 1, C], "band_cache": [2, 1, F, C]}
+    for name, parts in zip(caches, (convolved, energy_states, inter), strict=True):
         d.add("Concat", *parts, axis=0, out=f"{name}_out")
     shape = [1, F, 1, 2]
     outs = {"enhanced": shape} | {f"{name}_out": dims for name, dims in caches.items()}
@@ -121,7 +141,7 @@ def enhancer(path: Path, rng: np.random.Generator, bands: int = 9, channels: int
 
 def packed(path: Path, rng: np.random.Generator, *, written: bool, units: int = 8, width: int = 12) -> StepGraph:
     """Two LSTMs whose h and c lie in one state [1, 2, units, 2]; written: as cells in primitives."""
-    d, axes, last, one = _Draft(rng), "", "", ""
+    d, axes, last, one = Draft(rng), "", "", ""
     axes, last, one = d.whole(1, 3), d.whole(3), d.whole(1)
     kept = {
         (layer, k): d.add("Squeeze", d.add("Slice", "memory", d.whole(layer, k), d.whole(layer + 1, k + 1), axes), last)
@@ -145,7 +165,7 @@ def packed(path: Path, rng: np.random.Generator, *, written: bool, units: int = 
     return StepGraph(path, tuple(shape), {"memory": ("after", tuple(dims))}, ("mask",))
 
 
-def cell(d: _Draft, op: str, x: str, state: list[str], width: int, units: int, form: str = "") -> list[str]:
+def cell(d: Draft, op: str, x: str, state: list[str], width: int, units: int, form: str = "") -> list[str]:
     """One step of an LSTM (h, c) or a GRU (h) in primitives. form: "joined" (one product of x and h side by side),
     "lerp" (a GRU as n + z (h - n)), "masked" (the state times `mask` first)."""
     h = state[0]
@@ -185,7 +205,7 @@ def written_step(
     path: Path, rng: np.random.Generator, op: str, names: dict[str, str], form: str = "", width: int = 3, units: int = 5
 ) -> StepGraph:
     """A cell in primitives with these names {state: what it becomes}, h first, and a dense layer behind it."""
-    d = _Draft(rng)
+    d = Draft(rng)
     after = cell(d, op, "x", list(names), width, units, form)
     for one, out in zip(after, names.values(), strict=True):
         d.add("Identity", one, out=out)
@@ -199,7 +219,7 @@ def written_step(
 
 def two_cells(path: Path, rng: np.random.Generator, op: str, width: int = 3, units: int = 5) -> StepGraph:
     """Two cells in primitives, the second on the first, their states numbered."""
-    d, count = _Draft(rng), 2 if op == "LSTM" else 1
+    d, count = Draft(rng), 2 if op == "LSTM" else 1
     names = [str(k + 1) for k in range(2 * count)]
     first = cell(d, op, "x", names[:count], width, units)
     second = cell(d, op, first[0], names[count:], units, units)

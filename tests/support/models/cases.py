@@ -1,5 +1,5 @@
 """Ten models that together use every kind of operation, every function and every way of advancing, for comparing bits,
-and ten quantized ones: every layer in every scheme.
+and twenty quantized ones: every layer in every scheme.
 
 A model that is added here is compared by every test that compares bits.
 """
@@ -14,6 +14,7 @@ from edge_lstm.core.builder import Builder
 from edge_lstm.core.channels import Channel, channels_for
 from edge_lstm.core.model import Model
 from edge_lstm.core.operations.functions import BINARY_FUNCTIONS, MAP_FUNCTIONS, REDUCE_FUNCTIONS
+from tests.support.models.half_nets import half_heads, halved
 from tests.support.models.nets import Weights, cell, network
 from tests.support.models.quantized_nets import Integers, quantized_network
 
@@ -112,6 +113,15 @@ def heads() -> Model:
     return replace(_model(b, 4, sum(part.size for part in parts)), name="quantized heads")
 
 
+def dynamic_heads() -> Model:
+    """A head over four rows, each with a largest value of its own; the first of them is often zero throughout."""
+    b, w = Builder(), Integers("int8-dynamic", 13, 12)
+    x = b.map("thresholded_relu", b.input("x", 12), alpha=1.0)
+    y = b.quantized_dense(x, scheme=w.scheme, weights=w(5, 3, None, "b"), rows=4, name="rows")
+    b.output("y", b.quantized_dense(y, scheme=w.scheme, weights=w(3, 20, None, "b"), name="head"))
+    return replace(_model(b, 12, 3), name="int8-dynamic heads")
+
+
 def quantized() -> list[Case]:
     """The quantized models."""
     return [
@@ -125,4 +135,16 @@ def quantized() -> list[Case]:
         Case("int8-weights lstm, 6 streams", quantized_network("lstm", "int8-weights", units=16, seed=7), streams=6),
         Case("int8-weights rnn", quantized_network("rnn", "int8-weights", inputs=3, units=9, seed=8)),
         Case("quantized heads", heads()),
+        Case("int8-dynamic lstm", quantized_network("lstm", "int8-dynamic", inputs=11, units=32, seed=9)),
+        Case("int8-dynamic gru, 3 streams", quantized_network("gru", "int8-dynamic", 5, 33, seed=10), streams=3),
+        Case(
+            "int8-dynamic rnn", quantized_network("rnn", "int8-dynamic", 3, 17, activation="relu", seed=11), scale=9.0
+        ),
+        Case("int8-dynamic lstm, window of 12", quantized_network("lstm", "int8-dynamic", 6, 20, seed=12, window=12)),
+        Case("int8-dynamic heads", dynamic_heads()),
+        Case("float16 lstm", halved(network("lstm", inputs=19, units=50, seed=14))),
+        Case("float16 gru, 7 streams", halved(network("gru", inputs=5, units=33, seed=15)), streams=7),
+        Case("float16 rnn, two layers", halved(network("rnn", inputs=3, units=17, layers=2, seed=16)), scale=3.0),
+        Case("float16 lstm, window of 12", halved(network("lstm", units=20, window=12, seed=17))),
+        Case("float16 heads", half_heads()),
     ]

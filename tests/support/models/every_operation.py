@@ -114,12 +114,12 @@ def scaled() -> Model:
 
 
 def quantized_models() -> list[Model]:
-    """Ten: every quantized layer in every scheme."""
+    """Twenty: every quantized layer in every scheme."""
     return [replace(case.model, name=case.name) for case in quantized()]
 
 
 def models() -> list[Model]:
-    """Thirteen in float32, ten quantized."""
+    """Thirteen in float32, twenty quantized."""
     return [
         network("lstm", 8, 16, 4, seed=1),
         network("lstm", 1, 1, 1, seed=2),

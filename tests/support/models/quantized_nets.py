@@ -10,10 +10,10 @@ from edge_lstm.core.builder import Builder
 from edge_lstm.core.channels import channels_for
 from edge_lstm.core.model import Model
 from edge_lstm.core.operation import Slot
-from edge_lstm.core.operations.functions import most
+from edge_lstm.core.operations.functions import INTEGERS, RANGED, SCHEMES, most
 from edge_lstm.core.timing import Timing
 
-SCHEMES = ("int8", "int16", "int8-weights")
+__all__ = ["CELLS", "SCHEMES", "Integers", "cell", "quantized_network"]
 CELLS = ("lstm", "gru", "rnn")
 
 
@@ -31,17 +31,19 @@ class Integers:
         return self.random.integers(-127, 128, (rows, columns), np.int8)
 
     def __call__(self, rows: int, x: int, h: int | None, *biases: str) -> dict[str, Any]:
-        """The weights of one operation; x_scale differs from input to input, ±3 being the largest value it holds."""
+        """The weights of one operation; x_scale differs from input to input, ±3 being the largest value it holds;
+        where the step decides that, x_scale lies between 1 and 1.5."""
         sums = {"W": x} if h is None else {"W": x, "R": h}
         weights: dict[str, Any] = {key: self.floats(rows) for key in biases}
         for key, columns in sums.items():
             weights[key] = self.matrix(rows, columns)
             row = self.random.uniform(0.5, 1, rows) / 127 * self.units**-0.5
-            unit = 1.0 if self.scheme == "int8-weights" else (3.0 if key == "W" else 1.0) / most(self.scheme, columns)
+            unit = (3.0 if key == "W" else 1.0) / most(self.scheme, columns) if self.scheme in RANGED else 1.0
             weights[f"{key}_scale"] = (row * unit).astype(np.float32)
-        if self.scheme != "int8-weights":
-            weights["x_scale"] = (self.random.uniform(2, 3, x) / most(self.scheme, x)).astype(np.float32)
-            if h is not None:
+        if self.scheme in INTEGERS:
+            one = most(self.scheme, x) if self.scheme in RANGED else 2
+            weights["x_scale"] = (self.random.uniform(2, 3, x) / one).astype(np.float32)
+            if h is not None and self.scheme in RANGED:
                 weights["h_scale"] = np.float32([1 / most(self.scheme, h)])
         return weights
 

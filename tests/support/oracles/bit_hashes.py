@@ -37,7 +37,7 @@ _WINDOWS = 500  # computed at a time
 
 
 def all_cases() -> list[Case]:
-    """Ten models in float32 and ten quantized ones."""
+    """Ten models in float32 and twenty quantized ones."""
     return ten() + quantized()
 
 

@@ -69,13 +69,20 @@ def rescaled(op: Operation, matrix: str, values: Any, base: Any) -> Any:
         for k in range(n):
             total = fma(values[k], weights[:, k].astype(np.float32), total)
         return fma(total, scale, base)
-    inverse = F(1) / op.weights[{"W": "x_scale", "R": "h_scale"}[matrix]]
-    largest = most(scheme, n)
+    largest, unit = most(scheme, n), F(1)
     with np.errstate(over="ignore"):
-        integers = np.clip(np.rint(values * inverse), -largest, largest).astype(np.int64)
-    total = weights.astype(np.int64) @ integers
-    assert np.abs(total).max() < 2**31
-    return fma(total.astype(np.float32), scale, base)
+        values = values * (F(1) / op.weights.get({"W": "x_scale", "R": "h_scale"}[matrix], np.ones(1, F)))
+        if scheme == "int8-dynamic":
+            most_now = max(np.abs(values).max(), F(2.0**-100))
+            values, unit = values * (F(127) / most_now), most_now / F(127)
+    parts = [(np.rint(values), unit)]
+    if scheme == "int8-dynamic" and matrix == "W":
+        parts.append((np.rint((values - np.rint(values)) * F(256)), unit / F(256)))
+    for part, worth in parts:
+        total = weights.astype(np.int64) @ np.clip(part, -largest, largest).astype(np.int64)
+        assert np.abs(total).max() < 2**31
+        base = fma(total.astype(np.float32), scale * worth, base)
+    return base
 
 
 def operation(op: Operation, inputs: list[Any]) -> tuple[Any, ...]:

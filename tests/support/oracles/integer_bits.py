@@ -10,11 +10,11 @@ import ctypes
 import functools
 from typing import Any
 
-import llvmlite.binding as llvm
 import numpy as np
 
 from edge_lstm.core.model import Model
-from edge_lstm.engines.native import loader
+from edge_lstm.engines.native.cpu import CPUS, runs_here
+from edge_lstm.engines.native.image import Image, Loaded
 from edge_lstm.engines.native.kernels import abi, quantized
 from edge_lstm.engines.native.kernels import compile as compiler
 from edge_lstm.engines.native.kernels.abi import ROW
@@ -27,9 +27,6 @@ from tests.support.models.quantized_nets import CELLS, SCHEMES, quantized_networ
 from tests.support.oracles.exact_twin import Exact
 
 LANES = (4, 8, 16)
-# What a family needs of an x86-64 or Arm CPU: all features of one of these sets.
-_AVX512 = {"avx512vnni", "avx512vl"}
-_NEEDED = {"vnni512": [_AVX512], "vnni256": [{"avxvnni"}, _AVX512], "avx2": [{"avx2"}], "dotprod": [{"dotprod"}]}
 
 
 @kernel
@@ -62,9 +59,9 @@ def _only_integers(kinds, frame_address):  # type: ignore[no-untyped-def]
 
 @functools.cache
 def _compiled(lanes: int, family: str) -> tuple[Any, Any]:
-    """The engine, and the function in it."""
-    engine = loader.load(compiler.compile_object(lanes, family, _only_integers))
-    return engine, ctypes.CFUNCTYPE(ctypes.c_int64, ctypes.c_int64)(engine.get_function_address("edge_lstm_run"))
+    """What is loaded, and the function in it."""
+    loaded = Loaded(Image.from_bytes(compiler.compile_image(lanes, family=family, run=_only_integers)))
+    return loaded, ctypes.CFUNCTYPE(ctypes.c_int64, ctypes.c_int64)(loaded.address("edge_lstm_run"))
 
 
 def run_with(model: Model, xs: Any, lanes: int, family: str) -> Any:
@@ -76,11 +73,10 @@ def run_with(model: Model, xs: Any, lanes: int, family: str) -> Any:
     return ys
 
 
-def runs_here(family: str) -> bool:
-    """Whether this CPU has a family's instructions."""
-    arm = llvm.get_process_triple().startswith(("aarch64", "arm64"))
-    has = {name for name, there in llvm.get_host_cpu_features().items() if there}
-    return arm if family == "neon" else family == "plain" or any(needed <= has for needed in _NEEDED[family])
+def families_here() -> set[str]:
+    """Those that this CPU has the instructions of."""
+    found = {cpu.family for cpu in CPUS if runs_here(cpu)} | {"plain"}
+    return found | {"vnni256"} if "vnni512" in found else found  # the same instruction, on shorter vectors
 
 
 def differences(family: str, lanes: int) -> list[str]:

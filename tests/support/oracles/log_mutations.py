@@ -31,7 +31,6 @@ from tests.support.oracles.mutation_run import LOUD, worker
 from tests.support.robots import small_robot
 
 RECORDING = Path(__file__).parents[2] / "vectors" / "recordings" / "format_0_1.mcap"
-RAW = ("/wire/received", "/wire/sent", "/wire/dropped")
 TEXTS = (
     *("1e308", "-1e400", "nan", "inf", "1e-320", "9" * 5000, "18446744073709551616", "-0", "0x1p3", "1_0", "٣"),
     *('"', "'", '"""', "\\", "\0", "\x1b[2J", "\ud7ff", "\n", "\r", ",", ";", "\t", "=", "[", "]", "[[", "{", "}", "#"),
@@ -59,39 +58,40 @@ def outcome(seed: int, folder: Path, stage: Callable[[str], None] = lambda _: No
     return "runs", ""
 
 
-def _bytes(rng: np.random.Generator, data: bytes) -> bytes:
+def damaged(rng: np.random.Generator, data: bytes) -> bytes:
     """Some places changed, cut out, doubled, filled with a text or with numbers at their ends."""
-    damaged = bytearray(data)
+    found = bytearray(data)
     for _ in range(rng.integers(1, 6)):
-        at = int(rng.integers(0, len(damaged) + 1))
+        at = int(rng.integers(0, len(found) + 1))
         size = int(rng.integers(1, 30))
         kind = rng.integers(0, 7)
-        if kind == 0 and at < len(damaged):
-            damaged[at] ^= 1 << int(rng.integers(0, 8))
+        if kind == 0 and at < len(found):
+            found[at] ^= 1 << int(rng.integers(0, 8))
         elif kind == 1:
-            del damaged[at : at + size]
+            del found[at : at + size]
         elif kind == 2:
-            damaged[at:at] = damaged[at : at + size] * int(rng.integers(1, 4))
+            found[at:at] = found[at : at + size] * int(rng.integers(1, 4))
         elif kind == 3:
-            damaged[at:at] = str(rng.choice(TEXTS)).encode(errors="surrogatepass")
+            found[at:at] = str(rng.choice(TEXTS)).encode(errors="surrogatepass")
         elif kind == 4:
             width = int(rng.choice([1, 2, 4, 8]))
-            damaged[at : at + width] = bytes([int(rng.choice([0, 0x7F, 0x80, 0xFF]))]) * width
+            found[at : at + width] = bytes([int(rng.choice([0, 0x7F, 0x80, 0xFF]))]) * width
         elif kind == 5:
-            damaged[at : at + size] = rng.bytes(size)
+            found[at : at + size] = rng.bytes(size)
         else:
-            del damaged[at:]
-    return bytes(damaged)
+            del found[at:]
+    return bytes(found)
 
 
 def _recording(rng: np.random.Generator, folder: Path) -> None:
     path = folder / "m.mcap"
     path.unlink(missing_ok=True)
     if rng.integers(0, 3) == 0:
-        path.write_bytes(_bytes(rng, RECORDING.read_bytes()))
+        path.write_bytes(damaged(rng, RECORDING.read_bytes()))
     else:
         reader = McapReader(RECORDING)
         messages: list[Any] = list(reader.messages(None))
+        schemas = {kind.topic: kind.schema for kind, *_ in reader.read(None)}
         for _ in range(rng.integers(1, 5)):
             at = int(rng.integers(0, len(messages)))
             topic, t_ns, data = messages[at]
@@ -101,14 +101,14 @@ def _recording(rng: np.random.Generator, folder: Path) -> None:
             elif kind == 1:
                 messages[at] = str(rng.choice([m[0] for m in messages])), t_ns, data
             else:
-                messages[at] = topic, t_ns, _bytes(rng, data)
+                messages[at] = topic, t_ns, damaged(rng, data)
         attachments = dict(reader.attachments)
         if rng.integers(0, 4) == 0:
             name = str(rng.choice(list(attachments)))
-            attachments[name] = _bytes(rng, attachments[name])
+            attachments[name] = damaged(rng, attachments[name])
         writer = McapWriter(path, reader.metadata, attachments)
         for topic, t_ns, data in messages:
-            writer.add(topic, b"" if topic in RAW else b"{}", t_ns, data)
+            writer.add(topic, schemas.get(topic, b""), t_ns, data)
         writer.finish({"dropped": str(rng.choice(["0", "0", "7", "many"]))})
     port = RecordingPort(path)
     (folder / "m.npz").write_bytes(port.recording.attachments.get("model.npz", b""))
@@ -128,7 +128,7 @@ def _table(rng: np.random.Generator, folder: Path) -> None:
         rows[rng.integers(0, 60)][rng.integers(0, 5)] = str(rng.choice(TEXTS))
     data = (head + "".join(mark.join(row) + "\n" for row in rows)).encode(errors="surrogatepass")
     path = folder / "m.csv"
-    path.write_bytes(data if rng.integers(0, 2) else _bytes(rng, data))
+    path.write_bytes(data if rng.integers(0, 2) else damaged(rng, data))
     model = small_robot.model(rate_hz=float(rng.choice([100.0, 1e-3, 1e6])))
     log = CsvLog(path)
     columns, _ = match(log, model)
@@ -137,7 +137,7 @@ def _table(rng: np.random.Generator, folder: Path) -> None:
 
 def _config(rng: np.random.Generator, folder: Path) -> None:
     policy = '[policy]\nmissing = "hold"\nlongest_gap = 60\n[realtime]\npriority = 10\n'
-    text = _bytes(rng, (small_robot.CONFIG + policy).encode()).decode(errors="replace")
+    text = damaged(rng, (small_robot.CONFIG + policy).encode()).decode(errors="replace")
     Controller(small_robot.model(), parse_config(text, "robot.toml", folder))
 
 

@@ -62,6 +62,7 @@ watchdog_ms = 500
 """
 CONFIG = f"""
 [model]
+any_rate = true  # an action of the first reading, too
 file = "model.npz"
 [readings]
 format = "imu"

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -41,8 +43,14 @@ directory = "recordings"
 AT_ONCE = CONFIG + "[link]\nask_first = true\n"  # without waiting up to a second for the robot's HELLO: for short runs
 
 
-def model(inputs: tuple[Channel, ...] = INPUTS, outputs: tuple[Channel, ...] = OUTPUTS, **more: object) -> Model:
-    """An LSTM of 8 with a dense sigmoid head, weights from a seed."""
+def model(
+    inputs: tuple[Channel, ...] = INPUTS,
+    outputs: tuple[Channel, ...] = OUTPUTS,
+    made_of: Callable[[Builder, Any, Any], Any] = lambda builder, x, y: y,
+    **more: object,
+) -> Model:
+    """An LSTM of 8 with a dense sigmoid head, weights from a seed. made_of: what becomes its output, of the readings
+    and the head's."""
     random = np.random.default_rng(7)
 
     def weights(*shape: int) -> np.ndarray:
@@ -55,7 +63,8 @@ def model(inputs: tuple[Channel, ...] = INPUTS, outputs: tuple[Channel, ...] = O
     h_next, c_next = builder.lstm(x, h, c, W=weights(32, wide), R=weights(32, 8), b=weights(32), name="lstm")
     builder.next(h, h_next)
     builder.next(c, c_next)
-    builder.output("y", builder.dense(h_next, W=weights(out, 8), b=weights(out), activation="sigmoid", name="head"))
+    y = builder.dense(h_next, W=weights(out, 8), b=weights(out), activation="sigmoid", name="head")
+    builder.output("y", made_of(builder, x, y))
     return Model(builder.build(), inputs, outputs, name="small", **more)  # type: ignore[arg-type]
 
 

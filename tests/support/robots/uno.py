@@ -5,8 +5,11 @@ Its rule: the sketches in arduino/ know nothing of this project; they write and 
 
 from __future__ import annotations
 
+import atexit
+import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -95,9 +98,16 @@ def _files(folder: Path, config: str, inputs: tuple[Channel, ...]) -> Path:
 @contextmanager
 def uno(folder: Path, sketch: str) -> Iterator[Arduino]:
     """A board with a sketch, running for the time of the block behind folder/port."""
-    work = _workshop(folder)
-    with Arduino(build(work, SKETCHES / f"{sketch}.ino"), folder / "port") as board:
+    with Arduino(_built(sketch), folder / "port") as board:
         yield board
+
+
+@cache
+def _built(sketch: str) -> Path:
+    """The image of one of our sketches, built once for each process, in a folder that goes with it."""
+    folder = tempfile.TemporaryDirectory(prefix="sketch-")
+    atexit.register(folder.cleanup)
+    return build(_workshop(Path(folder.name)), SKETCHES / f"{sketch}.ino")
 
 
 @contextmanager

@@ -1,0 +1,1 @@
+"""Logs of other programs, made by hand: what tests of their readers read."""
