@@ -16,6 +16,7 @@ import sys
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -36,8 +37,12 @@ ROOMS: tuple[tuple[str, ...], ...] = (
     ("edge_lstm.analysis", "edge_lstm.firmware"),
     ("edge_lstm.importers", "edge_lstm.quantization"),
     ("edge_lstm.robot",),
+    ("edge_lstm.moments",),
+    ("edge_lstm.fleet",),
     ("edge_lstm.bench", "edge_lstm.plots"),
-    ("edge_lstm.examples",),
+    ("edge_lstm.examples", "edge_lstm.tutorial"),
+    ("edge_lstm.daemon",),
+    ("edge_lstm.serve",),
     ("edge_lstm.cli",),
     ("edge_lstm",),  # what a user imports
 )
@@ -67,8 +72,17 @@ def files() -> dict[str, Path]:
     return {module_of(path): path for name in PACKAGES for path in sorted((ROOT / name).rglob("*.py"))}
 
 
-def imports(path: Path, known: Mapping[str, Path]) -> Iterator[Import]:
+def imports(path: Path, known: Mapping[str, Path]) -> tuple[Import, ...]:
     """Every import of a file; of names taken from a package that are modules of their own, those modules."""
+    return _imports(path, frozenset(known))
+
+
+@cache  # a file is read once, however many tests look at it
+def _imports(path: Path, known: frozenset[str]) -> tuple[Import, ...]:
+    return tuple(_each_import(path, known))
+
+
+def _each_import(path: Path, known: frozenset[str]) -> Iterator[Import]:
     module, tree = module_of(path), ast.parse(path.read_text(), str(path))
     hidden = {
         id(inner)
@@ -174,7 +188,7 @@ def in_page(text: str, drawn: str) -> str:
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n\n")[0])
     parser.add_argument("--write", action="store_true", help="put the picture into ARCHITECTURE.md")
     options = parser.parse_args()
     found = arrows()

@@ -23,7 +23,7 @@ from tools.arduino.board import BOARDS, Arduino, ArduinoError, build, install
 
 def main() -> int:
     """The command."""
-    parser = argparse.ArgumentParser(prog="tools/arduino/run", description=(__doc__ or "").splitlines()[0])
+    parser = argparse.ArgumentParser(prog="tools/arduino/run", description=(__doc__ or "").partition("\n\n")[0])
     parser.add_argument("sketch", nargs="?", type=Path, metavar="SKETCH.ino")
     parser.add_argument("--board", choices=BOARDS, default="uno", help="(default %(default)s)")
     parser.add_argument("--with", dest="library", type=Path, action="append", default=[], help="a C file it needs")

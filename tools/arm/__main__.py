@@ -24,7 +24,7 @@ LANES = (4, 8, 16)
 
 def main() -> int:
     """The command."""
-    parser = argparse.ArgumentParser(prog="tools/arm/run", description=(__doc__ or "").splitlines()[0])
+    parser = argparse.ArgumentParser(prog="tools/arm/run", description=(__doc__ or "").partition("\n\n")[0])
     parser.add_argument("models", metavar="MODEL.npz", type=Path, nargs="*", help="compare the bits of these, too")
     parser.add_argument("--readings", type=int, default=10_000, help="of each model (default %(default)s)")
     parser.add_argument("--lanes", type=int, choices=LANES, action="append", help="only so many lanes")

@@ -1,8 +1,8 @@
 """A model under emulated Arm CPUs: every bit of its outputs and states beside this machine's, and the loops that do it.
 
 The frame that this machine executes (`engines/native/session.py`) is dumped, executed here, and executed by the same
-machine compiled for Arm, linked with a small C program (`driver.c`), under QEMU. `python -m tools.arm` shows it for
-models of yours, `tests/long/test_arm.py` for twenty that have every operation.
+machine compiled for Arm, which a small C program (`driver.c`) loads under QEMU: the very image that the package has.
+`python -m tools.arm` shows it for models of yours, `tests/long/test_arm.py` for twenty-five that have every operation.
 """
 
 from __future__ import annotations
@@ -106,23 +106,45 @@ class Run:
 
 
 class Emulated:
-    """The machine for one Arm CPU and number of lanes, linked in a folder of its own within this one."""
+    """The machine for one Arm CPU and number of lanes, and what loads it, in a folder of their own within this one."""
 
     def __init__(self, cpu: str, lanes: int, folder: Path) -> None:
         folder = folder / f"{cpu}-{lanes}"
         folder.mkdir()
-        self._cpu, self._folder, self._program = cpu, folder, folder / "machine"
-        (folder / "machine.o").write_bytes(machine.object_for(cpu, lanes))
+        self._cpu, self._folder, self._program = cpu, folder, folder / "driver"
+        image = machine.image_for(cpu, lanes)
+        (folder / "image").write_bytes(image.code)
+        imports = ",".join(f"{{{place},(void*){name}}}" for name, place in image.imports.items())
         fields = [f"-D{name}={getattr(abi, name)}" for name in ADDRESSES]
+        fields += [f"-DADDRESSES={','.join(ADDRESSES)}", f"-DRUN={image.functions['edge_lstm_run']}"]
         source = Path(__file__).with_name("driver.c")
-        command = [COMPILER, "-O1", "-Wall", "-static", *fields, f"-DADDRESSES={','.join(ADDRESSES)}"]
-        subprocess.run([*command, source, folder / "machine.o", "-o", self._program, "-lm"], check=True)
+        command: list[str | Path] = [
+            COMPILER,
+            "-O1",
+            "-Wall",
+            "-static",
+            *fields,
+            f"-DIMPORTS={imports}",
+            source,
+            "-o",
+            self._program,
+        ]
+        subprocess.run([*command, "-lm"], check=True)
 
     def run(self, run: Run) -> Result:
         """Executed under emulation; `run` must not have been executed here before."""
         frame, result = self._folder / "frame", self._folder / "result"
         frame.write_bytes(run.dump())
-        subprocess.run([emulator() or "", "-cpu", self._cpu, self._program, frame, result], check=True, timeout=600)
+        command: list[str | Path] = [
+            emulator() or "",
+            "-cpu",
+            self._cpu,
+            self._program,
+            self._folder / "image",
+            frame,
+            result,
+        ]
+        subprocess.run(command, check=True, timeout=600)
         return run.read(result.read_bytes())
 
 

@@ -10,17 +10,16 @@ import functools
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any
 
-import llvmlite.binding as llvm
+from edge_lstm.engines.native import cpu as kinds
+from edge_lstm.engines.native.cpu import Cpu
+from edge_lstm.engines.native.image import Image
+from edge_lstm.engines.native.kernels.compile import EXPORTED, machine_code, object_file, optimized, target_machine
+from edge_lstm.engines.native.kernels.link import link
 
-from edge_lstm.engines.native.kernels.compile import inline, machine_code
-
-# Raspberry Pi 4; Raspberry Pi 5 and Jetson Orin (its A78AE is an A76's heir); with the instructions that each has for
-# sums of integers (`kernels/integers.py`).
-FAMILIES = {"cortex-a72": "neon", "cortex-a76": "dotprod"}
-CPUS = tuple(FAMILIES)
-TRIPLE = "aarch64-unknown-linux-gnu"
+# By LLVM's and QEMU's names: Raspberry Pi 4 (cortex-a72); Raspberry Pi 5 and Jetson Orin, whose A78AE is an A76's heir.
+KINDS: dict[str, Cpu] = {cpu.llvm: cpu for cpu in reversed(kinds.CPUS) if cpu.architecture == "aarch64"}
+CPUS = tuple(KINDS)
 Loop = list[str]
 
 
@@ -59,37 +58,18 @@ LOOKS = (
 @functools.cache
 def code_for(cpu: str, lanes: int) -> str:
     """The machine as LLVM code with the instructions of this CPU."""
-    return machine_code(lanes, FAMILIES[cpu])
+    return machine_code(lanes, KINDS[cpu].family)
 
 
-def _target_machine(cpu: str) -> Any:
-    llvm.initialize_all_targets()
-    llvm.initialize_all_asmprinters()
-    target = llvm.Target.from_triple(TRIPLE)
-    return target.create_target_machine(cpu=cpu, opt=3, reloc="pic", codemodel="default")
-
-
-def _optimized(code: str, described: Any) -> Any:
-    """The module for this CPU."""
-    code = re.sub(r'^target datalayout = ".*"', f'target datalayout = "{described.target_data}"', code, flags=re.M)
-    code = re.sub(r'^target triple = ".*"', f'target triple = "{TRIPLE}"', code, flags=re.M)
-    module = llvm.parse_assembly(code)
-    inline(module)
-    builder = llvm.create_pass_builder(described, llvm.create_pipeline_tuning_options(speed_level=3))
-    builder.getModulePassManager().run(module, builder)
-    return module
-
-
-def object_for(cpu: str, lanes: int) -> bytes:
-    """An object file of the machine for this CPU."""
-    described = _target_machine(cpu)
-    return bytes(described.emit_object(_optimized(code_for(cpu, lanes), described)))
+def image_for(cpu: str, lanes: int) -> Image:
+    """The machine for this CPU, ready to be loaded there."""
+    return link(object_file(code_for(cpu, lanes), KINDS[cpu]), EXPORTED)
 
 
 def assembly_for(cpu: str, lanes: int) -> str:
     """The same as text, each layer being a function of its own."""
-    described = _target_machine(cpu)
-    return str(described.emit_assembly(_optimized(code_for(cpu, lanes), described)))
+    described = target_machine(KINDS[cpu])
+    return str(described.emit_assembly(optimized(code_for(cpu, lanes), described)))
 
 
 def _functions(assembly: str) -> Iterator[tuple[str, list[str]]]:

@@ -101,7 +101,7 @@ def largest(name: str, every: int) -> tuple[float, float, int, int]:
 
 def main() -> None:
     """Print the table."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else "")
+    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n\n")[0])
     parser.add_argument("--every", type=int, default=1, help="try only every N-th float32")
     parser.add_argument("--function", choices=FUNCTIONS, action="append", help="only this one")
     arguments = parser.parse_args()

@@ -145,7 +145,7 @@ def measure(units: int, rounds: int) -> dict[str, tuple[float, float]]:
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n\n")[0])
     parser.add_argument("--rounds", type=int, default=15)
     parser.add_argument("--units", type=int, nargs="+", default=[8, 16, 32, 64])
     options = parser.parse_args()

@@ -52,7 +52,7 @@ LINKS: dict[str, dict[str, Any]] = {"slcan": {"bitrate": 1_000_000}}
 
 def main() -> int:
     """The command."""
-    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n\n")[0])
     parser.add_argument("--json", action="store_true")
     options = parser.parse_args()
     rows = [measure("own", *_own())]

@@ -272,7 +272,7 @@ def page(rows: dict[str, list[dict[str, float]]], rate_hz: float, seconds: float
 
 def main() -> None:
     """Measure and write."""
-    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n\n")[0])
     parser.add_argument("dialects", nargs="*", metavar="DIALECT", help="; ".join(LINKS))
     parser.add_argument("--rate", type=float, default=1000.0)
     parser.add_argument("--seconds", type=float, default=10.0)

@@ -73,7 +73,7 @@ print(json.dumps(found))
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n\n")[0])
     parser.add_argument("--seconds", type=float, default=20.0, help="for each row")
     parser.add_argument("--output", type=Path, default=Path(__file__).with_name("results") / "JITTER.md")
     options = parser.parse_args()

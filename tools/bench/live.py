@@ -12,6 +12,7 @@ import argparse
 import json
 import os
 import pty
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -27,7 +28,7 @@ COMMAND = [sys.executable, "-m", "edge_lstm"]
 
 def main() -> int:
     """The command."""
-    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n\n")[0])
     parser.add_argument("--rate", type=float, default=1000.0)
     parser.add_argument("--seconds", type=float, default=60.0)
     parser.add_argument("--seed", type=int, default=1)
@@ -69,7 +70,7 @@ def measure(
                 sys.exit("the simulated robot did not start")
             time.sleep(0.05)
         record = ["--no-record"] if recording is None else ["--record", str(recording)]
-        run = [*COMMAND, "run", str(ROOT / "edge_lstm/examples/robot.toml"), "--port", str(link), "--json", *record]
+        run = [*COMMAND, "run", str(configured(folder)), "--port", str(link), "--json", *record]
         summary, samples = watch([*run, *more, "--seconds", str(seconds)], plain)
     finally:
         robot.terminate()
@@ -90,6 +91,16 @@ def measure(
         "differing bits": differing_bits(recording) if recording else None,
         "notes": summary["notes"],
     }
+
+
+def configured(folder: Path, name: str = "robot", more: str = "") -> Path:
+    """NAME.toml in a folder: the example's, which takes a robot of any rate, with further tables."""
+    example = ROOT / "edge_lstm" / "examples"
+    shutil.copy(example / "slip_stall.npz", folder)
+    text = (example / "robot.toml").read_text().replace("[model]\n", "[model]\nany_rate = true\n")
+    path = folder / f"{name}.toml"
+    path.write_text(text + more)
+    return path
 
 
 def differing_bits(recording: Path) -> int:

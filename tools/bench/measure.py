@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import ctypes
 import os
+import shutil
 import statistics
 import sys
 import time
@@ -21,11 +22,12 @@ from edge_lstm.bench.measure import allocated, first_start
 from edge_lstm.bench.timing import block
 from tools.bench.hand import c_library
 from tools.bench.network import INPUTS, Contender, Floats, Network
-from tools.bench.peers import GENERAL, OURS, OURS_INT8, SAME_DOOR, contenders, on_cores
+from tools.bench.peers import GENERAL, OURS, OURS_INT8, SAME_DOOR, by_lanes, contenders, on_cores
 
 Work = Callable[[], object]
 LOGS = 16  # at once
 CORES = 2
+FLOOR = "floor: one pass over the weights"
 Figures = dict[str, dict[str, float]]  # name -> {"us": ..., "ratio": their time / ours}
 
 
@@ -100,6 +102,10 @@ def kernel(network: Network, found: dict[str, Contender], folder: Path, rounds: 
     """No Python per reading: ours and C over 1,000 readings in one call, and one pass over the weights."""
     count = 1000
     xs = readings(count)
+    names = [OURS, *(name for name in found if name.startswith("C,") and name != SAME_DOOR)]
+    works: dict[str, Work] = {name: lambda c=found[name]: c.log(xs) for name in names}  # type: ignore[misc]
+    if shutil.which("gcc") is None:
+        return per_reading(compare(works, rounds, long=True), count)
     library = c_library(folder)
     weights = np.zeros(network.weight_bytes // 4 + 128, np.float32)
     times = ctypes.c_long(count)
@@ -107,9 +113,7 @@ def kernel(network: Network, found: dict[str, Contender], folder: Path, rounds: 
     def floor() -> None:
         library.read_pass(ctypes.c_void_p(weights.ctypes.data), ctypes.c_long(weights.size), times)
 
-    names = [OURS, *(name for name in found if name.startswith("C,") and name != SAME_DOOR)]
-    works: dict[str, Work] = {name: lambda c=found[name]: c.log(xs) for name in names}  # type: ignore[misc]
-    return per_reading(compare({**works, "floor: one pass over the weights": floor}, rounds, long=True), count)
+    return per_reading(compare({**works, FLOOR: floor}, rounds, long=True), count)
 
 
 def streams(found: dict[str, Contender], count: int, rounds: int) -> Figures:
@@ -153,7 +157,7 @@ def latency(found: dict[str, Contender], steps: int) -> dict[str, dict[str, floa
     return result
 
 
-FIRST = f"{OURS}, the very first start, which compiles"
+FIRST = f"{OURS}, the very first start, nothing in a cache"
 STARTS = {
     OURS: "import edge_lstm; y = edge_lstm.load('{folder}/model.npz').stream().step([0.5] * 8)",
     "ONNX Runtime, run()": (
@@ -208,42 +212,54 @@ def start(network: Network, names: list[str], folder: Path, rounds: int) -> dict
     return result
 
 
+def lanes(network: Network, rounds: int, count: int) -> Figures:
+    """A log by each number of lanes, µs per reading."""
+    return per_reading(compare(by_lanes(network, readings(count)), rounds, long=True), count)
+
+
 def quantized(network: Network, folder: Path, rounds: int, rows: dict[str, Any]) -> None:
     """int8 beside int8: steps, logs, and how far everybody is from float64."""
-    found, _ = contenders(network, folder, quantized=True)
+    all_of_them = contenders(network, folder, quantized=True)
+    found, wrong = all_of_them.found, all_of_them.wrong
     rows["int8"][network.units] = step(found, rounds, OURS_INT8)
     rows["int8 log"][network.units] = log(found, max(3, rounds // 5), 10_000, OURS_INT8)
-    rows["int8 error"][network.units] = {name: {"us": c.error} for name, c in found.items()}
+    errors = {**{name: c.error for name, c in found.items()}, **wrong}
+    rows["int8 error"][network.units] = {name: {"us": error} for name, error in errors.items()}
+    rows["wrong"] += [(name, network.units, error) for name, error in wrong.items()]
 
 
 def everything(
     sizes: tuple[int, ...], counts: tuple[int, ...], rounds: int, folder: Path, steps: int
 ) -> dict[str, Any]:
     """All rows, as JSON can hold them."""
-    names = ("step", "kernel", "log", "logs", "logs on cores", "streams", "int8", "int8 log", "int8 error")
+    names = ("step", "kernel", "log", "logs", "logs on cores", "lanes", "streams", "int8", "int8 log", "int8 error")
     rows: dict[str, Any] = {name: {} for name in names}
-    absent: dict[str, str] = {}
+    rows["wrong"] = []  # name, units, how far it is off: left out of the rows of that size
     for units in sizes:
         print(f"{units} units ...", file=sys.stderr, flush=True)
         network = Network.random(units)
-        found, absent = contenders(network, folder, LOGS)
+        all_of_them = contenders(network, folder, LOGS)
+        found = all_of_them.found
+        rows["wrong"] += [(name, units, error) for name, error in all_of_them.wrong.items()]
         rows["step"][units] = step(found, rounds)
         rows["kernel"][units] = kernel(network, found, folder, rounds)
         rows["log"][units] = log(found, max(3, rounds // 5), 10_000)
         rows["logs"][units] = logs(found, max(3, rounds // 5), 1000, LOGS)
-        if (os.cpu_count() or 1) >= CORES:
+        rows["lanes"][units] = lanes(network, max(3, rounds // 5), 10_000)
+        if len(os.sched_getaffinity(0)) >= CORES:
             rows["logs on cores"][units] = logs_on_cores(network, folder, max(3, rounds // 5), 1000, LOGS)
         quantized(network, folder, rounds, rows)
     network = Network.random(64)
     for count in counts:
         print(f"{count} streams ...", file=sys.stderr, flush=True)
-        rows["streams"][count] = streams(contenders(network, folder, count)[0], count, rounds)
+        rows["streams"][count] = streams(contenders(network, folder, count).found, count, rounds)
     print("single steps, new processes ...", file=sys.stderr, flush=True)
-    found, _ = contenders(network, folder)
+    all_of_them = contenders(network, folder)
+    found = all_of_them.found
     rows["window"] = window(network, found, rounds)
     chosen = [name for name in (OURS, SAME_DOOR, "LiteRT, cell graph", "ONNX Runtime, run()") if name in found]
     rows["latency"] = latency({name: found[name] for name in chosen}, steps)
     rows["start"] = start(network, list(found), folder, max(3, rounds // 8))
-    rows["absent"] = absent
+    rows["absent"] = all_of_them.absent
     rows["weight bytes"] = {units: Network.random(units).weight_bytes for units in sizes}
     return rows

@@ -27,7 +27,7 @@ HZ = 500
 
 def main() -> int:
     """The command."""
-    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n\n")[0])
     parser.add_argument("--seconds", type=int, default=3, help="of each kind of step")
     parser.add_argument("--json", action="store_true")
     options = parser.parse_args()

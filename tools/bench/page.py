@@ -1,4 +1,9 @@
-"""Runs every measurement and writes the page: tools/bench/results/{README.md,results.json,units.png,streams.png}."""
+"""Runs every measurement and writes the page of this kind of CPU: tools/bench/results/KIND/{README.md,results.json,
+units.png,streams.png}; and tools/bench/results/README.md, where the aims of all kinds stand side by side.
+
+KIND is `edge_lstm/engines/native/cpu.py`'s name, so what another CPU gave stays. EDGE_LSTM_CPU and EDGE_LSTM_LANES run
+what other CPUs would, on a page of its own that says so.
+"""
 
 from __future__ import annotations
 
@@ -13,7 +18,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
-from edge_lstm.engines.native import loader
+from edge_lstm.engines.native.cpu import default_lanes, this_cpu
 from tools.bench import aims, measure
 from tools.bench.peers import GENERAL, OURS, OURS_INT8
 
@@ -26,7 +31,12 @@ compared with float64 before timing, one thread. A NumPy array in, a NumPy array
 wants it. Times are medians in µs and belong to this machine and hour; (n ×) is the median over rounds of their time in
 terms of ours in the same round. Whole logs are timed by the thread's own time, so that what else runs does not count.
 """.strip()
-FLOOR = "floor: one pass over the weights"
+SIDE_BY_SIDE = """
+Written by `tools/bench/run`, of what each run left. A ratio belongs to its machine and is a median inside one run; two
+machines' times are compared nowhere. Beside this: [what disturbs a reading](JITTER.md), [many logs](FLEET.md),
+[dialects](DIALECTS.md), [a recording](RECORDING.md).
+""".strip()
+FLOOR = measure.FLOOR
 C = "C, AVX-512 intrinsics"
 # Lines of the first plot: name, colour, dashes where no Python stands between readings.
 LINES = (
@@ -49,7 +59,9 @@ def machine() -> dict[str, str]:
     names = re.findall(r"^model name\s*: (.*)", text, re.M)
     found["CPU"] = f"{names[0] if names else platform.processor()}, {os.cpu_count()} cores, one used"
     widest = [flag for flag in ("avx512f", "avx512_vnni", "avx2", "asimd") if re.search(rf"\b{flag}\b", text)]
-    found["vectors"] = f"{loader.default_lanes()} lanes; the CPU has {', '.join(widest)}"
+    told = [f"{name}={os.environ[name]}" for name in ("EDGE_LSTM_CPU", "EDGE_LSTM_LANES") if name in os.environ]
+    how = f"{this_cpu().name}, {default_lanes()} lanes{f' (by {chr(32).join(told)})' if told else ''}"
+    found["vectors"] = f"{how}; the CPU has {', '.join(widest)}"
     for cache in sorted(Path("/sys/devices/system/cpu/cpu0/cache").glob("index*")):
         level, kind, size = ((cache / name).read_text().strip() for name in ("level", "type", "size"))
         if kind != "Instruction":
@@ -70,7 +82,8 @@ def number(value: float) -> str:
 
 def table(rows: dict[Any, dict[str, dict[str, float]]], unit: str, base: str = OURS) -> list[str]:
     """A Markdown table: contenders down, sizes across; each time, and in terms of ours."""
-    sizes = list(rows)
+    if not (sizes := list(rows)):
+        return ["Not measured: this machine has too few cores for it."]
     lines = [f"| {unit} | " + " | ".join(map(str, sizes)) + " |", "|---" * (len(sizes) + 1) + "|"]
     for name in dict.fromkeys(name for size in sizes for name in rows[size]):
         cells = []
@@ -90,8 +103,8 @@ def fastest(rows: dict[Any, dict[str, dict[str, float]]]) -> list[str]:
     """One line: how much longer the fastest general runtime takes than we do."""
     cells = []
     for figures in rows.values():
-        ratio, name = min((f["ratio"], n) for n, f in figures.items() if n in GENERAL)
-        cells.append(f"{ratio:.2f} × ({name})")
+        ratio, name = min(((f["ratio"], n) for n, f in figures.items() if n in GENERAL), default=(0, ""))
+        cells.append(f"{ratio:.2f} × ({name})" if name else "")
     return ["| *fastest general runtime* | " + " | ".join(cells) + " |"]
 
 
@@ -107,6 +120,7 @@ def page(result: dict[str, Any]) -> str:
         *(f"- {key}: {value}" for key, value in result["machine"].items()),
         f"- load average of the machine before and after: {result['load']}",
         *(f"- not installed, left out: {name} ({why})" for name, why in rows["absent"].items()),
+        *(f"- computes something else, left out: {who} at H = {n}, off by {by:.2g}" for who, n, by in rows["wrong"]),
         "",
         "## What this project means to reach, and what was found here",
         "", *aims.table(rows),
@@ -127,11 +141,16 @@ def page(result: dict[str, Any]) -> str:
         f"## The same on {measure.CORES} cores: µs that pass",
         "", *table(rows["logs on cores"], "µs, H ="),
         "",
+        "## A log of 10,000 readings by each number of lanes, per reading",
+        "", *table(rows["lanes"], "µs, H ="),
+        "",
+        "The bits are the same.",
+        "",
         "## int8: one reading, one call from Python",
         "", *table(rows["int8"], "µs, H =", OURS_INT8), *fastest(rows["int8"]),
         "",
         "LiteRT's files hold int8 matrices and quantize what they are multiplied by as they go, as does ONNX Runtime's",
-        "operator; ours has fixed scales, from a log.",
+        "operator; so does our int8-dynamic, while our int8 has fixed scales, from a log.",
         "",
         "## int8: a log of 10,000 readings in one call, per reading",
         "", *table(rows["int8 log"], "µs, H =", OURS_INT8),
@@ -152,7 +171,7 @@ def page(result: dict[str, Any]) -> str:
         *(f"| {n} | " + " | ".join(number(f[k]) for k in fields) + " |" for n, f in rows["latency"].items()),
         "",
         "µs, timed one by one in turns of 1,000. Bytes: of Python's memory per step, kept after it, and at most taken",
-        "for a moment (ours: NumPy's note about the reading that it shows). [What disturbs a reading](JITTER.md).",
+        "for a moment (ours: NumPy's note about the reading that it shows). [What disturbs a reading](../JITTER.md).",
         "",
         "## Process start → first prediction → end, caches warm",
         "",
@@ -160,6 +179,33 @@ def page(result: dict[str, Any]) -> str:
         *(f"| {n} | {f['seconds']:.3f} | {f['MiB']:.0f} |" for n, f in rows["start"].items()),
         "",
     ]  # fmt: skip
+    return "\n".join(parts)
+
+
+def kind() -> str:
+    """What the folder of this run's page is called."""
+    cpu = this_cpu()
+    return cpu.name if default_lanes() == cpu.lanes else f"{cpu.name}-{default_lanes()}-lanes"
+
+
+def side_by_side(folder: Path) -> str:
+    """The Markdown of all kinds of CPU that were measured, from what each run left."""
+    parts = ["# Speed beside every peer, on each kind of CPU", "", *SIDE_BY_SIDE.splitlines(), ""]
+    for path in sorted(folder.glob("*/results.json")):
+        result = json.loads(path.read_text())
+        rows = {
+            name: {int(key) if key.isdigit() else key: value for key, value in row.items()}
+            for name, row in result["rows"].items()
+            if isinstance(row, dict)
+        }
+        about = result["machine"]
+        parts += [f"## [{path.parent.name}]({path.parent.name}/README.md)", ""]
+        parts += [
+            f"{about['CPU']}; {about['vectors']}; {about['date']}; load {result['load']}.",
+            "",
+            *aims.table(rows),
+            "",
+        ]
     return "\n".join(parts)
 
 
@@ -173,7 +219,8 @@ def plots(result: dict[str, Any], folder: Path) -> None:
     rows = result["rows"]
     figure, axes = plt.subplots(figsize=(11, 6), layout="constrained")
     for name, colour, row in LINES:
-        sizes = [size for size in rows[row] if name in rows[row][size]]
+        if not (sizes := [size for size in rows[row] if name in rows[row][size]]):
+            continue
         alone = row == "kernel" and name != FLOOR
         style = ":" if name == FLOOR else "--" if alone else "-"
         times = [rows[row][size][name]["us"] for size in sizes]
@@ -188,9 +235,10 @@ def plots(result: dict[str, Any], folder: Path) -> None:
         if row == "step" and all(name in rows["streams"][n] for n in counts):
             times = [rows["streams"][n][name]["us"] / n for n in counts]
             axes.plot(counts, times, color=colour, marker=".", label=name)
-    floor = rows["kernel"][64][FLOOR]["us"]
-    axes.plot(counts, [floor / n for n in counts], "k:", label="floor: weights read once for all streams")
-    axes.plot(counts, [floor] * len(counts), color="#999999", ls=":", label="floor: weights read once for each stream")
+    if FLOOR in rows["kernel"][64]:
+        floor = rows["kernel"][64][FLOOR]["us"]
+        axes.plot(counts, [floor / n for n in counts], "k:", label="floor: weights read once for all streams")
+        axes.plot(counts, [floor] * len(counts), color="#999999", ls=":", label="floor: weights read once for each")
     _finish(axes, "Streams stepping together, H = 64", "streams", "µs per stream and reading", counts)
     figure.savefig(folder / "streams.png", dpi=110)
     plt.close("all")
@@ -207,7 +255,9 @@ def _finish(axes: Any, title: str, x: str, y: str, ticks: list[int]) -> None:
 def main() -> None:
     """Measure and write."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--output", type=Path, default=Path(__file__).with_name("results"), help="the folder")
+    parser.add_argument(
+        "--output", type=Path, default=Path(__file__).with_name("results"), help="the folder of all kinds of CPU"
+    )
     parser.add_argument("--quick", action="store_true", help="two sizes, few rounds: to see that it works")
     parser.add_argument("--rounds", type=int, default=61)
     parser.add_argument("--steps", type=int, default=10_000_000, help="single steps timed one by one")
@@ -215,14 +265,16 @@ def main() -> None:
     rounds, steps = (5, 2000) if arguments.quick else (arguments.rounds, arguments.steps)
     sizes, counts = ((16, 64), (1, 64)) if arguments.quick else (SIZES, COUNTS)
     before = os.getloadavg()[0]
-    with tempfile.TemporaryDirectory() as folder:
-        rows = measure.everything(sizes, counts, rounds, Path(folder), steps)
+    with tempfile.TemporaryDirectory() as temporary:
+        rows = measure.everything(sizes, counts, rounds, Path(temporary), steps)
     load = f"{before:.2f}, {os.getloadavg()[0]:.2f}"
     result = {"machine": machine(), "load": load, "rounds": rounds, "rows": rows}
-    arguments.output.mkdir(parents=True, exist_ok=True)
-    (arguments.output / "results.json").write_text(json.dumps(result, indent=1) + "\n")
-    (arguments.output / "README.md").write_text(page(result))
-    plots(result, arguments.output)
+    folder = arguments.output / kind()
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "results.json").write_text(json.dumps(result, indent=1) + "\n")
+    (folder / "README.md").write_text(page(result))
+    plots(result, folder)
+    (arguments.output / "README.md").write_text(side_by_side(arguments.output))
     print(page(result))
 
 

@@ -58,7 +58,7 @@ TABLES: dict[str, dict[str, Any]] = {
 
 def main() -> int:
     """The command; with --robot, the robot's process."""
-    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n\n")[0])
     parser.add_argument("dialects", nargs="*", metavar="DIALECT", help=", ".join(TABLES))
     parser.add_argument("--seconds", type=float, default=10.0)
     parser.add_argument("--rate", type=float, action="append")

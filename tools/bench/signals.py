@@ -37,7 +37,7 @@ ROUNDS, READINGS = 300, 100  # a round is shorter than a time slice of the sched
 
 def main() -> int:
     """The command."""
-    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n\n")[0])
     parser.add_argument("--json", action="store_true")
     options = parser.parse_args()
     found = measure()

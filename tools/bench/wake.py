@@ -25,7 +25,7 @@ PERIODS_MS = (1, 2, 5, 10, 20)
 
 def main() -> int:
     """The command."""
-    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n\n")[0])
     parser.add_argument("--seconds", type=float, default=10.0, help="for each period")
     parser.add_argument("--json", action="store_true")
     options = parser.parse_args()

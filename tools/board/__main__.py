@@ -36,7 +36,7 @@ SCHEMES = get_args(Scheme)
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(prog="tools/board/run", description=__doc__.splitlines()[0])
+    parser = argparse.ArgumentParser(prog="tools/board/run", description=(__doc__ or "").partition("\n\n")[0])
     parser.add_argument("--link", type=Path, default=Path("/tmp/robot"), help="name of the port (default %(default)s)")
     parser.add_argument("--rate", type=int, default=200, help="readings per second, 1 to 1000 (default %(default)s)")
     parser.add_argument("--network", type=Path, metavar="MODEL.npz", help="run this network on the board, too")

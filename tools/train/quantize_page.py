@@ -37,7 +37,7 @@ PAGE, SCORES, EXAMPLE = (
     ROOT / "examples/scores/quantize.json",
     ROOT / "examples/slip_stall.npz",
 )
-SCHEMES = ("int8", "int16", "int8-weights")
+SCHEMES = ("int8", "int8-dynamic", "int16", "int8-weights")
 CALIBRATE, JUDGE = range(1000, 1004), range(2000, 2012)  # seeds of drives
 BEGIN, END = "<!-- measured: tools/train/quantize_page.py -->", "<!-- end of what is measured -->"
 Logs = list[np.ndarray[Any, np.dtype[np.float32]]]
