@@ -28,6 +28,13 @@ def how_to_install(package: str) -> str:
     return f"{pip or f'uv pip install --python {shlex.quote(sys.executable)}'} {shlex.quote(wanted)}"
 
 
+def not_importable(package: str, error: ImportError) -> str:
+    """The end of a sentence that `package` begins: why importing it failed with `error`, and what helps."""
+    if isinstance(error, ModuleNotFoundError):
+        return f"{package}, which is not installed: {how_to_install(package)}"
+    return f"{package}, which is installed and cannot be loaded: {' '.join(str(error).split())}"
+
+
 def _requirement(package: str) -> tuple[str, str]:
     """Package and bounds as edge-lstm asks for it, and the extra that brings it; the name and "" where it does not."""
     try:

@@ -7,6 +7,7 @@ Its rule: what a person must mend is `MEND` and nothing else is; a service that 
 from __future__ import annotations
 
 import errno
+import mmap
 from collections.abc import Iterator
 
 DONE, DIFFERENT, MEND, PORT, NOT_WRITTEN, DEFECT, FOR_NOW, STOPPED = 0, 1, 2, 3, 4, 70, 75, 130
@@ -47,25 +48,34 @@ def of_system(error: OSError) -> int:
 
 
 def out_of_memory(error: BaseException) -> str | None:
-    """What first said that there is too little memory: Python, or the loader of a library, in text only. None: nothing
-    did."""
+    """What first said that there is too little memory: Python, the loader of a library, in text only, or a library that
+    failed and did not say why where no memory is left. None: nothing did."""
     for cause in reversed(list(_chain(error))):
         text = " ".join(str(cause).split())
         loader = isinstance(cause, OSError | ImportError) and any(words in text.lower() for words in _NO_MEMORY)
         if isinstance(cause, MemoryError) or loader:
             return text
+        if isinstance(cause, SystemError | ImportError) and not _memory_left():
+            return f"{type(cause).__name__}: {text}"
     return None
 
 
 _NO_MEMORY = ("failed to map segment", "cannot allocate memory", "cannot map zero-fill pages")  # dlerror(3)
 
 
+def _memory_left() -> bool:
+    """Whether the system still gives some, about what one library takes."""
+    try:
+        mmap.mmap(-1, 32 << 20).close()
+    except (OSError, MemoryError):
+        return False
+    return True
+
+
 def passing(error: BaseException) -> bool:
     """Whether an error, whatever sentence it has become, began with something that may pass."""
-    return any(
-        isinstance(cause, MemoryError) or (isinstance(cause, OSError) and of_system(cause) != MEND)
-        for cause in _chain(error)
-    )
+    of_the_system = any(isinstance(cause, OSError) and of_system(cause) != MEND for cause in _chain(error))
+    return of_the_system or out_of_memory(error) is not None
 
 
 def _chain(error: BaseException) -> Iterator[BaseException]:

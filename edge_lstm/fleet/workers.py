@@ -23,7 +23,7 @@ from contextlib import suppress
 from typing import Generic, TypeVar
 
 from edge_lstm.errors import EdgeLstmError
-from firmware_bridge.installing import how_to_install
+from firmware_bridge.installing import not_importable
 
 Task = TypeVar("Task")
 Answer = TypeVar("Answer")
@@ -71,9 +71,8 @@ class Dask(Pool):
     def __init__(self, address: str) -> None:
         try:
             from distributed import Client
-        except ImportError:
-            how = how_to_install("distributed")
-            raise EdgeLstmError(f"needs Dask distributed, which is not installed: {how}") from None
+        except ImportError as error:
+            raise EdgeLstmError(f"needs {not_importable('distributed', error)}") from error
         try:
             self._client = Client(address, timeout=_PATIENCE_S)
         except (OSError, ValueError) as error:

@@ -21,7 +21,7 @@ import numpy.typing as npt
 from edge_lstm.core.channels import flat_names, flat_units
 from edge_lstm.errors import EdgeLstmError, LogError, nearest
 from edge_lstm.robot.clock import taken_s
-from firmware_bridge.installing import how_to_install
+from firmware_bridge.installing import not_importable
 
 if TYPE_CHECKING:
     from edge_lstm.core.channels import Channel
@@ -87,9 +87,8 @@ def check_plot(path: Path) -> None:
         raise EdgeLstmError(f"{path}: {path.suffix!r} is not the suffix of a picture; use {', '.join(_SUFFIXES)}")
     try:
         import matplotlib  # noqa: F401
-    except ImportError:
-        how = how_to_install("matplotlib")
-        raise EdgeLstmError(f"pictures need matplotlib, which is not installed: {how}") from None
+    except ImportError as error:
+        raise EdgeLstmError(f"pictures need {not_importable('matplotlib', error)}") from error
 
 
 def names_as_they_are(draw: Callable[Drawn, None]) -> Callable[Drawn, None]:

@@ -51,8 +51,8 @@ class Metrics:
         try:
             from prometheus_client.exposition import generate_latest
             from prometheus_client.registry import CollectorRegistry
-        except ImportError:
-            raise missing("prometheus-client") from None
+        except ImportError as error:
+            raise missing("prometheus-client", error) from error
         self._run: Run | None = None
         self._status: Status | None = None
         self._level = ""

@@ -69,8 +69,8 @@ class Mqtt:
         try:
             from paho.mqtt.client import Client
             from paho.mqtt.enums import CallbackAPIVersion
-        except ImportError:
-            raise missing("paho-mqtt") from None
+        except ImportError as error:
+            raise missing("paho-mqtt", error) from error
         self.name = re.sub(r"[^A-Za-z0-9._-]", "_", name)
         self._topic = f"{PREFIX}/{self.name}"
         self._config = f"{DISCOVERY}/device/edge_lstm_{self.name}/config"

@@ -77,8 +77,8 @@ class Playback:
     def __init__(self, recording: Recording, door: Door, speed: float) -> None:
         try:
             from foxglove import websocket
-        except ImportError:
-            raise missing("foxglove-sdk") from None
+        except ImportError as error:
+            raise missing("foxglove-sdk", error) from error
         self._recording, self._websocket = recording, websocket
         self._topics = topics_of(recording)
         self.timeline = timeline = Timeline(*span_of(recording), speed)

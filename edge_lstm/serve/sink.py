@@ -10,7 +10,7 @@ from typing import Protocol
 from edge_lstm.errors import DaemonError
 from edge_lstm.serve.feed import Batch
 from edge_lstm.serve.verdict import Verdict
-from firmware_bridge.installing import how_to_install
+from firmware_bridge.installing import not_importable
 
 
 class Sink(Protocol):
@@ -23,6 +23,6 @@ class Sink(Protocol):
         """Say goodbye."""
 
 
-def missing(package: str) -> DaemonError:
-    """The error to raise where a package is not installed."""
-    return DaemonError(f"{package} is not installed: {how_to_install(package)}")
+def missing(package: str, error: ImportError) -> DaemonError:
+    """The error to raise where importing a package failed."""
+    return DaemonError(f"this needs {not_importable(package, error)}")

@@ -48,8 +48,8 @@ class Viewers:
     def __init__(self, door: Door, name: str, **playback: Any) -> None:
         try:
             import foxglove
-        except ImportError:
-            raise missing("foxglove-sdk") from None
+        except ImportError as error:
+            raise missing("foxglove-sdk", error) from error
         self.context: Context = foxglove.Context()
         self._topics: dict[str, Topic] = {}
         logging.getLogger("foxglove.websocket").setLevel(logging.CRITICAL)  # strangers do not write into our log

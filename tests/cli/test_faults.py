@@ -4,6 +4,8 @@ commands."""
 from __future__ import annotations
 
 import errno
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -41,3 +43,21 @@ def test_the_first_calls_that_fail(command: str, machine: Machine, port: str):
         promises.check(command, machine.run(arguments, fault), fault, before)
         tried += 1
     assert tried >= 2
+
+
+def test_a_library_that_fails_without_a_word_where_no_memory_is_left():
+    """An extension's SystemError, a package that does not load: too little memory if the system gives no more, else
+    what they are."""
+    program = """
+import resource
+from pathlib import Path
+from edge_lstm.cli import codes
+pages = int(Path("/proc/self/statm").read_text().split()[0])
+errors = [SystemError("error return without exception set"), ImportError("cannot import name 'onnx_cpp2py_export'")]
+assert not any(map(codes.passing, errors))
+resource.setrlimit(resource.RLIMIT_AS, ((pages * resource.getpagesize()) + (16 << 20),) * 2)
+assert all(map(codes.passing, errors)) and "SystemError: error return" in codes.out_of_memory(errors[0])
+assert not codes.passing(ValueError("of a person"))
+"""
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=60, check=False)
+    assert done.returncode == 0, done.stderr

@@ -8,7 +8,7 @@ from importlib.metadata import PackageNotFoundError
 import pytest
 
 from firmware_bridge import installing
-from firmware_bridge.installing import how_to_install
+from firmware_bridge.installing import how_to_install, not_importable
 
 REQUIRES = [
     "numpy>=1.26",
@@ -55,3 +55,12 @@ def test_a_package_that_nothing_names(monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(installing, "requires", requires)
         monkeypatch.setattr(installing, "find_spec", lambda name: True)
         assert how_to_install("paho-mqtt").endswith(" -m pip install paho-mqtt")
+
+
+def test_what_is_there_and_does_not_load_is_not_called_missing() -> None:
+    """A package that lacks a library, or is given too little memory: what its loader said, in one line."""
+    gone = ModuleNotFoundError("No module named 'onnx'", name="onnx")
+    assert "onnx, which is not installed: " in not_importable("onnx", gone)
+    refused = ImportError("libonnx.so: failed to map segment\nfrom shared object")
+    says = "onnx, which is installed and cannot be loaded: libonnx.so: failed to map segment from shared object"
+    assert not_importable("onnx", refused) == says

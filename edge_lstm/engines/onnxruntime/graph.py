@@ -18,7 +18,7 @@ import numpy.typing as npt
 
 from edge_lstm.core.axes import GraphAxes, InputAxes
 from edge_lstm.errors import EdgeLstmError, ImportModelError
-from firmware_bridge.installing import how_to_install
+from firmware_bridge.installing import not_importable
 
 Array = npt.NDArray[Any]
 TYPES = {
@@ -34,9 +34,8 @@ def open_session(source: str | Path | bytes) -> Any:
     """An inference session on one thread that does not spin. Raises ImportModelError where the graph does not load."""
     try:
         import onnxruntime as ort
-    except ImportError:
-        how = how_to_install("onnxruntime")
-        raise EdgeLstmError(f"this needs onnxruntime, which is not installed: {how}") from None
+    except ImportError as error:
+        raise EdgeLstmError(f"this needs {not_importable('onnxruntime', error)}") from error
     options = ort.SessionOptions()
     options.intra_op_num_threads = options.inter_op_num_threads = 1
     options.log_severity_level = 4

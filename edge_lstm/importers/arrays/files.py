@@ -26,7 +26,7 @@ import numpy.typing as npt
 from edge_lstm.core.storage import DAMAGE
 from edge_lstm.errors import ImportModelError
 from edge_lstm.importers.arrays.named import Array, Arrays
-from firmware_bridge.installing import how_to_install
+from firmware_bridge.installing import not_importable
 
 SUFFIXES = (".npz", ".safetensors", ".json")
 MAX_BYTES = 1 << 30
@@ -108,10 +108,8 @@ _DTYPES = {"F64": "<f8", "F32": "<f4", "F16": "<f2", "I64": "<i8", "I32": "<i4",
 def _safetensors(path: Path) -> dict[str, Array]:
     try:
         from safetensors import SafetensorError, deserialize
-    except ImportError:
-        raise ImportModelError(
-            f"{path}: .safetensors files need the library of that name: {how_to_install('safetensors')}"
-        ) from None
+    except ImportError as error:
+        raise ImportModelError(f"{path}: to be read, needs {not_importable('safetensors', error)}") from error
     data = _bytes(path, MAX_BYTES)
     try:
         found = deserialize(data)  # type: ignore[no-untyped-call]

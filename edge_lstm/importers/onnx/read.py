@@ -19,7 +19,7 @@ import numpy as np
 
 from edge_lstm.errors import ImportModelError
 from edge_lstm.importers.onnx.graph import DTYPES, Array, Graph, Node, OnnxFile, Value
-from firmware_bridge.installing import how_to_install
+from firmware_bridge.installing import not_importable
 
 MAX_FILE = 1 << 30  # bytes of one file; a robot's recurrent network is a thousandth of this
 MAX_TENSOR = 1 << 28  # elements of one constant
@@ -38,9 +38,8 @@ def read_onnx(path: str | Path) -> OnnxFile:
     try:
         import onnx
         from google.protobuf.message import DecodeError  # type: ignore[import-untyped,unused-ignore]
-    except ImportError:
-        how = how_to_install("onnx")
-        raise ImportModelError(f"{path}: to be read, needs onnx, which is not installed: {how}") from None
+    except ImportError as error:
+        raise ImportModelError(f"{path}: to be read, needs {not_importable('onnx', error)}") from error
 
     model = onnx.ModelProto()
     try:

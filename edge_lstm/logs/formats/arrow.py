@@ -24,7 +24,7 @@ from edge_lstm.logs.asked import NOTHING, Asked
 from edge_lstm.logs.log import SECONDS, Block, Column, Doubles, Log, Texts, column
 from edge_lstm.logs.recognize import FEATHER_1, PARQUET
 from edge_lstm.logs.times import WRAP, Clock, Pair, joined, named_times, no_time, pair_asked, unit_of, why_no_time
-from firmware_bridge.installing import how_to_install
+from firmware_bridge.installing import not_importable
 
 _BATCH = 1 << 16  # rows
 _LOOKED_AT = 1000  # of the first rows, for the unit of their times
@@ -56,9 +56,8 @@ class ArrowLog(Log):
             self._bad: tuple[type[BaseException], ...] = (
                 *(pyarrow.ArrowException, OSError, ValueError, OverflowError, LookupError),
             )
-        except ImportError:
-            why = f"needs pyarrow, which is not installed: {how_to_install('pyarrow')}"
-            raise LogError(f"{path}: to be read, {why}") from None
+        except ImportError as error:
+            raise LogError(f"{path}: to be read, needs {not_importable('pyarrow', error)}") from error
         try:
             self.size = path.stat().st_size
             with path.open("rb") as file:

@@ -12,7 +12,7 @@ from typing import Any
 from edge_lstm.errors import LogError
 from edge_lstm.logs.formats.ros_messages import Member, RosMessages, Types, short, types_of
 from edge_lstm.logs.topic_log import Topic, TopicLog
-from firmware_bridge.installing import how_to_install
+from firmware_bridge.installing import not_importable
 
 
 def ros_topic(log: TopicLog, name: str, kind: str, text: str, first: bytes, *, idl: bool, cdr: bool) -> Topic:
@@ -35,9 +35,9 @@ def _of_ros_2(path: Path, kind: str) -> tuple[str, Types]:
     """One of the types that come with ROS 2 Humble. ValueError: it is none of them; LogError: no rosbags."""
     try:
         from rosbags.typesys import Stores, get_typestore
-    except ImportError:
-        why = "holds no definitions of its messages, and those of ROS come with rosbags, which is not installed"
-        raise LogError(f"{path}: {why}: {how_to_install('rosbags')}") from None
+    except ImportError as error:
+        why = "holds no definitions of its messages, and those of ROS come with"
+        raise LogError(f"{path}: {why} {not_importable('rosbags', error)}") from error
     return _converted(kind, get_typestore(Stores.ROS2_HUMBLE).fielddefs)
 
 
@@ -45,9 +45,9 @@ def _of_idl(path: Path, kind: str, text: str) -> tuple[str, Types]:
     """A type by its definition in IDL. ValueError: it cannot be read; LogError: no rosbags."""
     try:
         from rosbags.typesys import get_types_from_idl
-    except ImportError:
-        how = how_to_install("rosbags")
-        raise LogError(f"{path}: defines its messages in IDL, which needs rosbags: {how}") from None
+    except ImportError as error:
+        why = "defines its messages in IDL, which needs"
+        raise LogError(f"{path}: {why} {not_importable('rosbags', error)}") from error
     try:
         found = get_types_from_idl(text)
     except Exception as error:  # of the library's parser, which says no more about a text of a stranger

@@ -14,7 +14,7 @@ import re
 from typing import Any
 
 from edge_lstm.errors import ConfigError
-from firmware_bridge.installing import how_to_install
+from firmware_bridge.installing import not_importable
 
 LONGEST = 1 << 18  # characters: an env.yaml of Isaac Lab has 40,000; the parser takes seconds for this many
 DEEPEST = 40  # tables and lists in each other
@@ -39,9 +39,8 @@ def read_yaml(text: str, source: str) -> dict[str, Any]:
         raise ConfigError(f"{source}: has more than {LONGEST:,} characters; is it really a deployment file?")
     try:
         import yaml
-    except ImportError:
-        why = f"needs the package PyYAML, which is not installed: {how_to_install('PyYAML')}"
-        raise ConfigError(f"{source}: {why}") from None
+    except ImportError as error:
+        raise ConfigError(f"{source}: needs the package {not_importable('PyYAML', error)}") from error
 
     class Loader(yaml.SafeLoader):  # type: ignore[misc,unused-ignore]
         """Composes nodes no deeper than DEEPEST."""

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Any, cast
 
 from firmware_bridge.errors import nearest
-from firmware_bridge.installing import how_to_install
+from firmware_bridge.installing import not_importable
 from firmware_bridge.table import Table
 
 LONGEST_FILE = 16 * 1024 * 1024
@@ -32,9 +32,8 @@ def load(table: Table) -> Database | None:
         return None
     try:
         import cantools
-    except ImportError:
-        why = "needs the package cantools, which is not installed"
-        raise table.fail("dbc", f"{why}: {how_to_install('cantools')}") from None
+    except ImportError as error:
+        raise table.fail("dbc", f"needs the package {not_importable('cantools', error)}") from error
     path = table.folder / name
     try:
         if path.stat().st_size > LONGEST_FILE:
