@@ -10,6 +10,9 @@ import errno
 import mmap
 from collections.abc import Iterator
 
+from edge_lstm.errors import EdgeLstmError
+from firmware_bridge.errors import BridgeError
+
 DONE, DIFFERENT, MEND, PORT, NOT_WRITTEN, DEFECT, FOR_NOW, STOPPED = 0, 1, 2, 3, 4, 70, 75, 130
 
 NEVER = (MEND,)  # a service that ended with one of these is not started again: RestartPreventExitStatus=
@@ -48,18 +51,19 @@ def of_system(error: OSError) -> int:
 
 
 def out_of_memory(error: BaseException) -> str | None:
-    """What first said that there is too little memory: Python, the loader of a library, in text only, or a library that
-    failed and did not say why where no memory is left. None: nothing did."""
+    """What first said that there is too little memory: Python, the loader of a library, in text only, or, where none is
+    left, whatever else nobody expected (a library's SystemError, a parser's SyntaxError). None: nothing did."""
     for cause in reversed(list(_chain(error))):
         text = " ".join(str(cause).split())
         loader = isinstance(cause, OSError | ImportError) and any(words in text.lower() for words in _NO_MEMORY)
         if isinstance(cause, MemoryError) or loader:
             return text
-        if isinstance(cause, SystemError | ImportError) and not _memory_left():
+        if not isinstance(cause, _SENTENCES) and not _memory_left():
             return f"{type(cause).__name__}: {text}"
     return None
 
 
+_SENTENCES = (EdgeLstmError, BridgeError, OSError)  # what was expected: it says itself what is wrong
 _NO_MEMORY = ("failed to map segment", "cannot allocate memory", "cannot map zero-fill pages")  # dlerror(3)
 
 

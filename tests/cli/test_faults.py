@@ -46,18 +46,23 @@ def test_the_first_calls_that_fail(command: str, machine: Machine, port: str):
 
 
 def test_a_library_that_fails_without_a_word_where_no_memory_is_left():
-    """An extension's SystemError, a package that does not load: too little memory if the system gives no more, else
-    what they are."""
+    """An extension's SystemError, a package that does not load, a parser that gives up: too little memory if the system
+    gives no more, else what they are; a sentence of ours stays what it is."""
     program = """
 import resource
 from pathlib import Path
 from edge_lstm.cli import codes
 pages = int(Path("/proc/self/statm").read_text().split()[0])
-errors = [SystemError("error return without exception set"), ImportError("cannot import name 'onnx_cpp2py_export'")]
+from edge_lstm.errors import EdgeLstmError
+errors = [
+    SystemError("error return without exception set"),
+    ImportError("cannot import name 'onnx_cpp2py_export'"),
+    SyntaxError("expected ':'"),
+]
 assert not any(map(codes.passing, errors))
 resource.setrlimit(resource.RLIMIT_AS, ((pages * resource.getpagesize()) + (16 << 20),) * 2)
 assert all(map(codes.passing, errors)) and "SystemError: error return" in codes.out_of_memory(errors[0])
-assert not codes.passing(ValueError("of a person"))
+assert not codes.passing(EdgeLstmError("of a person"))
 """
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=60, check=False)
     assert done.returncode == 0, done.stderr
