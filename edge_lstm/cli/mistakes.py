@@ -31,8 +31,17 @@ def sentence(error: click.ClickException) -> str:
         return f"{found[1]}: may not be read: permission denied"
     number = _NUMBERS.search(words)
     if number:
-        return f"{words[: number.start()]}is not a {'whole ' if number[1] == 'integer' else ''}number {more}"
+        kind = "whole number" if number[1] == "integer" else "number"
+        return f"{words[: number.start()]}is not a {kind}{_default(error)} {more}"
     return f"{words} {more}"
+
+
+def _default(error: click.ClickException) -> str:
+    """Of an option whose value may be left out, and which took what follows for one: how it is typed before that."""
+    option = error.param if isinstance(error, click.BadParameter) else None
+    if not isinstance(option, click.Option) or option.is_flag or not isinstance(option.flag_value, int):
+        return ""
+    return f"; if it is not meant as one, write {option.opts[-1]} {option.flag_value} before it"
 
 
 def _place(error: click.MissingParameter, ctx: click.Context) -> str:

@@ -315,6 +315,7 @@ def test_results_go_down_a_pipe(place: Path):
         ("verify m.npz --onnx a.onnx", "there is no option --onnx (see edge-lstm verify --help)", "--json"),
         ("import slip_stall.npz --rate 100Hz", "'100Hz' is not a number (see", "float"),
         ("listen /dev/null --baud fast", "'fast' is not a whole number (see", "integer"),
+        ("replay --foxglove d.mcap", "if it is not meant as one, write --foxglove 8765 before it (see", "integer"),
         ("run", "edge-lstm run [OPTIONS] ROBOT.toml (see", "CONFIG"),
         ("quantize slip_stall.npz", "edge-lstm quantize … --calibrate LOG (see", "float"),
         ("replay log.csv slip_stall.npz", "slip_stall.npz is a model and no log: --model slip_stall.npz", "--jobs"),
