@@ -32,7 +32,7 @@ def not_importable(package: str, error: ImportError) -> str:
     """The end of a sentence that `package` begins: why importing it failed with `error`, and what helps."""
     if isinstance(error, ModuleNotFoundError):
         return f"{package}, which is not installed: {how_to_install(package)}"
-    return f"{package}, which is installed and cannot be loaded: {' '.join(str(error).split())}"
+    return f"{package}, which is installed and cannot be loaded: {' '.join(str(error).split()) or type(error).__name__}"
 
 
 def _requirement(package: str) -> tuple[str, str]:

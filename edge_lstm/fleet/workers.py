@@ -72,7 +72,7 @@ class Dask(Pool):
         try:
             from distributed import Client
         except ImportError as error:
-            raise EdgeLstmError(f"needs {not_importable('distributed', error)}") from error
+            raise EdgeLstmError(f"needs Dask {not_importable('distributed', error)}") from error
         try:
             self._client = Client(address, timeout=_PATIENCE_S)
         except (OSError, ValueError) as error:

@@ -260,7 +260,7 @@ def test_a_picture_of_a_table(place: Path):
     assert done.returncode == 0, done.stderr
     assert (place / "out.png").read_bytes().startswith(b"\x89PNG")
     hidden = place / "matplotlib.py"
-    hidden.write_text("raise ImportError")
+    hidden.write_text("raise ModuleNotFoundError")
     without = dict(os.environ, PYTHONPATH=str(place))
     arguments = ("replay", place / "log.csv", "--model", place / "model.npz", "--plot", place / "no.png")
     done = process(*arguments, env=without)

@@ -157,7 +157,7 @@ def test_run_says_what_arrives_and_writes_nothing(
     monkeypatch.setattr("edge_lstm.cli.arrived.PATIENCE_S", 0.3)
     config = small_robot.folder(tmp_path)
     with on_a_terminal(TALKERS["json"].say) as (port, got):
-        assert main(["run", str(config), "--port", port, "--seconds", "0.8", "--no-record"]) == 3
+        assert main(["run", str(config), "--port", port, "--seconds", "2", "--no-record"]) == 3
     err = capsys.readouterr().err
     assert "note: " in err
     assert "has not answered yet; text arrives: JSON" in err
