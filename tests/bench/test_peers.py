@@ -50,8 +50,10 @@ def test_a_machine_without_peers_c_or_a_second_core_has_its_page(tmp_path: Path)
     )
     rows |= {
         "logs on cores": {},
+        "short logs on cores": {},
+        "streams of one size": alone,
         "int8 error": alone,
-        "window": alone[8],
+        "window": alone,
         "latency": {},
         "absent": {"peer": "no wheel"},
     }

@@ -22,10 +22,12 @@ from edge_lstm.bench.measure import allocated, first_start
 from edge_lstm.bench.timing import block
 from tools.bench.hand import c_library
 from tools.bench.network import INPUTS, Contender, Floats, Network
-from tools.bench.peers import GENERAL, OURS, OURS_INT8, SAME_DOOR, by_lanes, contenders, on_cores
+from tools.bench.peers import GENERAL, ONE_STREAM, OURS, OURS_INT8, SAME_DOOR, by_lanes, contenders, on_cores
 
 Work = Callable[[], object]
 LOGS = 16  # at once
+LONG_LOG, SHORT_LOG = 1000, 30  # readings of each
+TOGETHER = 64  # streams, a step of all beside a step of one
 CORES = 2
 FLOOR = "floor: one pass over the weights"
 Figures = dict[str, dict[str, float]]  # name -> {"us": ..., "ratio": their time / ours}
@@ -120,6 +122,18 @@ def streams(found: dict[str, Contender], count: int, rounds: int) -> Figures:
     """One step of `count` streams together, µs per call."""
     xs = np.tile(readings(1), (count, 1))
     return compare({name: lambda c=c: c.batch(xs) for name, c in found.items() if c.batch}, rounds)  # type: ignore[misc]
+
+
+def streams_of_one_size(network: Network, rounds: int) -> Figures:
+    """A step of 64 streams together beside one stream's, µs for one of them."""
+    model, xs = network.model(), np.tile(readings(1), (TOGETHER, 1))
+    one, many = model.stream(), model.streams(TOGETHER)
+    found = compare({OURS: lambda: many.step(xs), ONE_STREAM: lambda: one.step(xs[0])}, rounds)
+    share = {OURS: 1 / TOGETHER, ONE_STREAM: 1.0}
+    return {
+        name: {"us": f["us"] * share[name], "ratio": f["ratio"] * share[name] / share[OURS]}
+        for name, f in found.items()
+    }
 
 
 def window(network: Network, found: dict[str, Contender], rounds: int, length: int = 32) -> Figures:
@@ -232,7 +246,10 @@ def everything(
     sizes: tuple[int, ...], counts: tuple[int, ...], rounds: int, folder: Path, steps: int
 ) -> dict[str, Any]:
     """All rows, as JSON can hold them."""
-    names = ("step", "kernel", "log", "logs", "logs on cores", "lanes", "streams", "int8", "int8 log", "int8 error")
+    names = (
+        "step", "kernel", "log", "logs", "logs on cores", "short logs on cores", "lanes", "streams",
+        "streams of one size", "window", "int8", "int8 log", "int8 error",
+    )  # fmt: skip
     rows: dict[str, Any] = {name: {} for name in names}
     rows["wrong"] = []  # name, units, how far it is off: left out of the rows of that size
     for units in sizes:
@@ -244,10 +261,12 @@ def everything(
         rows["step"][units] = step(found, rounds)
         rows["kernel"][units] = kernel(network, found, folder, rounds)
         rows["log"][units] = log(found, max(3, rounds // 5), 10_000)
-        rows["logs"][units] = logs(found, max(3, rounds // 5), 1000, LOGS)
+        rows["logs"][units] = logs(found, max(3, rounds // 5), LONG_LOG, LOGS)
         rows["lanes"][units] = lanes(network, max(3, rounds // 5), 10_000)
         if len(os.sched_getaffinity(0)) >= CORES:
-            rows["logs on cores"][units] = logs_on_cores(network, folder, max(3, rounds // 5), 1000, LOGS)
+            rows["logs on cores"][units] = logs_on_cores(network, folder, max(3, rounds // 5), LONG_LOG, LOGS)
+            rows["short logs on cores"][units] = logs_on_cores(network, folder, rounds, SHORT_LOG, LOGS)
+        rows["streams of one size"][units] = streams_of_one_size(network, rounds)
         quantized(network, folder, rounds, rows)
     network = Network.random(64)
     for count in counts:
@@ -256,7 +275,7 @@ def everything(
     print("single steps, new processes ...", file=sys.stderr, flush=True)
     all_of_them = contenders(network, folder)
     found = all_of_them.found
-    rows["window"] = window(network, found, rounds)
+    rows["window"][network.units] = window(network, found, rounds)
     chosen = [name for name in (OURS, SAME_DOOR, "LiteRT, cell graph", "ONNX Runtime, run()") if name in found]
     rows["latency"] = latency({name: found[name] for name in chosen}, steps)
     rows["start"] = start(network, list(found), folder, max(3, rounds // 8))

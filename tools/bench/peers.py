@@ -25,6 +25,7 @@ from tools.bench.hand import by_c, by_c_same_door, by_numba, by_numpy
 from tools.bench.network import INPUTS, OUTPUTS, Contender, Floats, Network
 
 OURS = "edge-lstm"
+ONE_CORE, ONE_STREAM = f"{OURS}, one core", f"{OURS}, one stream"
 SAME_DOOR = "C, AVX-512, through our door"
 CLOSE, CLOSE_INT8 = 2e-5, 0.05  # largest differences from float64; outputs are about ±1
 
@@ -397,7 +398,7 @@ def on_cores(network: Network, folder: Path, xs: Floats, threads: int) -> dict[s
     together = np.stack(ours(count), axis=1)
     if (together != np.stack(ours(1), axis=1)).any():
         raise SystemExit(f"ours on {threads} cores differ from ours on one: nothing is timed")
-    works: dict[str, Callable[[], Any]] = {OURS: lambda: ours(count), f"{OURS}, one core": lambda: ours(1)}
+    works: dict[str, Callable[[], Any]] = {OURS: lambda: ours(count), ONE_CORE: lambda: ours(1)}
     if np.abs(theirs() - together).max() <= CLOSE:
         works["ONNX Runtime, run()"] = theirs
     return works
