@@ -481,6 +481,14 @@ def test_logs_that_share_a_pass_over_the_weights_stay_together(lanes, group, mon
     assert quantize(model, readings(200, 8)).streams(2)._session.group == 1
 
 
+@pytest.mark.parametrize(("lengths", "size"), [([40] * 16, 8), ([40] * 16 + [30] * 48, 16), (range(10, 26), 4)])
+def test_logs_of_one_length_are_dealt_out_in_parts_that_read_the_weights_seldom(lengths, size):
+    """In parts of four groups or more where two threads get as many; smaller ones where the work in them is unequal."""
+    streams = Streams(network(), len(lengths), Native(8))
+    streams.run([readings(length, 8, k) for k, length in enumerate(lengths)], threads=2)
+    assert [len(own.x) for own in streams._kept[1:]] == [size] * 2
+
+
 def test_short_logs_stay_in_one_thread_and_help_that_never_comes_is_not_waited_for(monkeypatch):
     """What is done before another thread would be awake is not dealt out; where all others are busy, or none can be
     had, the caller does everything, with the same bits."""
