@@ -18,6 +18,7 @@ from edge_lstm.core.channels import Channel, channels_for
 from edge_lstm.core.model import Model
 from edge_lstm.core.timing import Timing
 from edge_lstm.engines.native import session
+from edge_lstm.engines.native.kernels import abi
 from edge_lstm.engines.native.session import Native, NativeSession
 from edge_lstm.errors import ReadingError, StateError
 from edge_lstm.quantization import quantize
@@ -445,6 +446,19 @@ def test_a_very_large_arena_is_not_made_nine_times_over(monkeypatch):
     monkeypatch.setattr(session, "_MOST_AHEAD_FLOATS", ahead.size - 1)
     assert one_by_one.run(xs).tobytes() == expected.tobytes()
     assert one_by_one._session._ahead is None
+
+
+@pytest.mark.parametrize("count", [9, 16, 19])
+def test_large_weights_are_read_for_sixteen_streams_at_a_time(count, monkeypatch):
+    """Sixteen arenas of two readings each, and the bits that each stream has alone."""
+    model, logs = network(units=19), [readings(30, 8, k) for k in range(count)]
+    monkeypatch.setattr(session, "_LARGE_FLOATS", 0)
+    together = model.streams(count)
+    for got, log in zip(together.run(logs), logs, strict=True):
+        assert got.tobytes() == model.stream().run(log).tobytes()
+    assert isinstance(together._session, NativeSession)
+    frame = together._session._long_frame
+    assert frame[abi.AHEAD_COPIES] == min(count, 16)
 
 
 @pytest.mark.parametrize(("lanes", "group"), [(4, 4), (8, 2), (16, 4)])

@@ -28,9 +28,11 @@ from edge_lstm.engines.native.layout import Layout, lay_out
 _WORTH_RELEASING = 200_000  # multiply-adds
 # So many readings of a log go through the instructions at a time: few enough that their arenas stay in a cache, the
 # first level for one stream, the second for several. Of these so many share each pass over the weights; with 16, what
-# they remember took more of the caches than reading the weights once more (AVX-512, 128 units).
+# they remember of 8 readings took more of the caches than reading the weights once more (AVX-512, 128 units). Where
+# weights fill half of a second level they are read from afar: then 16 share a pass, two readings at a time.
 _AHEAD_FLOATS, _TOGETHER_FLOATS = 6144, 24576
 _FEWEST_AHEAD, _MOST_AHEAD, _MOST_TOGETHER = 8, 64, 8
+_LARGE_FLOATS = 1 << 16
 _MOST_AHEAD_FLOATS = 1 << 22  # 16 MiB; where those arenas would be larger, readings go one after the other
 
 
@@ -126,9 +128,11 @@ class NativeSession(Memory):
     def _arenas_ahead(self) -> Floats | None:
         """Arenas for the readings of a log, of as many streams as advance together; None where they are too large."""
         size = self._initial.size
-        copies = min(len(self._arenas), _MOST_TOGETHER)
+        large = self._layout.weights.size > _LARGE_FLOATS
+        copies = min(len(self._arenas), 2 * _MOST_TOGETHER if large else _MOST_TOGETHER)
+        fewest = 2 if copies > _MOST_TOGETHER else _FEWEST_AHEAD
         fit = (_AHEAD_FLOATS if copies == 1 else _TOGETHER_FLOATS // copies) // size
-        readings = min(max(fit, _FEWEST_AHEAD), _MOST_AHEAD)
+        readings = min(max(fit, fewest), _MOST_AHEAD)
         floats = (1 + readings) * copies * size
         if floats > _MOST_AHEAD_FLOATS:
             return None

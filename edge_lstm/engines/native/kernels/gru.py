@@ -19,6 +19,7 @@ from edge_lstm.engines.native.kernels.simd import (
     load,
     per_float,
     store_mended,
+    weight,
 )
 
 
@@ -68,6 +69,34 @@ def _ended(V, weights, w, apart, arena, h, sizes, totals):
 
 
 @kernel
+def _three_sums_of_three(G, V, weights, w, pair, third, x, n, two, one):
+    """As `_three_sums`, for two arenas and a third one."""
+    r, z, s = two
+    r3, z3, s3 = one
+    lanes = V.block
+    for k in range(n):
+        values, value = broadcast(G, pair, x + k), broadcast(V, third, x + k)
+        r, r3 = fma(values, weight(G, weights, w), r), fma(value, weight(V, weights, w), r3)
+        z, z3 = fma(values, weight(G, weights, w + lanes), z), fma(value, weight(V, weights, w + lanes), z3)
+        s, s3 = fma(values, weight(G, weights, w + 2 * lanes), s), fma(value, weight(V, weights, w + 2 * lanes), s3)
+        w += 3 * lanes
+    return (r, z, s), (r3, z3, s3)
+
+
+@kernel
+def _of_three(G, V, weights, w, pair, third, x, h, sizes):
+    r, z, from_x, from_h = four_biases(G, weights, w, 0)
+    r3, z3, from_x3, from_h3 = four_biases(V, weights, w, 0)
+    w += 4 * V.block * per_float(weights)
+    two, one = (r, z, from_x), (r3, z3, from_x3)
+    (r, z, from_x), (r3, z3, from_x3) = _three_sums_of_three(G, V, weights, w, pair, third, x, sizes[0], two, one)
+    w += 3 * V.block * sizes[0]
+    two, one = (r, z, from_h), (r3, z3, from_h3)
+    (r, z, from_h), (r3, z3, from_h3) = _three_sums_of_three(G, V, weights, w, pair, third, h, sizes[1], two, one)
+    return (r, z, from_x, from_h), (r3, z3, from_x3, from_h3)
+
+
+@kernel
 def _cell(V, arena, places, totals, count, function):
     _, _, _, own_h, h_next, _, _ = places
     r, z, from_x, from_h = totals
@@ -79,4 +108,4 @@ def gru(kinds, weights, w, span, places, sizes):
     """As `through`."""
     size = kinds[0].lanes * (4 * per_float(weights) + 3 * (sizes[0] + sizes[1]))
     layer = (weights, w, size, 0)
-    return through(_begun, _ended, leave_four, left_four, _cell, kinds, layer, span, places, sizes)
+    return through(_begun, _ended, _of_three, leave_four, left_four, _cell, kinds, layer, span, places, sizes)

@@ -20,7 +20,26 @@ from edge_lstm.engines.native.kernels.simd import (
     per_float,
     store,
     store_mended,
+    weight,
 )
+
+
+@kernel
+def _one_sum_of_three(G, V, weights, w, pair, third, x, n, two, one):
+    """As `_one_sum`, for two arenas and a third one."""
+    for k in range(n):
+        values, value = broadcast(G, pair, x + k), broadcast(V, third, x + k)
+        two, one = fma(values, weight(G, weights, w), two), fma(value, weight(V, weights, w), one)
+        w += V.block
+    return two, one
+
+
+@kernel
+def _of_three(G, V, weights, w, pair, third, x, h, sizes):
+    two, one = block_biases(G, weights, w, 0), block_biases(V, weights, w, 0)
+    w += V.block * per_float(weights)
+    two, one = _one_sum_of_three(G, V, weights, w, pair, third, x, sizes[0], two, one)
+    return _one_sum_of_three(G, V, weights, w + V.block * sizes[0], pair, third, h, sizes[1], two, one)
 
 
 @kernel
@@ -71,4 +90,4 @@ def rnn(kinds, weights, w, span, places, sizes, rectified):
     """As `through`."""
     size = kinds[0].lanes * (per_float(weights) + sizes[0] + sizes[1])
     layer = (weights, w, size, rectified)
-    return through(_begun, _ended, _leave, _left, _cell, kinds, layer, span, places, sizes)
+    return through(_begun, _ended, _of_three, _leave, _left, _cell, kinds, layer, span, places, sizes)

@@ -430,21 +430,38 @@ def load_first(typingctx, species, array, index, count):
     return species.vector(species, array, types.int64, types.int64), codegen
 
 
+def _store_some(builder, part, place, count):
+    """The first `count` lanes, fewer than there are, by halves. A masked store of AVX2 takes an AMD as long as a whole
+    division, and a CPU without one goes lane by lane."""
+    size = part.type.count // 2
+    while size:
+        taken = builder.icmp_unsigned("!=", builder.and_(count, count.type(size)), count.type(0))
+        order = ir.Constant(ir.VectorType(_I32, size), list(range(size)))
+        with builder.if_then(taken):
+            some = builder.shuffle_vector(part, part, order)
+            builder.store(some, builder.bitcast(place, some.type.as_pointer()), align=4)
+        lanes = part.type.count
+        rest = ir.Constant(ir.VectorType(_I32, lanes), [(k + size) % lanes for k in range(lanes)])
+        part = builder.select(taken, builder.shuffle_vector(part, part, rest), part)
+        place = builder.select(taken, builder.gep(place, [_I32(size)]), place)
+        size //= 2
+
+
 @intrinsic
 def store_first(typingctx, species, array, index, value, count):
     """array[index : index + count] = value, for each copy; nothing beyond `count` is touched."""
     lanes = species.lanes
 
     def codegen(context, builder, signature, args):
-        mask = _first(builder, args[4], lanes)
         for c in range(species.copies):
             order = ir.Constant(ir.VectorType(_I32, lanes), list(range(c * lanes, (c + 1) * lanes)))
             part = builder.shuffle_vector(args[3], args[3], order)
             place = _place(context, builder, array, args[1], c, args[2])
-            arguments = [part, builder.bitcast(place, part.type.as_pointer()), ir.Constant(_I32, 4), mask]
-            function_type = ir.FunctionType(ir.VoidType(), [a.type for a in arguments])
-            name = f"llvm.masked.store.v{lanes}f32.p0"
-            builder.call(cgutils.get_or_insert_function(builder.module, function_type, name), arguments)
+            with builder.if_else(builder.icmp_signed(">=", args[4], args[4].type(lanes))) as (all_of_them, some):
+                with all_of_them:
+                    builder.store(part, builder.bitcast(place, part.type.as_pointer()), align=4)
+                with some:
+                    _store_some(builder, part, place, args[4])
         return context.get_dummy_value()
 
     return types.void(species, array, types.int64, value, types.int64), codegen
