@@ -31,9 +31,10 @@ from edge_lstm.streams.readings import as_readings
 from edge_lstm.streams.rollout import Forecast, Rollout, roll_out
 
 MOST_STREAMS = 1 << 16
-# Work in multiply-adds, some 40 in a ns. So much (0.3 ms) is worth a thread, which may be late on a busy core; and
-# so much does a reading take beside its own: 35 ns, and by ONNX Runtime, of whose graph nothing is counted, 20 µs.
-_WORTH_A_THREAD, _BESIDE, _OF_A_GRAPH = 12_000_000, 1400, 800_000
+# Work in multiply-adds, 20 to 40 in a ns. So much (0.6 to 1.2 ms) is worth a thread, which costs up to 0.4 ms of
+# processor time and may be late on a busy core. And so much does a reading take beside its own: 35 ns, and by ONNX
+# Runtime, of whose graph nothing is counted, 20 µs.
+_WORTH_A_THREAD, _BESIDE, _OF_A_GRAPH = 24_000_000, 1400, 800_000
 # Parts for each thread: who is late finds less to do, and others wait less for its last. More parts would often wait
 # for the GIL, whose owner may have no core. Parts of fewer groups than this read the weights too often: 16 logs in four
 # parts took 1.2 to 1.3 of one thread's processor time, in two 1.05 to 1.15 (AVX2, 64 to 256 units). Where logs are of

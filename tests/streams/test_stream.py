@@ -510,7 +510,7 @@ def test_short_logs_stay_in_one_thread_and_help_that_never_comes_is_not_waited_f
     expected = [y.tobytes() for y in model.streams(9).run(logs)]
     begin, began = threading.Event(), []
     with monkeypatch.context() as patch:
-        patch.setattr(streams_module, "_WORTH_A_THREAD", 12_000_000)
+        patch.setattr(streams_module, "_WORTH_A_THREAD", 24_000_000)
         patch.setattr(streams_module, "with_help", lambda *_: began.append(None))
         assert [y.tobytes() for y in model.streams(9).run(logs, threads=4)] == expected
         assert not began
