@@ -162,10 +162,11 @@ class Encoder:
             self._x[:] = values
         return self._x
 
-    def rows(self, values: Doubles) -> Floats:
-        """values: (T, channels) float64. Returns (T, width) float32; NaN where a value is missing or no index."""
+    def rows(self, values: Doubles | Floats) -> Floats:
+        """values: (T, channels). Returns (T, width) float32, the values themselves where they are it already; NaN where
+        a value is missing or no index."""
         if not self._vocabularies:
-            return values.astype(np.float32)
+            return values.astype(np.float32, copy=False)
         xs = np.zeros((len(values), self.width), np.float32)
         xs[:, self._to] = values[:, self._from]
         for channel, start, size in self._vocabularies:

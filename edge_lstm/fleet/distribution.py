@@ -45,18 +45,19 @@ class Distribution:
     def add(self, numbers: npt.NDArray[Any]) -> None:
         """Numbers (T,), float32 or what is written as one."""
         missing = np.isnan(numbers)
-        values = (numbers[~missing] if missing.any() else numbers).astype(np.float64)
+        values = numbers[~missing] if missing.any() else numbers
         part = Distribution(len(values), len(numbers) - len(values))
         if len(values):
             part.least, part.greatest = float(values.min()), float(values.max())
             with np.errstate(over="ignore"):
-                part.buckets = _counted(_bucket(values.astype(np.float32)))
+                part.buckets = _counted(_bucket(values.astype(np.float32, copy=False)))
             whole = np.isfinite(part.least) and np.isfinite(part.greatest)
-            finite = values if whole else values[np.isfinite(values)]
+            finite = (values if whole else values[np.isfinite(values)]).astype(np.float64)  # a copy, changed below
             part.finite = len(finite)
             if len(finite):
                 part.mean = float(finite.mean())
-                part.m2 = float(np.square(finite - part.mean).sum())
+                finite -= part.mean
+                part.m2 = float(np.square(finite, out=finite).sum())
         self.merge(part)
 
     def merge(self, other: Distribution) -> None:
@@ -102,29 +103,43 @@ class Distribution:
         return {"count": self.count, "missing": self.missing, "infinite": self.count - self.finite, **said}
 
     def as_json(self) -> dict[str, Any]:
-        """All of it, for `from_json`. Buckets are two arrays of 8 bytes, the steps between keys and the counts, packed
-        by zstd: tens of thousands, which as digits would take longer than the replay that made them."""
+        """All of it, for `from_json`. Buckets are the steps between keys, then the counts: tens of thousands of whole
+        numbers that are mostly small, so all their lowest bytes stand first, all their second, …, packed by zstd. As
+        digits they would take longer than the replay that made them; number by number 6 times as long, and twice the
+        room."""
         numbers = [x.hex() for x in (self.least, self.greatest, self.mean, self.m2)]
         keys, counts = self.buckets
-        plain = np.concatenate([np.diff(keys, prepend=0), counts]).astype("<i8").tobytes()
+        whole = np.concatenate([np.diff(keys, prepend=-_MOST), counts])
+        width = -(-int(whole.max(initial=1)).bit_length() // 8)
+        planes = np.stack([(whole >> 8 * k).astype(np.uint8) for k in range(width)])
         return {
             "counts": [self.count, self.missing, self.finite],
             "numbers": numbers,
-            "buckets": b64encode(_PACK.compress(plain)).decode("ascii"),
+            "bytes": width,
+            "buckets": b64encode(_PACK.compress(planes.data)).decode("ascii"),
         }
 
     @staticmethod
     def from_json(found: Any) -> Distribution:
         """What `as_json` gave. ValueError, TypeError or LookupError where it is something else."""
         count, missing, finite = map(int, found["counts"])
+        width = int(found["bytes"])
         try:
             packed = b64decode(found["buckets"], validate=True)
-            plain = zstandard.ZstdDecompressor().stream_reader(packed).read(32 * _MOST)
+            size = zstandard.frame_content_size(packed)
+            if not (1 <= width <= 8 and 0 <= size <= 4 * _MOST * width):
+                raise ValueError(f"its buckets are damaged: {size} bytes are not what they can be")
+            plain = zstandard.ZstdDecompressor().decompress(packed)
         except zstandard.ZstdError as error:
             raise ValueError(f"its buckets are damaged: {error}") from None
-        steps, counts = np.frombuffer(plain, "<i8").astype(np.int64).reshape(2, -1)
-        keys = np.cumsum(steps)
-        if counts.sum() != count or (steps[1:] <= 0).any() or (abs(keys) >= _MOST).any():
+        planes = np.frombuffer(plain, np.uint8).reshape(width, -1)
+        whole = planes[0].astype(np.int64)
+        for k in range(1, width):
+            large = np.flatnonzero(planes[k] != 0)  # hardly any
+            whole[large] += planes[k][large].astype(np.int64) << 8 * k
+        steps, counts = whole.reshape(2, -1)
+        keys = np.cumsum(steps) - _MOST
+        if counts.sum() != count or (steps <= 0).any() or (keys >= _MOST).any():
             raise ValueError("its buckets are damaged: they are not all, or in no order")
         buckets = keys, counts
         least, greatest, mean, m2 = map(float.fromhex, found["numbers"])
@@ -146,24 +161,29 @@ def merged(parts: Iterable[Distribution]) -> Distribution:
 def _bucket(values: npt.NDArray[np.float32]) -> npt.NDArray[np.int32]:
     """Whole numbers in the order of the values: the first bits of each."""
     bits = values.view(np.int32)
-    found: npt.NDArray[np.int32] = np.where(bits >= 0, bits, -(bits & 0x7FFFFFFF)) >> _CUT
+    if bits.min(initial=0) < 0:
+        bits = np.where(bits >= 0, bits, -(bits & 0x7FFFFFFF))
+    found: npt.NDArray[np.int32] = bits >> _CUT
     return found
 
 
 def _counted(keys: npt.NDArray[Any], counts: Whole | None = None) -> tuple[Whole, Whole]:
     """Keys in their order, each once, and how often each is there, or what its counts come to."""
     found = []
+    least, greatest = int(keys.min()), int(keys.max())
     for start, stop in pairwise(_GROUPS):
-        inside = (keys >= start) & (keys < stop)
-        if not inside.any():
+        if greatest < start or stop <= least:
             continue
-        own, weights = keys, counts
-        if not inside.all():
+        own, weights, low, high = keys, counts, least, greatest
+        if not start <= least <= greatest < stop:
+            inside = (keys >= start) & (keys < stop)
+            if not inside.any():
+                continue
             own, weights = keys[inside], None if counts is None else counts[inside]
-        low = int(own.min())
-        if int(own.max()) - low < _SPARSE * len(own):
+            low, high = int(own.min()), int(own.max())
+        if high - low < _SPARSE * len(own):
             table = np.bincount(own - low, weights)  # as float64 exact up to 2^53
-            places = np.flatnonzero(table)
+            places = np.flatnonzero(table != 0)  # of truth values that is four times as quick
             found.append((places + low, table[places]))
         else:
             each, at = np.unique(own, return_inverse=True)

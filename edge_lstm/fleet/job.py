@@ -6,6 +6,7 @@ one job is follows from the logs alone, so results do not depend on the number o
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -14,7 +15,6 @@ from edge_lstm.logs.asked import NOTHING, Asked
 
 if TYPE_CHECKING:
     from edge_lstm.core.feedback import Missing, Policy
-    from edge_lstm.fleet.distribution import Distribution
     from firmware_bridge.recordings.keyframe import Keyframe
 
 Form = Literal["parquet", "csv", "none"]
@@ -51,13 +51,14 @@ class How:
 @dataclass(frozen=True)
 class Piece:
     """A log, or a part of one: files of a run in their order (mostly one); of one recording what lies between two
-    keyframes, the number-th of `of` parts."""
+    keyframes, the number-th of `of` parts. key: of the record that whoever replays it writes; None: writes none."""
 
     files: tuple[Path, ...]
     number: int = 0
     of: int = 1
     after: Keyframe | None = None
     until: Keyframe | None = None
+    key: Mapping[str, Any] | None = field(default=None, compare=False)
 
     @property
     def log(self) -> Path:
@@ -75,9 +76,10 @@ class Job:
 
 @dataclass
 class Outcome:
-    """What came of a piece. answered, acted: readings with an output, with an action; same: whether it is what was
-    recorded, None where nobody asked; error: a sentence, "" where it went well; file: what was written; peak: the
-    worker's memory at most, MB; pid: the worker's."""
+    """What came of a piece. answered, acted: readings with an output, with an action; numbers: of each output and each
+    field of an action its distribution, as `Distribution.as_json` gives it, in a hundredth of the room; same: whether
+    it is what was recorded, None where nobody asked; error: a sentence, "" where it went well; file: what was written;
+    peak: the worker's memory at most, MB; pid: the worker's."""
 
     log: str
     number: int = 0
@@ -87,7 +89,7 @@ class Outcome:
     answered: int = 0
     acted: int = 0
     seconds: float = 0.0
-    numbers: dict[str, Distribution] = field(default_factory=dict)
+    numbers: dict[str, dict[str, Any]] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
     same: bool | None = None
     verdict: str = ""

@@ -14,7 +14,8 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -46,6 +47,12 @@ class Found:
     kept: int = 0
     workers: dict[int, int] = field(default_factory=dict)
 
+    @cached_property
+    def outputs(self) -> dict[str, dict[str, Any]]:
+        """How each output and each field of an action is distributed, over all logs: once all of them are there."""
+        good = [one for one in self.outcomes if not one.error]
+        return {name: _merged(one.numbers.get(name) for one in good).summary() for name in _names(good)}
+
     @property
     def failed(self) -> list[Outcome]:
         """Those of which nothing came."""
@@ -60,8 +67,6 @@ class Found:
         """For people and JSON: the same for any number of workers, and for a second run that did only what was
         missing."""
         good = [one for one in self.outcomes if not one.error]
-        names = dict.fromkeys(name for one in good for name in one.numbers)
-        parts = {name: [one.numbers[name] for one in good if name in one.numbers] for name in names}
         return {
             "logs": len(self.outcomes),
             "replayed": len(good),
@@ -70,7 +75,7 @@ class Found:
             "with_action": sum(one.acted for one in good),
             "seconds": sum(one.seconds for one in good),
             "digests": sorted({one.digest for one in good}),
-            "outputs": {name: merged(found).summary() for name, found in parts.items()},
+            "outputs": self.outputs,
             "compared": sum(one.same is not None for one in good),
             "differing": [{"log": one.log, "why": one.verdict} for one in self.differing],
             "failures": [{"log": one.log, "why": one.error} for one in self.failed],
@@ -105,7 +110,7 @@ def replay(
         if one.outcome is not None:
             found.kept, now.done, now.size_done = found.kept + 1, now.done + 1, now.size_done + one.size
     progress(now)
-    missing = [piece for one in work_of.values() if one.outcome is None for piece in one.pieces]
+    missing = [piece for one in work_of.values() if one.outcome is None for piece in one.asked]
     _sweep(missing, how)
     for job, answer in answers(pool, work, jobs_of(missing, how, pool.workers)):
         for outcome in answer if not isinstance(answer, BaseException) else _lost(job.pieces, answer):
@@ -136,13 +141,18 @@ class _Log:
         self.parts: dict[int, Outcome] = {}
         self.outcome: Outcome | None = None
 
+    @property
+    def asked(self) -> tuple[Piece, ...]:
+        """What workers are given: where it is the whole log, whoever replays it writes its record, too."""
+        return (replace(self.pieces[0], key=self.key),) if len(self.pieces) == 1 else self.pieces
+
     def finish(self, how: How) -> None:
-        """All pieces are there: one outcome of them, its file and its record."""
+        """All pieces are there: one outcome of them, and of several one file and a record."""
         parts = [self.parts[number] for number in sorted(self.parts)]
         whole = parts[0] if len(parts) == 1 else _whole(parts)
-        if how.results is not None and not whole.error:
+        if how.results is not None and len(parts) > 1 and not whole.error:
             names = [one.file for one in parts if one.file is not None]
-            if len(parts) > 1 and names:
+            if names:
                 whole.file = f"{results.name_of(self.pieces[0].log)}.{how.form}"
                 try:
                     results.joined(how.results, names, whole.file)
@@ -155,8 +165,6 @@ class _Log:
 
 def _whole(parts: Sequence[Outcome]) -> Outcome:
     """The parts of a recording as one."""
-    names = dict.fromkeys(name for one in parts for name in one.numbers)
-    none = Distribution()
     same = [one.same for one in parts if one.same is not None]
     wrong = [f"part {one.number + 1} of {one.of}: {one.verdict}" for one in parts if one.same is False]
     return Outcome(
@@ -166,12 +174,22 @@ def _whole(parts: Sequence[Outcome]) -> Outcome:
         answered=sum(one.answered for one in parts),
         acted=sum(one.acted for one in parts),
         seconds=sum(one.seconds for one in parts),
-        numbers={name: merged(one.numbers.get(name, none) for one in parts) for name in names},
+        numbers={name: _merged(one.numbers.get(name) for one in parts).as_json() for name in _names(parts)},
         notes=list(dict.fromkeys(note for one in parts for note in one.notes)),
         same=all(same) if same else None,
         verdict=wrong[0] if wrong else (f"each of {len(parts)} parts: {parts[0].verdict}" if same else ""),
         error=next((one.error for one in parts if one.error), ""),
     )
+
+
+def _names(parts: Iterable[Outcome]) -> list[str]:
+    """Of whatever they have numbers."""
+    return list(dict.fromkeys(name for one in parts for name in one.numbers))
+
+
+def _merged(records: Iterable[dict[str, Any] | None]) -> Distribution:
+    """Of one output, in the order of the logs; one after the other taken from its record, where it is small."""
+    return merged(Distribution.from_json(one) for one in records if one is not None)
 
 
 def _key(pieces: tuple[Piece, ...], basis: Mapping[str, Any], by_hash: bool) -> dict[str, Any] | None:
@@ -183,9 +201,11 @@ def _key(pieces: tuple[Piece, ...], basis: Mapping[str, Any], by_hash: bool) -> 
 
 def _sweep(pieces: Iterable[Piece], how: How) -> None:
     """What a worker that was killed has left half-written."""
-    for piece in pieces if how.results is not None and how.form != "none" else ():
-        assert how.results is not None
-        for left in how.results.glob(f".{results.part_name(piece, how.form)}.*.partial"):
+    if how.results is None or how.form == "none":
+        return
+    ours = {f".{results.part_name(piece, how.form)}" for piece in pieces}
+    for left in how.results.glob(".*.partial"):
+        if left.name.rsplit(".", 2)[0] in ours:  # before the number of a process, and the suffix
             left.unlink(missing_ok=True)
 
 

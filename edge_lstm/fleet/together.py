@@ -93,7 +93,7 @@ def read(log: Log, columns: Sequence[Column], model: Model, room: int) -> tuple[
             if count > room:
                 return [], None
             found.append(block)
-            xs = encoder.rows(scaled(columns, block.values[:, : len(columns)]))
+            xs = encoder.rows(scaled(columns, block.numbers[:, : len(columns)]))
             whole = whole and not any(block.begins) and bool(np.isfinite(xs).all())
             parts.append(xs)
     return found, np.concatenate(parts) if whole and parts else None

@@ -14,6 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 LONG = 5  # medians: from here on a distance is a gap
+_SAMPLE = 1000  # numbers of which the middle is guessed
 
 
 @dataclass(frozen=True)
@@ -50,7 +51,7 @@ def jitter(t_s: npt.NDArray[np.float64]) -> Jitter:
     if len(t_s) < 2:
         return Jitter(len(t_s), 0.0, math.nan, math.nan, math.nan, math.nan, 0.0, 0)
     dt = np.diff(t_s)
-    median = float(np.median(dt))
+    median = middle(dt)
     return Jitter(
         rows=len(t_s),
         seconds=float(t_s[-1] - t_s[0]),
@@ -58,14 +59,33 @@ def jitter(t_s: npt.NDArray[np.float64]) -> Jitter:
         min_dt_s=float(dt.min()),
         max_dt_s=float(dt.max()),
         rate_hz=1 / median if median > 0 else math.nan,
-        irregular=float(np.mean(np.abs(dt - median) > 0.5 * abs(median))),
-        backwards=int(np.sum(dt <= 0)),
+        irregular=np.count_nonzero(np.abs(dt - median) > 0.5 * abs(median)) / len(dt),
+        backwards=int(np.count_nonzero(dt <= 0)),
     )
 
 
-def irregularities(t_s: npt.NDArray[np.float64], lines: npt.NDArray[np.int64], begins: Sequence[int] = ()) -> list[str]:
+def middle(numbers: npt.NDArray[Any]) -> float:
+    """The median of numbers, not none, which hold no NaN, as NumPy says it. Of times that keep to a rate most are one
+    of a few numbers; that it is such a one is counted in a tenth of the time that sorting takes."""
+    guess = np.median(numbers[:: 1 + len(numbers) // _SAMPLE])
+    first, last = (len(numbers) - 1) // 2, len(numbers) // 2  # places of the middle, in order
+    if np.count_nonzero(numbers < guess) <= first and last < np.count_nonzero(numbers <= guess):
+        return float(guess)
+    return float(np.median(numbers))
+
+
+def irregularities(
+    t_s: npt.NDArray[np.float64],
+    lines: Sequence[int] | npt.NDArray[np.int64],
+    begins: Sequence[int] = (),
+    timing: Jitter | None = None,
+) -> list[str]:
     """Sentences about what disturbs a recurrent network: times that do not increase, and gaps. lines: of each row;
-    begins: rows with which another recording begins, the time before which says nothing."""
+    begins: rows with which another recording begins, the time before which says nothing; timing: of these times, where
+    it is known already."""
+    timing = timing or jitter(t_s)
+    if not timing.backwards and not timing.max_dt_s > LONG * timing.median_dt_s:
+        return []
     dt = np.diff(t_s)
     inside = np.ones(len(dt), np.bool_)
     inside[[k - 1 for k in begins if k]] = False

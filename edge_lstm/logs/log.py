@@ -1,8 +1,8 @@
 """What every log of readings is, whatever its format: columns with a time among them, and rows in blocks.
 
 Its rule: a log says what it holds (columns, units, time, and in `notes` what it had to assume) before a row is read,
-and gives its rows in order, in blocks, so that a long one is never whole in memory. Its numbers are what the file says:
-float64, NaN where a reading is missing; units and rates are the caller's business.
+and gives its rows in order, in blocks, so that a long one is never whole in memory. Its numbers are what the file says,
+NaN where a reading is missing; units and rates are the caller's business.
 
 Never: know a format. Each has a file of its own beside this one, and a line in `READERS` (`logs/__init__.py`).
 """
@@ -22,6 +22,7 @@ from edge_lstm.errors import LogError, nearest
 
 _LONGEST = 60  # characters of a title in a sentence
 Doubles = npt.NDArray[np.float64]
+Floats = npt.NDArray[np.float32]
 
 SECONDS = {"s": 1.0, "ms": 1e-3, "us": 1e-6, "ns": 1e-9}  # what one unit of time is
 UNITS = {"sec": "s", "secs": "s", "second": "s", "seconds": "s", "msec": "ms", "milliseconds": "ms", "millis": "ms",
@@ -69,15 +70,20 @@ class Texts(Sequence[str]):
 
 @dataclass(frozen=True)
 class Block:
-    """Some rows: their times as the log writes them, in seconds since the first row of the log, and values."""
+    """Some rows: their times as the log writes them, in seconds since the first row of the log, and numbers."""
 
     lines: Sequence[int]  # where each row stands in the file: the number of its line, or of the row
     time_text: Sequence[str]
     t_s: Doubles  # (T,)
-    values: Doubles  # (T, columns asked for); NaN = missing
+    numbers: Doubles | Floats  # (T, columns asked for); float32 only where the file's are; NaN = missing
     size: int  # how much of the log's `size` this was, for progress
     begins: tuple[int, ...] = ()  # rows with which another recording begins: what was remembered before is forgotten
     topics: npt.NDArray[np.int64] | None = None  # (T,) which topic each row is a message of; None: the log is a table
+
+    @property
+    def values(self) -> Doubles:
+        """(T, columns asked for) in float64, whatever the file holds: made anew of float32."""
+        return self.numbers.astype(np.float64, copy=False)
 
 
 class Log(Protocol):

@@ -19,7 +19,7 @@ from edge_lstm.core.channels import Channel, units_differ, unnamed
 from edge_lstm.core.model import Model
 from edge_lstm.core.units import convert, why_not
 from edge_lstm.errors import LogError, nearest
-from edge_lstm.logs.log import Column, Doubles, Log
+from edge_lstm.logs.log import Column, Doubles, Floats, Log
 
 _DECIMAL = r"(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][+-]?[0-9]+)?"
 _LOOSELY = "names are compared without case, spaces, underscores and hyphens"
@@ -91,7 +91,7 @@ def match(log: Log, model: Model, asked: Sequence[str] = ()) -> tuple[list[Colum
     return columns, notes
 
 
-def scaled(columns: Sequence[Column], values: Doubles) -> Doubles:
+def scaled(columns: Sequence[Column], values: Doubles | Floats) -> Doubles | Floats:
     """values (T, columns) as the log has them → as the channels want them."""
     if all(c.factor == 1 and c.plus == 0 for c in columns):
         return values

@@ -110,7 +110,7 @@ def replay_table(
     holes, latest = _Holes(str(log.path), model, filler.policy), _Latest(filler.policy, len(flat_names(model.inputs)))
     words = {k: c.vocabulary for k, c in enumerate(model.inputs) if c.vocabulary}
     times: list[npt.NDArray[np.float64]] = []
-    lines: list[npt.NDArray[np.int64]] = []
+    lines: list[Sequence[int] | npt.NDArray[np.int64]] = []
     unread: list[int] = []  # lines of the first rows that were skipped for a missing number
     kept: list[tuple[npt.NDArray[np.float64], Floats]] = []
     lacking = np.zeros(len(columns), np.int64)
@@ -119,10 +119,10 @@ def replay_table(
     with np.errstate(all="ignore"):  # what overflows float32 becomes infinity: a missing reading, counted
         blocks = log.blocks(columns, words) if ticks is None else ticks(log.blocks(ticks.columns, words))
         for block in _as_one(blocks) if model.timing.mode == "log" else blocks:
-            xs = latest(encoder.rows(scaled(columns, block.values[:, : len(columns)])), block.begins)
+            numbers = block.numbers[:, : len(columns)]
+            xs = latest(encoder.rows(scaled(columns, numbers)), block.begins)
             lost = holes(block.t_s, block.begins)
-            ys = np.full((len(xs), len(names)), np.nan, np.float32)
-            not_real = np.zeros(len(xs), np.int64)
+            results = []
             reported = 0
             for part in _parts(block, pace, lost):
                 if part.start in block.begins:
@@ -130,29 +130,32 @@ def replay_table(
                 if lost[part.start]:
                     filler.missing(int(lost[part.start]))
                 result = filler.run(xs[part])
-                ys[part], not_real[part] = result.outputs, result.not_real
-                steps += int(result.taken.sum())
-                refused += int(result.refused.sum())
-                skipped = np.flatnonzero(~(result.taken | result.refused))[: _FEW - len(unread)]
-                unread += [block.lines[part.start + k] for k in skipped.tolist()]
+                results.append((result.outputs, result.not_real))
+                taken, declined = np.count_nonzero(result.taken), np.count_nonzero(result.refused)
+                steps, refused = steps + taken, refused + declined
+                if taken + declined < len(result.taken):
+                    skipped = np.flatnonzero(~(result.taken | result.refused))[: _FEW - len(unread)]
+                    unread += [block.lines[part.start + k] for k in skipped.tolist()]
                 reached = block.size * part.stop // len(xs)
                 progress(reached - reported)
                 reported = reached
+            # Mostly a block is one part, whose outputs are its own.
+            ys, not_real = results[0] if len(results) == 1 else map(np.concatenate, zip(*results, strict=True))
             begins += [rows + k for k in block.begins]
             rows += len(xs)
-            lacking += _lacking(block.values[:, : len(columns)])
+            lacking += _lacking(numbers)
             answered += _answered(ys)
             times.append(block.t_s)
-            lines.append(_numbers(block.lines))
+            lines.append(block.lines if isinstance(block.lines, range) else np.array(block.lines, np.int64))
             if keep:
                 kept.append((block.values, ys))
             if take is not None:
                 take(block.t_s, ys, not_real)
             if out is not None:
-                out.table(block.time_text, block.values[:, : len(columns)], ys, not_real)
+                out.table(block.time_text, numbers.astype(np.float64, copy=False), ys, not_real)
     if not rows:
         raise LogError(f"{log.path}: {ticks.why() if ticks is not None else 'holds no reading'}")
-    t_s = np.concatenate(times)
+    t_s, every_line = (times[0], lines[0]) if len(times) == 1 else (np.concatenate(times), np.concatenate(lines))
     timing = jitter(t_s)
     summary = TableSummary(
         log=str(log.path),
@@ -178,7 +181,7 @@ def replay_table(
         episodes=1 + len(begins),
         notes=list(log.notes),
     )
-    summary.notes += irregularities(t_s, np.concatenate(lines), begins)
+    summary.notes += irregularities(t_s, every_line, begins, timing)
     if ticks is not None:
         summary.notes += _gone(ticks, [found.title for found in columns])
     summary.notes += _remarks(summary, model, unread, holes.longest)
@@ -208,7 +211,7 @@ def _remarks(summary: TableSummary, model: Model, unread: Sequence[int], longest
         yield f"the model was made for {model.rate_hz:g} Hz, the log has {rate_hz:.4g} Hz"
 
 
-def _lacking(values: npt.NDArray[np.float64]) -> npt.NDArray[np.int64] | int:
+def _lacking(values: npt.NDArray[Any]) -> npt.NDArray[np.int64] | int:
     """How many numbers each column lacks. Mostly none does, which is quicker to see."""
     holes = np.isnan(values)
     return holes.sum(axis=0) if holes.any() else 0
@@ -218,11 +221,6 @@ def _answered(ys: Floats) -> int:
     """How many rows hold an output."""
     there = np.isfinite(ys)
     return len(ys) if ys.size and there.all() else int(there.any(axis=1).sum())
-
-
-def _numbers(lines: Sequence[int]) -> npt.NDArray[np.int64]:
-    """Lines as an array; those of a table that counts rows come as a range, which NumPy takes apart one by one."""
-    return np.arange(lines.start, lines.stop) if isinstance(lines, range) else np.array(lines, np.int64)
 
 
 def header(log: Log, model: Model, columns: Sequence[Column]) -> list[str]:
@@ -245,8 +243,8 @@ class _Latest:
         self._values = np.full(width, np.nan, np.float32)
 
     def __call__(self, xs: Floats, begins: Sequence[int]) -> Floats:
-        """xs (T, width), the first reading that is whole by what came before it filled in. begins: rows before which
-        all is forgotten."""
+        """xs (T, width), or a copy: the first reading that is whole by what came before it filled in. begins: rows
+        before which all is forgotten."""
         for start, stop in pairwise([0, *begins, len(xs)]) if self._holds else ():
             if start in begins:
                 self._values[:], self._whole = np.nan, False
@@ -256,6 +254,7 @@ class _Latest:
                 known = np.isfinite(xs[row])
                 self._values[known] = xs[row, known]
                 if np.isfinite(self._values).all():
+                    xs = xs.copy()  # which may be the log's own numbers
                     xs[row], self._whole = self._values, True
         return xs
 
@@ -303,7 +302,7 @@ def _as_one(blocks: Iterator[Block]) -> Iterator[Block]:
                 yield _whole(found)
                 found = []
             rows, size = slice(start, stop), block.size if stop == len(block.t_s) else 0
-            part = block.lines[rows], block.time_text[rows], block.t_s[rows], block.values[rows]
+            part = block.lines[rows], block.time_text[rows], block.t_s[rows], block.numbers[rows]
             found.append(Block(*part, size, (0,) if start in block.begins else ()))
     if found:
         yield _whole(found)
@@ -314,7 +313,7 @@ def _whole(found: Sequence[Block]) -> Block:
         [line for b in found for line in b.lines],
         [text for b in found for text in b.time_text],
         np.concatenate([b.t_s for b in found]),
-        np.concatenate([b.values for b in found]),
+        np.concatenate([b.numbers for b in found]),
         sum(b.size for b in found),
         found[0].begins,
     )

@@ -48,14 +48,13 @@ class Series:
         name: str,
         model: Model,
         t_s: npt.NDArray[np.float64],
-        values: npt.NDArray[np.float64],
+        values: npt.NDArray[np.float64] | Floats,
         notes: tuple[str, ...] = (),
     ) -> Series:
-        """From values float64 (T, channels), in the order of the model's input channels, NaN where one is missing."""
+        """From values (T, channels), in the order of the model's input channels, NaN where one is missing."""
         with np.errstate(over="ignore"):
             xs = Encoder(model.inputs).rows(values)
-        xs[~np.isfinite(xs)] = np.nan
-        return cls(name, t_s, xs, notes)
+        return cls(name, t_s, np.where(np.isfinite(xs), xs, np.float32(np.nan)), notes)
 
     @property
     def period_s(self) -> float:

@@ -19,7 +19,7 @@ import numpy as np
 import numpy.typing as npt
 
 from edge_lstm.errors import LogError
-from edge_lstm.logs.jitter import LONG
+from edge_lstm.logs.jitter import LONG, middle
 from edge_lstm.logs.log import SECONDS, TIME_NAMES, TOLD, UNITS, Column, Doubles, normal, where
 
 Times = npt.NDArray[np.int64] | Doubles
@@ -216,21 +216,21 @@ class Clock:
             self._first = self._last = times[0].item()
         if isinstance(self._last, float):  # whole numbers now, but not before
             times = times.astype(np.float64)
-        before = np.concatenate((np.array([self._last], times.dtype), times[:-1]))
-        steps = times - before
+        steps = np.diff(times, prepend=np.array([self._last], times.dtype))
         if not self._usual and len(ahead := steps[steps > 0]):
-            self._usual = float(np.median(ahead))
+            self._usual = middle(ahead)
         jumps = np.flatnonzero(steps > LONG * self._usual)
-        events = np.union1d(np.flatnonzero(steps < 0), np.array([*breaks, *sure], np.int64)).tolist()
-        found, at = np.empty(len(times)), 0
+        events = sorted({*np.flatnonzero(steps < 0).tolist(), *breaks, *sure})
+        found, at, before = np.empty(len(times)), 0, self._last
         begins = []
         for row in [*events, len(times)]:
-            found[at:row] = (times[at:row] - self._first).astype(np.float64) * self._second + self._begun_s
+            np.multiply(times[at:row] - self._first, self._second, out=found[at:row])
+            found[at:row] += self._begun_s
             if row > at:
                 self._last, self._last_s = times[row - 1].item(), float(found[row - 1])
             over = jumps[np.searchsorted(jumps, at) : np.searchsorted(jumps, row)]
             if len(over):
-                self._jumped = before[over[-1]].item()
+                self._jumped = times[over[-1] - 1].item() if over[-1] else before
             if row == len(times):
                 break
             if self._turn(times[row].item(), row in breaks, row in sure):

@@ -239,39 +239,43 @@ class MissingReadings(metaclass=Readable):
         if readings.ndim != 2 or readings.shape[1] != self._x.size:
             raise ReadingError(f"expected (readings, {self._x.size}), got an array of shape {readings.shape}")
         count = len(readings)
-        outputs = np.full((count, self.stream.sizes[1]), np.nan, np.float32)
-        result = Result(outputs, np.zeros(count, np.bool_), np.zeros(count, np.bool_), np.zeros(count, np.int64))
+        taken, refused, not_real = np.zeros(count, np.bool_), np.zeros(count, np.bool_), np.zeros(count, np.int64)
         whole = np.isfinite(readings)
-        if count and whole.all() and self._run_complete(readings, 0, result):  # row by row that takes 20 times as long
-            return result
+        if count and whole.all() and (ys := self._run_complete(readings, taken, not_real)) is not None:
+            return Result(ys, taken, refused, not_real)  # row by row that takes 20 times as long
+        result = Result(np.full((count, self.stream.sizes[1]), np.nan, np.float32), taken, refused, not_real)
         complete: npt.NDArray[np.bool_] = np.asarray(whole.all(axis=1))
         edges = np.flatnonzero(np.diff(complete)) + 1
         for start, end in zip([0, *edges.tolist()], [*edges.tolist(), count], strict=True):
-            if end > start and not (complete[start] and self._run_complete(readings[start:end], start, result)):
-                self._one_by_one(readings[start:end], start, result)
+            rows = slice(start, end)
+            ys = self._run_complete(readings[rows], taken[rows], not_real[rows]) if complete[rows].any() else None
+            if ys is None:
+                self._one_by_one(readings[rows], start, result)
+            else:
+                result.outputs[rows] = ys
         return result
 
-    def _run_complete(self, xs: Floats, start: int, result: Result) -> bool:
-        """Readings without holes, all at once; False, and nothing done, where one of them must be refused."""
+    def _run_complete(self, xs: Floats, taken: npt.NDArray[np.bool_], not_real: npt.NDArray[np.int64]) -> Floats | None:
+        """Readings without holes, all at once: their outputs; None, and nothing done, where one of them must be
+        refused. taken, not_real: of these readings, to be filled in."""
         if self._before is not None:
             self._take_back()
         try:
             ys = self.stream.run(xs)
         except StateError:
-            return False
-        rows = slice(start, start + len(xs))
-        result.outputs[rows], result.taken[rows] = ys, True
+            return None
+        taken[:] = True
         for k in range(len(xs)):
             if not self._unreal:
                 break
             self._unreal = self._unreal << 1 & _MASK
-            result.not_real[start + k] = self.not_real
+            not_real[k] = self.not_real
         self._in_a_row = self._gone = 0
         self.counts.real += len(xs)
         if self._fills:
             self._x[:], last, self._known = xs[-1], ys[-1], True
             self._y = None if np.isnan(last).all() else last.copy()
-        return True
+        return ys
 
     def _one_by_one(self, xs: Floats, start: int, result: Result) -> None:
         for k, x in enumerate(xs, start):

@@ -88,6 +88,10 @@ def test_a_damaged_record_is_refused(numbers: np.ndarray) -> None:
 
 
 def test_a_record_holds_all_of_it(numbers: np.ndarray) -> None:
-    """What is read from JSON is what was written, to the bit."""
-    found = of(numbers, np.array([np.nan, np.inf], np.float32))
-    assert Distribution.from_json(json.loads(json.dumps(found.as_json()))).as_json() == found.as_json()
+    """What is read from JSON is what was written, to the bit: also where nothing was counted, and where one number came
+    more often than 32 bits count."""
+    often = Distribution(1 << 40, buckets=(np.array([-7, 90_000]), np.array([1, (1 << 40) - 1])))
+    for found in (of(numbers, np.array([np.nan, np.inf], np.float32)), Distribution(), often):
+        back = Distribution.from_json(json.loads(json.dumps(found.as_json())))
+        assert back.as_json() == found.as_json()
+        assert all(map(np.array_equal, back.buckets, found.buckets))

@@ -20,7 +20,7 @@ from edge_lstm.core.storage import save
 from edge_lstm.errors import LogError
 from edge_lstm.fleet.job import How, Piece
 from edge_lstm.fleet.plan import logs_of, pieces_of
-from edge_lstm.fleet.run import Found, replay
+from edge_lstm.fleet.run import Found, Progress, replay
 from edge_lstm.fleet.work import work
 from edge_lstm.fleet.workers import Pool, answers
 from tests.fleet import drives
@@ -118,6 +118,33 @@ def test_a_second_run_does_only_what_is_missing(folder: Path, model: Path, tmp_p
     assert replay(logs_of([logs]), asked, Here(), by_hash=True).kept == 2
 
 
+def test_a_log_is_done_when_its_worker_says_so(folder: Path, model: Path, tmp_path: Path) -> None:
+    """Whoever replays a log writes its record: of a run that was stopped nothing is done again, also what it had not
+    heard of. What a worker that was killed has left half-written is removed, and nothing else."""
+    out, asked = tmp_path / "out", how(model, results=tmp_path / "out", form="csv")
+    logs = [folder / f"drive_{k:03}.mcap" for k in range(4)]
+    with pytest.raises(KeyboardInterrupt):
+        replay(logs, asked, Here(), progress=Stop(1))
+    done = sorted(path.name for path in out.glob("*.json"))
+    assert len(done) == 2
+    half, other = out / f".{done[0].replace('drive_000', 'drive_003')[:-5]}.csv.12.partial", out / ".a.csv.12.partial"
+    half.write_text("half")
+    other.write_text("somebody's")
+    assert replay(logs, asked, Here()).kept == 2
+    assert (half.exists(), other.exists()) == (False, True)
+
+
+class Stop:
+    """Progress that is interrupted at the first log that is done."""
+
+    def __init__(self, at: int) -> None:
+        self._at = at
+
+    def __call__(self, now: Progress) -> None:
+        if now.done == self._at:
+            raise KeyboardInterrupt
+
+
 def test_a_long_recording_is_cut_between_keyframes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Its parts together are the whole: the same rows byte for byte, the same writes compared, and the same summary."""
     logs = tmp_path / "logs"
@@ -132,7 +159,7 @@ def test_a_long_recording_is_cut_between_keyframes(tmp_path: Path, monkeypatch: 
     assert whole.outcomes[0].same
     (one,), (other,) = (tmp_path / "whole").glob("*.csv"), (tmp_path / "parts").glob("*.csv")
     assert one.read_bytes() == other.read_bytes()
-    found, wanted = (one.outcomes[0].numbers["slip_left"].as_json() for one in (parts, whole))
+    found, wanted = (one.outcomes[0].numbers["slip_left"] for one in (parts, whole))
     assert (found["counts"], found["buckets"]) == (wanted["counts"], wanted["buckets"])
     assert parts.outcomes[0].readings == whole.outcomes[0].readings > 1500
 
@@ -257,4 +284,4 @@ def test_nobody_answers_at_the_scheduler(folder: Path, capfd: pytest.CaptureFixt
 
     monkeypatch.setitem(sys.modules, "distributed", None)
     assert main(["replay", str(folder), "--scheduler", "tcp://127.0.0.1:1"]) == 2
-    assert re.search(r"needs Dask distributed, which is not installed: .*distributed", capfd.readouterr().err)
+    assert re.search(r"needs distributed, which is not installed: .*distributed", capfd.readouterr().err)

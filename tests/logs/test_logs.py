@@ -16,7 +16,7 @@ from edge_lstm.logs import READERS, kind_of, open_log
 from edge_lstm.logs.asked import NOTHING, Asked
 from edge_lstm.logs.csv_log import CsvLog
 from edge_lstm.logs.csv_out import CsvWriter, texts
-from edge_lstm.logs.jitter import jitter
+from edge_lstm.logs.jitter import jitter, middle
 from edge_lstm.logs.log import column
 
 REAL = Path(__file__).parents[3] / "shared" / "real" / "logs" / "xio_imu_99hz.csv"
@@ -200,6 +200,15 @@ def test_jitter_says_how_regular_a_log_is():
     assert found.max_dt_s == pytest.approx(0.03)
     assert found.irregular == pytest.approx(2 / 5)
     assert jitter(np.array([1.0])).sentence() == "fewer than two rows, so no rate"
+
+
+def test_the_middle_is_numpys_median():
+    """Of steps that keep to a rate, where it is counted, and of others, where it is sorted; of any number of them."""
+    random = np.random.default_rng(7)
+    regular = np.diff(np.arange(20_001) / 200)
+    for steps in (regular, random.normal(0.005, 0.002, 20_000), np.repeat([0.1, 0.2], 5000), np.array([0.0, -0.0])):
+        for count in (1, 2, 3, 1000, 1001, 9999, 10_000, len(steps)):
+            assert middle(steps[:count]) == np.median(steps[:count])
 
 
 def test_a_result_appears_whole_or_not_at_all(tmp_path: Path):

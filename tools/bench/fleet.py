@@ -42,7 +42,7 @@ from edge_lstm.core.storage import load
 from edge_lstm.fleet.distribution import QUANTILES
 from edge_lstm.fleet.job import How
 from edge_lstm.fleet.plan import logs_of
-from edge_lstm.fleet.results import parquet_options
+from edge_lstm.fleet.results import as_table, parquet_options
 from edge_lstm.fleet.run import replay
 from edge_lstm.fleet.workers import Dask, Pool
 
@@ -145,8 +145,12 @@ def by_onnx(path: Path, results: Path, as_we: bool) -> tuple[int, int]:
     (ys,) = _session().run(None, {"readings": xs[:, None]})
     names = [channel.name for channel in _model().outputs]
     columns = dict(zip(names, np.ascontiguousarray(ys.reshape(len(xs), -1).T), strict=True))
-    found = pa.table({"t_s": table["time_s"], **columns})
-    pq.write_table(found, results / path.name, **(parquet_options(found.schema) if as_we else {}))
+    columns = {"t_s": table["time_s"].to_numpy(), **columns}
+    if as_we:
+        found = as_table(columns)
+        pq.write_table(found, results / path.name, **parquet_options(found.schema))
+    else:
+        pq.write_table(pa.table(columns), results / path.name)
     return len(xs), resource.getrusage(resource.RUSAGE_SELF).ru_maxrss >> 10
 
 

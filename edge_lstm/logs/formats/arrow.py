@@ -21,7 +21,7 @@ import numpy as np
 
 from edge_lstm.errors import LogError, nearest
 from edge_lstm.logs.asked import NOTHING, Asked
-from edge_lstm.logs.log import SECONDS, Block, Column, Doubles, Log, Texts, column
+from edge_lstm.logs.log import SECONDS, Block, Column, Doubles, Floats, Log, Texts, column
 from edge_lstm.logs.recognize import FEATHER_1, PARQUET
 from edge_lstm.logs.times import WRAP, Clock, Pair, joined, named_times, no_time, pair_asked, unit_of, why_no_time
 from firmware_bridge.installing import not_importable
@@ -98,7 +98,9 @@ class ArrowLog(Log):
         self, columns: Sequence[Column], vocabularies: Mapping[int, Sequence[str]] | None = None
     ) -> Iterator[Block]:
         """As `Log.blocks`."""
-        names = self._named([*self._time_columns, *columns, *([self._episode] if self._episode else [])])
+        known = bool(columns) and self.time.index >= 0 and self._first_is_all
+        times_of = [] if known else self._time_columns
+        names = self._named([*times_of, *columns, *([self._episode] if self._episode else [])])
         clock, mark = self._clock(), None
         at = 0
         try:
@@ -107,20 +109,25 @@ class ArrowLog(Log):
                 if not count:
                     continue
                 lines = range(at + 1, at + count + 1)
-                times = np.arange(at, at + count) if self.time.index < 0 else self._times(batch)
+                if self.time.index < 0:
+                    times = np.arange(at, at + count)
+                else:
+                    times = self._times(self._first.slice(at, count) if known else batch)
                 sure: list[int] = []
                 if self._episode is not None:
                     marks = list(map(str, self._cells(batch, self._episode).to_pylist()))
                     before = [mark if at else marks[0], *marks]
                     sure, mark = [k for k, (a, b) in enumerate(pairwise(before)) if a != b], marks[-1]
                 t_s, begins = clock(times, sure=sure, lines=lines)
-                values = np.empty((len(columns), count)).T  # each column in one piece
+                found = []
                 for k, one in enumerate(columns):
                     words = (vocabularies or {}).get(k)
                     cells = self._cells(batch, one)
-                    values[:, k] = self._numbers(cells, one) if words is None else self._words(cells, one, words)
+                    found.append(self._numbers(cells, one) if words is None else self._words(cells, one, words))
+                # Rows as a model takes them; float32 where all columns are, which spares two copies.
+                numbers: Any = np.stack(found, axis=1) if found else np.empty((count, 0))
                 texts = Texts(times / (self._asked.rate_hz or 1.0) if self.time.index < 0 else times)
-                yield Block(lines, texts, t_s, values, size, tuple(begins))
+                yield Block(lines, texts, t_s, numbers, size, tuple(begins))
                 at += count
         except self._bad as error:
             if not at:
@@ -189,7 +196,7 @@ class ArrowLog(Log):
         """The Parquet file, opened once: that takes as long as to read 5000 numbers. It is closed with this log."""
         from pyarrow.parquet import ParquetFile
 
-        return ParquetFile(self.path)
+        return ParquetFile(self.path, pre_buffer=False)  # columns as they are needed, by this thread
 
     def _schema(self) -> Any:
         if self._parquet:
@@ -285,14 +292,27 @@ class ArrowLog(Log):
             )
 
     @cached_property
-    def _first_times(self) -> list[float]:
+    def _first(self) -> Any:
+        """The times of the first rows; of all where they are one batch, which is not read again."""
         try:
-            for batch, _ in self._batches(self._named(self._time_columns), _LOOKED_AT):
+            rows = _BATCH if self._parquet and self._file.metadata.num_rows <= _BATCH else _LOOKED_AT
+            for batch, _ in self._batches(self._named(self._time_columns), rows):
                 if batch.num_rows:
-                    return [float(time) for time in self._times(batch).tolist()]
+                    return batch
         except self._bad as error:
             raise LogError(f"{self.path}: cannot be read: {_short(error)}") from None
         raise LogError(f"{self.path}: has no rows")
+
+    @property
+    def _first_is_all(self) -> bool:
+        return self._parquet and bool(self._first.num_rows == self._file.metadata.num_rows)
+
+    @cached_property
+    def _first_times(self) -> list[float]:
+        try:
+            return [float(time) for time in self._times(self._first.slice(0, _LOOKED_AT)).tolist()]
+        except self._bad as error:
+            raise LogError(f"{self.path}: cannot be read: {_short(error)}") from None
 
     def _times(self, batch: Any) -> Any:
         """The times as they stand, whole numbers where they are; of a pair in ns."""
@@ -316,13 +336,13 @@ class ArrowLog(Log):
             return cells.cast(pyarrow.int64()).to_numpy(zero_copy_only=False)
         if not pyarrow.types.is_floating(cells.type):
             raise LogError(f"{self.path}: column {self.time.title!r} holds no times")
-        found = cells.to_numpy(zero_copy_only=False).astype(np.float64)
+        found = cells.to_numpy(zero_copy_only=False).astype(np.float64, copy=False)
         if not np.isfinite(found).all():
             raise LogError(f"{self.path}: column {self.time.title!r} has rows without a time")
         return found
 
-    def _numbers(self, cells: Any, one: Column) -> Doubles:
-        """Numbers, NaN where there is none."""
+    def _numbers(self, cells: Any, one: Column) -> Doubles | Floats:
+        """Numbers, NaN where there is none: float32 where the file has them so."""
         import pyarrow
 
         kind = cells.type
@@ -333,8 +353,8 @@ class ArrowLog(Log):
         elif pyarrow.types.is_decimal(kind):  # by way of their text: pyarrow's own way is off by a bit
             cells = cells.cast(pyarrow.string()).cast(pyarrow.float64())
         with np.errstate(invalid="ignore"):  # a signalling NaN is one
-            found: Doubles = cells.to_numpy(zero_copy_only=False).astype(np.float64, copy=False)
-        return found
+            found: Doubles | Floats = cells.to_numpy(zero_copy_only=False)
+            return found if found.dtype == np.float32 else found.astype(np.float64, copy=False)
 
     def _words(self, cells: Any, one: Column, words: Sequence[str]) -> Doubles:
         """The place of each word in the vocabulary."""

@@ -211,3 +211,25 @@ def test_lists_that_end_nowhere_are_damage(tmp_path: Path) -> None:
         path.write_bytes(whole.replace(offsets.tobytes(), damaged.tobytes()))
         with pytest.raises(LogError, match="cannot be read"):
             list(open_log(path).blocks([]))
+
+
+@pytest.mark.parametrize("rows", [500, 70_000])
+def test_float32_stays_what_it_is(tmp_path: Path, rows: int) -> None:
+    """Columns of float32 come as rows of float32, with the numbers that float64 would have; beside another kind all are
+    float64. Times are those of the file, in one row group or several, of one batch or more, asked for twice, and as a
+    column among others."""
+    times, a, b = np.arange(rows) / 100, np.arange(rows, dtype=np.float32) / 7, np.arange(rows, dtype=np.float64) / 7
+    a[3] = np.nan
+    table = pa.table({"time_s": times, "a": a, "b": b})
+    for size in (rows, rows // 3):
+        parquet.write_table(table, tmp_path / "log.parquet", row_group_size=size)
+        log = open_log(tmp_path / "log.parquet")
+        for titles, kind in ((["a"], np.float32), (["a", "b"], np.float64), (["a", "time_s"], np.float64), ([], None)):
+            columns = [c for title in titles if (c := log.find(title))]
+            blocks = list(log.blocks(columns))
+            assert np.array_equal(np.concatenate([block.t_s for block in blocks]), times)
+            if titles:
+                assert {block.numbers.dtype.type for block in blocks} == {kind}
+                values = np.concatenate([block.values for block in blocks])
+                wanted = [table[title].to_numpy().astype(np.float64) for title in titles]
+                assert np.array_equal(values, np.stack(wanted, axis=1), equal_nan=True)
