@@ -25,7 +25,7 @@ _MOST = 1 << 31 - _CUT  # buckets of one sign
 _SMALLEST = 0x00800000 >> _CUT  # the first bucket of normal numbers
 _GROUPS = (-_MOST, -_SMALLEST, _SMALLEST, _MOST)  # 0, and numbers of either sign, with mostly nothing between them
 _SPARSE = 8  # places of a table for each number that is counted, at most; beyond, sorting is quicker
-_PACK = zstandard.ZstdCompressor(level=1)
+_PACK, _UNPACK = zstandard.ZstdCompressor(level=1), zstandard.ZstdDecompressor()
 
 
 @dataclass
@@ -129,7 +129,7 @@ class Distribution:
             size = zstandard.frame_content_size(packed)
             if not (1 <= width <= 8 and 0 <= size <= 4 * _MOST * width):
                 raise ValueError(f"its buckets are damaged: {size} bytes are not what they can be")
-            plain = zstandard.ZstdDecompressor().decompress(packed)
+            plain = _UNPACK.decompress(packed)
         except zstandard.ZstdError as error:
             raise ValueError(f"its buckets are damaged: {error}") from None
         planes = np.frombuffer(plain, np.uint8).reshape(width, -1)
@@ -139,7 +139,7 @@ class Distribution:
             whole[large] += planes[k][large].astype(np.int64) << 8 * k
         steps, counts = whole.reshape(2, -1)
         keys = np.cumsum(steps) - _MOST
-        if counts.sum() != count or (steps <= 0).any() or (keys >= _MOST).any():
+        if counts.sum() != count or steps.min(initial=1) <= 0 or keys.max(initial=0) >= _MOST:
             raise ValueError("its buckets are damaged: they are not all, or in no order")
         buckets = keys, counts
         least, greatest, mean, m2 = map(float.fromhex, found["numbers"])
@@ -153,7 +153,7 @@ def merged(parts: Iterable[Distribution]) -> Distribution:
         whole._merge_moments(part)
         keys, counts = part.buckets
         table[keys + _MOST] += counts
-    found = np.flatnonzero(table)
+    found = np.flatnonzero(table != 0)
     whole.buckets = found - _MOST, table[found]
     return whole
 
@@ -182,7 +182,7 @@ def _counted(keys: npt.NDArray[Any], counts: Whole | None = None) -> tuple[Whole
             own, weights = keys[inside], None if counts is None else counts[inside]
             low, high = int(own.min()), int(own.max())
         if high - low < _SPARSE * len(own):
-            table = np.bincount(own - low, weights)  # as float64 exact up to 2^53
+            table = np.bincount(np.subtract(own, low, dtype=np.intp), weights)  # as float64 exact up to 2^53
             places = np.flatnonzero(table != 0)  # of truth values that is four times as quick
             found.append((places + low, table[places]))
         else:

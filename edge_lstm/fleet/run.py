@@ -23,7 +23,7 @@ from edge_lstm.fleet import results
 from edge_lstm.fleet.distribution import Distribution, merged
 from edge_lstm.fleet.job import How, Outcome, Piece
 from edge_lstm.fleet.plan import jobs_of, pieces_of
-from edge_lstm.fleet.work import sentence, work
+from edge_lstm.fleet.work import keep_memory, sentence, work
 from edge_lstm.fleet.workers import Pool, answers, died
 
 
@@ -96,6 +96,7 @@ def replay(
 ) -> Found:
     """All logs. by_hash: a log is known by its contents, not by its size and time. Raises OSError where results cannot
     be written."""
+    keep_memory()
     found, now = Found(), Progress()
     if how.results is not None:
         how.results.mkdir(parents=True, exist_ok=True)

@@ -48,7 +48,7 @@ _TO_MB = 1 << 10  # ru_maxrss is in KiB
 
 def work(job: Job) -> list[Outcome]:
     """Replay each piece of a job."""
-    _keep_memory()
+    keep_memory()
     how, found = job.how, []
     with _Shared(job) as shared:
         for piece in job.pieces:
@@ -70,7 +70,7 @@ def work(job: Job) -> list[Outcome]:
 
 
 @cache
-def _keep_memory() -> None:
+def keep_memory() -> None:
     """What a log needed stays with this process for the next, which takes as much: by itself glibc gives it back after
     each log, and takes it anew with 2,400 page faults. Once it has seen a large block freed, it keeps twice as much."""
     np.empty(_LARGE, np.uint8)  # not a byte of it is touched
@@ -261,4 +261,4 @@ def _recording(piece: Piece, how: How, outcome: Outcome) -> None:
         outcome.same, outcome.verdict = comparison.same, comparison.sentence()
 
 
-__all__ = ["part_name", "sentence", "work"]
+__all__ = ["keep_memory", "part_name", "sentence", "work"]
