@@ -28,6 +28,7 @@ from firmware_bridge.words import counted
 if TYPE_CHECKING:
     from rich.console import RenderableType
 
+    from edge_lstm.daemon.lull import Lull
     from firmware_bridge.links.link import Link
     from firmware_bridge.ports.port import Port
 
@@ -55,12 +56,14 @@ class LiveView:
         every_s: float = _FIRST_S,
         happened: Callable[[], Iterator[tuple[int, str]]] = lambda: iter(()),
         recorded: Callable[[], str] = lambda: "",
+        lull: Lull | None = None,
     ) -> None:
         """trouble: asked at each redrawing for what people should know (the recording failed). every_s: between two
         status lines where nobody sits at a terminal; there a second. happened: asked as often, for lines that are
-        printed at once, each with its level (`daemon.journal`). recorded: the recording and its size."""
+        printed at once, each with its level (`daemon.journal`). recorded: the recording and its size. lull: in which it
+        looks; None: whenever it is due."""
         self._controller, self._bridge, self._port, self._device, self._out = controller, bridge, port, device, out
-        self._trouble, self._happened, self._recorded = trouble, happened, recorded
+        self._trouble, self._happened, self._recorded, self._lull = trouble, happened, recorded, lull
         self._counted_at = deque([(time.monotonic(), 0)], 16)  # of the latest drawings: time, readings by then
         self._every_s = _FIRST_S if out.isatty() else every_s
         self._texts, self._choices = controller.config.texts(), controller.config.choices()
@@ -84,7 +87,7 @@ class LiveView:
         legend = ""
         try:
             due_s = self._start_s + min(_FIRST_S, self._every_s)
-            while not self._ended.wait(_REDRAW_S):
+            while self._goes_on():
                 self._print_happened()
                 if time.monotonic() < due_s:
                     continue
@@ -102,7 +105,7 @@ class LiveView:
 
         try:
             with Live(console=Console(file=self._out), auto_refresh=False, transient=True) as live:
-                while not self._ended.wait(_REDRAW_S):
+                while self._goes_on():
                     for _, text in self.happened():
                         live.console.print(text, markup=False, highlight=False)
                     live.update(self.table(live.console.width), refresh=True)
@@ -110,6 +113,14 @@ class LiveView:
                     live.console.print(text, markup=False, highlight=False)
         except (OSError, ValueError):
             return
+
+    def _goes_on(self) -> bool:
+        """Wait until it is time to look again; False: the run has ended."""
+        if self._ended.wait(_REDRAW_S):
+            return False
+        if self._lull is not None:
+            self._lull.wait()
+        return True
 
     def _print_happened(self) -> None:
         for level, text in self.happened():

@@ -178,11 +178,13 @@ class _Live:
         """The loop, with all that stands around it. out: where the live view is drawn."""
         from edge_lstm.cli.live import LiveView
         from edge_lstm.cli.tended import Tended
+        from edge_lstm.daemon.lull import Lull
         from edge_lstm.daemon.operated import Operated
         from edge_lstm.robot.loop import run, steady
         from edge_lstm.robot.realtime import applied
 
         robot, controller, bridge, recording = self._robot, self._controller, self._bridge, self._recording
+        lull = Lull()
         operated = Operated(
             robot,
             controller,
@@ -192,9 +194,12 @@ class _Live:
             mark=recording.mark,
             came=recording.attach,
             gone=recording.detach,
+            lull=lull,
         )
         # The robot's port, what is asked through it, and both observed: the loop is given the outermost.
-        tended = Tended(robot, operated.port, controller, bridge, recording, notifier, self._trouble, operated.happened)
+        tended = Tended(
+            robot, operated.port, controller, bridge, recording, notifier, self._trouble, operated.happened, lull
+        )
         operated.sources["late"] = lambda: dict(tended.late.causes)
         view = LiveView(
             controller,
@@ -206,6 +211,7 @@ class _Live:
             every_s=robot.daemon.status_every_s,
             happened=tended.happened,
             recorded=lambda: recording.size,
+            lull=lull,
         )
         clock_ns = _clock_ns()
         # Last, when all other threads are there: they must inherit neither priority nor core.

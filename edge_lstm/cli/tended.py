@@ -15,6 +15,7 @@ from edge_lstm.cli.live import clock_of
 from edge_lstm.daemon.journal import ERROR, WARNING
 from edge_lstm.daemon.keeper import Keeper
 from edge_lstm.daemon.late import LateAnswers, sentence, since
+from edge_lstm.daemon.lull import Lull
 from edge_lstm.daemon.observed import Happening, ObservedPort
 from firmware_bridge.words import counted, plural
 
@@ -40,11 +41,12 @@ class Tended:
         notifier: Notifier,
         trouble: Callable[[], str],
         others: deque[Happening],
+        lull: Lull,
     ) -> None:
         """trouble: what people should know (the robot is not there, it does not fit), "" where all is well. others: who
-        else has something to be said at once."""
+        else has something to be said at once. lull: in which the keeper works."""
         self.late = LateAnswers(robot.deadline_ms)
-        self.port = ObservedPort(port, controller, bridge, self.late)
+        self.port = ObservedPort(port, controller, bridge, self.late, lull)
         self._controller, self._bridge, self._recording, self._trouble = controller, bridge, recording, trouble
         self._others = others
         self._every_s = robot.daemon.status_every_s

@@ -101,4 +101,5 @@ class Keeper:
         if self._notifier.watchdog_s is not None:
             pause_s = min(pause_s, self._notifier.watchdog_s / 4)
         while not self._ended.wait(pause_s):
+            self._port.lull.wait()
             self.look()

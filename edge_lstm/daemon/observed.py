@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from edge_lstm.daemon.journal import INFO, NOTICE, WARNING
 from edge_lstm.daemon.late import LateAnswers
+from edge_lstm.daemon.lull import Lull
 from edge_lstm.robot.requests import sentence
 
 if TYPE_CHECKING:
@@ -34,10 +35,14 @@ class Happening(NamedTuple):
 
 
 class ObservedPort:
-    """`inner`, as the loop sees it. turns: how often the loop has come for a chunk; happened: what is to be said."""
+    """`inner`, as the loop sees it. turns: how often the loop has come for a chunk; happened: what is to be said; lull:
+    begins when it has done with one."""
 
-    def __init__(self, inner: Port, controller: Decider, bridge: Link, late: LateAnswers) -> None:
+    def __init__(
+        self, inner: Port, controller: Decider, bridge: Link, late: LateAnswers, lull: Lull | None = None
+    ) -> None:
         self.inner, self._controller, self._bridge, self.late = inner, controller, bridge, late
+        self.lull = Lull() if lull is None else lull
         self.turns = 0
         self.happened: deque[Happening] = deque(maxlen=_HAPPENINGS)
         self._answered_ns = 0
@@ -57,7 +62,7 @@ class ObservedPort:
 
     def chunks(self) -> Iterator[Chunk]:
         """As the inner port's."""
-        clock, controller, late = time.monotonic_ns, self._controller, self.late
+        clock, controller, late, lull = time.monotonic_ns, self._controller, self.late, self.lull
         readings, lost, resets = controller.counts.readings, controller.counts.lost, controller.counts.resets
         for chunk in self.inner.chunks():
             began_ns = clock()
@@ -85,6 +90,7 @@ class ObservedPort:
             elif self._gone_ns is None and self._last_ns is not None and chunk.t_ns - self._last_ns > SILENT_NS:
                 self._went(self._last_ns)
                 self._say(chunk.t_ns, WARNING, f"no reading has come for {SILENT_NS / 1e9:g} s; the port is open")
+            lull.begins()
 
     def write(self, data: bytes) -> bool:
         """As the inner port's."""

@@ -26,6 +26,7 @@ from typing import TYPE_CHECKING, Any
 from edge_lstm.daemon import place
 from edge_lstm.daemon.block import FRESH_NS
 from edge_lstm.daemon.journal import WARNING
+from edge_lstm.daemon.lull import Lull
 from edge_lstm.daemon.mailbox import ControlledPort
 from edge_lstm.daemon.observed import Happening
 from edge_lstm.daemon.server import Server, group_of
@@ -55,7 +56,7 @@ class Operated:
     """A context manager around a run. The loop is given `port` and `tap`; `notes` are sentences for people.
 
     sources: more of the status, by its key ("late", "recording" …), asked four times a second from a thread of its own.
-    mark: see `Server`; came, gone: see `Controlled`.
+    mark: see `Server`; came, gone: see `Controlled`. lull: in which the status is written; None: whenever it is due.
     """
 
     def __init__(
@@ -71,6 +72,7 @@ class Operated:
         came: Callable[[str, bytes], None] = lambda name, content: None,
         gone: Callable[[str], None] = lambda name: None,
         stop: Callable[[], None] = lambda: os.kill(os.getpid(), signal.SIGTERM),
+        lull: Lull | None = None,
     ) -> None:
         self.notes: list[str] = []
         self.happened: deque[Happening] = deque(maxlen=_HAPPENINGS)  # to be said at once
@@ -82,7 +84,7 @@ class Operated:
         self.sources: dict[str, Callable[[], Any]] = dict(sources or {})
         self._robot, self._controller, self._bridge, self._port = robot, controller, bridge, port
         self._about, self._mark, self._stop = dict(about or {}), mark, stop
-        self._came, self._gone = came, gone
+        self._came, self._gone, self._lull = came, gone, lull
         self._lock = -1
         self._block: Block | None = None
         self._server: Server | None = None
@@ -223,6 +225,8 @@ class Operated:
             block = self._block
             if block is None:
                 return
+            if self._lull is not None:
+                self._lull.wait()
             with contextlib.suppress(Exception):  # the loop's own dictionaries may change while they are read
                 block.tell(self._tree())
             if (control := control_of(self._controller)) is not None:
