@@ -1,15 +1,17 @@
 """All that `edge-lstm serve` is: one feed, whoever shows it, and the page's server.
 
 Its rule: the main thread looks at the run twenty times a second and tells everybody; the page's readers have threads of
-their own. The run does not know that any of it exists.
+their own. The run does not know that any of it exists: a core that its loop has for itself is left to it.
 """
 
 from __future__ import annotations
 
 import json
+import os
 import threading
 import time
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from http import HTTPStatus
 from pathlib import Path
 from typing import Any
@@ -80,6 +82,8 @@ class Server:
         """One batch to everybody."""
         batch = self._feed.poll()
         now_ns = time.time_ns() if batch.status is None else batch.status.now_ns
+        if batch.began and batch.status is not None:
+            _keep_off(batch.status.pid)
         gates = None
         if self._gates is not None:
             gates = self._gates.take(batch, self._page.looked_at, time.monotonic())
@@ -92,3 +96,14 @@ class Server:
 
     def _status(self) -> Answer:
         return Answer(HTTPStatus.OK, json.dumps(self._latest, default=str).encode())
+
+
+def _keep_off(run: int) -> None:
+    """Leave the core of a loop that has one for itself ([realtime] cpu), where there are others: each look of ours
+    would fill its caches, and the next reading is answered the later for it."""
+    with suppress(OSError):
+        ours, its = os.sched_getaffinity(0), os.sched_getaffinity(run)
+        if len(its) == 1 and (others := ours - its):
+            for thread in Path("/proc/self/task").iterdir():  # those that begin later inherit it
+                with suppress(ProcessLookupError):
+                    os.sched_setaffinity(int(thread.name), others)

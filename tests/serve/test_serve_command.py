@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import socket
+import subprocess
+import sys
 import threading
 from pathlib import Path
 
@@ -128,3 +130,33 @@ def test_it_gives_way_to_the_run() -> None:
         thread.start()
         thread.join()
     assert seen == [(max(NICE, os.nice(0)), os.SCHED_BATCH)] * 2 + [(19, os.SCHED_IDLE)] * 2
+
+
+CORES = """
+import os, subprocess, sys, threading
+from edge_lstm.serve.server import _keep_off
+run = subprocess.Popen(["sleep", "60"])
+go, seen = threading.Event(), []
+there = threading.Thread(target=lambda: (go.wait(), seen.append(os.sched_getaffinity(0))))
+there.start()
+before = os.sched_getaffinity(0)
+_keep_off(run.pid)
+assert os.sched_getaffinity(0) == before
+os.sched_setaffinity(run.pid, {max(before)})
+_keep_off(run.pid)
+run.kill()
+run.wait()
+go.set()
+there.join()
+later = threading.Thread(target=lambda: seen.append(os.sched_getaffinity(0)))
+later.start()
+later.join()
+assert [os.sched_getaffinity(0), *seen] == [before - {max(before)} or before] * 3, seen
+_keep_off(run.pid)
+"""
+
+
+def test_it_leaves_the_core_of_a_loop_that_has_one_for_itself() -> None:
+    """All its threads, those that begin later too, keep off the only core that the loop may use, where there are
+    others; a loop that may use any, or is gone, changes nothing."""
+    subprocess.run([sys.executable, "-c", CORES], check=True, timeout=60, cwd=Path(__file__).parents[2])
