@@ -57,7 +57,8 @@ def _told(manager: Manager, tmp_path: Path) -> None:
                 told.clear()
                 until(lambda: heard(f"STATUS=waiting for {link}"))
                 with simulated(link):
-                    until(lambda: "  back after " in (tmp_path / "journal").read_text())
+                    # Heard meanwhile: the manager's socket keeps ten messages, and STOPPING would find no room.
+                    until(lambda: heard("WATCHDOG=1") and "  back after " in (tmp_path / "journal").read_text())
                     process.send_signal(signal.SIGTERM)
                     out, _ = process.communicate(timeout=20)
             finally:
