@@ -1,8 +1,8 @@
 """What it costs a run to be recorded, asked and shown: the live loop at 1 kHz in several ways, in turn, in one run of
 this program.
 
-    python -m tools.bench.operated [--kinds alone,recorded,operated,shown,served,shadow] [--apart] [--rate HZ]
-                                   [--seconds S] [--rounds N] [--run OPTIONS] [--json]
+    python -m tools.bench.operated [--kinds alone,recorded,operated,shown,burdened,served,shadow] [--apart | --core]
+                                   [--rate HZ] [--seconds S] [--rounds N] [--run OPTIONS] [--json]
 
 Each round is the robot behind a pseudo-terminal and `edge-lstm run` in a process of its own, once of each kind:
 
@@ -11,20 +11,28 @@ Each round is the robot behind a pseudo-terminal and `edge-lstm run` in a proces
 - operated: recorded, and with status block and control socket two who watch all rows, events and the status, one
   through the socket and one in the mapped block, who also asks for the status and a mark each second, and one swap;
 - shown: as alone, without a recorder, but shown as served is: what all of that costs a bare loop;
+- burdened: the control of shown: as alone, with nothing of all that, but beside programs that work as much, as often
+  and on the same cores as `serve` and those who look on did in the latest round of shown. What shown costs and burdened
+  does not is the run's own doing; what both cost is the machine's, whose cores share caches and memory;
 - served: recorded, and shown by `edge-lstm serve`: the page open in a browser, a broker, a viewer of Foxglove's
   protocol and a scrape each second, as far as there are chromium, mosquitto and the extras here (said on stderr);
 - shadow: recorded, and the same model runs beside as [daemon] shadow, with nobody looking on.
 
 The figures are the loop's own: from a reading's bytes to its action written. Each p99 is also told in terms of that of
-the kind beside it in the same round; and how much of a core the loop had, how much it waited for one while another
-process had it, what made answers late, and how much of a core `serve` had.
+the kind beside it in the same round, as the middle of the rounds with the least and the greatest; and how much of a
+core the loop had, how much it waited for one while another process had it, what made answers late, and how much of a
+core `serve` had, and those who looked on.
 
 The simulated robot, the browser, the broker and the viewer are no part of a robot's machine, and a browser that draws
 takes a core of it. With --apart they have all cores but the last, and the run and `serve` have that one, both of them,
 of all kinds alike; and the robot has a priority (SCHED_FIFO) on its core, where that is granted: a real one sends in
 time whatever our viewers do, and of several readings that come at once, since it was late, the last waits for the
-others. Without it all share all cores. `--run "--priority 50"` is a loop with [realtime] priority, again of all kinds:
-on a machine that is busy with other things it shows what the run costs itself.
+others. With --core the loop has the last core for itself, as `[realtime] cpu` gives it, and all else has the others.
+Without either all share all cores. `--run "--priority 50"` is a loop with [realtime] priority, again of all kinds: on a
+machine that is busy with other things it shows what the run costs itself.
+
+The rate is a little less than 1 kHz: the kernel's tick comes 250 times a second by the same clock, so at 1 kHz sharp it
+would fall into a fourth of the answers or into none, as the two happened to begin, and not into as many of each kind.
 """
 
 from __future__ import annotations
@@ -54,6 +62,7 @@ from edge_lstm.daemon.writer import Block
 from edge_lstm.errors import DaemonError
 from tools.bench.live import COMMAND, ROOT, configured
 
+RATE_HZ = 997.0
 _ROBOT_PRIORITY = 10
 KEYS = ("latency_p50_ms", "latency_p99_ms", "latency_max_ms")
 # kind → what it is held to
@@ -62,9 +71,28 @@ BESIDE = {
     "recorded": "alone",
     "operated": "recorded",
     "shown": "alone",
+    "burdened": "alone",
     "served": "recorded",
     "shadow": "recorded",
 }
+# Works so many percent of a core, twenty times a second, as `serve` does: numbers and JSON over some MB.
+BURDENING = """
+import json, os, sys, time
+import numpy as np
+share = float(sys.argv[1]) / 100
+if sys.argv[2] == "serve":
+    os.setpriority(os.PRIO_PROCESS, 0, 10)
+    os.sched_setscheduler(0, os.SCHED_BATCH, os.sched_param(0))
+rows = np.zeros((50_000, 16))
+tree = {str(k): [k / 7] * 20 for k in range(100)}
+while True:
+    began = time.process_time()
+    while time.process_time() - began < share / 20:
+        rows[:] += 1.0
+        json.loads(json.dumps(tree))
+    time.sleep(0.05 * (1 - share) if share < 1 else 0)
+"""
+BURDEN = {"serve_percent": 10.0, "viewers_percent": 40.0}  # where no round of shown says it
 RECORDING = """
 [recording]
 directory = "recordings"
@@ -78,8 +106,10 @@ def main() -> int:
     """The command."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n\n")[0])
     parser.add_argument("--kinds", default=",".join(BESIDE))
-    parser.add_argument("--apart", action="store_true", help="robot and viewers on other cores than run and serve")
-    parser.add_argument("--rate", type=float, default=1000.0)
+    cores = parser.add_mutually_exclusive_group()
+    cores.add_argument("--apart", action="store_true", help="robot and viewers on other cores than run and serve")
+    cores.add_argument("--core", action="store_true", help="the loop alone on a core ([realtime] cpu)")
+    parser.add_argument("--rate", type=float, default=RATE_HZ)
     parser.add_argument("--seconds", type=float, default=20.0)
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--run", default="", help="more options for `edge-lstm run`, as one argument")
@@ -88,7 +118,8 @@ def main() -> int:
     kinds = options.kinds.split(",")
     if unknown := set(kinds) - set(BESIDE):
         parser.error(f"there is no kind {', '.join(sorted(unknown))}; there are {', '.join(BESIDE)}")
-    found = measure(kinds, options.rate, options.seconds, options.rounds, options.run.split(), apart=options.apart)
+    apart = "core" if options.core else "machine" if options.apart else ""
+    found = measure(kinds, options.rate, options.seconds, options.rounds, options.run.split(), apart=apart)
     if options.json:
         print(json.dumps(found, indent=2))
         return 0
@@ -100,7 +131,7 @@ def table(kinds: Sequence[str], found: dict[str, Any]) -> list[str]:
     """Medians over the rounds, for people."""
     lines = [
         "|  | p50, ms | p99, ms (each round) | max, ms | p99 in terms of | loop on a core, waiting for one, % | late "
-        "| serve, % | lost | readings | files |",
+        "| serve, viewers, % | lost | readings | files |",
         "|---|---|---|---|---|---|---|---|---|---|---|",
     ]
     for kind in kinds:
@@ -109,14 +140,14 @@ def table(kinds: Sequence[str], found: dict[str, Any]) -> list[str]:
         ratio = ""
         if beside in kinds:
             ratios = [a / b[KEYS[1]] for a, b in zip(p99, found[beside], strict=True)]
-            ratio = f"{beside}: {statistics.median(ratios):.2f}"
+            ratio = f"{beside}: {statistics.median(ratios):.2f} ({min(ratios):.2f} to {max(ratios):.2f})"
         counts = [str(sum(one[key] for one in rounds)) for key in ("lost", "readings", "files")]
         each = " ".join(f"{value:.3f}" for value in p99)
         cells = [f"{statistics.median(p50):.3f}", f"{statistics.median(p99):.3f} ({each})"]
         shares = [f"{statistics.median(one[key] for one in rounds):.1f}" for key in ("ran_percent", "waited_percent")]
         causes = sum((Counter(one["late"]["causes"]) for one in rounds), Counter[str]())
         late = ", ".join(f"{count} {cause}" for cause, count in causes.most_common()) or "0"
-        served = f"{statistics.median(one['serve_percent'] for one in rounds):.1f}"
+        served = ", ".join(f"{statistics.median(one[key] for one in rounds):.1f}" for key in _AUDIENCE)
         cells += [f"{statistics.median(most):.2f}", ratio, ", ".join(shares), late, served]
         lines.append(f"| {' | '.join([kind, *cells, *counts])} |")
     gathered = found["keyframe_us"]
@@ -130,16 +161,22 @@ def table(kinds: Sequence[str], found: dict[str, Any]) -> list[str]:
 
 
 def measure(
-    kinds: Sequence[str], rate: float, seconds: float, rounds: int, more: Sequence[str] = (), *, apart: bool = False
+    kinds: Sequence[str], rate: float, seconds: float, rounds: int, more: Sequence[str] = (), *, apart: str = ""
 ) -> dict[str, Any]:
-    """The kinds in turn, so many times each: the summaries' figures. SystemExit: there is one core, and --apart wants
-    two."""
+    """The kinds in turn, so many times each: the summaries' figures. apart: "machine": run and `serve` have the last
+    core, all else the others; "core": the loop has the last one, all else the others; "": all have all. SystemExit:
+    there is one core, and apart wants two."""
     found: dict[str, Any] = {kind: [] for kind in kinds}
-    machine = elsewhere = os.sched_getaffinity(0)
+    machine = elsewhere = serving = os.sched_getaffinity(0)
     if apart:
         if len(machine) < 2:
-            raise SystemExit("--apart wants two cores at least")
-        machine, elsewhere = {max(machine)}, machine - {max(machine)}
+            raise SystemExit("two cores at least are wanted")
+        last = max(machine)
+        elsewhere = machine - {last}
+        if apart == "core":
+            more, serving = [*more, "--cpu", str(last)], elsewhere
+        else:
+            machine = serving = {last}
     with tempfile.TemporaryDirectory(prefix="el-") as name, contextlib.ExitStack() as stack:
         folder = Path(name)
         environment = {**os.environ, "XDG_RUNTIME_DIR": name}
@@ -163,8 +200,8 @@ def measure(
         for _ in range(rounds):
             for kind in kinds:
                 control = "true" if kind in ("operated", "shown", "served", "shadow") else "false"
-                beside = 'shadow = "slip_stall.npz"\n' if kind == "shadow" else ""
-                more_tables = f'{RECORDING}\n[daemon]\nname = "{kind}"\ncontrol = {control}\n{beside}'
+                shadow = 'shadow = "slip_stall.npz"\n' if kind == "shadow" else ""
+                more_tables = f'{RECORDING}\n[daemon]\nname = "{kind}"\ncontrol = {control}\n{shadow}'
                 words = [
                     "run",
                     str(configured(folder, kind, more_tables)),
@@ -174,8 +211,15 @@ def measure(
                     str(seconds),
                     "--json",
                 ]
-                command = [*COMMAND, *words, *(["--no-record"] if kind in ("alone", "shown") else []), *more]
-                found[kind].append(_once(command, kind, folder, seconds, environment, machine, audiences.get(kind)))
+                bare = kind in ("alone", "shown", "burdened")
+                command = [*COMMAND, *words, *(["--no-record"] if bare else []), *more]
+                with contextlib.ExitStack() as beside_it:
+                    if kind == "burdened":
+                        percent = found["shown"][-1] if found.get("shown") else BURDEN
+                        for cores, key in ((serving, "serve"), (elsewhere, "viewers")):
+                            beside_it.enter_context(_burden(cores, key, percent[f"{key}_percent"]))
+                    audience = audiences.get(kind)
+                    found[kind].append(_once(command, kind, folder, seconds, environment, machine, audience))
     found["block_ns"], found["keyframe_us"] = block_ns(), keyframe_us()
     found["load"] = [round(one, 2) for one in os.getloadavg()]
     return found
@@ -255,7 +299,7 @@ def _once(
     with _on(machine):
         run = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True, env=environment)
     with run:
-        books = _Books(run.pid, audience.serve if audience is not None else None)
+        books = _Books(run.pid, audience, seconds - 1)
         if kind == "operated":
             _operate(folder / "edge-lstm" / kind, folder / "slip_stall.npz", seconds)
         elif audience is not None:
@@ -276,34 +320,59 @@ def _on(cores: set[int]) -> Iterator[None]:
         os.sched_setaffinity(0, before)
 
 
-class _Books:
-    """What the kernel writes down of a run's loop, its first thread, and of `serve`, from 2 s after its start on."""
+@contextlib.contextmanager
+def _burden(cores: set[int], as_whom: str, percent: float) -> Iterator[None]:
+    """A program on these cores that works so much of one, for the time of the block."""
+    with _on(cores), subprocess.Popen([sys.executable, "-c", BURDENING, str(percent), as_whom]) as process:
+        try:
+            yield
+        finally:
+            process.kill()
 
-    def __init__(self, run: int, serve: int | None) -> None:
-        self._run, self._serve = run, serve
-        self._seen: list[tuple[float, float, float, float]] = []
+
+_AUDIENCE = "serve_percent", "viewers_percent"
+
+
+class _Books:
+    """What the kernel writes down of a run's loop, its first thread, and of those who look on, of its latest `seconds`:
+    before them it is starting."""
+
+    def __init__(self, run: int, audience: _Audience | None, seconds: float) -> None:
+        self._run, self._audience, self._seconds = run, audience, seconds
+        self._seen: list[tuple[float, ...]] = []
         threading.Thread(target=self._look, daemon=True).start()
 
     def _look(self) -> None:
-        time.sleep(2)
+        audience = self._audience
         with contextlib.suppress(OSError, IndexError):  # it has ended
             while True:
                 ran, waited = (int(word) / 1e9 for word in Path(f"/proc/{self._run}/schedstat").read_text().split()[:2])
-                served = _cpu_s(self._serve) if self._serve is not None else 0.0
-                self._seen.append((time.monotonic(), ran, waited, served))
+                watched = (0.0, 0.0) if audience is None else (_cpu_s(audience.serve), audience.viewers())
+                self._seen.append((time.monotonic(), ran, waited, *watched))
                 time.sleep(0.5)
 
     def shares(self) -> dict[str, float]:
         """Percent of a core."""
-        first, last = self._seen[0], self._seen[-1]
+        last = self._seen[-1]
+        first = next(one for one in self._seen if one[0] >= last[0] - self._seconds)
         spent = [100 * (b - a) / (last[0] - first[0]) for a, b in zip(first[1:], last[1:], strict=True)]
-        return dict(zip(("ran_percent", "waited_percent", "serve_percent"), spent, strict=True))
+        return dict(zip(("ran_percent", "waited_percent", *_AUDIENCE), spent, strict=True))
 
 
 def _cpu_s(pid: int) -> float:
     """CPU s of all threads of a process."""
     words = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
     return (int(words[11]) + int(words[12])) / os.sysconf("SC_CLK_TCK")
+
+
+def _cpu_s_of_sessions(leaders: Sequence[int]) -> float:
+    """CPU s of all processes of these sessions, and of this one, which reads for some of them."""
+    spent = time.process_time()
+    for path in Path("/proc").glob("[0-9]*"):
+        with contextlib.suppress(OSError):  # it has just ended
+            if os.getsid(int(path.name)) in leaders:
+                spent += _cpu_s(int(path.name))
+    return spent
 
 
 def _operate(place: Path, model: Path, seconds: float) -> None:
@@ -334,9 +403,11 @@ def _drain(watcher: Control) -> None:
 
 
 class _Audience(NamedTuple):
-    """Who looks on. serve: its process; scrape: reads the metrics each second, for so many."""
+    """Who looks on. serve: its process; viewers: CPU s of all others so far; scrape: reads the metrics each second, for
+    so many."""
 
     serve: int
+    viewers: Callable[[], float]
     scrape: Callable[[float], None]
 
 
@@ -352,11 +423,13 @@ def _served(name: str, folder: Path, environment: dict[str, str], machine: set[i
             return process
 
         told: list[str] = []
+        viewers: list[int] = []  # each leads a session
         mosquitto = shutil.which("mosquitto", path=f"{os.environ.get('PATH', '')}:/usr/sbin")
         if mosquitto is not None:
             port, config = _free_port(), folder / f"{name}.conf"
             config.write_text(f"listener {port} 127.0.0.1\nallow_anonymous true\npersistence false\n")
-            started(mosquitto, "-c", str(config), stdout=subprocess.DEVNULL)
+            broker = started(mosquitto, "-c", str(config), stdout=subprocess.DEVNULL, start_new_session=True)
+            viewers.append(broker.pid)
             told += ["--mqtt", f"127.0.0.1:{port}"]
         foxglove = _free_port()
         with contextlib.suppress(ImportError):
@@ -373,7 +446,8 @@ def _served(name: str, folder: Path, environment: dict[str, str], machine: set[i
         chromium = shutil.which("chromium") or shutil.which("chromium-browser")
         if chromium is not None:
             quiet = ("--headless=new", "--no-sandbox", "--disable-gpu", f"--user-data-dir={folder / name}-browser")
-            started(chromium, *quiet, "--remote-debugging-port=0", address, stdout=subprocess.DEVNULL)
+            seen_by = [chromium, *quiet, "--remote-debugging-port=0", address]
+            viewers.append(started(*seen_by, stdout=subprocess.DEVNULL, start_new_session=True).pid)
         if "--foxglove" in told:
             threading.Thread(target=_view, args=(foxglove,), daemon=True).start()
         print(f"serve {' '.join(told)}, browser {chromium or 'none'}", file=sys.stderr)
@@ -384,7 +458,7 @@ def _served(name: str, folder: Path, environment: dict[str, str], machine: set[i
                 opener.open(f"{address}metrics", timeout=10).read()
                 time.sleep(1)
 
-        yield _Audience(serve.pid, scrape)
+        yield _Audience(serve.pid, lambda: _cpu_s_of_sessions(viewers), scrape)
 
 
 def _view(port: int) -> None:
