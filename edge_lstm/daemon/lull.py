@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import threading
 from collections import deque
+from contextlib import suppress
 
 LONGEST_S = 0.1  # a port gives a chunk every 20 ms, silence included
 
@@ -25,7 +26,8 @@ class Lull:
     def begins(self) -> None:
         """In the loop's thread: it is done with a chunk. Whoever has waited longest goes on."""
         if self._waiting:
-            self._waiting.popleft().release()
+            with suppress(IndexError):  # who waited has given up just now
+                self._waiting.popleft().release()
 
     def wait(self, longest_s: float = LONGEST_S) -> bool:
         """Until the loop is done with a chunk; False: it was not in time."""

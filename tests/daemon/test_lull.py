@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
+from collections import deque
 
 from edge_lstm.daemon.lull import Lull
 
@@ -45,3 +46,15 @@ def test_a_loop_that_hangs_holds_nobody_up() -> None:
     _waiting(lull, 1)
     lull.begins()
     thread.join()
+
+
+def test_who_gives_up_just_now_does_not_end_the_loop() -> None:
+    """Between the look at who waits and their turn they may have gone: nothing is raised in the loop."""
+
+    class JustGone(deque[threading.Lock]):
+        def __bool__(self) -> bool:
+            return True
+
+    lull = Lull()
+    lull._waiting = JustGone()
+    lull.begins()
