@@ -284,4 +284,4 @@ def test_nobody_answers_at_the_scheduler(folder: Path, capfd: pytest.CaptureFixt
 
     monkeypatch.setitem(sys.modules, "distributed", None)
     assert main(["replay", str(folder), "--scheduler", "tcp://127.0.0.1:1"]) == 2
-    assert re.search(r"needs distributed, which is not installed: .*distributed", capfd.readouterr().err)
+    assert re.search(r"needs Dask distributed, which is not installed: .*distributed", capfd.readouterr().err)
