@@ -1,9 +1,9 @@
 """The lull between two readings, in which the work beside the loop is done.
 
-Its rule: whoever works beside the loop (status, keeper, display) has the interpreter while it does. A thread that
-begins at any moment is there when a reading comes, or takes the interpreter in the middle of one: then each hands it to
-the other, some 50 µs and a wake-up each time. So such a thread waits for the loop to be done with a chunk, and one of
-them goes on then: at 1 kHz it has 0.8 ms.
+Its rule: whoever works beside the loop (status, answers, keeper, display) has the interpreter while it does. A thread
+that begins at any moment is there when a reading comes, or takes the interpreter in the middle of one: then each hands
+it to the other, some 50 µs and a wake-up each time. So such a thread waits for the loop to be done with a chunk, and
+one of them goes on then: at 1 kHz it has 0.8 ms.
 
 Never: let the loop wait, or let anybody wait for a loop that hangs: after `LONGEST_S` it goes on without.
 """

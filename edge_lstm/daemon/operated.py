@@ -44,7 +44,7 @@ if TYPE_CHECKING:
     from firmware_bridge.links.link import Link
     from firmware_bridge.ports.port import Port
 
-STATUS_S = 0.25  # between two writings of the status
+STATUS_S = 1.0  # between two writings of the status
 _JOIN_S = 1.0
 _HAPPENINGS = 100
 _FRESH_NS = 1_000_000_000  # of readings and outputs, at least; more where they come rarely
@@ -55,8 +55,9 @@ _NOT_WHOLE = "the status was not whole: {}"
 class Operated:
     """A context manager around a run. The loop is given `port` and `tap`; `notes` are sentences for people.
 
-    sources: more of the status, by its key ("late", "recording" …), asked four times a second from a thread of its own.
-    mark: see `Server`; came, gone: see `Controlled`. lull: in which the status is written; None: whenever it is due.
+    sources: more of the status, by its key ("late", "recording" …), asked once a second from a thread of its own.
+    mark: see `Server`; came, gone: see `Controlled`. lull: in which status and answers are made; None: whenever
+    they are due.
     """
 
     def __init__(
@@ -143,6 +144,7 @@ class Operated:
             mark=self._mark,
             stop=self._stop,
             group=group,
+            lull=self._lull,
         )
         self._thread.start()
         self.tap = self._block
@@ -225,12 +227,17 @@ class Operated:
             block = self._block
             if block is None:
                 return
-            if self._lull is not None:
-                self._lull.wait()
             with contextlib.suppress(Exception):  # the loop's own dictionaries may change while they are read
-                block.tell(self._tree())
+                self._wait()
+                tree = self._tree()
+                self._wait()  # 0.2 ms are over, and 0.1 ms are to come
+                block.tell(tree)
             if (control := control_of(self._controller)) is not None:
                 control.let_go()
+
+    def _wait(self) -> None:
+        if self._lull is not None:
+            self._lull.wait()
 
     def _tree(self) -> dict[str, Any]:
         controller, bridge, stats = self._controller, self._bridge, self._port.stats
@@ -278,7 +285,7 @@ class Operated:
         if self._before is None:
             self._before = now_s, kept
         then_s, before = self._before
-        if now_s - then_s >= 1.0:
+        if now_s - then_s >= 0.9 * STATUS_S:
             self._rates = {f"{key}_hz": (value - before[key]) / (now_s - then_s) for key, value in kept.items()}
             self._before = now_s, kept
         return self._rates

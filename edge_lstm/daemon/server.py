@@ -33,6 +33,7 @@ from pathlib import Path
 from typing import Any
 
 from edge_lstm.daemon.block import BlockReader
+from edge_lstm.daemon.lull import Lull
 from edge_lstm.errors import DaemonError, EdgeLstmError
 from edge_lstm.robot.realtime import beside
 from edge_lstm.robot.requests import check, numbers
@@ -60,12 +61,13 @@ class Server:
         mark: Callable[[int, str, float], None] = lambda t_ns, text, last_s: None,
         stop: Callable[[], None],
         group: int | None = None,
+        lull: Lull | None = None,
     ) -> None:
         """ask: gives a request to the loop and waits for what comes of it; prepare: before that, for what takes long;
         block: of `status`. mark: t_ns, text and how many seconds before it count, too. group: whose members may use
-        the socket."""
+        the socket. lull: in which answers are begun; None: whenever a request comes."""
         self._ask, self._prepare, self._block = ask, prepare, block
-        self._mark, self._group = mark, group
+        self._mark, self._group, self._lull = mark, group, lull
         self.stop = stop  # called when the one who asked has the answer: the connections end with the run
         self.path = path
         self._connections: list[_Connection] = []
@@ -145,6 +147,11 @@ class Server:
 
     # ------------------------------------------------------------------------------------------ requests
 
+    def wait(self) -> None:
+        """For the lull between two readings."""
+        if self._lull is not None:
+            self._lull.wait()
+
     def obey(self, tree: Mapping[str, Any], more: bytes, by: str) -> dict[str, Any]:
         """The answer to one request, but for "watch". EdgeLstmError: a refusal."""
         do = tree.get("do")
@@ -208,6 +215,7 @@ class _Connection(threading.Thread):
 
     def _one(self, line: bytes) -> None:
         tree: Any = None
+        self._server.wait()
         try:
             tree = json.loads(line)
             if not isinstance(tree, dict):
@@ -259,6 +267,7 @@ class _Connection(threading.Thread):
         with self._server.reader() as block:
             after, due_s = block.next_event, time.monotonic()
             while not block.ended:
+                self._server.wait()
                 after, lost, events = block.events(after)
                 if lost:
                     self._send({"ok": True, "lost": lost})

@@ -30,7 +30,7 @@ class Truth:
 @dataclass(frozen=True)
 class Status:
     """alive: the loop turned, at least every 20 ms; link: the port is open (t_ns: since then, or lost since then);
-    readings: of the tick's format are fresh; outputs: the model gives some. The rest is written four times a second:
+    readings: of the tick's format are fresh; outputs: the model gives some. The rest is written once a second:
     `counts` of the controller (`lost` None: nobody can know), `link_report` and `port` of theirs, `latency` from a
     reading's arrival to its action written with `buckets` [upper limit in ns, count], `rates` per second over the
     latest second, `late` by cause, `recording`, `models`, `watched` ([events]), `control` (swaps, shadow, what was
