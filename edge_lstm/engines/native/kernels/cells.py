@@ -133,6 +133,16 @@ def through(begun, ended, of_three, leave, left, cell, kinds, layer, span, place
         between = blocks * V.lanes
         _begin_all(begun, leave, kinds, layer, span, (x, h, c, h, y, z, sums), sizes, between)
     fine = True
+    if count == 1 and not grouped:  # without a loop over blocks a log of 8 or 16 units takes a tenth less time (AVX2)
+        there = (x, h, c, h, y, z, sums)
+        for t in range(readings):
+            for one in range(copies):
+                its = _from(one, _from(t, arena, step, arena.stride), arena.stride, arena.stride)
+                if pairs:
+                    fine &= _alone(begun, ended, left, cell, P, layer, its, there, sizes, between, n_h)
+                else:
+                    fine &= _alone(begun, ended, left, cell, V, layer, its, there, sizes, between, n_h)
+        return fine
     for t in range(readings):
         at = _from(t, arena, step, arena.stride)
         for k in range(count):
