@@ -131,21 +131,16 @@ class Emulated:
         ]
         subprocess.run([*command, "-lm"], check=True)
 
+    def command(self, run: Run, *calls: int) -> list[str | Path]:
+        """What executes it on that CPU: once, or so many times and so many, with marks between (`driver.c`)."""
+        frame = self._folder / "frame"
+        frame.write_bytes(run.dump())
+        return [self._program, self._folder / "image", frame, self._folder / "result", *map(str, calls)]
+
     def run(self, run: Run) -> Result:
         """Executed under emulation; `run` must not have been executed here before."""
-        frame, result = self._folder / "frame", self._folder / "result"
-        frame.write_bytes(run.dump())
-        command: list[str | Path] = [
-            emulator() or "",
-            "-cpu",
-            self._cpu,
-            self._program,
-            self._folder / "image",
-            frame,
-            result,
-        ]
-        subprocess.run(command, check=True, timeout=600)
-        return run.read(result.read_bytes())
+        subprocess.run([emulator() or "", "-cpu", self._cpu, *self.command(run)], check=True, timeout=600)
+        return run.read((self._folder / "result").read_bytes())
 
 
 def show(cpus: tuple[str, ...] = machine.CPUS, lanes: int = 4) -> Iterator[str]:

@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from edge_lstm.engines.native import cpu as kinds
+from edge_lstm.engines.native import loader
 from edge_lstm.engines.native.cpu import Cpu
 from edge_lstm.engines.native.image import Image
 from edge_lstm.engines.native.kernels.compile import EXPORTED, machine_code, object_file, optimized, target_machine
@@ -61,8 +62,16 @@ def code_for(cpu: str, lanes: int) -> str:
     return machine_code(lanes, KINDS[cpu].family)
 
 
+def shipped(cpu: str, lanes: int) -> bytes | None:
+    """The image of these kernels for this CPU that comes with the package, if there is one."""
+    path = loader.SHIPPED / loader.file_name(KINDS[cpu], lanes)
+    return loader.unsealed(path.read_bytes()) if path.exists() else None
+
+
 def image_for(cpu: str, lanes: int) -> Image:
-    """The machine for this CPU, ready to be loaded there."""
+    """The machine for this CPU, ready to be loaded there: the very image that the package has, where it has one."""
+    if content := shipped(cpu, lanes):
+        return Image.from_bytes(content)
     return link(object_file(code_for(cpu, lanes), KINDS[cpu]), EXPORTED)
 
 
@@ -82,7 +91,7 @@ def inner_loops(assembly: str, layer: str, copies: int = 1, scheme: str = "") ->
     """The loops over inputs of a layer, for one copy of the arena or for a group: blocks that branch back to their own
     beginning and hold no division (that one is the activation)."""
     # Numba writes types into the name: Species(lanes, copies), "_28" being "(", "_2c_20" ", " and "_2d" "-".
-    wanted = [rf"Species_28\d+_2c_20{copies}_29"]
+    wanted = [rf"Species_28\d+_2c_20{copies}(_2c_20neon)?_29"]
     if scheme:
         wanted.append(f"Scheme_28{scheme.replace('-', '_2d')}_2c")
     loops: list[Loop] = []

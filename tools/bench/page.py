@@ -34,7 +34,7 @@ terms of ours in the same round. Whole logs are timed by the thread's own time, 
 SIDE_BY_SIDE = """
 Written by `tools/bench/run`, of what each run left. A ratio belongs to its machine and is a median inside one run; two
 machines' times are compared nowhere. Beside this: [what disturbs a reading](JITTER.md), [many logs](FLEET.md),
-[dialects](DIALECTS.md), [a recording](RECORDING.md).
+[dialects](DIALECTS.md), [a recording](RECORDING.md), [Arm, counted and predicted](ARM.md).
 """.strip()
 FLOOR = measure.FLOOR
 C = "C, AVX-512 intrinsics"
