@@ -21,7 +21,7 @@ import numpy as np
 from tools.bench import peers
 from tools.bench.network import INPUTS, Contender, Floats, Network
 
-STEPS = 100
+STEPS = 40
 LOOPS = (3, 1, 2, 1, 2)  # times STEPS; the first for whatever Python does in its first calls, the last to see it repeat
 COMPARED = 60
 # Name in tools/bench → the package whose version counts.

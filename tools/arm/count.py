@@ -20,6 +20,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -43,6 +44,7 @@ MODELS = {"cortex-a72": "cortex-a72", "cortex-a76": "neoverse-n1"}
 STEP, LOG, IN_C = f"{OURS}: the compiled step alone", f"{OURS}: a log in one call", f"{OURS} in C, gcc -O3"
 LOG_READINGS = 512
 LANES = 4
+WORKERS = 4
 # What the kernel tells a program of its CPU. QEMU 7.2 leaves it as it is here, and ONNX Runtime ends on reading that.
 FEATURES = {
     "cortex-a72": ("0xd08", "fp asimd evtstrm crc32 cpuid"),
@@ -147,9 +149,7 @@ def in_c(counter: Counter, cpu: str, network: Network, folder: Path) -> float:
     return per_reading(between, calls, IN_C)
 
 
-def from_python(
-    counter: Counter, cpu: str, sizes: tuple[int, ...], folder: Path
-) -> Iterator[tuple[dict[str, Any], list[float]]]:
+def from_python(cpu: str, sizes: tuple[int, ...]) -> list[tuple[dict[str, Any], list[float]]]:
     """Counted: each contender's whole call from Python; what it is, and instructions per reading, twice."""
     part, features = FEATURES[cpu]
     about = (
@@ -159,46 +159,65 @@ def from_python(
         "CPU architecture: 8",
         f"CPU part: {part}",
     )
-    root = ARM_PYTHON / "root"
-    (root / "proc").mkdir(exist_ok=True)
-    (root / "proc" / "cpuinfo").write_text("\n".join((*about, "", "")))
-    environment = {
-        **dict.fromkeys(("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS"), "1"),
-        "PYTHONPATH": f"{ARM_PYTHON / 'peers'}{os.pathsep}{ROOT}",
-        "PYTHONHASHSEED": "0",
-        "NUMBA_DISABLE_JIT": "0",  # ours is executed there
-        "PYTHONDONTWRITEBYTECODE": "1",
-        "HOME": str(folder),
-        "EDGE_LSTM_CPU": machine.KINDS[cpu].name,
-        "EDGE_LSTM_CACHE_DIR": str(folder / "cache"),
-    }
-    each, steps, names = len(contenders.LOOPS) + 1, contenders.STEPS, folder / "contenders"
-    command: list[str | Path] = [root / "usr" / "bin" / "python3.11", "-m", "tools.arm.contenders"]
-    command += [folder, names, *map(str, sizes)]
-    marks = each * len(contenders.NAMES) * len(sizes)
-    between = counter.counts(command, marks, ("-L", root), environment)
-    for number, line in enumerate(names.read_text().splitlines()):
-        _, one, two, again, twice = between[number * each : number * each + each - 1]
-        yield json.loads(line), [(two - one) / steps, (twice - again) / steps]
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        root = folder / "root"  # what is in Debian's, and files of this CPU's
+        (root / "proc").mkdir(parents=True)
+        for entry in (ARM_PYTHON / "root").iterdir():
+            if entry.name != "proc":
+                (root / entry.name).symlink_to(entry)
+        (root / "proc" / "cpuinfo").write_text("\n".join((*about, "", "")))
+        environment = {
+            **dict.fromkeys(("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS"), "1"),
+            "PYTHONPATH": f"{ARM_PYTHON / 'peers'}{os.pathsep}{ROOT}",
+            "PYTHONHASHSEED": "0",
+            "PYTHONDONTWRITEBYTECODE": "1",
+            "HOME": str(folder),
+            "EDGE_LSTM_CPU": machine.KINDS[cpu].name,
+            "EDGE_LSTM_CACHE_DIR": str(folder / "cache"),
+        }
+        each, steps, names = len(contenders.LOOPS) + 1, contenders.STEPS, folder / "contenders"
+        command: list[str | Path] = [root / "usr" / "bin" / "python3.11", "-m", "tools.arm.contenders"]
+        command += [folder, names, *map(str, sizes)]
+        marks = each * len(contenders.NAMES) * len(sizes)
+        between = Counter(folder, cpu).counts(command, marks, ("-L", root), environment)
+        found = []
+        for number, line in enumerate(names.read_text().splitlines()):
+            _, one, two, again, twice = between[number * each : number * each + each - 1]
+            found.append((json.loads(line), [(two - one) / steps, (twice - again) / steps]))
+        return found
 
 
-def everything(sizes: tuple[int, ...], folder: Path) -> dict[str, Any]:
-    """All that is counted and predicted, with the versions and how far repeated counts differ."""
+def without_python(cpu: str, network: Network) -> tuple[dict[str, float], float]:
+    """Counted: the compiled step and C; and predicted cycles of the compiled step."""
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        counter, emulated = Counter(folder, cpu), Emulated(cpu, LANES, folder)
+        counted = {**dict(alone(counter, emulated, network)), IN_C: in_c(counter, cpu, network, folder)}
+        return counted, predicted(counter, emulated, network, MODELS[cpu])
+
+
+def everything(sizes: tuple[int, ...]) -> dict[str, Any]:
+    """All that is counted and predicted, with the versions and how far repeated counts differ. Emulators and models work
+    side by side: nothing here is timed."""
     counted: Figures = {cpu: {} for cpu in MODELS}
     cycles: Figures = {model: {} for model in MODELS.values()}
     versions, apart = {"LLVM": prediction.version()}, 0.0
+    with ThreadPoolExecutor(WORKERS) as pool:
+        calls = {cpu: pool.submit(from_python, cpu, sizes) for cpu in MODELS}
+        work = [(units, cpu) for units in sorted(sizes, reverse=True) for cpu in MODELS]
+        steps = {(units, cpu): pool.submit(without_python, cpu, Network.random(units)) for units, cpu in work}
     for cpu, model in MODELS.items():
-        counter, emulated = Counter(folder, cpu), Emulated(cpu, LANES, folder)
-        for about, (first, second) in from_python(counter, cpu, sizes, folder):
+        for about, (first, second) in calls[cpu].result():
             counted[cpu].setdefault(f"{about['name']}, from Python", {})[str(about["units"])] = (first + second) / 2
             apart = max(apart, abs(first - second) / first)
             if about["version"]:
                 versions[about["package"]] = about["version"]
-        for network in map(Network.random, sizes):
-            for what, figure in (*alone(counter, emulated, network), (IN_C, in_c(counter, cpu, network, folder))):
-                counted[cpu].setdefault(what, {})[str(network.units)] = figure
-            cycles[model].setdefault(STEP, {})[str(network.units)] = predicted(counter, emulated, network, model)
-            print(f"{cpu}, {network.units} units", file=sys.stderr, flush=True)
+        for units in sizes:
+            figures, predictions = steps[units, cpu].result()
+            for what, figure in figures.items():
+                counted[cpu].setdefault(what, {})[str(units)] = figure
+            cycles[model].setdefault(STEP, {})[str(units)] = predictions
     date = datetime.date.today().isoformat()
     return {"date": date, "versions": versions, "repeats within": apart, "counted": counted, "predicted": cycles}
 
@@ -217,7 +236,7 @@ def measured(results: Path) -> Figures:
 
 
 def table(result: dict[str, Any], sizes: list[str]) -> list[str]:
-    """One Markdown table; each row says which kind of figure it holds. (n ×) is in terms of ours in the same rows."""
+    """One Markdown table; each row says of which kind its figures are. (n ×): in terms of ours in the same rows."""
     lines = ["| | CPU | per reading, H = | " + " | ".join(sizes) + " |", "|---" * (len(sizes) + 3) + "|"]
     for kind in KINDS:
         for cpu, rows in result[kind].items():
@@ -268,8 +287,7 @@ def main() -> int:
         if complaint := missing():
             print(complaint, file=sys.stderr)
             return 2
-        with tempfile.TemporaryDirectory() as folder:
-            result = everything(tuple(options.units), Path(folder))
+        result = everything(tuple(options.units))
     result["measured"] = measured(options.output)
     kept.write_text(json.dumps(result, indent=1) + "\n")
     (options.output / "ARM.md").write_text(page(result))

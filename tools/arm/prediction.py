@@ -64,7 +64,7 @@ def cycles(words: Sequence[int], cpu: str) -> int:
     parts = ["\n".join(part) for part in _parts(assembly(words, cpu))]
     unique = list(dict.fromkeys(parts))
     text = "".join(f"# LLVM-MCA-BEGIN {k}\n{part}\n# LLVM-MCA-END\n" for k, part in enumerate(unique))
-    command: list[str | Path] = [LLVM / "llvm-mca", TRIPLE, f"-mcpu={cpu}"]
+    command: list[str | Path] = [LLVM / "llvm-mca", "-mtriple=aarch64", f"-mcpu={cpu}"]
     command += ["-iterations=1", "-all-views=false", "-summary-view"]
     said = subprocess.run(command, input=text, check=True, capture_output=True, text=True).stdout
     totals = [int(total) for total in re.findall(r"^Total Cycles:\s+(\d+)", said, re.MULTILINE)]

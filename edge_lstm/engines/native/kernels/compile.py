@@ -95,13 +95,14 @@ def _code_alone() -> Iterator[None]:
 
 
 def _species(lanes: int, family: str) -> tuple[Species, Species, Species, Species, Integers]:
-    group = Species(lanes, abi.ARENAS_AT_ONCE[lanes])
-    return Species(lanes), Species(2 * lanes, blocks=2), Species(1), group, Integers(family)
+    neon = family in ("neon", "dotprod")
+    group = Species(lanes, abi.ARENAS_AT_ONCE[lanes], neon=neon)
+    return Species(lanes, neon=neon), Species(2 * lanes, blocks=2, neon=neon), Species(1), group, Integers(family)
 
 
 def machine_in_python(lanes: int) -> Callable[[int], int]:
     """The interpreter where NUMBA_DISABLE_JIT=1: frame's address to status, not compiled (`plain.py`)."""
-    species = _species(lanes, "plain")
+    species = _species(lanes, "neon" if lanes == 4 else "plain")  # so that every line of a kernel is somebody's
 
     def run(frame: int) -> int:
         with np.errstate(all="ignore"):

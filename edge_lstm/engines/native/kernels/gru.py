@@ -12,14 +12,17 @@ from edge_lstm.engines.native.kernels.activations import forget_denormal, sigmoi
 from edge_lstm.engines.native.kernels.cells import four_biases, leave_four, left_four, through
 from edge_lstm.engines.native.kernels.simd import (
     all_finite,
+    block_places,
     block_weights,
     broadcast,
     fma,
+    four_values,
     kernel,
     load,
     per_float,
     store_mended,
     weight,
+    weights_of_three,
 )
 
 
@@ -33,7 +36,18 @@ def _three(V, weights, w, apart):
 @kernel
 def _three_sums(V, weights, w, apart, arena, x, n, r, z, s):
     """Continue three sums over arena[x : x + n]."""
-    for k in range(n):
+    by_four = n & ~3 if V.by_four else 0
+    at = block_places(V, weights, w, apart)
+    for _ in range(by_four >> 2):
+        x0, x1, x2, x3 = four_values(V, arena, x)
+        (r0, z0, s0, r1, z1, s1, r2, z2, s2, r3, z3, s3), at = weights_of_three(V, at)
+        r, z, s = fma(x0, r0, r), fma(x0, z0, z), fma(x0, s0, s)
+        r, z, s = fma(x1, r1, r), fma(x1, z1, z), fma(x1, s1, s)
+        r, z, s = fma(x2, r2, r), fma(x2, z2, z), fma(x2, s2, s)
+        r, z, s = fma(x3, r3, r), fma(x3, z3, z), fma(x3, s3, s)
+        x += 4
+    w += 3 * V.block * by_four
+    for k in range(n - by_four):
         value = broadcast(V, arena, x + k)
         to_r, to_z, to_s = _three(V, weights, w, apart)
         r, z, s = fma(value, to_r, r), fma(value, to_z, z), fma(value, to_s, s)

@@ -14,15 +14,18 @@ from edge_lstm.engines.native.kernels.activations import forget_denormal, sigmoi
 from edge_lstm.engines.native.kernels.cells import four_biases, leave_four, left_four, through
 from edge_lstm.engines.native.kernels.simd import (
     all_finite,
+    block_places,
     block_weights,
     broadcast,
     fma,
+    four_values,
     kernel,
     load,
     per_float,
     store,
     store_mended,
     weight,
+    weights_of_four,
 )
 
 
@@ -40,7 +43,18 @@ def _four(V, weights, w, apart):
 @kernel
 def _four_sums(V, weights, w, apart, arena, x, n, i, f, g, o):
     """Continue four sums over arena[x : x + n]."""
-    for k in range(n):
+    by_four = n & ~3 if V.by_four else 0
+    at = block_places(V, weights, w, apart)
+    for _ in range(by_four >> 2):
+        x0, x1, x2, x3 = four_values(V, arena, x)
+        (i0, f0, g0, o0, i1, f1, g1, o1, i2, f2, g2, o2, i3, f3, g3, o3), at = weights_of_four(V, at)
+        i, f, g, o = fma(x0, i0, i), fma(x0, f0, f), fma(x0, g0, g), fma(x0, o0, o)
+        i, f, g, o = fma(x1, i1, i), fma(x1, f1, f), fma(x1, g1, g), fma(x1, o1, o)
+        i, f, g, o = fma(x2, i2, i), fma(x2, f2, f), fma(x2, g2, g), fma(x2, o2, o)
+        i, f, g, o = fma(x3, i3, i), fma(x3, f3, f), fma(x3, g3, g), fma(x3, o3, o)
+        x += 4
+    w += 4 * V.block * by_four
+    for k in range(n - by_four):
         value = broadcast(V, arena, x + k)
         to_i, to_f, to_g, to_o = _four(V, weights, w, apart)
         i, f, g, o = fma(value, to_i, i), fma(value, to_f, f), fma(value, to_g, g), fma(value, to_o, o)

@@ -105,6 +105,30 @@ def broadcast(V: Any, array: Pointer | arenas, index: int) -> Vector:
     return np.repeat(np.concatenate([one.at(index, 1) for one in _arrays(V, array)]), V.lanes)
 
 
+def four_values(V: Any, array: Pointer | arenas, index: int) -> tuple[Vector, ...]:
+    return tuple(broadcast(V, array, index + k) for k in range(4))
+
+
+def block_places(V: Any, pointer: Pointer, index: int, apart: int) -> tuple[Pointer, ...]:
+    size = np.dtype(pointer.dtype).itemsize
+    return tuple(Pointer(pointer.address + size * (index + b * apart), pointer.dtype) for b in range(V.blocks))
+
+
+def _by_four(V: Any, places: tuple[Pointer, ...], gates: int) -> tuple[tuple[Vector, ...], tuple[Pointer, ...]]:
+    rows = range(0, 4 * gates * V.block, V.block)
+    found = [np.concatenate([place.at(row, V.block).astype(np.float32) for place in places]) for row in rows]
+    behind = [Pointer(place.at(rows.stop, 1).ctypes.data, place.dtype) for place in places]
+    return tuple(np.tile(row, V.copies) for row in found), tuple(behind)
+
+
+def weights_of_three(V: Any, places: tuple[Pointer, ...]) -> tuple[tuple[Vector, ...], tuple[Pointer, ...]]:
+    return _by_four(V, places, 3)
+
+
+def weights_of_four(V: Any, places: tuple[Pointer, ...]) -> tuple[tuple[Vector, ...], tuple[Pointer, ...]]:
+    return _by_four(V, places, 4)
+
+
 def store(V: Any, array: Pointer | arenas, index: int, value: Vector) -> None:
     for c, one in enumerate(_arrays(V, array)):
         one.at(index, V.lanes)[:] = value[c * V.lanes : (c + 1) * V.lanes]

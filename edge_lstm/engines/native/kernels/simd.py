@@ -45,25 +45,35 @@ kernel = numba.njit(**OPTIONS)
 
 @dataclass(frozen=True)
 class Species:
-    """How many units a vector holds, of how many arenas, and how many blocks of packed weights these units are."""
+    """How many units a vector holds, of how many arenas, and how many blocks of packed weights these units are; neon:
+    the instructions of 64-bit Arm are there."""
 
     lanes: int
     copies: int = 1
     blocks: int = 1
+    neon: bool = False
 
     @property
     def block(self) -> int:
         """Units of one block."""
         return self.lanes // self.blocks
 
+    @property
+    def by_four(self) -> int:
+        """Whether a sum takes its inputs by four (`four_values`)."""
+        return int(self.neon and self.block == 4)
+
 
 class SpeciesType(types.Type):
     """The Numba type of a Species: its numbers are known when a kernel is compiled."""
 
-    def __init__(self, lanes: int, copies: int, blocks: int) -> None:
-        self.lanes, self.copies, self.blocks, self.block = lanes, copies, blocks, lanes // blocks
+    def __init__(self, lanes: int, copies: int, blocks: int, neon: bool) -> None:
+        species = Species(lanes, copies, blocks, neon)
+        self.lanes, self.copies, self.blocks, self.neon = lanes, copies, blocks, neon
+        self.block, self.by_four = species.block, species.by_four
         self.vector = VectorType(lanes * copies)
-        super().__init__(name=f"Species({lanes}, {copies}{f', {blocks}' if blocks > 1 else ''})")
+        more = f"{f', {blocks}' if blocks > 1 else ''}{', neon' if neon else ''}"
+        super().__init__(name=f"Species({lanes}, {copies}{more})")
 
 
 class VectorType(types.Type):
@@ -90,7 +100,7 @@ class _VectorModel(models.PrimitiveModel):
 
 @typeof_impl.register(Species)
 def _typeof_species(value: Species, context) -> SpeciesType:
-    return SpeciesType(value.lanes, value.copies, value.blocks)
+    return SpeciesType(value.lanes, value.copies, value.blocks, value.neon)
 
 
 @lower_constant(SpeciesType)
@@ -116,6 +126,7 @@ def known_number(kind: type[types.Type], name: str) -> None:
 known_number(SpeciesType, "lanes")
 known_number(SpeciesType, "copies")
 known_number(SpeciesType, "block")
+known_number(SpeciesType, "by_four")
 
 
 class ArenasType(types.Type):
@@ -354,6 +365,90 @@ def broadcast(typingctx, species, array, index):
         return _join(builder, [_splat(builder, builder.load(place), species.lanes) for place in places])
 
     return species.vector(species, array, types.int64), codegen
+
+
+# --- inputs by four, where V.by_four: on Arm each value of a vector can meet a vector of weights where it is, and one
+# instruction loads four vectors. Without: 16 instructions in place of 11 for each input of two blocks of an LSTM
+# -------------------------------------------------------------------------------------------------------------
+
+
+@intrinsic
+def four_values(typingctx, species, array, index):
+    """broadcast(V, array, index), and so the three values behind it, which are read at once."""
+    result = types.UniTuple(species.vector, 4)
+
+    def codegen(context, builder, signature, args):
+        places = [_place(context, builder, array, args[1], c, args[2]) for c in range(species.copies)]
+        read = [_load(builder, place, 4) for place in places]
+        made = []
+        for k in range(4):
+            order = ir.Constant(ir.VectorType(_I32, species.lanes), [k] * species.lanes)
+            made.append(_join(builder, [builder.shuffle_vector(one, one, order) for one in read]))
+        return context.make_tuple(builder, result, made)
+
+    return result(species, array, types.int64), codegen
+
+
+@intrinsic
+def block_places(typingctx, species, pointer, index, apart):
+    """Where the weights of each block begin: pointers."""
+    result = types.UniTuple(pointer, species.blocks)
+
+    def codegen(context, builder, signature, args):
+        start, at, apart = args[1:]
+        made = []
+        for _ in range(species.blocks):
+            made.append(builder.gep(start, [at]))
+            at = builder.add(at, apart)
+        return context.make_tuple(builder, result, made)
+
+    return result(species, pointer, types.int64, types.int64), codegen
+
+
+def _next_vectors(builder, kind, address, count: int):
+    """So many vectors of four weights side by side in memory, and what lies behind them."""
+    behind = builder.gep(address, [_I32(4 * count)])
+    if isinstance(kind, HalvesType):
+        places = [builder.gep(address, [_I32(4 * k)]) for k in range(count)]
+        return [_load_weights(builder, kind, place, 4) for place in places], behind
+    function_type = ir.FunctionType(ir.LiteralStructType([ir.VectorType(_F32, 4)] * count), [address.type])
+    name = f"llvm.aarch64.neon.ld1x{count}.v4f32.p0"
+    read = builder.call(cgutils.get_or_insert_function(builder.module, function_type, name), [address])
+    # The load leaves this address for the next one. LLVM would add to the first of all addresses again and again; what
+    # it cannot look through it takes as it comes.
+    behind = builder.asm(ir.FunctionType(behind.type, [behind.type]), "", "=r,0", [behind], False)
+    return [builder.extract_value(read, k) for k in range(count)], behind
+
+
+def _weights_by_four(gates: int):
+    @intrinsic
+    def read(typingctx, species, places):
+        found, pointer = types.UniTuple(species.vector, 4 * gates), places.dtype
+        result = types.Tuple((found, places))
+
+        def codegen(context, builder, signature, args):
+            if not species.by_four:  # compiled too, but never reached
+                return ir.Constant(context.get_value_type(result), ir.Undefined)
+            rows, behind = [], []
+            for address in cgutils.unpack_tuple(builder, args[1]):
+                row = []
+                for _ in range(4):
+                    vectors, address = _next_vectors(builder, pointer, address, gates)
+                    row += vectors
+                rows.append(row)
+                behind.append(address)
+            made = [_join(builder, [_join(builder, list(parts))] * species.copies) for parts in zip(*rows, strict=True)]
+            parts = [context.make_tuple(builder, found, made), context.make_tuple(builder, places, behind)]
+            return context.make_tuple(builder, result, parts)
+
+        return result(species, places), codegen
+
+    return read
+
+
+# From block_places: block_weights of four inputs, those of all gates for the first input, for the second, ...; and the
+# places behind them.
+weights_of_three, weights_of_four = _weights_by_four(3), _weights_by_four(4)
 
 
 @intrinsic
@@ -679,6 +774,7 @@ if numba.config.DISABLE_JIT:  # kernels are ordinary Python then, and so is what
         all_finite,
         arenas,
         block_biases,
+        block_places,
         block_weights,
         broadcast,
         ceil,
@@ -688,6 +784,7 @@ if numba.config.DISABLE_JIT:  # kernels are ordinary Python then, and so is what
         floats,
         floor,
         fma,
+        four_values,
         halves,
         indices,
         integers,
@@ -709,6 +806,8 @@ if numba.config.DISABLE_JIT:  # kernels are ordinary Python then, and so is what
         to_nearest,
         truncate,
         weight,
+        weights_of_four,
+        weights_of_three,
         with_sign,
         write,
     )
