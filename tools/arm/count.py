@@ -198,8 +198,8 @@ def without_python(cpu: str, network: Network) -> tuple[dict[str, float], float]
 
 
 def everything(sizes: tuple[int, ...]) -> dict[str, Any]:
-    """All that is counted and predicted, with the versions and how far repeated counts differ. Emulators and models work
-    side by side: nothing here is timed."""
+    """All that is counted and predicted, with the versions and how far repeated counts differ. Emulators and models
+    work side by side: nothing here is timed."""
     counted: Figures = {cpu: {} for cpu in MODELS}
     cycles: Figures = {model: {} for model in MODELS.values()}
     versions, apart = {"LLVM": prediction.version()}, 0.0
