@@ -42,8 +42,10 @@ from tools.arm.bits import canonical
 
 FOLDER = Path(kernels.__file__).parent
 LANES = 16  # the fewest operations of NumPy
-# With as many as Arm has, where sums take inputs by four. Only in Python: the bits are those of any number of lanes.
-FEW_LANES, WITH_FEW = 4, " of many inputs"
+# By the end of a case's name: as Arm has, where sums take inputs by four, and as AVX2 has, where they are made for
+# three streams at a time. Only in Python: the bits are those of any number of lanes.
+MANY_INPUTS, MANY_STREAMS = " of many inputs", " of many streams"
+OTHER_LANES = {MANY_INPUTS: 4, MANY_STREAMS: 8}
 
 
 def more() -> list[Case]:
@@ -58,7 +60,8 @@ def more() -> list[Case]:
     table = Model(b.build(), channels_for(("x",), (1,)), channels_for(("y",), (3,)))
     refusing = [("row", table), ("memory", small_robot.unstable())]
     refusing += [(f"integers, {scheme}", _infinite(scheme)) for scheme in ("int8", "int8-dynamic")]
-    wide = [Case(f"{kind}{WITH_FEW}", network(kind, inputs=17, units=20)) for kind in CELLS]
+    wide = [Case(f"{kind}{MANY_INPUTS}", network(kind, inputs=17, units=20)) for kind in CELLS]
+    many = [Case(f"{kind}{MANY_STREAMS}", network(kind, inputs=3, units=11), streams=5) for kind in CELLS]
     seldom = replace(network("gru"), timing=Timing(first_output=3, stride=2))
     b = Builder()
     h, two = b.state("h", 1), np.full((1, 1), 2.0)
@@ -68,7 +71,7 @@ def more() -> list[Case]:
     growing = Model(b.build(), channels_for(("x",), (1,)), channels_for(("y",), (1,)))
     refused = [Case("memories", growing, streams=5, scale=1.69e38)]
     refused += [Case(name, model, scale=1.69e38) for name, model in refusing]
-    return [Case("rows", rows), *wide, Case("seldom", seldom), *refused]
+    return [Case("rows", rows), *wide, *many, Case("seldom", seldom), *refused]
 
 
 def _infinite(scheme: str) -> Model:
@@ -90,7 +93,8 @@ def results(readings: int) -> dict[str, str]:
     counts = [(case, readings) for case in all_cases()] + [(case, 2 * readings) for case in more()]
     for case, count in counts:
         log, ys = log_of(case, count + (case.model.timing.window or 0)), []
-        native = Native(FEW_LANES if config.DISABLE_JIT and case.name.endswith(WITH_FEW) else LANES)
+        lanes = [few for end, few in OTHER_LANES.items() if config.DISABLE_JIT and case.name.endswith(end)]
+        native = Native(*lanes or [LANES])
         if case.streams > 1:
             logs = [log[k % 3 :] for k in range(case.streams)]  # of unequal length
             with contextlib.suppress(EdgeLstmError):
