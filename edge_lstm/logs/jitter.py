@@ -59,7 +59,7 @@ def jitter(t_s: npt.NDArray[np.float64]) -> Jitter:
         min_dt_s=float(dt.min()),
         max_dt_s=float(dt.max()),
         rate_hz=1 / median if median > 0 else math.nan,
-        irregular=np.count_nonzero(np.abs(dt - median) > 0.5 * abs(median)) / len(dt),
+        irregular=int(np.count_nonzero(np.abs(dt - median) > 0.5 * abs(median))) / len(dt),
         backwards=int(np.count_nonzero(dt <= 0)),
     )
 

@@ -131,7 +131,7 @@ def replay_table(
                     filler.missing(int(lost[part.start]))
                 result = filler.run(xs[part])
                 results.append((result.outputs, result.not_real))
-                taken, declined = np.count_nonzero(result.taken), np.count_nonzero(result.refused)
+                taken, declined = int(np.count_nonzero(result.taken)), int(np.count_nonzero(result.refused))
                 steps, refused = steps + taken, refused + declined
                 if taken + declined < len(result.taken):
                     skipped = np.flatnonzero(~(result.taken | result.refused))[: _FEW - len(unread)]
