@@ -58,3 +58,4 @@ def test_who_gives_up_just_now_does_not_end_the_loop() -> None:
     lull = Lull()
     lull._waiting = JustGone()
     lull.begins()
+    assert not list(lull._waiting)
