@@ -240,6 +240,11 @@ class RobotConfig:
         """The error to raise about `[table] key`."""
         return ConfigError(f"{self.source}: [{table}] {key}: {why}")
 
+    def here(self, error: ConfigError) -> str:
+        """What an error says of this file, without where it lies: what a run records and remembers must be the same
+        where the recording is replayed."""
+        return str(error).removeprefix(f"{self.source}: ")
+
     def check_model(self, model: Model) -> None:
         """Raise ConfigError where the file names an input channel or an output that the model does not have."""
         inputs = [channel.name for channel in model.inputs]

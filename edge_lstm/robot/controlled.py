@@ -174,7 +174,7 @@ class Controlled(AroundDecider[Inner]):
         except ConfigError as error:
             if beside is None or beside.role != "before":
                 raise
-            return self._back(event, f"it does not fit the robot: {error}")
+            return self._back(event, f"it does not fit the robot: {self.config.here(error)}")
         return decision if beside is None else self._both(beside, event, decision)
 
     def silence(self, t_ns: int) -> Decision | None:
@@ -496,7 +496,8 @@ class Controlled(AroundDecider[Inner]):
     def _without(self, beside: Beside, error: Exception, decision: Decision | None) -> Decision | None:
         """What is decided where what runs beside can do no more: it ends, and the robot is driven on."""
         self._run(self.inner, self._models, None)
-        why = f"does not fit the robot: {error}" if isinstance(error, ConfigError) else f"has failed: {error!r:.200}"
+        unfit = isinstance(error, ConfigError)
+        why = f"does not fit the robot: {self.config.here(error)}" if unfit else f"has failed: {error!r:.200}"
         note = f"{beside.name}, which ran beside as {beside.role}, {why}"
         return decision and decision._replace(notes=(*decision.notes, note))
 

@@ -208,7 +208,7 @@ def run(
                         if unfit is None or isinstance(error, UnfinishedError):
                             raise
                         decision, stranger = None, True
-                        _add(notes, f"a robot that does not fit was waited past: {error}")
+                        _add(notes, f"a robot that does not fit was waited past: {controller.config.here(error)}")
                         unfit(str(error))
                     if stranger and decision is not None and unfit is not None:
                         stranger = False

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from copy import deepcopy
 from dataclasses import replace
 from pathlib import Path
 
@@ -15,6 +16,7 @@ from edge_lstm.robot.loop import run
 from firmware_bridge.dictionary import Dictionary
 from firmware_bridge.events import Hello, Reading
 from firmware_bridge.links.own.bridge import Bridge
+from firmware_bridge.remembered import Tree
 from firmware_bridge.simulator.port import SimulatedPort
 from firmware_bridge.simulator.robot import Robot
 from tests.support.robots import small_robot
@@ -76,6 +78,41 @@ def test_a_robot_of_another_identity_gets_no_action(key: str, value: str):
     assert "no reading has come in 2." in lines
     for word in ("latency", "age of obeyed", "was gone"):
         assert word not in lines
+
+
+@pytest.mark.parametrize("wrong", ['[robot]\nversion = "9"\n', '[readings.channels]\ncurrent_left = "nowhere"\n'])
+def test_what_is_remembered_of_it_does_not_depend_on_where_the_file_lies(wrong: str):
+    """Why a robot does not fit, in [robot] and in a mapping that does not bind, is the same in each keyframe wherever
+    robot.toml lies, as in a replay."""
+    kept: list[list[Tree]] = []
+    for folder in (Path("there"), Path("here")):
+        config = parse_config(small_robot.CONFIG + wrong, str(folder / "robot.toml"), folder)
+        keyframes, said = Keeper(), list[str]()
+        run(
+            SimulatedPort(Robot(1), 2.5),
+            Bridge(),
+            Controller(small_robot.model(), config),
+            unfit=said.append,
+            keyframes=keyframes,
+        )
+        assert said
+        assert str(folder) in said[0]
+        kept.append(keyframes.states)
+    assert "does not fit" in str(kept[0][-1]["loop"])
+    assert kept[0] == kept[1]
+
+
+class Keeper:
+    """Takes a keyframe of each chunk."""
+
+    def __init__(self) -> None:
+        self.states: list[Tree] = []
+
+    def keyframe_due(self, t_ns: int, idle: bool = True) -> bool:
+        return True
+
+    def keyframe(self, t_ns: int, state: Tree) -> None:
+        self.states.append(deepcopy(state))
 
 
 def test_a_robot_of_the_right_identity_is_driven():
