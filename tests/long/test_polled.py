@@ -18,8 +18,9 @@ SECONDS = 20
 @pytest.mark.parametrize("rate_hz", RATES)
 @pytest.mark.parametrize("dialect", TABLES)
 def test_each_withheld_answer_is_one_gap(dialect: str, rate_hz: float, volume: Callable[[float], int]) -> None:
-    """As many readings are lost as answers were withheld; where the machine made the robot or the link late, the link
-    says so."""
+    """As many readings are lost as answers were withheld, but for one that was still waited for at the end; where the
+    machine made the robot or the link late, the link says so."""
     row = measure(dialect, rate_hz, volume(SECONDS), withhold=200)
     assert row["withheld"] > 0
-    assert 0 <= row["lost"] - row["withheld"] <= row["late"] + row["not_asked"], row
+    assert row["open"] in (0, 1), row
+    assert 0 <= row["lost"] + row["open"] - row["withheld"] <= row["late"] + row["not_asked"] + row["open"], row

@@ -128,7 +128,8 @@ def measure(dialect: str, rate_hz: float, seconds: float, withhold: int) -> dict
         "lost": sum(gaps),
         "withheld": int(answers or 0),
         "late": link.counters.faults.get("late", 0),
-        "not_asked": link.report()["not_asked"],
+        "not_asked": (not_asked := link.report()["not_asked"]),
+        "open": asked + not_asked - readings - sum(gaps),  # asked when time was up, and neither come nor given up
         "interval_p50": _percentile(intervals, 50),
         "interval_p99": _percentile(intervals, 99),
         "interval_max": _percentile(intervals, 100),
