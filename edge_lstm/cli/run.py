@@ -247,7 +247,8 @@ class _Live:
         """What is known only when the recording is closed. ended: the run was told to end. Returns why the recording is
         not whole, "" where it is."""
         if self._never_fitted() and not ended:  # the error says it, with the table
-            summary.notes = [sentence for sentence in summary.notes if self._misfit not in sentence]
+            why = self._controller.config.here(self._misfit)
+            summary.notes = [sentence for sentence in summary.notes if why not in sentence]
         if lost := console.lost():
             summary.notes.append(f"the console did not take {lost} of the lines that were printed meanwhile")
         path = self._recording.path

@@ -240,7 +240,7 @@ class RobotConfig:
         """The error to raise about `[table] key`."""
         return ConfigError(f"{self.source}: [{table}] {key}: {why}")
 
-    def here(self, error: ConfigError) -> str:
+    def here(self, error: ConfigError | str) -> str:
         """What an error says of this file, without where it lies: what a run records and remembers must be the same
         where the recording is replayed."""
         return str(error).removeprefix(f"{self.source}: ")
