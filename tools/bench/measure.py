@@ -29,6 +29,7 @@ LOGS = 16  # at once
 LONG_LOG, SHORT_LOG = 1000, 30  # readings of each
 TOGETHER = 64  # streams, a step of all beside a step of one
 CORES = 2
+_FEW = 2
 FLOOR = "floor: one pass over the weights"
 Figures = dict[str, dict[str, float]]  # name -> {"us": ..., "ratio": their time / ours}
 
@@ -47,13 +48,16 @@ def compare(
     """Medians over rounds of each one's µs per call, and of its time in terms of `base`'s in the same round.
 
     long: calls that take longer than the system lets a process run at a stretch, and stay in this thread. Its own time
-    is taken then, so that what else runs on the machine does not decide.
+    is taken then, so that what else runs on the machine does not decide. Where a block is a call or two, each is called
+    once before, untimed: else whoever comes after the one with most memory would pay for it.
     """
     clock = time.thread_time if long else time.perf_counter
     calls = {name: max(1, int(block_s / max(seconds(work, 1), seconds(work, 3)))) for name, work in works.items()}
     times: dict[str, list[float]] = {name: [] for name in works}
     for _ in range(rounds):
         for name, work in works.items():
+            if calls[name] <= _FEW:
+                work()
             times[name].append(seconds(work, calls[name], clock))
     return {
         name: {
