@@ -20,7 +20,6 @@ from edge_lstm.importers.onnx.call import Call
 from edge_lstm.importers.onnx.plan import Ids
 from edge_lstm.importers.onnx.provenance import ENDED, Ints, Misfit, Traced, traced, unique_rows
 from edge_lstm.importers.onnx.rates import EVERY_READING, Rate, rate_of
-from edge_lstm.importers.spelling import say
 
 if TYPE_CHECKING:
     from edge_lstm.importers.onnx.lowering import Lowering
@@ -53,7 +52,7 @@ def present(c: Call, low: Lowering, rows: Traced) -> tuple[Ints, Ids]:
 def _unequal(c: Call, low: Lowering) -> Misfit:
     return Misfit(
         f"{c.node}: works on different readings of the sequence together, and not alike at each of the {low.length}, so"
-        f" a continuous stream cannot compute it. Use {say(mode='window')} with a fixed length, pad with constants, or"
+        f" a continuous stream cannot compute it. Use {low.as_window}, pad with constants, or"
         " export the part of the network that works on single readings"
     )
 

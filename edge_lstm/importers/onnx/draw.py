@@ -27,6 +27,8 @@ from edge_lstm.importers.onnx.provenance import (
     MAX_LENGTH,
     Misfit,
     ProvenMisfit,
+    StreamsMisfit,
+    SureMisfit,
     Traced,
     first_unique,
     traced,
@@ -81,6 +83,15 @@ class Drawing:
     inputs: dict[str, Traced]
     outputs: dict[str, Traced]
     pieces: list[tuple[Place, str, Ids]]  # state, output it is read from, positions in it
+
+
+def begins_anew(low: Lowering) -> str:
+    """Why one run of the graph is not taken for one reading: a layer that begins anew in every run."""
+    return (
+        f"{low.forgets}: its sequence axis is not the time axis, and nothing else remembers. For a window of readings"
+        f" say {say(mode='window', window=T)}; where each reading brings the whole sequence with it,"
+        f" {say(mode='window', time_axis='none')}"
+    )
 
 
 # --- drawing ----------------------------------------------------------------------------------------------------------
@@ -144,6 +155,11 @@ def _draw(
         except ImportModelError as error:
             sizes_shown = [str(n) for n, size in zip(sizes, (axes.length, axes.batch), strict=True) if size == 0]
             text = str(error)
+            if isinstance(error, StreamsMisfit):
+                text += (
+                    f" ({axes}). Where it is no batch but the readings that are joined, say"
+                    f" {say(mode='window', window=T)}; else export the model with an axis of its own for the batch"
+                )
             if any(re.search(rf"\b{n}\b", text) for n in sizes_shown):
                 text += f" (open dimensions are tried with the sizes {' and '.join(sizes_shown)})"
             kind = type(error) if isinstance(error, (Misfit, UnsupportedError)) else ImportModelError
@@ -244,11 +260,12 @@ def draw_whole(
     """
     ordered: dict[tuple[int | None, ...], tuple[Axes, Drawing]] = {}  # by the time axes of the inputs
     undecided: list[tuple[Axes, Drawing]] = []
+    doubted: list[tuple[Axes, Drawing]] = []
     failed: Refusal | None = None
     for axes in filter(source.allowed, assignments(source.graph.inputs)):
         length, times = axes.length or window, tuple(time for time, _ in axes.of.values())
-        if times in ordered:
-            continue  # only the batch is another
+        if times in ordered or (axes.length == 1 and isinstance(source.time_axis, int)):
+            continue  # only the batch is another; or it leaves out the axis that is said
         if length is None or length < least or (window is not None and length != window):
             continue
         drawing = _draw_window(source, axes, length, sizes)
@@ -258,8 +275,8 @@ def draw_whole(
             continue
         if drawing.low.ordered:
             ordered[times] = axes, drawing
-        elif drawing.low.ordered is None:
-            undecided.append((axes, drawing))
+        else:
+            (undecided if drawing.low.ordered is None else doubted).append((axes, drawing))
     if len(ordered) > 1:
         return unclear(source.graph, [axes for axes, _ in ordered.values()])
     for found in ordered.values():
@@ -267,13 +284,32 @@ def draw_whole(
     kinds = {tuple((n, time) for n, (time, _) in axes.of.items()) for axes, _ in undecided}
     if len(kinds) == 1 or (undecided and source.time_axis is not None):
         return undecided[0]
-    if undecided:
-        return unclear(source.graph, [axes for axes, _ in undecided])
+    if source.time_axis is None:  # a window that is asked for may be as long as features are many
+        doubted = [found for found in doubted if window is None or not found[0].length]
+    if undecided or (doubted and source.time_axis is None):
+        return unclear(source.graph, [axes for axes, _ in undecided or doubted])
+    if doubted:
+        return _believed(source, window, least, sizes, doubted[0])
     none = ImportModelError(
         f"no axis of the inputs {', '.join(str(v) for v in source.graph.inputs)} is a window"
         + (f" of {window} readings" if window else f"; give {say(window=T)} where the length is open")
     )
     return failed or Refusal(none, About.NO_WINDOW)
+
+
+def _believed(
+    source: Source, window: int | None, least: int, sizes: tuple[int, int], asked: tuple[Axes, Drawing]
+) -> tuple[Axes, Drawing] | Refusal:
+    """The axis that the caller says, along which no recurrent layer is seen to read, where they read along no other."""
+    other = draw_whole(replace(source, time_axis=None), None if asked[0].length else window, least, sizes)
+    if isinstance(other, Refusal):
+        return asked
+    return Refusal.of(
+        SureMisfit(
+            f"time_axis = {source.time_axis}, but the recurrent layers read along another axis ({other[0]}); say no"
+            " time_axis: this one is found without"
+        )
+    )
 
 
 def _draw_window(source: Source, axes: Axes, length: int, sizes: tuple[int, int]) -> Drawing | Refusal:
@@ -282,6 +318,8 @@ def _draw_window(source: Source, axes: Axes, length: int, sizes: tuple[int, int]
         drawing = _run_window(low, source, axes, length)
     except ImportModelError as error:
         return Refusal.of(error, float(low.progress))
+    if length == 1 and low.forgets and source.time_axis != "none":
+        return Refusal.of(Misfit(begins_anew(low)))
     try:
         for name, value in drawing.inputs.items():
             if any(np.isin(port.before, value.ids).any() for port in low.ports):

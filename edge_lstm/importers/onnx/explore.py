@@ -17,11 +17,11 @@ import numpy as np
 
 from edge_lstm.errors import ImportModelError
 from edge_lstm.importers.onnx.axes import LEAST, Axes, assignments, one_reading, witness
-from edge_lstm.importers.onnx.draw import Drawing, Source, draw, unclear
+from edge_lstm.importers.onnx.draw import Drawing, Source, begins_anew, draw, unclear
 from edge_lstm.importers.onnx.graph import Value
 from edge_lstm.importers.onnx.outputs import newest, output_of
 from edge_lstm.importers.onnx.plan import Plan
-from edge_lstm.importers.onnx.provenance import ENDED, Misfit, SureMisfit
+from edge_lstm.importers.onnx.provenance import ENDED, Misfit, StreamsMisfit, SureMisfit
 from edge_lstm.importers.onnx.rates import EVERY_READING, Rate
 from edge_lstm.importers.onnx.refusal import About, Refusal
 from edge_lstm.importers.onnx.states import PROOFS, Pairs, pair_states
@@ -116,6 +116,8 @@ def explore(source: Source, asked: Mapping[str, str] | None, sizes: tuple[int, i
             receptive_field = max(receptive_field, one.receptive_field)
             # Of two that came equally far, the one that took an axis for time says more.
             far = one.progress + 0.25 * (axes.length != 1)
+            if isinstance(one.error, StreamsMisfit) and axes.batch > 1 and _innermost(axes, source.graph.inputs):
+                far = min(far, 0.0)  # it took features for the batch
             if one.of_axes and (furthest is None or far > reached):
                 furthest, reached = one, far
         elif one.evidence == (Evidence.CARRIED, True) and len(source.graph.inputs) - len(source.fixed) == 1:
@@ -135,6 +137,11 @@ def explore(source: Source, asked: Mapping[str, str] | None, sizes: tuple[int, i
         none = f"no axes of the inputs {shapes} can be time and batch; at most two dimensions may be open"
         taken = Refusal(ImportModelError(none), About.GRAPH)
     return Search(tuple(tried), taken)
+
+
+def _innermost(axes: Axes, inputs: Sequence[Value]) -> bool:
+    """Whether the batch is the last axis of an input."""
+    return any(axes.of[v.name][1] == len(v.dims) - 1 for v in inputs)
 
 
 def _only_another_batch(axes: Axes, one: Candidate) -> bool:
@@ -238,7 +245,7 @@ def _attempt(
         what = low.plan.states[0].name
         why = f"the graph hands its states on, but begins with a new {what!r} after each {axes.length} readings"
     elif low.forgets and candidate.evidence[0] < Evidence.LOOKS_BACK:
-        why = f"{low.forgets}: its sequence axis is not the time axis, and nothing else remembers"
+        why = begins_anew(low)
     return Refusal(Misfit(why), About.AXES, receptive_field=low.receptive_field) if why else candidate
 
 

@@ -24,6 +24,7 @@ from edge_lstm.importers.onnx.plan import Ids, Place, Plan
 from edge_lstm.importers.onnx.provenance import Ints, Misfit, ShapeMisfit, Traced, traced
 from edge_lstm.importers.onnx.rates import Rate, Rates
 from edge_lstm.importers.onnx.receptive_field import limits, receptive_field
+from edge_lstm.importers.spelling import T, say
 
 Operand = Traced | Array
 NARROW = ("int8", "int16", "uint8", "uint16", "uint32", "uint64")  # in these, results soon wrap around
@@ -273,6 +274,11 @@ class Lowering:
         return self.weights[name]
 
     @property
+    def as_window(self) -> str:
+        """How a window of readings is asked for, in a sentence."""
+        return say(mode="window", window=T) if self.open_length else say(mode="window")
+
+    @property
     def receptive_field(self) -> int:
         """A drawing of more readings than this shows everything."""
         return sum(self.receptive_fields.values()) + max(self.limits, default=0)
@@ -288,17 +294,33 @@ class Lowering:
         self.receptive_fields[node.outputs] = max(far, self.receptive_fields.get(node.outputs, 0))
 
     def note_order(self, call: Call, values: Ints) -> None:
-        """Notes whether the places (L, I) of a sequence axis follow the readings of the window."""
+        """Notes whether the places (L, I) of a sequence axis follow the readings of the window, forwards or backwards.
+        Where every place is made of all of them (readings less their mean), each must be made of its own most."""
         if not self.order or self.ordered or len(values) < 2:
             return
-        reached = self.plan.reached(values[0]), self.plan.reached(values[-1])
-        first, last = ({t for i, t in self.order.items() if mask[i]} for mask in reached)
-        if first and last and first != last:
-            self.ordered = min(first) < min(last) or max(first) < max(last)
-            if self.ordered:
-                return
-        if first == last and len(first) > 1 and self.ordered is None:
-            self.ordered = False
+        one, other = self._readings_of(values), self._readings_of(values[::-1])
+        if one is None or other is None:
+            return
+        if one[1] == other[1] and len(one[1]) > 1:
+            one, other = ((ids, self._most_of(ids)) for ids, _ in (one, other))
+            self.ordered = one[1] != other[1]
+        elif one[1] != other[1]:
+            self.ordered = True
+
+    def _readings_of(self, values: Ints) -> tuple[Ids, set[int]] | None:
+        """The first of these places that is made of readings of the window, and which; None where none of the first
+        few is."""
+        for ids in values[:3]:
+            mask = self.plan.reached(ids)
+            if found := {t for i, t in self.order.items() if mask[i]}:
+                return ids, found
+        return None
+
+    def _most_of(self, ids: Ids) -> set[int]:
+        """The readings of the window of which most is in these values."""
+        shares, readings = self.plan.shares(ids), np.zeros(max(self.order.values()) + 1)
+        np.add.at(readings, list(self.order.values()), shares[list(self.order)])
+        return set(np.flatnonzero(readings > (1 - 1e-6) * readings.max()).tolist())
 
     # --- operands ---------------------------------------------------------------------------------------------------
 

@@ -16,7 +16,7 @@ from edge_lstm.importers.onnx.delays import accumulate, present
 from edge_lstm.importers.onnx.graph import Array
 from edge_lstm.importers.onnx.lowering import EXACT, NARROW, Lag, Lowering, Operand
 from edge_lstm.importers.onnx.plan import Ids
-from edge_lstm.importers.onnx.provenance import Ints, Misfit, Traced, first_unique, traced, unique_rows
+from edge_lstm.importers.onnx.provenance import Ints, StreamsMisfit, Traced, first_unique, traced, unique_rows
 
 MAX_ROWS = 1 << 16  # different rows of one operator within one reading
 WRAPPING = ("add", "sub", "mul")
@@ -115,9 +115,9 @@ def one_moment(c: Call, low: Lowering, rows: Ints) -> tuple[Ints, Ints, Ids]:
     b = x.b
     streams = b.max(axis=1)
     if ((b != streams[:, None]) & (b != 0)).any():
-        raise Misfit(
+        raise StreamsMisfit(
             f"{c.node}: works on different streams of the batch together (rows of {rows.shape[1]}), but each stream is"
-            " one robot. Export the model with a batch of its own axis"
+            " one robot"
         )
     t, ids = present(c, low, x)
     return t, streams, ids

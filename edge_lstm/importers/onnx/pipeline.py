@@ -296,9 +296,12 @@ def stages(file: OnnxFile, options: ImportOptions) -> Stages:
     if any(after is not None for after in (options.states or {}).values()):
         return steps  # a whole window begins anew at each reading, and would carry none of them on
     window = _whole_window(file, source, options, (witness(sizes, LEAST), witness(sizes, LEAST + 4)), str(stream))
-    if isinstance(window, Refusal) and window.about is not About.NO_WINDOW and stream.of_axes:
+    if not isinstance(window, Refusal):
+        return replace(steps, result=window)
+    asked = stream.of_engine and window.about is About.UNCLEAR  # the native engine holds the window, once it is said
+    if asked or (stream.of_axes and window.about is not About.NO_WINDOW):
         return replace(steps, result=max(stream, window, key=_says_more))
-    return steps if isinstance(window, Refusal) else replace(steps, result=window)
+    return steps
 
 
 def _says_more(refusal: Refusal) -> tuple[bool, float]:

@@ -147,6 +147,26 @@ class Plan:
                 mask[operand.reshape(rows, -1)[chosen.reshape(rows, -1).any(axis=1)]] = True
         return mask
 
+    def shares(self, ids: Ids) -> npt.NDArray[np.float64]:
+        """How much of each value (size,) is in these, of 1 together: the inputs of a step share it equally; in a step
+        whose rows come out as wide as they go in (a normalization, a softmax), half of it goes place by place."""
+        shares = np.zeros(self.size)
+        np.add.at(shares, ids, 1 / ids.size)
+        for step in reversed(self.steps):
+            out = shares[step.start : step.start + sum(step.sizes)] / max(len(step.operands), 1)
+            if not out.any():
+                continue
+            for operand in step.operands:
+                if step.kind in ("lstm", "gru", "rnn") or operand.size == 1:
+                    np.add.at(shares, operand, out.sum() / operand.size)
+                    continue
+                rows = operand.size if step.kind in ("map", "binary", "where", "lookup") else step.attributes["rows"]
+                given, made = operand.reshape(rows, -1), out.reshape(rows, -1)
+                part = np.broadcast_to(made.sum(axis=1, keepdims=True) / given.shape[1], given.shape)
+                as_wide = given.shape == made.shape and step.kind != "dense"
+                np.add.at(shares, given, (part + made) / 2 if as_wide else part)
+        return shares
+
     def signature(self) -> tuple[Any, ...]:
         """What two drawings of the same network have in common: steps, constants, states and what they become."""
         states = (

@@ -35,6 +35,10 @@ class ShapeMisfit(Misfit):
     """Shapes do not go together: the assumed sizes of open dimensions may be what does not fit."""
 
 
+class StreamsMisfit(Misfit):
+    """What is taken for streams of a batch is joined: perhaps their axis is another, which must be said."""
+
+
 class ProvenMisfit(Misfit):
     """The axes are right, but the graph cannot run on a stream: of several errors this is the one to raise."""
 

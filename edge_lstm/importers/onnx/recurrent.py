@@ -163,7 +163,7 @@ def _time(c: Call, low: Lowering, x: Traced) -> Rate | None:
         if (t.max(axis=0) != np.where(t == 0, t.max(axis=0), t).min(axis=0)).any():
             raise Misfit(
                 f"{c.node}: its sequence axis of {length} is not the time axis of the model's inputs ({low.length}),"
-                f" but mixes readings; a continuous stream cannot run it. Use {say(mode='window')} with a fixed length"
+                f" but mixes readings; a continuous stream cannot run it. Use {low.as_window}"
             )
         return None
     rate, came = found

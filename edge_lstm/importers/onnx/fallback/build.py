@@ -10,7 +10,7 @@ needs a window. A state that was lost at export stays lost.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -25,6 +25,7 @@ from edge_lstm.engines.onnxruntime.graph import TYPES, Array, OnnxGraph, open_se
 from edge_lstm.engines.onnxruntime.patience import Patience
 from edge_lstm.engines.onnxruntime.session import PAST
 from edge_lstm.errors import ImportModelError
+from edge_lstm.importers.onnx.axes import assignments
 from edge_lstm.importers.onnx.fallback.logs import log_outputs
 from edge_lstm.importers.onnx.fallback.mixing import check_batch, check_not_mixed
 from edge_lstm.importers.onnx.fallback.names import alike, named_pairs
@@ -51,7 +52,7 @@ from edge_lstm.importers.onnx.fallback.surgery import (
     with_outputs,
     with_states,
 )
-from edge_lstm.importers.onnx.graph import Graph, Node, OnnxFile
+from edge_lstm.importers.onnx.graph import Graph, Node, OnnxFile, Value
 from edge_lstm.importers.onnx.operators.table import foreign
 from edge_lstm.importers.onnx.options import (
     READABLE,
@@ -66,7 +67,7 @@ from edge_lstm.importers.onnx.options import (
     with_sizes,
 )
 from edge_lstm.importers.onnx.outputs import newest_of
-from edge_lstm.importers.spelling import T, say
+from edge_lstm.importers.spelling import T, one_of, say
 
 LOST = (
     "the state was lost when the model was exported: {} is one reading long, and no input carries its state. Export the"
@@ -85,11 +86,18 @@ def _unknown() -> str:
     )
 
 
-def _not_along(count: int | str, which: str) -> str:
+def _not_along(readings: Sequence[Value], options: ImportOptions) -> str:
+    shown = ", ".join(map(str, readings))
+    ways = sorted({k for v in readings for k, d in enumerate(v.dims) if d != 1})
+    is_open = any(isinstance(d, str) for v in readings for d in v.dims)
+    tried = f"in logs of {options.window or ' and '.join(map(str, LENGTHS))} readings " if is_open else ""
+    asked, of_length = options.time_axis, is_open and not options.window
+    which = "any axis" if asked is None else f"axis {asked}"
+    said = [one_of("time_axis", ways)] * (asked is None) + [say(window=T)] * of_length
+    window = f"For a window of readings say {' and '.join(said)}; where" if said else "Where"
     return (
-        f"which axis is time is not clear: in logs of {count} readings no recurrent layer's sequence follows {which} of"
-        f" the inputs. Where one run of the graph is one reading, say {say(time_axis='none', mode='continuous')}; else"
-        " export it with its length baked in, as a window"
+        f"which axis is time is not clear: {tried}no recurrent layer's sequence follows {which} of the inputs {shown}."
+        f" {window} one run of the graph is one reading, {say(time_axis='none', mode='continuous')}"
     )
 
 
@@ -228,12 +236,12 @@ class _Author:
         like = alike(probe.readings, self.proto) if len(probe.readings) > 1 else []
         found = self._proven() or time_axes(probe, options.time_axis, options.window, {i for i, _ in like})
         if found is None:
-            if any(True for _ in self._lost()):
+            if self._lost():
                 raise ImportModelError(LOST.format("its sequence"))
+            found = self._believed(options) if self.layers and not like else None
+        if found is None:
             if self.layers:
-                tried = options.window or " and ".join(map(str, LENGTHS))
-                which = "any axis" if options.time_axis is None else f"axis {options.time_axis}"
-                raise ImportModelError(_not_along(tried, which))
+                raise ImportModelError(_not_along(probe.readings, options))
             typed = " or ".join(f"--state {i}={o}" for i, o in like)
             states = f". If one run is one reading and states are carried on, say which: {typed}" if like else ""
             raise ImportModelError(_unknown() + states)
@@ -338,10 +346,24 @@ class _Author:
         fixed = [d for d in lengths if isinstance(d, int)]
         return (axes, fixed[0] if fixed else 0) if lengths else None
 
-    def _lost(self) -> Iterable[Layer]:
-        """Layers whose sequence is one long where one reading is given."""
-        graph = OnnxGraph(self.probe.session, self.probe.axes({}))
-        return (layer for layer, length in self._lengths(graph, 1) if length == 1)
+    def _believed(self, options: ImportOptions) -> tuple[dict[str, int | None], int] | None:
+        """The axis that the caller says, for a window, where no other shows that it is time."""
+        asked, window, probe = options.time_axis, options.window, self.probe
+        if not isinstance(asked, int) or options.mode in ("continuous", "log") or time_axes(probe, None, window):
+            return None
+        for axes in assignments(probe.readings):
+            times = {name: time for name, (time, _) in axes.of.items()}
+            if axes.batch <= 1 and (axes.length or window) and set(times.values()) - {None} == {asked}:
+                return times, axes.length
+        return None
+
+    def _lost(self) -> bool:
+        """Whether there is a layer whose sequence is one long, whichever open dimension gets longer."""
+        is_open = [{v.name: k} for v in self.probe.readings for k, d in enumerate(v.dims) if isinstance(d, str)]
+        ways: list[dict[str, int | None]] = [{}, *is_open]
+        found = [dict(self._lengths(self.probe.graph(way), OPEN if way else 1)) for way in ways]
+        ran = [lengths for lengths in found if lengths]
+        return any(all(lengths[layer] == 1 for lengths in ran) for layer in self.layers if ran)
 
     def _resets(self, layer: Layer, graph: OnnxGraph) -> list[Array]:
         """The states in which a layer begins [1, streams, units], which no reading may change."""

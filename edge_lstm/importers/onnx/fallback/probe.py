@@ -32,6 +32,7 @@ ENDLESS = (1 << 31) - 2  # exporters write "to the end" as the largest number of
 TOLERANCE = 1e-5  # of the range
 ROUNDINGS = 16  # last bits, of a number or of the readings, that two ways of computing it may be apart …
 MOST = 1e-3  # … but no more than this of the range
+APART = 30.0  # a place that changes so many times less than another follows it only by what joins them (a scale)
 SIZES = (1e-3, 1e-2, 30.0, 1e3, 1e4)  # of readings: a network may decide by their size
 
 
@@ -100,10 +101,18 @@ class Probe:
         return other
 
     def moved(
-        self, graph: OnnxGraph, count: int, at: int | slice, columns: slice, names: Sequence[str]
+        self,
+        graph: OnnxGraph,
+        count: int,
+        at: int | slice,
+        columns: slice,
+        names: Sequence[str],
+        *,
+        most: bool = False,
     ) -> list[list[set[int]]] | None:
         """For each of these values and each of its axes the places that change with reading `at`, in any of several
-        trials: a network may be deaf to one. None where the graph cannot be run."""
+        trials: a network may be deaf to one. most: only those that change as much as any, but for APART. None where
+        the graph cannot be run."""
         found: list[list[set[int]]] = []
         for seed in range(3):
             rows = self.random(graph, count, seed)
@@ -117,9 +126,13 @@ class Probe:
             found = found or [[set() for _ in y.shape] for y in before]
             for values in after:
                 for sets, y, other in zip(found, before, values, strict=True):
-                    differ = np.argwhere((y != other) & ~((y != y) & (other != other)))
+                    differ = (y != other) & ~((y != y) & (other != other))
+                    if most and differ.any():
+                        size = np.nan_to_num(np.abs(other.astype(np.float64) - y.astype(np.float64)))
+                        differ &= size >= size.max() / APART
+                    where = np.argwhere(differ)
                     for axis, places in enumerate(sets):
-                        places.update(np.unique(differ[:, axis]).tolist())
+                        places.update(np.unique(where[:, axis]).tolist())
         return found
 
 
@@ -167,18 +180,22 @@ def time_axes(
 
 
 def _proven(probe: Probe, length: int, times: Mapping[str, int | None]) -> bool:
-    """Whether every input moves a recurrent layer's sequence in the order of its time axis."""
+    """Whether every input moves a recurrent layer's sequence in the order of its time axis: what changes at all, or,
+    where all readings are joined (dynamic quantization takes its scale from all of them), what changes most."""
     graph = probe.graph(times)
     some = max(length // 8, 1)  # a stride may leave the last readings out
     for name in (n for n, time in times.items() if time is not None):
-        moved = []
-        for start in sorted({0, length // 2, length - some}):
-            at = slice(start, start + some)
-            found = probe.moved(graph, length, at, graph.columns(name), probe.sequences)
-            if found is None:
-                return False
-            moved.append([places[0] for places in found])
-        if not any(_in_order([sequence[k] for sequence in moved]) for k in range(len(probe.sequences))):
+        for most in (False, True):
+            moved = []
+            for start in sorted({0, length // 2, length - some}):
+                at = slice(start, start + some)
+                found = probe.moved(graph, length, at, graph.columns(name), probe.sequences, most=most)
+                if found is None:
+                    return False
+                moved.append([places[0] for places in found])
+            if any(_in_order([sequence[k] for sequence in moved]) for k in range(len(probe.sequences))):
+                break
+        else:
             return False
     return True
 
@@ -189,8 +206,12 @@ def _differ(before: Array, after: Array) -> bool:
 
 
 def _in_order(found: Sequence[set[int]]) -> bool:
-    """Whether each change reaches later places than the one before: its first place or its last."""
-    return all(found) and any(all(end(a) < end(b) for a, b in itertools.pairwise(found)) for end in (min, max))
+    """Whether each change reaches later places than the one before: its first place or its last; or earlier ones, where
+    a graph turns its readings round."""
+    ways = ([*found], [*found][::-1])
+    return all(found) and any(
+        all(end(a) < end(b) for a, b in itertools.pairwise(way)) for way in ways for end in (min, max)
+    )
 
 
 def output_axes(probe: Probe, axes: Mapping[str, int | None], length: int, window: int) -> dict[str, OutputAxes]:
