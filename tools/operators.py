@@ -26,6 +26,7 @@ KINDS = (
     "multiplies matrices",
     "carries a state along an axis",
     "holds graphs",
+    "lists of values",
     "of sizes and constants",
     "Refused by every engine, since they draw random numbers",
 )
@@ -36,7 +37,7 @@ def kind(record: Operator) -> str:
     if record.recurrent:
         return KINDS[5]
     if record.expand is not None:
-        return KINDS[6]
+        return KINDS[7 if record.lists else 6]
     if record.moves is not None:
         return KINDS[1]
     if record.kernel:
@@ -44,10 +45,10 @@ def kind(record: Operator) -> str:
     if record.products is not None:
         return KINDS[4]
     if record.lower is None and record.fold is not None and record.name in _CONSTANTS:
-        return KINDS[7]
+        return KINDS[8]
     if record.takes is not None:
         return KINDS[3]
-    return KINDS[8] if record.random is not None and record.lower is None else KINDS[0]
+    return KINDS[9] if record.random is not None and record.lower is None else KINDS[0]
 
 
 def table() -> str:

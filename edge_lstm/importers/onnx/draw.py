@@ -115,16 +115,29 @@ def draw(
     source: Source, axes: Axes, sizes: tuple[int, int], pairs: Pairs, earlier: Drawing | None
 ) -> Drawing | Refusal:
     """Lowers the graph over time. A loop written out in time is tried with its state; where that is no proof, what
-    joins two readings is tried as a look back."""
+    joins two readings is tried as a look back, and then a Loop or a Scan as a step with states."""
     first = _draw(source, axes, sizes, pairs, earlier, loops=True)
-    if isinstance(first, Drawing) or not (first.loop and first.of_axes):
+    if isinstance(first, Drawing) or not first.of_axes:
         return first
-    second = _draw(source, axes, sizes, pairs, earlier, loops=False)
-    return first if isinstance(second, Refusal) and second.of_axes else second
+    if first.loop:
+        second = _draw(source, axes, sizes, pairs, earlier, loops=False)
+        if isinstance(second, Drawing) or not second.of_axes:
+            return second
+    if any(node.op in ("Loop", "Scan") for node in source.graph.nodes):
+        third = _draw(source, axes, sizes, pairs, earlier, loops=False, roll=True)
+        return third if isinstance(third, Drawing) else replace(third, progress=max(first.progress, third.progress))
+    return first
 
 
 def _draw(
-    source: Source, axes: Axes, sizes: tuple[int, int], pairs: Pairs, earlier: Drawing | None, *, loops: bool
+    source: Source,
+    axes: Axes,
+    sizes: tuple[int, int],
+    pairs: Pairs,
+    earlier: Drawing | None,
+    *,
+    loops: bool,
+    roll: bool = False,
 ) -> Drawing | Refusal:
     carries: list[Carry] = []
     while True:
@@ -134,6 +147,7 @@ def _draw(
             axes.length or sizes[0],
             axes.batch or sizes[1],
             loops=loops,
+            roll=roll,
             open_length=axes.length == 0,
             budget=source.budget,
         )

@@ -21,7 +21,7 @@ from edge_lstm.importers.onnx.fold import evaluate
 from edge_lstm.importers.onnx.graph import Array, Graph, Node
 from edge_lstm.importers.onnx.operators.record import Operator
 from edge_lstm.importers.onnx.plan import Ids, Place, Plan
-from edge_lstm.importers.onnx.provenance import Ints, Misfit, ShapeMisfit, Traced, traced
+from edge_lstm.importers.onnx.provenance import Ints, Items, Misfit, ShapeMisfit, Traced, traced
 from edge_lstm.importers.onnx.rates import Rate, Rates
 from edge_lstm.importers.onnx.receptive_field import limits, receptive_field
 from edge_lstm.importers.spelling import T, say
@@ -86,7 +86,9 @@ class Lowering:
     budget: Budget = field(default_factory=Budget)
     folded_bytes: int = 0
     in_loop: int = 0  # how many subgraphs deep
+    looping: int = 0  # how many of those are passes of a Loop or a Scan
     loops: bool = True  # whether what joins two readings may be a loop written out
+    roll: bool = False  # whether a Loop or a Scan over time is a step with states (`operators/rolled.py`)
     whole_window: bool = False  # the whole window is one reading: its time axis is an axis like any other
     first_output: int = 1  # the reading with which the first output comes
     delayed: dict[int, dict[int, tuple[Place, int]]] = field(default_factory=dict)  # lag -> value -> state, place in it
@@ -179,6 +181,8 @@ class Lowering:
         call, record = Call(node, inputs, self.opset), self.table.get(node.op)
         if node.domain or record is None:
             raise unsupported(call)
+        if any(isinstance(v, Items) for v in inputs) and not (record.lists or record.expand):
+            raise call.fail("takes a list of tensors where a tensor is needed")
         if self.open_length:
             self.note_receptive_field(call, record)
         if record.expand is not None:
@@ -248,9 +252,12 @@ class Lowering:
         inner = {**values, **given}
         self.sizes.update(given)
         kept, self.keep = self.keep, self.keep | frozenset(v.name for v in graph.outputs) | frozenset(values)
+        passing = call.node.op != "If"
         self.in_loop += 1
+        self.looping += passing
         self.run(graph, inner)
         self.in_loop -= 1
+        self.looping -= passing
         self.keep = kept
         return tuple(self.value(call.node, v.name, inner) for v in graph.outputs)
 

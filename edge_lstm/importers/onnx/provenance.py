@@ -86,6 +86,28 @@ class Traced:
         return self.origins & ID_MASK
 
 
+@dataclass(frozen=True)
+class Items:
+    """A list of values, traced ones or constants, as a scripted loop grows it (`operators/lists.py`)."""
+
+    parts: tuple[Any, ...]
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """How many there are."""
+        return (len(self.parts),)
+
+    @property
+    def ndim(self) -> int:
+        """One dimension."""
+        return 1
+
+    @property
+    def size(self) -> int:
+        """How many there are."""
+        return len(self.parts)
+
+
 def traced(t: Any, b: Any, ids: Any, kind: str = "f") -> Traced:
     """A traced value from the parts of its origins, broadcast."""
     return Traced(

@@ -114,14 +114,14 @@ class _Reader:
             if name in constants:
                 raise self.fail(f"two initializers share the name {name!r}")
             constants[name] = self.tensor(tensor, f"initializer {name!r}")
-        inputs = tuple(self.value(v) for v in proto.input if v.name not in constants)
+        inputs = tuple(self.value(v, depth) for v in proto.input if v.name not in constants)
         for v in proto.input:
             if depth == 0 and v.name not in constants and not v.type.tensor_type.HasField("shape"):
                 raise self.fail(f"input {v.name!r} has no shape; export it again, or run onnx.shape_inference on it")
         known = outer | set(constants) | {v.name for v in inputs}
         visible = known | {o for n in proto.node for o in n.output}  # to subgraphs
         nodes = tuple(self.node(n, visible, depth) for n in proto.node)
-        outputs = tuple(self.value(v) for v in proto.output)
+        outputs = tuple(self.value(v, depth) for v in proto.output)
         ordered = self.order(nodes, known)
         produced = known | {o for n in nodes for o in n.outputs}
         for output in outputs:
@@ -129,15 +129,14 @@ class _Reader:
                 raise self.fail(f"output {output.name!r} is produced by no node")
         return Graph(ordered, constants, inputs, outputs)
 
-    def value(self, proto: Any) -> Value:
+    def value(self, proto: Any, depth: int) -> Value:
         name, kind = self.word(proto.name), proto.type.WhichOneof("value")
-        if kind is None:  # allowed for the outputs of subgraphs
+        if kind is None or (kind == "sequence_type" and depth):  # allowed in subgraphs
             return Value(name, "", ())
         if kind != "tensor_type":
             raise self.fail(
-                f"{name!r} is a {kind}, not a tensor; only tensors are supported. If it is a list that a scripted loop"
-                " over time grows, export what one reading does, with its states as inputs and outputs, or trace the"
-                " loop instead of scripting it"
+                f"{name!r} is a {kind}, not a tensor; only tensors are supported. If it is a list of outputs, stack"
+                " them in the exported part (torch.stack), or return each as an output of its own"
             )
         dims: list[int | str] = []
         for d in proto.type.tensor_type.shape.dim:

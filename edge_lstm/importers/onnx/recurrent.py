@@ -73,11 +73,11 @@ def recurrent(c: Call, low: Lowering) -> tuple[Traced, ...]:
     cells = read_cells(c, low, x.shape[2], len(backwards))
     lengths = _lengths(c, low, x.shape[0], x.shape[1])
     initial = [_initial(c, k, x.shape[1], cells, batch_first) for k in ((5, 6) if c.node.op == "LSTM" else (5,))]
-    lost = x.shape[0] == 1 and any(isinstance(v, np.ndarray) for v in initial)
+    lost = x.shape[0] == 1 and any(isinstance(v, np.ndarray) for v in initial) and not low.looping
     if lost and low.order:  # of a window: it would be the features that are taken for its readings
         raise ImportModelError(f"{c.node}: {_lost(c)}")
     x = _at_once(c, low, x)
-    rate = None if low.whole_window else _time(c, low, x)
+    rate = None if low.whole_window or (low.looping and low.length == 1) else _time(c, low, x)
     if rate is not None and low.length == 1 and direction != "forward":
         if lost:
             raise ImportModelError(f"{c.node}: {_lost(c)}")
@@ -249,7 +249,8 @@ def _written_out(
     rows = np.concatenate([v.origins.swapaxes(0, 1).reshape(batch, -1) for v in (x, *starts)], axis=1)
     t, b, ids = one_moment(c, low, rows)
     low.check_once(c, ids)
-    low.notes.append(f"{c.node}: {length} places of its sequence axis are computed at each reading")
+    if length > 1:
+        low.notes.append(f"{c.node}: {length} places of its sequence axis are computed at each reading")
     different, which = unique_rows(np.column_stack([ids, lengths]))
     zero = low.plan.constant(np.zeros(1, np.float32))
     units, d = cells[0].units, len(cells)

@@ -6,6 +6,7 @@ up into a state by the same proof as a loop that an exporter has written out (`L
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -15,7 +16,8 @@ from edge_lstm.importers.onnx.budget import MAX_TRIPS
 from edge_lstm.importers.onnx.call import Call
 from edge_lstm.importers.onnx.lowering import Lowering, Operand
 from edge_lstm.importers.onnx.operators.record import Operator
-from edge_lstm.importers.onnx.provenance import Traced
+from edge_lstm.importers.onnx.operators.rolled import over_time
+from edge_lstm.importers.onnx.provenance import Misfit, Traced
 
 MAX_PASSES = 4096
 
@@ -54,14 +56,21 @@ def _scan(c: Call, low: Lowering, values: dict[str, Operand]) -> tuple[Any, ...]
         raise c.fail(f"its inputs have {sorted(lengths)} places along their axes; {MAX_PASSES} passes are the most")
     c.finish()
     (length,) = lengths
-    collected: list[list[Operand]] = [[] for _ in range(outputs)]
-    for k in range(length):
+    names = [v.name for v in body.inputs]
+
+    def one(k: int, held: Sequence[Any]) -> tuple[Sequence[Any], Sequence[Any]]:
         now = [_at(v, length - 1 - k if b else k, a) for v, a, b in zip(scanned, places, back, strict=True)]
-        names = [v.name for v in body.inputs]
-        results = low.inside(c, body, values, dict(zip(names, [*states, *now], strict=True)))
-        states = list(results[: len(states)])
-        for parts, result in zip(collected, results[len(states) :], strict=True):
-            parts.append(result)
+        results = low.inside(c, body, values, dict(zip(names, [*held, *now], strict=True)))
+        return results[: len(held)], results[len(held) :]
+
+    made: list[Sequence[Any]] = []
+    if low.roll and length == low.length > 1:
+        states, made = over_time(c, low, states, one)
+    else:
+        for k in range(length):
+            states, results = one(k, states)
+            made.append(results)
+    collected = [list(parts) for parts in zip(*made, strict=True)] or [[] for _ in range(outputs)]
     stacked = []
     for parts, axis, reverse in zip(collected, out_axes, out_back, strict=True):
         rank = parts[0].ndim + 1
@@ -74,24 +83,39 @@ def _loop(c: Call, low: Lowering, values: dict[str, Operand]) -> tuple[Any, ...]
     c.finish()
     most = int(c.constant(0, "trip count").reshape(-1)[0]) if c.has(0) else MAX_PASSES + 1
     go: Operand = c.constant(1, "condition") if c.has(1) else np.array(True)
-    states = [c.array(k) for k in range(2, len(c.inputs))]
-    collected: list[list[Operand]] = [[] for _ in range(len(body.outputs) - 1 - len(states))]
+    states: Sequence[Any] = [c.array(k) for k in range(2, len(c.inputs))]
     names = [v.name for v in body.inputs]
-    for k in range(most):
+    made: list[Sequence[Any]] = []
+
+    def one(k: int, held: Sequence[Any]) -> tuple[Sequence[Any], Sequence[Any]]:
+        nonlocal go
+        given = dict(zip(names, [np.array(k, np.int64), go, *held], strict=True))
+        go, *results = low.inside(c, body, values, given)
         if isinstance(go, Traced):
             raise c.fail("how often it runs depends on the readings")
-        if not bool(np.asarray(go).reshape(-1)[0]):
-            break
-        if k >= MAX_PASSES:
-            if c.has(0) and most > MAX_TRIPS:
-                raise ImportModelError(f"{c.node}: would make {most} passes; {MAX_TRIPS} are the most")
-            raise c.fail(f"more than {MAX_PASSES} passes")
-        given = dict(zip(names, [np.array(k, np.int64), go, *states], strict=True))
-        go, *results = low.inside(c, body, values, given)
-        states = results[: len(states)]
-        for parts, result in zip(collected, results[len(states) :], strict=True):
-            parts.append(result)
+        return results[: len(held)], results[len(held) :]
+
+    if low.roll and most == low.length > 1 and _goes_on(c, go):
+        states, made = over_time(c, low, states, one)
+        if not _goes_on(c, go):
+            raise Misfit(f"{c.node}: how often it runs is not only counted")
+    else:
+        for k in range(most):
+            if not _goes_on(c, go):
+                break
+            if k >= MAX_PASSES:
+                if c.has(0) and most > MAX_TRIPS:
+                    raise ImportModelError(f"{c.node}: would make {most} passes; {MAX_TRIPS} are the most")
+                raise c.fail(f"more than {MAX_PASSES} passes")
+            states, results = one(k, states)
+            made.append(results)
+    count = len(body.outputs) - 1 - len(states)
+    collected = [list(parts) for parts in zip(*made, strict=True)] or [[] for _ in range(count)]
     return (*states, *(_stacked(c, low, parts, 0) for parts in collected))
+
+
+def _goes_on(c: Call, go: Operand) -> bool:
+    return bool(np.asarray(go).reshape(-1)[0])
 
 
 def _if(c: Call, low: Lowering, values: dict[str, Operand]) -> tuple[Any, ...]:

@@ -46,6 +46,7 @@ class Operator:
     reach: Callable[[Call, int, Numbers], Iterable[tuple[int, int]]] | None = None  # axes, how far it moves along them
     kernel: bool = False  # it looks along its spatial axes, by kernel, dilations, pads and strides
     joins: bool = False  # it puts arrays behind each other
+    lists: bool = False  # it makes or takes a list of values
     compares: bool = False  # a size that goes in may decide what comes out
 
     # what else stands at it

@@ -15,6 +15,7 @@ from edge_lstm.importers.onnx.operators import (
     einsum,
     elementwise,
     layers,
+    lists,
     movement,
     products,
     random,
@@ -23,7 +24,7 @@ from edge_lstm.importers.onnx.operators import (
 )
 from edge_lstm.importers.onnx.operators.record import Operator
 
-FAMILIES = (choices, constants, control, einsum, elementwise, layers, movement, products, random, rows, spatial)
+FAMILIES = (choices, constants, control, einsum, elementwise, layers, lists, movement, products, random, rows, spatial)
 TABLE: Mapping[str, Operator] = {record.name: record for family in FAMILIES for record in family.RECORDS}
 
 
