@@ -32,6 +32,10 @@ class Call:
         """An error that names the node."""
         return UnsupportedError(f"{self.node}: {text}")
 
+    def misfit(self, text: str) -> ImportModelError:
+        """An error that names the node, where the sizes that are assumed for open dimensions may be what is wrong."""
+        return ShapeMisfit(f"{self.node}: {text}")
+
     def attribute(self, name: str, default: Any = None) -> Any:
         """The attribute's value, or its default."""
         self._unread.discard(name)

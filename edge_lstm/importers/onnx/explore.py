@@ -111,7 +111,7 @@ def explore(source: Source, asked: Mapping[str, str] | None, sizes: tuple[int, i
         one = first if first is not None and axes == first.axes else _attempt(source, axes, asked, sizes)
         tried.append(Tried(axes, one))
         if isinstance(one, Refusal):
-            if one.about is About.GRAPH:
+            if one.about is About.GRAPH and not candidates:  # else it is these axes that it does not hold under
                 return Search(tuple(tried), one)
             receptive_field = max(receptive_field, one.receptive_field)
             # Of two that came equally far, the one that took an axis for time says more.

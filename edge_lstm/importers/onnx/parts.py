@@ -139,7 +139,7 @@ def over_rows(c: Call, low: Lowering, x: Traced, make: Callable[[Ids, int], Ids]
 def dense(c: Call, low: Lowering, x: Traced, weight: Array, bias: Array | None = None) -> Traced:
     """x (..., K) times weight (N, K) transposed, plus bias. Whole numbers only where they stay exact."""
     if weight.ndim != 2 or x.ndim == 0 or x.shape[-1] != weight.shape[1]:
-        raise c.fail(f"shapes {list(x.shape)} and {list(weight.T.shape)} do not go together")
+        raise c.misfit(f"shapes {list(x.shape)} and {list(weight.T.shape)} do not go together")
     most = np.inf
     if x.kind == "i":
         most = low.largest(x) * float(np.abs(weight).sum(axis=1).max(initial=0.0))

@@ -116,7 +116,7 @@ def _lengths(c: Call, low: Lowering, length: int, batch: int) -> Ints:
     if lengths.size != batch:
         raise ShapeMisfit(f"{c.node}: {lengths.size} sequence_lens do not fit a batch of {batch}")
     if lengths.dtype.kind not in "iu" or (lengths < 0).any() or (lengths > length).any():
-        raise c.fail(f"sequence_lens = {lengths[:8].tolist()} does not fit a batch of {batch} and {length} readings")
+        raise c.misfit(f"sequence_lens = {lengths[:8].tolist()} does not fit a batch of {batch} and {length} readings")
     return lengths.astype(np.int64)
 
 

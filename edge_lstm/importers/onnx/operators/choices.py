@@ -32,7 +32,7 @@ def _fold_gather(c: Call) -> Array:
     axis = c.axis(c.attribute("axis", 0), x.ndim)
     size = x.shape[axis]
     if indices.dtype.kind not in "iu" or ((indices < -size) | (indices >= size)).any():
-        raise c.fail(f"its indices {indices.reshape(-1)[:8].tolist()} do not fit an axis of {size}")
+        raise c.misfit(f"its indices {indices.reshape(-1)[:8].tolist()} do not fit an axis of {size}")
     sized(c, (*x.shape[:axis], *indices.shape, *x.shape[axis + 1 :]))
     return np.take(x, indices, axis=axis)
 

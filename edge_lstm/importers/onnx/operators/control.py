@@ -17,7 +17,7 @@ from edge_lstm.importers.onnx.call import Call
 from edge_lstm.importers.onnx.lowering import Lowering, Operand
 from edge_lstm.importers.onnx.operators.record import Operator
 from edge_lstm.importers.onnx.operators.rolled import over_time
-from edge_lstm.importers.onnx.provenance import Misfit, Traced
+from edge_lstm.importers.onnx.provenance import Misfit, ShapeMisfit, Traced
 
 MAX_PASSES = 4096
 
@@ -30,12 +30,12 @@ def _at(value: Operand, k: int, axis: int) -> Operand:
 
 def _stacked(c: Call, low: Lowering, parts: list[Operand], axis: int) -> Operand:
     if not parts:
-        raise c.fail("it makes no pass, so its results are empty")
+        raise c.misfit("it makes no pass, so its results are empty")
     if all(isinstance(p, np.ndarray) for p in parts):
         return np.stack([np.asarray(p) for p in parts], axis)
     traced = [low.traced(c, p) for p in parts]
     if any(t.shape != traced[0].shape for t in traced):
-        raise c.fail("its passes give results of different shapes")
+        raise c.misfit("its passes give results of different shapes")
     return Traced(np.stack([t.origins for t in traced], axis), traced[0].kind)
 
 
@@ -52,8 +52,12 @@ def _scan(c: Call, low: Lowering, values: dict[str, Operand]) -> tuple[Any, ...]
     out_back = c.attribute("scan_output_directions") or (0,) * outputs
     places = [c.axis(a, v.ndim) for a, v in zip(axes, scanned, strict=True)]
     lengths = {v.shape[a] for a, v in zip(places, scanned, strict=True)}
-    if len(lengths) != 1 or len(body.inputs) != len(given) or max(lengths) > MAX_PASSES:
-        raise c.fail(f"its inputs have {sorted(lengths)} places along their axes; {MAX_PASSES} passes are the most")
+    if len(body.inputs) != len(given):
+        raise c.fail(f"it has {len(given)} inputs, its body {len(body.inputs)}")
+    if len(lengths) != 1:
+        raise ShapeMisfit(f"{c.node}: its inputs have {sorted(lengths)} places along their axes, must have as many")
+    if max(lengths) > MAX_PASSES:
+        raise c.fail(f"its inputs have {max(lengths)} places along their axes; {MAX_PASSES} passes are the most")
     c.finish()
     (length,) = lengths
     names = [v.name for v in body.inputs]

@@ -38,7 +38,7 @@ def _value(c: Call, number: int) -> Any:
 def _position(c: Call, number: int, count: int) -> int:
     place = int(c.constant(number, "position").reshape(-1)[0])
     if not -count <= place <= count:
-        raise c.fail(f"position {place} does not exist in a list of {count}")
+        raise c.misfit(f"position {place} does not exist in a list of {count}")
     return place % count if place < 0 else place
 
 
@@ -67,7 +67,7 @@ def _at(c: Call, low: Lowering, values: Values) -> Made:
     c.finish()
     at = _position(c, 1, len(parts))
     if at >= len(parts):
-        raise c.fail(f"position {at} does not exist in a list of {len(parts)}")
+        raise c.misfit(f"position {at} does not exist in a list of {len(parts)}")
     return (parts[at],)
 
 
@@ -105,7 +105,7 @@ def _split(c: Call, low: Lowering, values: Values) -> Made:
     else:
         edges = list(range(size + 1))
     if edges[-1] != size or sorted(edges) != edges:
-        raise c.fail(f"its parts do not make up the {size} places of its axis")
+        raise c.misfit(f"its parts do not make up the {size} places of its axis")
     data = value.origins if isinstance(value, Traced) else value
     parts = [np.take(data, range(a, b), axis) for a, b in itertools.pairwise(edges)]
     if not keep and not c.has(1):

@@ -32,7 +32,7 @@ def _flatten(c: Call) -> Array:
     x = c.array(0)
     axis = c.attribute("axis", 1)
     if not -x.ndim <= axis <= x.ndim:
-        raise c.fail(f"axis {axis} does not exist in {x.ndim} dimensions")
+        raise c.misfit(f"axis {axis} does not exist in {x.ndim} dimensions")
     axis += x.ndim if axis < 0 else 0
     return x.reshape(math.prod(x.shape[:axis]), -1) if x.size else x.reshape(math.prod(x.shape[:axis]), 0)  # type: ignore[no-any-return]
 
@@ -92,10 +92,10 @@ def _gather_elements(c: Call) -> Array:
     axis = c.axis(c.attribute("axis", 0), x.ndim)
     size = x.shape[axis]
     if ((indices < -size) | (indices >= size)).any():
-        raise c.fail(f"its indices do not fit an axis of {size}")
+        raise c.misfit(f"its indices do not fit an axis of {size}")
     part = tuple(slice(None) if k == axis else slice(d) for k, d in enumerate(indices.shape))
     if indices.ndim != x.ndim or any(d > x.shape[k] for k, d in enumerate(indices.shape) if k != axis):
-        raise c.fail(f"its indices of shape {list(indices.shape)} do not fit {list(x.shape)}")
+        raise c.misfit(f"its indices of shape {list(indices.shape)} do not fit {list(x.shape)}")
     return np.take_along_axis(x[part], np.where(indices < 0, indices + size, indices), axis)
 
 
@@ -120,10 +120,10 @@ def _split(c: Call) -> tuple[Array, ...]:
     if sizes is None:
         chunk = -(-x.shape[axis] // count)
         if asked is None and chunk * count != x.shape[axis]:
-            raise c.fail(f"an axis of {x.shape[axis]} does not split into {count} equal parts")
+            raise c.misfit(f"an axis of {x.shape[axis]} does not split into {count} equal parts")
         sizes = [min(chunk, x.shape[axis] - k * chunk) for k in range(count)]
     if len(sizes) != count or sum(sizes) != x.shape[axis] or min(sizes) < 0:
-        raise c.fail(f"parts of {sizes} do not make up an axis of {x.shape[axis]} in {count} outputs")
+        raise c.misfit(f"parts of {sizes} do not make up an axis of {x.shape[axis]} in {count} outputs")
     return tuple(np.split(x, np.cumsum(sizes)[:-1], axis))
 
 
@@ -191,9 +191,9 @@ def _reverse_sequence(c: Call) -> Array:
     x, lengths = c.array(0), c.constant(1, "sequence_lens").reshape(-1)
     batch, time = c.axis(c.attribute("batch_axis", 1), x.ndim), c.axis(c.attribute("time_axis", 0), x.ndim)
     if {batch, time} != {0, 1} or len(lengths) != x.shape[batch]:
-        raise c.fail(f"batch_axis = {batch}, time_axis = {time}, {len(lengths)} lengths: not for {list(x.shape)}")
+        raise c.misfit(f"batch_axis = {batch}, time_axis = {time}, {len(lengths)} lengths: not for {list(x.shape)}")
     if lengths.dtype.kind not in "iu" or ((lengths < 0) | (lengths > x.shape[time])).any():
-        raise c.fail(f"sequence_lens = {lengths[:8].tolist()} do not fit {x.shape[time]} places")
+        raise c.misfit(f"sequence_lens = {lengths[:8].tolist()} do not fit {x.shape[time]} places")
     result = np.array(np.moveaxis(x, batch, 0))
     for row, length in zip(result, lengths.tolist(), strict=True):
         row[:length] = row[:length][::-1].copy()

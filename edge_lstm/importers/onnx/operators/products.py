@@ -51,7 +51,7 @@ def _product(c: Call) -> tuple[tuple[int, ...], int]:
 def product(c: Call, low: Lowering, a: Traced, b: Traced) -> Traced:
     """The matrix product of two computed arrays, element by element (attention within one reading)."""
     if a.ndim < 2 or b.ndim < 2 or a.shape[-1] != b.shape[-2]:
-        raise c.fail(f"shapes {list(a.shape)} and {list(b.shape)} do not go together")
+        raise c.misfit(f"shapes {list(a.shape)} and {list(b.shape)} do not go together")
     left = Traced(a.origins[..., :, None, :], a.kind)
     right = Traced(np.swapaxes(b.origins, -1, -2)[..., None, :, :], b.kind)
     sized(c, np.broadcast_shapes(left.shape, right.shape))
@@ -85,7 +85,7 @@ def _gemm(c: Call, low: Lowering) -> Traced:
     c.arity(3)
     a, b = c.array(0), c.array(1)
     if a.ndim != 2 or b.ndim != 2:
-        raise c.fail(f"shapes {list(a.shape)} and {list(b.shape)}: Gemm multiplies matrices")
+        raise c.misfit(f"shapes {list(a.shape)} and {list(b.shape)}: Gemm multiplies matrices")
     alpha, beta = np.float32(c.attribute("alpha", 1.0)), np.float32(c.attribute("beta", 1.0))
     left: Any
     right: Any

@@ -58,7 +58,7 @@ def _windows(x: Ints, kernel: Sequence[int], strides: Sequence[int], dilations: 
 
 def _shape(c: Call, x: Traced, weight: Array) -> tuple[list[int], int]:
     if x.ndim < 3 or weight.ndim != x.ndim:
-        raise c.fail(f"input {list(x.shape)} and weights {list(weight.shape)} do not go together")
+        raise c.misfit(f"input {list(x.shape)} and weights {list(weight.shape)} do not go together")
     kernel = list(weight.shape[2:])
     if list(c.attribute("kernel_shape", kernel)) != kernel:
         raise c.fail(f"attribute kernel_shape = {list(c.attribute('kernel_shape'))}, but the weights have {kernel}")
@@ -73,7 +73,7 @@ def _rows_times(c: Call, low: Lowering, x: Ints, weight: Array, bias: Array | No
     kernel = weight.shape[2:]
     seen = _windows(x, kernel, *steps)
     if not seen.size:
-        raise c.fail(f"its kernel {list(kernel)} is larger than the padded input {list(x.shape[2:])}")
+        raise c.misfit(f"its kernel {list(kernel)} is larger than the padded input {list(x.shape[2:])}")
     n, positions = len(x), seen.shape[2 : x.ndim]
     each, outputs = x.shape[1] // groups, len(weight) // groups
     sized(c, seen.shape)
@@ -92,7 +92,7 @@ def _conv(c: Call, low: Lowering) -> Traced:
     x, weight = low.traced(c, c.array(0)), c.constant(1, "weights").astype(np.float32)
     kernel, groups = _shape(c, x, weight)
     if weight.shape[1] * groups != x.shape[1] or len(weight) % groups:
-        raise c.fail(f"input {list(x.shape)} and weights {list(weight.shape)} in {groups} groups do not go together")
+        raise c.misfit(f"input {list(x.shape)} and weights {list(weight.shape)} in {groups} groups do not go together")
     n = len(kernel)
     strides, dilations = _numbers(c, "strides", n, 1), _numbers(c, "dilations", n, 1)
     span = [(k - 1) * d + 1 for k, d in zip(kernel, dilations, strict=True)]
@@ -114,7 +114,7 @@ def _conv_transpose(c: Call, low: Lowering) -> Traced:
     x, weight = low.traced(c, c.array(0)), c.constant(1, "weights").astype(np.float32)
     kernel, groups = _shape(c, x, weight)
     if len(weight) != x.shape[1]:
-        raise c.fail(f"input {list(x.shape)} and weights {list(weight.shape)} do not go together")
+        raise c.misfit(f"input {list(x.shape)} and weights {list(weight.shape)} do not go together")
     n = len(kernel)
     strides, dilations = _numbers(c, "strides", n, 1), _numbers(c, "dilations", n, 1)
     extra = _numbers(c, "output_padding", n, 0)
