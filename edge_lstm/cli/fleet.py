@@ -195,4 +195,6 @@ def lines(found: Found) -> Iterator[str]:
         for one in all_["differing"][:_FEW]:
             yield f"differs: {one['log']}: {one['why']}"
     if found.workers:
-        yield f"{counted(len(found.workers), 'worker')}, of which none had more than {max(found.workers.values()):,} MB"
+        most = f"{max(found.workers.values()):,} MB"
+        many = counted(len(found.workers), "worker")
+        yield f"{many}, {most} of memory" if len(found.workers) == 1 else f"{many}, each at most {most} of memory"

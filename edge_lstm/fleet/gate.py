@@ -22,7 +22,7 @@ from edge_lstm.fleet.job import How
 from edge_lstm.fleet.plan import pieces_of
 from edge_lstm.fleet.run import Progress
 from edge_lstm.fleet.workers import Pool, answers, died
-from firmware_bridge.words import plural
+from firmware_bridge.words import counted, plural
 
 WORDS = {
     "limit": "a limit is reached",
@@ -68,10 +68,12 @@ class Gate:
         if not self.compared:
             return f"nothing could be compared{also}"
         if not self.differing:
-            return f"no action would have differed in {len(self.compared)} drives{also}"
+            return f"no action would have differed in {counted(len(self.compared), 'drive')}{also}"
         count = sum(self.totals().values())
         many = "action would" if count == 1 else "actions would"
-        return f"{count:,} {many} have differed, in {len(self.differing)} of {len(self.compared)} drives{also}"
+        return (
+            f"{count:,} {many} have differed, in {len(self.differing)} of {counted(len(self.compared), 'drive')}{also}"
+        )
 
     def as_dict(self) -> dict[str, Any]:
         """For JSON."""
@@ -103,7 +105,7 @@ class Gate:
             many = f"{one.count:,} {plural(one.count, 'action')}"
             yield f"{one.log}: {many}; worst at {worst.worst_s:.3f} s: {where} ({WORDS[worst.kind]})"
         if len(self.differing) > 10:
-            yield f"and {len(self.differing) - 10} further drives"
+            yield f"and {counted(len(self.differing) - 10, 'further drive')}"
 
 
 def gate(

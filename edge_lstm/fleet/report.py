@@ -13,6 +13,7 @@ from html import escape
 
 from edge_lstm.fleet.compare import KINDS, Compared, Moment
 from edge_lstm.fleet.gate import WORDS, Gate
+from firmware_bridge.words import plural
 
 _PICTURES = 40  # drives with a picture: a report of hundreds would open no more
 _ROWS = 12  # moments of a drive that have a line; the JSON has all
@@ -50,13 +51,14 @@ code{font-size:13px;overflow-wrap:anywhere}details{margin:10px 0}summary{cursor:
 def report(gate: Gate) -> str:
     """The whole page."""
     said = gate.sentence()
+    new, old = _names(gate)
     level = "ok" if gate.passes else ("bad" if gate.differing else "warn")
     parts = [
         '<!doctype html><html lang="en"><head><meta charset="utf-8">',
         '<meta name="viewport" content="width=device-width,initial-scale=1">',
         '<meta name="color-scheme" content="light dark">',
-        f"<title>Gate: {escape(gate.new['name'])}</title><style>{_STYLE}</style></head><body><main>",
-        f'<p class="soft">edge-lstm gate · {escape(gate.new["name"])} against {escape(gate.old["name"])}</p>',
+        f"<title>Gate: {escape(new)}</title><style>{_STYLE}</style></head><body><main>",
+        f'<p class="soft">edge-lstm gate · {escape(new)} against {escape(old)}</p>',
         f'<h1 class="{level}">{escape(_verdict(gate))}</h1><p>{escape(said[:1].upper() + said[1:])}.</p>',
         *_tiles(gate),
         *_differing(gate.differing),
@@ -68,6 +70,15 @@ def report(gate: Gate) -> str:
     return "\n".join(parts)
 
 
+def _names(gate: Gate) -> tuple[str, str]:
+    """What the two models are called; of one name, which is which by their digests."""
+    models = gate.new, gate.old
+    if gate.new["name"] != gate.old["name"]:
+        return gate.new["name"], gate.old["name"]
+    new, old = (f"{one['name']} {one['digest'][:8]}…" if one["digest"] else one["name"] for one in models)
+    return new, old
+
+
 def _verdict(gate: Gate) -> str:
     if gate.passes:
         return "Passes: every action is the same"
@@ -77,15 +88,21 @@ def _verdict(gate: Gate) -> str:
 
 
 def _tiles(gate: Gate) -> list[str]:
-    hours = sum(one.seconds for one in gate.compared) / 3600
     found = [
-        (f"{len(gate.compared)} of {len(gate.runs)}", "drives compared"),
-        (f"{hours:.2f} h", "of driving"),
+        (f"{len(gate.compared)} of {len(gate.runs)}", f"{plural(len(gate.runs), 'drive')} compared"),
+        (_duration(sum(one.seconds for one in gate.compared)), "of driving"),
         (f"{sum(one.actions for one in gate.compared):,}", "actions"),
         *((f"{count:,}", WORDS[kind]) for kind, count in gate.totals().items() if count),
     ]
     cells = "".join(f'<div><b>{value}</b><span class="soft">{escape(name)}</span></div>' for value, name in found)
     return [f'<div class="tiles">{cells}</div>']
+
+
+def _duration(seconds: float) -> str:
+    """In the unit that a person would take."""
+    if seconds < 120:
+        return f"{seconds:.1f} s"
+    return f"{seconds / 60:.1f} min" if seconds < 2 * 3600 else f"{seconds / 3600:,.2f} h"
 
 
 def _differing(runs: Sequence[Compared]) -> list[str]:
@@ -97,7 +114,7 @@ def _differing(runs: Sequence[Compared]) -> list[str]:
         picture = _picture(one) if number <= _PICTURES else ""
         found.append(
             f"<section><h3>{number}. {escape(one.log)}</h3>"
-            f'<p class="soft">{one.count:,} of {one.actions:,} actions in {one.seconds:,.1f} s. {escape(kinds)}</p>'
+            f'<p class="soft">{one.count:,} of {one.actions:,} actions in {one.seconds:,.1f} s; {escape(kinds)}</p>'
             f"{picture}{_moments(one)}</section>"
         )
     if len(runs) > _PICTURES:

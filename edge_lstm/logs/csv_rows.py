@@ -22,6 +22,7 @@ from edge_lstm.logs.log import TOLD, Column, Doubles, where
 from edge_lstm.logs.stamps import Read
 from edge_lstm.logs.text_file import Lines
 from edge_lstm.logs.times import joined
+from firmware_bridge.words import counted
 
 _HEX = re.compile(r"[+-]?(0[xX])?[0-9a-fA-F]+")
 _EITHER = re.compile(r"[0-9]+E[0-9]+")  # a number with an exponent, or hexadecimal
@@ -312,7 +313,7 @@ class Reader:
         if may_be_cut and len(found) < own:
             self.cut = line
             return ""
-        self.bad.add(line, f"line {line} has {len(found)} cells, the header has {own}")
+        self.bad.add(line, f"line {line} has {counted(len(found), 'cell')}, the header has {own}")
         return ""
 
     def _with(self, fine: Rows, others: Sequence[tuple[int, Cells]]) -> Rows:

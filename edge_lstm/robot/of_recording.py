@@ -61,14 +61,17 @@ def robot_of(recording: Recorded, config: Path | None = None, model: Path | None
     else:
         text = attached("robot.toml", "--config").decode("utf-8", errors="replace")
         robot = parse_config(text, f"robot.toml in {recording.path}", recording.path.parent)
-    if model is not None or (config is None and recording.metadata.get(RATES) != CHECKED):
-        robot = robot.at_any_rate()  # a note says it; nothing is driven here
+    looked = recording.metadata.get(RATES) == CHECKED
     names = [one.name for one in robot.models]
     if model is not None:
         if names:
             why = f"--model says one, and {robot.source} names several: {', '.join(names)}"
             raise LogError(f"{why}; give --config with the robot.toml beside the files that ran")
-        return robot, Loaded({ONLY: load(model)}, {}, True)
+        given = load(model)
+        robot = robot if looked and given.rate_hz == _rate_hz(recording) else robot.at_any_rate()
+        return robot, Loaded({ONLY: given}, {}, True)
+    if config is None and not looked:
+        robot = robot.at_any_rate()  # a note says it; nothing is driven here
     if names and config is not None:
         return robot, load_models(robot)
     option = "--config" if names else "--model"
@@ -86,6 +89,18 @@ def robot_of(recording: Recorded, config: Path | None = None, model: Path | None
             raise LogError(f"{file} in {recording.path}: {why}; say which one ran with {option}")
         models[name] = own
     return robot, Loaded(models, contents, not names)
+
+
+def _rate_hz(recording: Recorded) -> float | None:
+    """The rate of the model that ran, by which a run waits with its first action: another that is made for the same
+    waits as long. None where that is not known."""
+    content = recording.attachments.get(attachment(ONLY, True))
+    if content is None:
+        return None
+    try:
+        return load_file(io.BytesIO(content), str(recording.path)).rate_hz
+    except ModelFileError:
+        return None
 
 
 def own_model(path: Path) -> Model:

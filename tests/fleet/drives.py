@@ -15,20 +15,25 @@ from edge_lstm.robot.config import parse_config
 from edge_lstm.robot.controlled import controlled
 from edge_lstm.robot.loop import run
 from edge_lstm.robot.models import ONLY, Loaded
+from edge_lstm.robot.rates import CHECKED, RATES
 from firmware_bridge.recordings.recorder import Recorder
 from firmware_bridge.simulator.port import SimulatedPort
 from firmware_bridge.simulator.robot import Robot
 from tests.support.robots import small_robot
 
 
-def record(path: Path, seconds: float, seed: int, *, keyframe_s: float | None = None) -> Path:
-    """One drive of the small robot, with everything that a replay needs in the file."""
-    model, text = small_robot.model(), small_robot.AT_ONCE
+def record(
+    path: Path, seconds: float, seed: int, *, keyframe_s: float | None = None, rate_hz: float | None = None
+) -> Path:
+    """One drive of the small robot, with everything that a replay needs in the file. rate_hz: of its model, which then
+    waits with its first action until it knows that readings come at it."""
+    model, text = small_robot.model(rate_hz=rate_hz), small_robot.AT_ONCE
     config = parse_config(text, "robot.toml", path.parent)
     loaded = Loaded({ONLY: model}, {ONLY: content(model)}, True)
     controller = controlled(loaded, config)
     attachments = loaded.attachments() | {"robot.toml": text.encode()}
-    recorder = Recorder(path, loaded.metadata(controller), attachments, wait=True, keyframe_s=keyframe_s)
+    metadata = {RATES: CHECKED, **loaded.metadata(controller)}
+    recorder = Recorder(path, metadata, attachments, wait=True, keyframe_s=keyframe_s)
     run(SimulatedPort(Robot(seed), seconds), config.open_link(), controller, recorder, keyframes=recorder)
     recorder.close()
     assert not recorder.failed

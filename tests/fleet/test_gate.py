@@ -69,8 +69,23 @@ def test_a_planted_defect_shows_in_its_drives_and_comes_first(folder: Path, defe
 def test_the_same_model_passes(folder: Path, capfd: pytest.CaptureFixture[str]) -> None:
     """Where nothing differs the exit code is 0; the old model is by default each recording's own."""
     assert main(["gate", str(folder / "old.npz"), str(folder / "drives" / "drive_000.mcap"), "--jobs", "1"]) == 0
-    assert "no action would have differed in 1 drives" in capfd.readouterr().out
+    assert "no action would have differed in 1 drive\n" in capfd.readouterr().out
     assert judged(folder, folder / "old.npz").passes
+
+
+def test_drives_that_waited_for_the_right_rate_are_compared(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    """A model that knows its rate acts only once the readings are known to come at it: the same model, given by its
+    file, waits as long, and so does another one made for that rate. So such drives are comparable, and only what the
+    models make differs; `replay --model --verify` finds no difference either."""
+    drive = drives.record(tmp_path / "drive.mcap", 1.5, 0, rate_hz=200.0)
+    save(small_robot.model(rate_hz=200.0), tmp_path / "old.npz")
+    save(_shifted(0.01, rate_hz=200.0), tmp_path / "new.npz")
+    old = ["--against", str(tmp_path / "old.npz"), str(drive), "--jobs", "1"]
+    assert main(["gate", str(tmp_path / "old.npz"), *old]) == 0
+    assert main(["replay", str(drive), "--model", str(tmp_path / "old.npz"), "--verify"]) == 0
+    assert "0 differing bits" in capfd.readouterr().out
+    (one,) = gate(logs_of([drive]), tmp_path / "new.npz", tmp_path / "old.npz", Here()).differing
+    assert {kind for kind, count in one.differing.items() if count} == {"size"}
 
 
 def test_an_old_model_that_did_not_drive_is_not_comparable(folder: Path, defect: tuple[Path, set[str]]) -> None:
@@ -139,9 +154,22 @@ def test_the_report_is_one_file_and_escapes_what_files_say(folder: Path, defect:
     assert "prefers-color-scheme:dark" in page
 
 
-def _shifted(by: float) -> Model:
+def _shifted(by: float, **more: float) -> Model:
     """The small model, all outputs larger by this."""
-    return small_robot.model(made_of=lambda builder, _x, y: builder.map("affine", y, alpha=1.0, beta=float(by)))
+    return small_robot.model(made_of=lambda builder, _x, y: builder.map("affine", y, alpha=1.0, beta=float(by)), **more)
+
+
+def test_the_report_of_two_models_of_one_name_says_which_is_which(folder: Path, tmp_path: Path) -> None:
+    """A candidate is mostly called as its forerunner: then both have their digests beside the name. What was driven is
+    said in a unit that does not come to nothing, and one drive is not "drives"."""
+    found = judged(folder, folder / "old.npz", folder / "old.npz")
+    digest = small_robot.model().digest[:8]
+    assert f"small {digest}… against small {digest}…" in report(found)
+    found.runs = found.runs[:1]
+    page = report(found)
+    assert "No action would have differed in 1 drive." in page
+    assert "drive compared" in page
+    assert re.search(r"<b>1\.\d s</b><span[^>]*>of driving", page)
 
 
 def test_a_picture_holds_the_worst_reading(folder: Path, defect: tuple[Path, set[str]]) -> None:

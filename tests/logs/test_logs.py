@@ -93,7 +93,7 @@ def test_without_a_name_the_only_increasing_column_is_the_time(tmp_path: Path):
         ("1.0,2.0\n2.0,3.0\n", ["line 1", "'1.0'", "header"]),
         ("t,a\n1,2\n2,x7\n", ["line 3", "column 'a'", "'x7'", "not a number"]),
         ("t,a\n1,2\n2,1_000\n", ["line 3", "'1_000'"]),
-        ("t,a\n1,2\n2\n", ["line 3", "1 cells", "header has 2"]),
+        ("t,a\n1,2\n2\n", ["line 3", "has 1 cell,", "header has 2"]),
         ("t,a\n1,2\n2,3,4\n", ["line 3", "3 cells", "header has 2"]),
         ("t,a\n1,2\n,3\n", ["line 3", "column 't'", "not a time"]),
         ("t (weeks),a\n1,2\n", ["'weeks'", "is not one of"]),
