@@ -208,7 +208,7 @@ def lines(found: Values) -> Iterator[tuple[str, str]]:
     """Everything but the percentiles: what it is about, and the figures."""
     memory, log, start, streams, paced = (found[key] for key in ("allocated", "log", "start", "streams_us", "paced_us"))
     if of := found["readings"]:
-        yield "readings", f"the {of['rows']:,} of {of['log']}, over and over"
+        yield "readings", f"the {of['rows']:,} of {of['of']}, over and over"
     yield "steps", f"{found['step_us']['calls']:,} timed one by one, the clock's own time included"
     yield "paced", f"{paced['late']:,} of {paced['calls']:,} outputs came after the next reading was due"
     kept = f"{memory['kept_bytes']:g} bytes kept per step, at most {memory['momentary_bytes']:,} taken for a moment"

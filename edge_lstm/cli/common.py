@@ -11,7 +11,7 @@ import time
 import unicodedata
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import replace
+from dataclasses import fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -40,8 +40,9 @@ def realtime_options(command: Callable[..., None]) -> Callable[..., None]:
 
 
 def realtime_of(given: Realtime, asked: Mapping[str, Any]) -> Realtime:
-    """What robot.toml says, with what those options say in its place."""
-    return replace(given, **{key: value for key, value in asked.items() if value not in (None, False)})
+    """What robot.toml says, with what those options say in its place. asked: of a command, which may have others."""
+    ours = {field.name for field in fields(given)}
+    return replace(given, **{key: value for key, value in asked.items() if key in ours and value not in (None, False)})
 
 
 class Commands(click.Group):

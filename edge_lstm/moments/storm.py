@@ -114,7 +114,8 @@ class Report:
         yield f"{of}, {self.seconds:.1f} s, seed {self.seed}{stopped}"
         yield f"off: from what the calm drive's {self.what} were in the {self.hold_ms:g} ms before (so long one holds)"
         for one in self.fields:
-            yield f"{one.name}: {one.low:.4g} to {one.high:.4g} {one.unit} in the calm drive, may be off by {_of(one)}"
+            between = f"{one.low:.4g} to {one.high:.4g} {one.unit}".rstrip()
+            yield f"{one.name}: {between} in the calm drive, may be off by {_of(one)}"
         for envelope in self.envelopes:
             yield self._sentence(envelope)
         if self.worst is not None:
@@ -139,7 +140,8 @@ class Report:
 
     def _off(self, outcome: Outcome) -> str:
         k = _worst_field(outcome, self.fields)
-        return f"{self.fields[k].name} {outcome.off[k]:.3g} {self.fields[k].unit} off at {outcome.at_s[k]:.3f} s"
+        off = f"{outcome.off[k]:.3g} {self.fields[k].unit}".rstrip()
+        return f"{self.fields[k].name} {off} off at {outcome.at_s[k]:.3f} s"
 
     def as_dict(self) -> dict[str, Any]:
         """For --json; None stands for an action that never came."""

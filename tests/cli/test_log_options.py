@@ -27,6 +27,33 @@ def test_every_command_has_every_option(command: click.Command):
     assert {option_of(name) for name in OF_TABLES} <= typed
 
 
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["replay", "log.txt", "--model", "m.npz", "-o", "out.csv"],
+        ["explain", "log.txt", "--model", "m.npz", "-o", "gates"],
+        ["quantize", "m.npz", "--calibrate", "log.txt", "-o", "small.npz"],
+        ["verify", "m.npz", "--inputs", "log.txt", "--expect", "expected.csv"],
+        ["bench", "m.npz", "--log", "log.txt", "--seconds", "0.01", "--readings", "50"],
+    ],
+    ids=lambda words: words[0],
+)
+def test_every_command_obeys_them(words: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    """Each takes the same log with the same options: a decimal comma, no header, columns by other names and units, no
+    time. Without them each refuses it."""
+    monkeypatch.chdir(tmp_path)
+    model = small_robot.model(rate_hz=100.0)
+    save(model, tmp_path / "m.npz")
+    rows = np.random.default_rng(5).normal(0, 3, (400, 4)).round(3)
+    Path("log.txt").write_text("\n".join(";".join(map(str, row)).replace(".", ",") for row in rows.tolist()) + "\n")
+    outputs = model.stream().run(rows)
+    names = ",".join(c.name for c in model.outputs)
+    Path("expected.csv").write_text("\n".join([names, *(",".join(map(repr, row)) for row in outputs.tolist())]) + "\n")
+    assert main(words) == 2
+    channels = ",".join(f"{c.name}={short} *1" for c, short in zip(model.inputs, "abcd", strict=True))
+    assert main([*words, "--names", "a,b,c,d", "--channels", channels, "--rate", "100"]) == 0
+
+
 def test_a_log_of_a_serial_monitor(tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch):
     """A banner, boot lines, no header, semicolons, a decimal comma, Windows' letters: refused with what to type until
     all is said, then the outputs of the clean log; a recording takes none of these options."""
