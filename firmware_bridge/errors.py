@@ -18,6 +18,7 @@ from __future__ import annotations
 
 import difflib
 import os
+import re
 from collections.abc import Iterable
 from itertools import islice
 from pathlib import Path
@@ -55,6 +56,7 @@ class SnapshotError(BridgeError):
     """An object remembers what no snapshot holds, or a snapshot is damaged or another object's; it is named."""
 
 
+_PLACE = re.compile(r"0|[1-9][0-9]{0,8}")  # of an element of an array
 _LISTED, _COMPARED = 40, 5000  # names in a sentence; names compared letter by letter
 
 
@@ -83,5 +85,22 @@ def nearest(name: str, valid: Iterable[str]) -> str:
         close = [one for one in known if name and name.casefold() in one.casefold()][:1]
     if close:
         return f"; did you mean {close[0]!r}?"
-    more = f" and {len(known) - _LISTED:,} more" if len(known) > _LISTED else ""
-    return f"; valid: {', '.join(map(repr, known[:_LISTED]))}{more}" if known else "; there is none"
+    listed = folded(known)
+    more = f" and {len(listed) - _LISTED:,} more" if len(listed) > _LISTED else ""
+    return f"; valid: {', '.join(map(repr, listed[:_LISTED]))}{more}" if known else "; there is none"
+
+
+def folded(names: Iterable[str]) -> list[str]:
+    """The names with the elements of an array in one: x[0], x[1], x[2] → x[0…2]."""
+    found: list[tuple[str, int, int]] = []  # what stands before the place, its first and its last; -1: no array
+    for name in names:
+        stem, bracket, place = name.removesuffix("]").rpartition("[")
+        number = int(place) if bracket and name.endswith("]") and _PLACE.fullmatch(place) else -1
+        if number > 0 and found and found[-1][0] == stem and found[-1][2] == number - 1:
+            found[-1] = stem, found[-1][1], number
+        else:
+            found.append((name if number < 0 else stem, number, number))
+    return [
+        stem if first < 0 else f"{stem}[{first}]" if first == last else f"{stem}[{first}…{last}]"
+        for stem, first, last in found
+    ]

@@ -23,7 +23,7 @@ import click
 
 from edge_lstm.cli import codes, console, mistakes
 from edge_lstm.cli.common import Commands, Failure, note, plain
-from edge_lstm.cli.values import taught
+from edge_lstm.cli.values import HELP, taught
 from edge_lstm.daemon import journal
 
 # what one wants → command → its file, which holds a click command named `command`
@@ -134,13 +134,11 @@ def _version(ctx: click.Context, parameter: click.Parameter, asked: bool) -> Non
     if asked:
         from edge_lstm.core.version import __version__
 
-        click.echo(f"edge-lstm, version {__version__}")
+        print(f"edge-lstm, version {__version__}")
         ctx.exit()
 
 
-@click.group(
-    cls=_Group, epilog=_EPILOG, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100}
-)
+@click.group(cls=_Group, epilog=_EPILOG, context_settings={"help_option_names": HELP, "max_content_width": 100})
 @click.option(
     "--version", is_flag=True, expose_value=False, is_eager=True, callback=_version, help="Show the version and exit."
 )
@@ -157,6 +155,9 @@ def _root(traceback: bool) -> None:
     order. `edge-lstm COMMAND --help` has them. For completion in bash (zsh, fish) put this into ~/.bashrc:
     eval "$(_EDGE_LSTM_COMPLETE=bash_source edge-lstm)"
     """
+
+
+taught("edge-lstm", _root)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -228,7 +229,7 @@ def _explain(error: BaseException) -> tuple[int, str]:
     if isinstance(error, click.exceptions.Exit):
         return error.exit_code, ""
     if isinstance(error, click.exceptions.NoArgsIsHelpError):
-        click.echo(error.ctx.get_help() if error.ctx else "")  # the answer to what was asked, so on stdout
+        print(error.ctx.get_help() if error.ctx else "")  # the answer to what was asked, so on stdout
         return codes.MEND, ""
     if isinstance(error, click.ClickException):
         return codes.MEND, mistakes.sentence(error)

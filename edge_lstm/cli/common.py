@@ -203,14 +203,14 @@ def said_after(what: str) -> Iterator[None]:
     share that is done. Where nobody sits at a terminal it waits as long for the first word as for the others."""
     over, began = threading.Event(), time.monotonic()
 
-    def say() -> None:
+    def tell() -> None:
         wait = PATIENCE_S if sys.stderr.isatty() else 5 * PATIENCE_S
         while not over.wait(wait):
             wait = 5 * PATIENCE_S
             with contextlib.suppress(OSError, ValueError):
-                click.echo(plain(f"{what} … {time.monotonic() - began:.0f} s"), err=True)
+                say(f"{what} … {time.monotonic() - began:.0f} s", True)
 
-    watcher = threading.Thread(target=say, daemon=True)
+    watcher = threading.Thread(target=tell, daemon=True)
     watcher.start()
     try:
         yield

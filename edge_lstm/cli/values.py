@@ -112,11 +112,16 @@ VALUES = {
 }
 
 
+HELP = ["-h", "--help"]
+
+
 def taught(name: str, command: click.Command) -> click.Command:
     """The command with these words in its help, and those of a group with them in theirs."""
     if isinstance(command, click.Group):
         for inner, one in command.commands.items():
             taught(inner, one)
+    if (asked := command.get_help_option(click.Context(command, help_option_names=HELP))) is not None:
+        asked.callback = _show_help
     for option in command.params:
         if isinstance(option, click.Argument) and option.name == "config":
             option.metavar = VALUES["--config"] if option.required else f"[{VALUES['--config']}]"
@@ -124,6 +129,14 @@ def taught(name: str, command: click.Command) -> click.Command:
             spelled = option.opts[-1]
             option.metavar = VALUES.get(f"{name} {spelled}") or VALUES.get(spelled)
     return command
+
+
+def _show_help(ctx: click.Context, option: click.Parameter, asked: bool) -> None:
+    """As click does, but to the stream that the command has: click makes one in UTF-8 of its own where letters are
+    ASCII."""
+    if asked and not ctx.resilient_parsing:
+        print(ctx.get_help())
+        ctx.exit()
 
 
 def takes_words(option: click.Option) -> bool:

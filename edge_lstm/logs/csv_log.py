@@ -94,7 +94,7 @@ class CsvLog(Log):
             found = self.find(asked)
             if found is None:
                 near = nearest(asked, _titles(self.columns))
-                raise LogError(f"{self.path}: has no column {asked!r}{near}; its columns are {listed}")
+                raise LogError(f"{self.path}: has no column {asked!r}{near}")
             return found
         named, pair = named_times(self.columns)
         if pair is not None:

@@ -96,8 +96,8 @@ def compare(path: Path, outputs: Mapping[str, npt.NDArray[Any]], tolerance: floa
     for name in outputs:
         if (column := log.find(name)) is None:
             raise LogError(
-                f"{path}: --expect: has no column {name!r}, which is an output of the model{log.near(name)}; one for "
-                f"each of {', '.join(outputs)} is needed"
+                f"{path}: --expect: has no column {name!r}, and needs one for each output of the model "
+                f"({', '.join(outputs)}){log.near(name)}"
             )
         columns.append(column)
     blocks = list(log.blocks(columns))

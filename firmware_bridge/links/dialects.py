@@ -106,7 +106,7 @@ def _class(table: Table, name: str, folder: Path) -> type[Dialect]:
         known = {point.name: point.value for point in entry_points(group=GROUP)}
         place = known.get(name)
         if place is None:
-            why = f'{name!r} is unknown{nearest(name, [OWN, *DIALECTS, *known])}; one of your own is "module:Class"'
+            why = f'{name!r} is unknown{nearest(name, [OWN, *DIALECTS, *known])} (one of your own is "module:Class")'
             raise table.fail("dialect", why)
     module_name, _, class_name = (place or name).partition(":")
     try:

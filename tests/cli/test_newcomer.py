@@ -206,6 +206,10 @@ def test_every_terminal_can_be_written_to(place: Path):
     assert "W 128x11" in text
     assert "slip_stall.onnx -> a.npz" in printed("import", str(EXAMPLES / "slip_stall.onnx"), "-o", "a.npz")[0]
     assert "m/s2" in printed("docs", "px4")[0]
+    assert "delay, damage ... a recording" in printed("--help")[0]
+    assert "SECONDS        ... for so many" in printed("at", "--help")[0]
+    assert "MS, or COLUMN=MS,..." in " ".join(printed("verify", "-h")[0].split())
+    assert "systemd" in printed("service", "install", "--help")[0]
     _, err = printed("example", "dinner", "--lang", "zh")
     assert "LANG=C.UTF-8" in err
 

@@ -13,7 +13,7 @@ import pytest
 from edge_lstm.cli import main
 from edge_lstm.core.channels import Channel
 from edge_lstm.core.storage import load, save
-from edge_lstm.errors import LogError
+from edge_lstm.errors import LogError, nearest
 from edge_lstm.logs import kind_of, open_log
 from edge_lstm.robot.recorded import read
 from firmware_bridge.recordings.contents import Numbers
@@ -119,6 +119,27 @@ def test_a_wrong_name_has_the_nearest_of_any_number(tmp_path: Path) -> None:
     titles = ",".join(["t", *(f"c{k}" for k in range(300)), "wheel_left"])
     (tmp_path / "wide.csv").write_text(f"{titles}\n" + "\n".join(f"{k}," + ",".join("0" * 301) for k in range(3)))
     assert "did you mean 'wheel_left'" in open_log(tmp_path / "wide.csv").near("weel_left")
+
+
+def test_where_no_name_is_near_an_array_is_listed_once() -> None:
+    """A bag's covariances are 27 columns and three names: what is valid is listed so that it can be read. A gap in an
+    array, another spelling of its places and a joint's name stay as they are."""
+    names = ["t", *(f"/imu.covariance[{k}]" for k in range(9)), "x[0]", "x[1]", "x[3]", "y[1]", "z[01]", "v[left]"]
+    listed = "'t', '/imu.covariance[0…8]', 'x[0…1]', 'x[3]', 'y[1]', 'z[01]', 'v[left]'"
+    assert nearest("quite another", names) == f"; valid: {listed}"
+
+
+def test_a_column_that_is_not_there_is_answered_once(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """The nearest name ends the sentence, and nothing goes on behind its question mark."""
+    save(small_robot.model(), tmp_path / "m.npz")
+    (tmp_path / "log.csv").write_text("seconds,wheel_speed_left,b,c,d\n0,1,2,3,4\n1,2,3,4,5\n")
+    (tmp_path / "expected.csv").write_text("slip_lef,b,c,d\n1,2,3,4\n")
+    log = ["replay", str(tmp_path / "log.csv"), "--model", str(tmp_path / "m.npz")]
+    assert main([*log, "--time", "secnds"]) == 2
+    assert capsys.readouterr().err.endswith("has no column 'secnds'; did you mean 'seconds'?\n")
+    columns = "wheel_speed_right=b,current_left=c,current_right=d"
+    assert main([*log, "--channels", columns, "--rate", "1", "--expect", str(tmp_path / "expected.csv")]) == 2
+    assert capsys.readouterr().err.endswith("did you mean 'slip_lef'?\n")
 
 
 def test_the_folder_of_a_bag_is_replayed_as_its_file(place: Path) -> None:
