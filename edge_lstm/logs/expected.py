@@ -47,6 +47,7 @@ class Comparison:
     off: int  # of them: those in which one is beyond the tolerance
     alone: int  # and those in which only one of both has a number
     outputs: tuple[Output, ...]
+    place: str = "line"  # of the expected file: what `first` and each output's `line` are
 
     @property
     def ok(self) -> bool:
@@ -69,7 +70,11 @@ class Comparison:
         """For people."""
         found = [
             f"{output.name}: {output.compared} of {self.rows} rows compared"
-            + (f", largest error {output.largest:.1e} of its range, line {output.line}" if output.compared else "")
+            + (
+                f", largest error {output.largest:.1e} of its range, {self.place} {output.line}"
+                if output.compared
+                else ""
+            )
             for output in self.outputs
         ]
         if self.differ:
@@ -77,7 +82,7 @@ class Comparison:
                 f"{counted(self.off, 'row differs', 'rows differ')} by more than {self.tolerance:g}" if self.off else ""
             )
             what = "; ".join(part for part in (off, self._alone() if self.alone else "") if part)
-            found.append(f"{what}, first in line {self.first}")
+            found.append(f"{what}, first in {self.place} {self.first}")
         elif self.ok:
             found.append(f"the same within {self.tolerance:g} of an output's range: yes")
         return [f"expected {line}" for line in found]
@@ -126,4 +131,5 @@ def compare(path: Path, outputs: Mapping[str, npt.NDArray[Any]], tolerance: floa
     first = lines[rows[0]] if len(rows) else None
     alone = np.isfinite(wanted) != np.isfinite(got)
     off = int((beyond & ~alone).any(axis=1).sum())
-    return Comparison(str(path), tolerance, len(got), len(rows), first, off, int(alone.any(axis=1).sum()), tuple(found))
+    only = int(alone.any(axis=1).sum())
+    return Comparison(str(path), tolerance, len(got), len(rows), first, off, only, tuple(found), log.place)

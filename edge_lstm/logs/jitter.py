@@ -79,10 +79,11 @@ def irregularities(
     lines: Sequence[int] | npt.NDArray[np.int64],
     begins: Sequence[int] = (),
     timing: Jitter | None = None,
+    place: str = "line",
 ) -> list[str]:
     """Sentences about what disturbs a recurrent network: times that do not increase, and gaps. lines: of each row;
     begins: rows with which another recording begins, the time before which says nothing; timing: of these times, where
-    it is known already."""
+    it is known already; place: what the lines are, if no lines (`Log.place`)."""
     timing = timing or jitter(t_s)
     if not timing.backwards and not timing.max_dt_s > LONG * timing.median_dt_s:
         return []
@@ -93,7 +94,7 @@ def irregularities(
     back = np.flatnonzero((dt <= 0) & inside)
     if len(back):
         many = "once" if len(back) == 1 else f"{len(back)} times"
-        notes.append(f"the time goes back or stands still {many}, first at line {lines[back[0] + 1]}")
+        notes.append(f"the time goes back or stands still {many}, first at {place} {lines[back[0] + 1]}")
     ahead = dt[dt > 0]
     median = float(np.median(ahead)) if len(ahead) else math.inf
     gaps = np.flatnonzero((dt > LONG * median) & inside)
@@ -101,6 +102,6 @@ def irregularities(
         longest = int(np.argmax(np.where(inside, dt, 0)))
         notes.append(
             f"{len(gaps)} {'gap is' if len(gaps) == 1 else 'gaps are'} longer than {LONG} × the usual {median:.4g} s, "
-            f"the longest {dt[longest]:.4g} s before line {lines[longest + 1]}"
+            f"the longest {dt[longest]:.4g} s before {place} {lines[longest + 1]}"
         )
     return notes

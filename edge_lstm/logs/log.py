@@ -19,6 +19,7 @@ import numpy as np
 import numpy.typing as npt
 
 from edge_lstm.errors import LogError, nearest
+from firmware_bridge.words import plural
 
 _LONGEST = 60  # characters of a title in a sentence
 Doubles = npt.NDArray[np.float64]
@@ -96,6 +97,7 @@ class Log(Protocol):
     time: Column  # one of the columns
     time_unit: str  # of `Block.time_text`, for people
     notes: list[str]  # sentences: what was concluded about the log, and how
+    place: str = "line"  # what `Block.lines` counts, for people
 
     def find(self, name: str) -> Column | None:
         """The column of this title, or else of this name (without case, spaces and units). LogError where two fit."""
@@ -146,7 +148,7 @@ def column(index: int, title: str) -> Column:
     return Column(index, title, title, "")
 
 
-def where(lines: Sequence[int], count: int) -> str:
-    """Lines for people: "lines 3, 7, … (40)"."""
+def where(lines: Sequence[int], count: int, place: str = "line") -> str:
+    """Lines for people: "lines 3, 7, … (40)". place: what they are, if no lines."""
     more = f", … ({count})" if count > len(lines) else ""
-    return f"line{'' if count == 1 else 's'} {', '.join(map(str, lines))}{more}"
+    return f"{plural(count, place)} {', '.join(map(str, lines))}{more}"

@@ -40,7 +40,7 @@ class PackedLog(Log):
         except LogError as error:
             raise self._renamed(error) from None
         self.size, self.columns = self._log.size, self._log.columns
-        self.time, self.time_unit = self._log.time, self._log.time_unit
+        self.time, self.time_unit, self.place = self._log.time, self._log.time_unit, self._log.place
         if why:
             self._log.notes.append(f"it is read up to its damage: {why}")
 

@@ -44,7 +44,7 @@ class PlayedLog:
                 if t_us < last_us:
                     back_s = (last_us - t_us) * 1e-6
                     why = "a robot's does not (--rate plays the rows one after the other)"
-                    raise LogError(f"{self.log.path}: line {line}: time goes back by {back_s:g} s; {why}")
+                    raise LogError(f"{self.log.path}: {self.log.place} {line}: time goes back by {back_s:g} s; {why}")
                 number, last_us = number + 1, t_us
                 for name, part in self._parts.items():
                     picked = tuple(values[part])

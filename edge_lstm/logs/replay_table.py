@@ -181,10 +181,10 @@ def replay_table(
         episodes=1 + len(begins),
         notes=list(log.notes),
     )
-    summary.notes += irregularities(t_s, every_line, begins, timing)
+    summary.notes += irregularities(t_s, every_line, begins, timing, log.place)
     if ticks is not None:
         summary.notes += _gone(ticks, [found.title for found in columns])
-    summary.notes += _remarks(summary, model, unread, holes.longest)
+    summary.notes += _remarks(summary, model, unread, holes.longest, log.place)
     if not keep:
         return summary, None
     values, outputs = (np.concatenate([pair[k] for pair in kept]) for k in (0, 1))
@@ -194,12 +194,12 @@ def replay_table(
     return summary, Table(t_s, inputs, dict(zip(names, outputs.T, strict=True)), units)
 
 
-def _remarks(summary: TableSummary, model: Model, unread: Sequence[int], longest: int) -> Iterator[str]:
+def _remarks(summary: TableSummary, model: Model, unread: Sequence[int], longest: int, place: str) -> Iterator[str]:
     """What is worth a note in these counts. unread: the first lines skipped for a missing number; longest: the most
-    readings that are missing in one place."""
+    readings that are missing in one place; place: what the lines are."""
     if unread:
         more = ", …" if summary.missing > len(unread) else ""
-        where = f"{plural(len(unread), 'line', 'lines')} {', '.join(map(str, unread))}{more}"
+        where = f"{plural(len(unread), place)} {', '.join(map(str, unread))}{more}"
         yield f"{plural(summary.missing, 'a row', 'rows')} skipped for a missing number: {where}"
     if longest > MOST_FILLED and summary.policy != "skip":
         more_than = f"more than {MOST_FILLED:,} are not filled in, the memory is reset"
@@ -208,7 +208,10 @@ def _remarks(summary: TableSummary, model: Model, unread: Sequence[int], longest
         yield f"no output: the log has {summary.readings} readings, the window needs {needed}"
     rate_hz = summary.timing.rate_hz
     if model.rate_hz and abs(rate_hz - model.rate_hz) > 0.05 * model.rate_hz:
-        yield f"the model was made for {model.rate_hz:g} Hz, the log has {rate_hz:.4g} Hz"
+        yield (
+            f"the model was made for {model.rate_hz:g} Hz, the log has {rate_hz:.4g} Hz, and nothing is resampled; the "
+            "way on is in `edge-lstm docs logs`, Another rate"
+        )
 
 
 def _lacking(values: npt.NDArray[Any]) -> npt.NDArray[np.int64] | int:
@@ -229,9 +232,16 @@ def header(log: Log, model: Model, columns: Sequence[Column]) -> list[str]:
 
 
 def _gone(ticks: TableTicks, titles: Sequence[str]) -> list[str]:
-    """A note for each column whose latest value was too old for a tick."""
-    late = zip(titles, ticks.ticks.late, strict=True)
-    return [f"{title!r} was older than its --max-age at {counted(count, 'tick')}" for title, count in late if count]
+    """Which columns' latest values were too old for a tick: those of one topic in one note, as they come together."""
+    together: dict[int, list[str]] = {}
+    for title, count in zip(titles, ticks.ticks.late, strict=True):
+        together.setdefault(count, []).append(repr(title))
+    found = []
+    for count, of in together.items():
+        if count:
+            were = plural(len(of), "was older than its", "were older than their")
+            found.append(f"{', '.join(of)} {were} --max-age at {counted(count, 'tick')}")
+    return found
 
 
 class _Latest:

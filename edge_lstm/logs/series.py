@@ -112,6 +112,10 @@ def read_table(
     t_s, values = (np.concatenate([getattr(b, part) for b in blocks]) for part in ("t_s", "values"))
     starts = np.cumsum([0, *(len(b.t_s) for b in blocks)]).tolist()
     begins = tuple(start + k for start, b in zip(starts, blocks, strict=False) for k in b.begins)
-    notes = (*matched, *log.notes, *irregularities(t_s, np.concatenate([block.lines for block in blocks]), begins))
+    notes = (
+        *matched,
+        *log.notes,
+        *irregularities(t_s, np.concatenate([block.lines for block in blocks]), begins, place=log.place),
+    )
     made = Series.encoded(path.name, model, t_s, scaled(columns, values[:, : len(columns)]), notes)
     return replace(made, begins=begins)

@@ -188,10 +188,18 @@ class Clock:
     """The times of a log, block by block, as seconds since its first row."""
 
     def __init__(
-        self, second: float, *, wrap: int | None = None, by_clock: bool = True, period_s: float | None = None
+        self,
+        second: float,
+        *,
+        wrap: int | None = None,
+        by_clock: bool = True,
+        period_s: float | None = None,
+        place: str = "line",
     ) -> None:
         """second: what one unit of the times is; wrap: where they start again from 0; by_clock: whether times that go
-        back to the start are another recording; period_s: from one row to the next, where no step shows it."""
+        back to the start are another recording; period_s: from one row to the next, where no step shows it; place: what
+        the lines are, for `notes`."""
+        self._place = place
         self._second, self._wrap, self._by_clock, self._period_s = second, wrap, by_clock, period_s
         self._first: int | float | None = None  # of this recording, or where it would have begun but for wraps
         self._last: int | float = 0
@@ -249,7 +257,7 @@ class Clock:
         if self.episodes:
             found.append(
                 f"holds {self.episodes + 1} recordings one after the other, each with a new memory; they begin anew at "
-                f"{where(self.begun, self.episodes)} (--episode none: it is one)"
+                f"{where(self.begun, self.episodes, self._place)} (--episode none: it is one)"
             )
         return found
 

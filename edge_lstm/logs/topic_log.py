@@ -72,6 +72,7 @@ class TopicLog(Log):
     where it finds many at once, `parts`."""
 
     topics: tuple[Topic, ...]
+    place = "message"  # of those topics that are read
 
     def __init__(self, path: Path, asked: Asked = NOTHING) -> None:
         """As `open_log`; such a log says its times itself."""

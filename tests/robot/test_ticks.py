@@ -273,7 +273,7 @@ def test_replay_of_both_from_the_command_line(edge_lstm: Command, recording: Pat
     code, text = edge_lstm(*table, "-o", tmp_path / "table.csv")
     assert code == 0, text
     assert "rows, " in text
-    assert "'current' was older than its --max-age at" in text
+    assert "'current', 'heat' were older than their --max-age at 48 ticks" in text
     names = ["gyro (rad/s)", "motor.current (A)", "slip_left", "stall_right"]
     columns = {path: path.read_text().splitlines() for path in (tmp_path / "run.csv", tmp_path / "table.csv")}
     run_rows, table_rows = ([line.split(",") for line in lines] for lines in columns.values())

@@ -46,6 +46,8 @@ class _Leaf:
 class ArrowLog(Log):
     """A table in Parquet or Arrow, opened."""
 
+    place = "row"
+
     def __init__(self, path: Path, asked: Asked = NOTHING) -> None:
         """As `open_log`. LogError where pyarrow is not installed."""
         asked.refuse(path, ("time", "time_unit", "rate_hz", "episode"), "a table with types")
@@ -189,7 +191,8 @@ class ArrowLog(Log):
         second = 1 / (hz or 1.0) if self.time.index < 0 else SECONDS[self.time_unit]
         usual_hz = hz or self._asked.model_hz
         period_s = 1 / usual_hz if usual_hz else None
-        return Clock(second, wrap=self._wrap, by_clock=self._asked.episode is None, period_s=period_s)
+        by_clock = self._asked.episode is None
+        return Clock(second, wrap=self._wrap, by_clock=by_clock, period_s=period_s, place=self.place)
 
     @cached_property
     def _file(self) -> Any:
