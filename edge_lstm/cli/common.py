@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import functools
 import json
+import os
 import sys
 import threading
 import time
@@ -170,7 +171,10 @@ def writing(path: Path) -> Iterator[None]:
 
 
 def check_writable(path: Path) -> None:
-    """Before long work: the folder of an output exists and the place is not a folder. Failure(4) otherwise."""
+    """Before long work: the folder of an output exists and the place is not a folder. Failure(4) otherwise, Failure(2)
+    for what means a pipe elsewhere, and would be a file that no command can name."""
+    if str(path) == "-":
+        raise Failure(2, "-: is no name of a file here; to write to who reads this command, say /dev/stdout")
     if path.is_dir():
         raise Failure(4, f"{path}: cannot be written: it is a folder")
     if not path.resolve().parent.is_dir():
@@ -181,6 +185,12 @@ def check_writable(path: Path) -> None:
 
 _KINDS = {
     ".csv": "a table",
+    **dict.fromkeys((".xlsx", ".xls", ".ods"), "a spreadsheet"),
+    **dict.fromkeys((".parquet", ".feather", ".arrow"), "a file of Parquet or Arrow"),
+    ".json": "JSON",
+    ".html": "a page",
+    ".svg": "a picture",
+    ".pdf": "a picture",
     ".mcap": "a recording",
     ".npz": "a model",
     ".onnx": "an ONNX graph",
@@ -195,6 +205,26 @@ def check_name(option: str, path: Path, wanted: str) -> None:
     if said != wanted and said in _KINDS:
         better = path.with_suffix(wanted)
         raise Failure(2, f"{option} {path}: what is written is {_KINDS[wanted]}, not {_KINDS[said]}: {option} {better}")
+
+
+@contextmanager
+def words_beside(output: Path | None, as_json: bool) -> Iterator[None]:
+    """Words go to stderr where a result goes to stdout: who reads a table wants no sentences behind it. Failure(2)
+    where --json would be there, too."""
+    if output is None or not _is_stdout(output):
+        yield
+        return
+    if as_json:
+        raise Failure(2, f"-o {output} and --json would be written to the same place; name a file for one of them")
+    with contextlib.redirect_stdout(sys.stderr):
+        yield
+
+
+def _is_stdout(path: Path) -> bool:
+    try:
+        return path.samefile("/dev/stdout") and not path.samefile(os.devnull)
+    except OSError:
+        return False
 
 
 @contextmanager

@@ -8,7 +8,17 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from edge_lstm.cli.common import Failure, announce_compiling, json_option, note, print_json, said_after, say, writing
+from edge_lstm.cli.common import (
+    Failure,
+    announce_compiling,
+    json_option,
+    keep_inputs,
+    note,
+    print_json,
+    said_after,
+    say,
+    writing,
+)
 from edge_lstm.cli.tables import log_options, reading
 from edge_lstm.errors import EdgeLstmError
 from firmware_bridge.words import counted
@@ -17,6 +27,7 @@ if TYPE_CHECKING:
     from edge_lstm.analysis.explain import Explained
     from edge_lstm.core.model import Model
 
+TABLES = "units.csv", "influence.csv", "gates.csv"  # in the folder
 _SHOWN = 5
 _WIDEST = 20_000  # readings: columns of a picture
 
@@ -40,6 +51,9 @@ def command(log: Path, output: Path, begin_s: float | None, end_s: float | None,
     from edge_lstm.robot.of_recording import own_model
     from edge_lstm.robot.recorded import read
 
+    if str(output) == "-":
+        raise Failure(2, "-o -: a folder is meant; name one")
+    keep_inputs({f"-o {output}:": output / name for name in TABLES}, [log])
     model = own_model(log) if options["model"] is None else load(options["model"])
     infinity = float("inf")
     begin, end = -infinity if begin_s is None else begin_s, infinity if end_s is None else end_s
@@ -98,14 +112,14 @@ def _tables(model: Model, found: Explained, folder: Path) -> Iterator[Path]:
         [u.layer, str(u.number), *("" if v is None else repr(v) for v in (u.kept, u.readings, u.strength))]
         for u in found.units
     )
-    yield write("units.csv", ["layer", "unit", "kept_per_reading", "time_constant_readings", "memory_mean_abs"], units)
+    yield write(TABLES[0], ["layer", "unit", "kept_per_reading", "time_constant_readings", "memory_mean_abs"], units)
     influence = ([g, in_words(model, g), channel, repr(v)] for (g, channel), v in found.influence.items())
-    yield write("influence.csv", ["gate", "in_words", "channel", "mean_change"], influence)
+    yield write(TABLES[1], ["gate", "in_words", "channel", "mean_change"], influence)
     columns = {f"{gate}[{k}]": values[:, k] for gate, values in found.gates.items() for k in range(values.shape[1])}
     header = ["t_s", *flat_names(model.inputs), *columns, *flat_names(model.outputs)]
     numbers = texts(np.column_stack([found.xs, *columns.values(), found.ys]).astype(np.float32))
     rows = ([repr(t), *row] for t, row in zip(found.t_s.tolist(), numbers, strict=True))
-    yield write("gates.csv", header, rows)
+    yield write(TABLES[2], header, rows)
 
 
 def _summary(model: Model, found: Explained, period_s: float) -> dict[str, Any]:

@@ -8,7 +8,17 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from edge_lstm.cli.common import Failure, check_writable, json_option, print_json, say, writing
+from edge_lstm.cli.common import (
+    Failure,
+    check_name,
+    check_writable,
+    json_option,
+    keep_inputs,
+    print_json,
+    say,
+    words_beside,
+    writing,
+)
 from edge_lstm.cli.tables import log_options, reading
 from firmware_bridge.words import counted
 
@@ -35,6 +45,15 @@ _OPTIONS: list[Callable[..., Any]] = [
 @click.command(name="forecast", short_help="What a model expects to come, from a time in a log on.")
 def command(log: Path, at_s: float, steps: int, as_json: bool, **options: Any) -> None:
     """Run the model over LOG until a time, then feed its own predictions back, and compare with what really came."""
+    with words_beside(options["output"], as_json):
+        _forecast(log, at_s, steps, as_json, options)
+
+
+for _option in _OPTIONS:
+    command = _option(command)
+
+
+def _forecast(log: Path, at_s: float, steps: int, as_json: bool, options: dict[str, Any]) -> None:
     from edge_lstm.core.storage import load
     from edge_lstm.robot.of_recording import own_model
     from edge_lstm.robot.recorded import read
@@ -44,6 +63,9 @@ def command(log: Path, at_s: float, steps: int, as_json: bool, **options: Any) -
     for place in (options["output"], options["plot"]):
         if place is not None:
             check_writable(place)
+    keep_inputs({"-o": options["output"], "--plot": options["plot"]}, [log, options["model"]])
+    if options["output"] is not None:
+        check_name("-o", options["output"], ".csv")
     if options["plot"] is not None:
         from edge_lstm.plots.figure import check_plot
 
@@ -79,10 +101,6 @@ def command(log: Path, at_s: float, steps: int, as_json: bool, **options: Any) -
     for what, where in files.items():
         if where:
             say(f"{'picture' if what == 'plot' else 'written'} {where}")
-
-
-for _option in _OPTIONS:
-    command = _option(command)
 
 
 def _sentence(found: dict[str, Any]) -> str:

@@ -27,6 +27,7 @@ from edge_lstm.cli.common import (
     note,
     print_json,
     say,
+    words_beside,
     writing,
 )
 from edge_lstm.cli.expected import check_expect, expect_options, expected
@@ -158,10 +159,11 @@ def command(logs: tuple[Path, ...], speed: float | None, as_json: bool, **option
         from edge_lstm.plots.figure import check_plot
 
         check_plot(options["plot"])
-    if kind == "table" or way.how == "log":
-        _table(log, speed, as_json, options, way)
-    else:
-        _recordings(logs, speed, as_json, options, way)
+    with words_beside(options["output"], as_json):
+        if kind == "table" or way.how == "log":
+            _table(log, speed, as_json, options, way)
+        else:
+            _recordings(logs, speed, as_json, options, way)
 
 
 for _option in _OPTIONS:

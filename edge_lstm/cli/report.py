@@ -20,7 +20,8 @@ def run_lines(summary: Summary, model: Model | None) -> list[str]:
     by_status = ", ".join(f"{status} {count}" for status, count in sorted(summary.damaged.items()))
     counts = summary.counts
     lines = [
-        f"{counted(summary.readings, 'reading')} in {summary.seconds:.1f} s, {counted(summary.steps, 'step')}, "
+        f"{counted(summary.readings, 'reading')} in a run of {summary.seconds:.1f} s, "
+        f"{counted(summary.steps, 'step')}, "
         f"{counted(summary.actions, 'action')}",
         ("lost: unknown" if summary.lost is None else f"{summary.lost} lost in {counted(summary.gaps, 'gap')}")
         + f", {counted(damaged, 'damaged frame')}"
@@ -127,6 +128,7 @@ def table_lines(summary: TableSummary) -> list[str]:
         f"{counted(summary.steps, 'step')}{skipped}",
         f"time {summary.time_column!r} in {summary.time_unit}: {summary.timing.sentence()}",
         f"channels {names}",
+        f"outputs {', '.join(f'{name} ({unit})' if unit else name for name, unit in summary.units.items())}",
         f"model {summary.model}, digest {summary.digest[:16]}…",
     ]
     if summary.output:

@@ -55,6 +55,7 @@ class TableSummary:
     time_column: str
     time_unit: str
     columns: dict[str, str]  # the model's channel → the column's title
+    units: dict[str, str]  # of each output, by its name: the titles of the result have none
     timing: Jitter
     rows: int = 0  # of the table: as many as readings, or more where only some are ticks
     lacking: dict[str, int] = field(default_factory=dict)  # column → readings in which it held no number, if any
@@ -169,6 +170,7 @@ def replay_table(
         time_column=log.time.title,
         time_unit=log.time_unit,
         columns={c.name: found.title for c, found in zip(model.inputs, columns, strict=True)},
+        units={c.name: c.unit for c in model.outputs},
         timing=timing,
         rows=rows if ticks is None else ticks.rows,
         lacking={c.title: n for c, n in zip(columns, lacking.tolist(), strict=True) if n},

@@ -109,7 +109,7 @@ class Summary:
     model: str
     digest: str
     device: str
-    seconds: float
+    seconds: float  # of the run, connecting included
     readings: int
     steps: int
     lost: int | None  # None: the link cannot know

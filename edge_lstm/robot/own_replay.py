@@ -129,7 +129,7 @@ class Summary:
     def lines(self) -> list[str]:
         """For people."""
         found = [
-            f"{counted(self.readings, 'reading')} in {self.seconds:.1f} s, {counted(self.steps, 'step')}",
+            f"{counted(self.readings, 'reading')} in a run of {self.seconds:.1f} s, {counted(self.steps, 'step')}",
             f"{self.lost} missing, {counted(self.resets, 'reset')}",
         ]
         for name, of in self.models.items():

@@ -305,11 +305,47 @@ def test_what_bare_weights_do_not_hold_is_said(place: Path, capsys: pytest.Captu
 
 
 def test_results_go_down_a_pipe(place: Path):
-    """`-o /dev/stdout` writes to whoever reads, a table as a model."""
+    """`-o /dev/stdout` writes to whoever reads: the table and nothing else, the summary is on the error output; not
+    together with --json, which would stand in the table."""
     begun = [*EDGE_LSTM, "replay", "log.csv", "--model", "model.npz", "-o", "/dev/stdout"]
     done = subprocess.run(begun, capture_output=True, text=True, timeout=60, check=True)
     assert done.stdout.startswith("time (s),wheel_speed_left")
-    assert done.stdout.count("\n") > 301
+    width = done.stdout.splitlines()[0].count(",")
+    assert {line.count(",") for line in done.stdout.splitlines()} == {width}
+    assert "\nwritten /dev/stdout\n" in done.stderr
+    done = subprocess.run([*begun, "--json"], capture_output=True, text=True, timeout=60)
+    assert (done.returncode, done.stdout) == (codes.MEND, "")
+    assert "name a file for one of them" in done.stderr
+
+
+@pytest.mark.parametrize(
+    "typed",
+    [
+        "replay log.csv --model model.npz -o OUT",
+        "forecast log.csv --model model.npz --at 0.5 --steps 3 -o OUT",
+        "quantize model.npz --calibrate log.csv -o OUT",
+        "import slip_stall.npz -o OUT",
+        "gate model.npz log.csv -o OUT",
+    ],
+)
+def test_an_output_is_never_the_input_nor_a_dash(place: Path, capsys: pytest.CaptureFixture[str], typed: str) -> None:
+    """What a command reads stays as it is, whichever command: it names the file and asks for another. A dash, which
+    means a pipe elsewhere, makes no file of that name; the sentence says what does."""
+    before = {path: path.read_bytes() for path in place.iterdir() if path.is_file()}
+    read = typed.split()[1]
+    assert main(typed.replace("OUT", read).split()) == codes.MEND
+    assert re.search("would be overwritten, and it is read|written over its source", capsys.readouterr().err)
+    assert main(typed.replace("OUT", "-").split()) == codes.MEND
+    assert "/dev/stdout" in capsys.readouterr().err
+    assert {path: path.read_bytes() for path in place.iterdir() if path.is_file()} == before
+
+
+def test_explain_writes_no_table_over_its_log(place: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Its tables have names of their own in a folder, one of which the log may have."""
+    shutil.copy("log.csv", "gates.csv")
+    assert main(["explain", "gates.csv", "--model", "model.npz", "-o", "."]) == codes.MEND
+    assert "gates.csv would be overwritten" in capsys.readouterr().err
+    assert Path("gates.csv").read_bytes() == Path("log.csv").read_bytes()
 
 
 @pytest.mark.parametrize(
@@ -345,6 +381,9 @@ def test_what_was_mistyped_is_answered_with_what_is_meant(
         (f"import {EXAMPLES}/slip_stall.onnx -o b.onnx", "what is written is a model, not an ONNX graph: -o b.npz"),
         ("quantize slip_stall.npz --calibrate log.csv -o b.csv", "is a model, not a table: -o b.npz"),
         ("replay log.csv --model model.npz -o b.mcap", "is a table, not a recording: -o b.csv"),
+        ("replay log.csv --model model.npz -o b.xlsx", "is a table, not a spreadsheet: -o b.csv"),
+        ("replay log.csv --model model.npz -o b.parquet", "is a table, not a file of Parquet or Arrow: -o b.csv"),
+        ("forecast log.csv --model model.npz --at 0 --steps 3 -o b.json", "is a table, not JSON: -o b.csv"),
     ],
 )
 def test_an_output_is_not_named_for_what_it_is_not(

@@ -34,7 +34,7 @@ def _all() -> Iterable[str]:
     summary.models = {"one": {"every": 1, "model": "m", "digest": "0", **COUNTS}}
     yield from run_lines(summary, model)
     jitter = Jitter(2, 1.0, 1.0, 1.0, 1.0, 1.0, 0.0, 0)
-    table = TableSummary("log", "m", "0", 1, 1, 1, 1, 1.0, "t", "s", {}, jitter, rows=2)
+    table = TableSummary("log", "m", "0", 1, 1, 1, 1, 1.0, "t", "s", {}, {}, jitter, rows=2)
     table.patched = table.lost = table.filled = table.resets = 1
     yield from table_lines(table)
     truth = Truth(True, 1, 1.0)

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import json
 import tracemalloc
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+from edge_lstm.cli import main
 from edge_lstm.core.channels import Channel
 from edge_lstm.core.feedback import Feedback, Policy
+from edge_lstm.core.storage import save
 from edge_lstm.errors import LogError
 from edge_lstm.logs import replay_table as replay_table_module
 from edge_lstm.logs.csv_log import CsvLog
@@ -145,6 +148,19 @@ def test_a_unit_that_differs_is_converted_or_an_error(tmp_path: Path):
     said = [f"{c.name}={title.title}" for c, title in zip(model.inputs, log.columns[1:], strict=True)]
     columns, _ = match(log, model, [f"{said[0]} *2.5 -1e-3", *said[1:]])
     assert (columns[0].factor, columns[0].plus) == (2.5, -1e-3)
+
+
+def test_outputs_are_titled_by_name_and_the_summary_has_their_units(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
+    """Readers that ask for a column by the output's name find it; the unit is said, for people and in --json."""
+    outputs = (Channel("force", "N"), Channel("state"))
+    save(small_robot.model(outputs=outputs, rate_hz=100.0), tmp_path / "m.npz")
+    table(tmp_path, rows_of(8), TITLES)
+    command = ["replay", str(tmp_path / "log.csv"), "--model", str(tmp_path / "m.npz"), "-o", str(tmp_path / "out.csv")]
+    assert main(command) == 0
+    assert "\noutputs force (N), state\n" in capsys.readouterr().out
+    assert (tmp_path / "out.csv").read_text().splitlines()[0].endswith(",force,state,_not_real")
+    assert main([*command, "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["units"] == {"force": "N", "state": ""}
 
 
 def test_a_missing_column_is_named_with_the_nearest(tmp_path: Path):
