@@ -15,6 +15,7 @@ from pathlib import Path
 
 from edge_lstm.errors import EdgeLstmError, LogError
 from edge_lstm.fleet.job import How, Job, Piece
+from edge_lstm.fleet.results import is_result
 from edge_lstm.fleet.together import GROUP
 from edge_lstm.fleet.work import deciders
 from edge_lstm.logs import READERS, kind_of
@@ -30,17 +31,19 @@ _PACKED = (".gz", ".zst", ".zip", ".xz", ".bz2")
 
 def logs_of(named: Sequence[Path]) -> list[Path]:
     """All logs: files as they are named, those of folders (and of folders in them), and what a pattern fits, each once,
-    sorted. LogError where something names none."""
+    sorted. What an earlier replay wrote into a folder is no log of it, unless it is named. LogError where something
+    names none."""
     found: dict[Path, Path] = {}
     for one in named:
         if one.is_dir():
-            inside = sorted(path for path in one.rglob("*") if _is_log(path) and not _hidden(path.relative_to(one)))
+            found_here = (path for path in one.rglob("*") if _is_log(path) and not _hidden(path.relative_to(one)))
+            inside = sorted(path for path in found_here if not is_result(path))
             if not inside:
                 raise LogError(f"{one}: holds no log ({', '.join(READERS)})")
         elif one.exists() or not glob.has_magic(str(one)):
             inside = [one]
         else:
-            inside = sorted(path for path in _fitting(one) if path.is_file())
+            inside = sorted(path for path in _fitting(one) if path.is_file() and not is_result(path))
             if not inside:
                 raise LogError(f"{one}: no file fits this pattern")
         for path in inside:

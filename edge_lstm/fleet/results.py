@@ -15,6 +15,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import fields
 from pathlib import Path
@@ -31,6 +32,8 @@ if TYPE_CHECKING:
     from edge_lstm.logs.csv_out import CsvWriter
 
 FORM = 3  # of a record
+SUMMARY = "summary.json"
+_RESULT = re.compile(r"(.+-[0-9a-f]{8})(\.\d+-of-\d+)?\.(csv|parquet)")  # see `part_name`
 _ROWS = 1 << 16  # of a group in Parquet
 _NOT_REAL = "_not_real"
 
@@ -38,6 +41,12 @@ _NOT_REAL = "_not_real"
 def name_of(log: Path) -> str:
     """What the results of a log are called: its name, and which of the folders it is in."""
     return f"{log.name}-{hashlib.sha256(str(log.resolve().parent).encode()).hexdigest()[:8]}"
+
+
+def is_result(path: Path) -> bool:
+    """Whether a file is what a replay of many logs wrote: by its name, and the record or the summary beside it."""
+    found = _RESULT.fullmatch(path.name)
+    return found is not None and any((path.parent / name).is_file() for name in (f"{found[1]}.json", SUMMARY))
 
 
 def part_name(piece: Piece, form: str) -> str:

@@ -127,7 +127,7 @@ def replay(
     found.outcomes = [one.outcome for one in work_of.values() if one.outcome is not None]
     if how.results is not None:
         text = json.dumps(found.summary(), indent=2, allow_nan=False)
-        results.write_whole(how.results / "summary.json", text + "\n")
+        results.write_whole(how.results / results.SUMMARY, text + "\n")
     return found
 
 

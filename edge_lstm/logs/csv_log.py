@@ -266,7 +266,10 @@ class CsvLog(Log):
             t_s, begins = clock(found.times, tuple(breaks - nothing), tuple(sure - nothing), lines)
             rows += len(found.lines)
             if not reader.bad.count or self._asked.skip_bad:
-                yield Block(lines, found.texts, t_s, found.values, size, tuple(begins))
+                texts = found.texts
+                if self._layout.comma and self._read is None:  # as all numbers are written: with a point
+                    texts = [decimal_comma(text) or text for text in texts]
+                yield Block(lines, texts, t_s, found.values, size, tuple(begins))
                 size = 0
         self._report(reader, clock, rows)
 

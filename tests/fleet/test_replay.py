@@ -212,6 +212,22 @@ def test_folders_and_patterns(folder: Path) -> None:
         logs_of([folder / "empty"])
 
 
+@pytest.mark.parametrize("form", ["csv", "parquet"])
+def test_results_among_the_logs_are_no_logs(tmp_path: Path, model: Path, form: str) -> None:
+    """With -o inside the folder of the logs a second run reads the same logs again, not what the first one wrote, by
+    folder and by pattern; named, such a file is one. A table of one's own with such a name is read."""
+    drives.table(tmp_path / "table.csv", 50, seed=1)
+    drives.table(tmp_path / "drive-0123abcd.csv", 50, seed=2)
+    mine = logs_of([tmp_path])
+    assert len(mine) == 2
+    found = run(tmp_path, how(model, results=tmp_path / "results", form=form))
+    assert len(found.outcomes) == 2
+    written = sorted((tmp_path / "results").glob(f"*.{form}"))
+    assert len(written) == 2
+    assert logs_of([tmp_path]) == logs_of([tmp_path / "**" / "*.csv"]) == mine
+    assert logs_of(written) == written
+
+
 def test_a_worker_that_is_killed_costs_one_more_try(tmp_path: Path) -> None:
     """Each job is answered once: one whose worker is killed once is done again, one that always kills its worker
     fails, and the others go on."""

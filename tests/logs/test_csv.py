@@ -15,6 +15,7 @@ import zstandard
 from edge_lstm.errors import LogError
 from edge_lstm.logs.asked import Asked
 from edge_lstm.logs.csv_log import CsvLog
+from edge_lstm.logs.csv_out import CsvWriter
 from edge_lstm.logs.stamps import of_day_ns
 
 ROWS = [[k * 10, k * 0.1, -k * 0.2, k * k * 0.05] for k in range(8)]  # ms, x, y, z
@@ -104,6 +105,26 @@ def test_the_same_eight_readings(tmp_path: Path, text: str):
     assert values == NUMBERS
     assert t_s == pytest.approx([row[0] / 1000 for row in ROWS], abs=3e-7)
     assert begins == []
+
+
+SECONDS = "time_s;x;y;z\n" + "".join(f"0,{10 * k:03d};{k},5;0;1\n" for k in range(8))
+
+
+@pytest.mark.parametrize("text", [*SAME.values(), SECONDS], ids=[*SAME, "seconds with a decimal comma"])
+def test_what_is_written_of_it_is_read_again(tmp_path: Path, text: str):
+    """The file of results has the log's own times and numbers in columns that commas part: with a point, whatever the
+    log has, so that the same reader finds the same readings at the same times, and pandas finds numbers."""
+    log = opened(tmp_path, text, model_hz=100.0)
+    columns = [found for found in map(log.find, "xyz") if found is not None]
+    with CsvWriter(tmp_path / "out.csv", [log.time.title, "x", "y", "z", "output", "_not_real"]) as out:
+        for block in log.blocks(columns):
+            none = np.zeros((len(block.t_s), 1), np.float32), np.zeros(len(block.t_s), np.int64)
+            out.table(block.time_text, block.values, *none)
+    again = CsvLog(tmp_path / "out.csv", Asked(model_hz=100.0))
+    assert read(again) == read(opened(tmp_path, text, model_hz=100.0))
+    if isinstance(log.time_unit, str) and log.time_unit in ("s", "ms"):
+        times = (tmp_path / "out.csv").read_text().splitlines()[1:]
+        assert [float(line.split(",")[0]) for line in times]
 
 
 PACKED = {
