@@ -116,7 +116,7 @@ class Dictionary:
         try:
             text = stream.decompress(data, MAX_JSON)
         except zlib.error as error:
-            raise DictionaryError(f"The dictionary's {len(data)} bytes are not zlib data: {error}.") from error
+            raise DictionaryError(f"The dictionary's {len(data)} bytes are not zlib data, or damaged.") from error
         if not stream.eof or stream.unused_data:
             raise DictionaryError(
                 f"The dictionary's {len(data)} bytes are not one whole zlib stream below {MAX_JSON} bytes."
@@ -131,6 +131,10 @@ class Dictionary:
         try:
             try:
                 tree = json.loads(text.decode(), parse_constant=_no_constant, object_pairs_hook=_no_twins)
+            except json.JSONDecodeError as error:  # recorded: Python words its own sentences anew now and then
+                raise DictionaryError(
+                    "The dictionary is not JSON: it is cut off, or something in it is wrong."
+                ) from error
             except ValueError as error:
                 raise DictionaryError(f"The dictionary is not JSON: {error}.") from error
             _check_keys("The dictionary", tree, {"device", "version", "formats"}, {"protocol"})

@@ -354,7 +354,7 @@ def _said(value: Any, seen: set[int], left: int) -> Tree:
     tag = _TAGS.get(type(value))
     if tag is None:
         raise ValueError(f"{value!r:.80} is a {type(value).__name__}, which no snapshot holds")
-    if tag != "tuple":
+    if tag not in ("tuple", "frozenset"):  # nobody changes those: one may stand in many places
         if id(value) in seen:
             raise ValueError(f"{value!r:.80} stands in two places")
         seen.add(id(value))
@@ -363,6 +363,8 @@ def _said(value: Any, seen: set[int], left: int) -> Tree:
         return {tag: bytes(value)}
     items = value.items() if tag == "dict" else value
     found = [_said(item, seen, left - 1) for item in items]
+    if tag in ("set", "frozenset"):
+        found.sort(key=repr)  # their own order is another in each process
     if tag == "deque":
         return {tag: [value.maxlen, found]}
     return {tag: found}

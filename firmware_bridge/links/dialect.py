@@ -28,6 +28,7 @@ In robot.toml `dialect = "my_package:Scale"`, and [link.reading.weight] with its
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
 from typing import Any, ClassVar
@@ -49,6 +50,7 @@ SILENT_NS = 1_500_000_000  # without a whole message: the robot is silent
 HURRY = 1.2  # so much above the declared rate, the declared one is wrong
 LONGEST_FAULT = 256  # bytes of what was of no use that a `Fault` keeps
 MOST_KINDS = 120  # of readings, and of actions
+_ADDRESS = re.compile(r" at 0x[0-9A-Fa-f]+")  # "<Frame object at 0x7f21…>"
 
 
 class Dialect(Remembers):
@@ -509,9 +511,11 @@ class Dialect(Remembers):
             self.__events.append(self.__mistake("opened", error))
 
     def __mistake(self, method: str, error: Exception, data: bytes = b"") -> Fault:
-        """The fault of a dialect's own code; the summary says the first of each method."""
+        """The fault of a dialect's own code; the summary says the first of each method. It is recorded and remembered,
+        so the address of an object, another in each process, is not in it."""
         self.counters.faults["dialect"] = self.counters.faults.get("dialect", 0) + 1
-        why = plain(f"{type(self).__name__}.{method}: {type(error).__name__}: {error}"[:LONGEST_FAULT])
+        said = _ADDRESS.sub("", f"{type(self).__name__}.{method}: {type(error).__name__}: {error}")
+        why = plain(said[:LONGEST_FAULT])
         self.__mistakes.setdefault(method, f"the dialect {self.name!r} has a mistake of its own: {why}")
         return Fault(self.__now_ns, "dialect", data[:LONGEST_FAULT], why)
 

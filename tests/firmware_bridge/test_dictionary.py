@@ -7,6 +7,7 @@ import math
 import struct
 import zlib
 from dataclasses import replace
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -180,6 +181,26 @@ def test_what_is_no_dictionary_raises_dictionary_error(text: bytes) -> None:
     """Text that is not one JSON object of that shape raises DictionaryError and nothing else."""
     with pytest.raises(DictionaryError):
         Dictionary.from_json(text)
+
+
+@pytest.mark.parametrize("library", ["json", "zlib"])
+def test_what_is_wrong_with_its_bytes_is_said_in_our_own_words(library: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A link records it, and libraries word their own sentences otherwise from version to version: a replay on another
+    machine must come to the same."""
+
+    def refuse(*_: object, **__: object) -> None:
+        raise json.JSONDecodeError("in other words", "", 0) if library == "json" else zlib.error("in other words")
+
+    data = zlib.compress(b'{"a":1,}') if library == "json" else b"nothing"
+    with pytest.raises(DictionaryError) as before:
+        Dictionary.from_compressed(data)
+    if library == "json":
+        monkeypatch.setattr(json, "loads", refuse)
+    else:
+        monkeypatch.setattr(zlib, "decompressobj", lambda: SimpleNamespace(decompress=refuse))
+    with pytest.raises(DictionaryError) as after:
+        Dictionary.from_compressed(data)
+    assert str(after.value) == str(before.value)
 
 
 @given(st.binary(max_size=100))

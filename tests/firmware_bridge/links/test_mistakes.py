@@ -97,6 +97,20 @@ def test_whatever_raises_the_robot_is_made_safe_and_the_dialect_is_named(method:
     assert said.startswith(f"the dialect 'faulty' has a mistake of its own: Faulty.{method}: ")
 
 
+def test_what_is_said_of_a_mistake_does_not_depend_on_the_process() -> None:
+    """An object that an error shows has another address each time; what is recorded and remembered has none, so a
+    replay has the same."""
+
+    class Object(Faulty):
+        def decode(self, t_ns: int, data: bytes) -> None:
+            raise ValueError(f"no frame in {object()!r}, nor in {object()!r}")
+
+    made = Object(Table("robot.toml", "link", {"reading": link().table.values["reading"]}))
+    (fault,) = faults(made.receive(Chunk(0, b"x")))
+    assert fault.detail == "Object.decode: ValueError: no frame in <object object>, nor in <object object>"
+    assert "0x" not in str(made.snapshot())
+
+
 @pytest.mark.parametrize("method", ["encode", "text"])
 def test_an_action_that_cannot_be_made_is_held_and_the_safe_output_is_tried_until_it_can(method: str) -> None:
     """Held and counted; for as long as the last one is fresh it holds, then the safe output comes as soon as can be."""

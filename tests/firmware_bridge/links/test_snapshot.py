@@ -138,6 +138,24 @@ def test_what_cannot_be_kept_is_said(value: Any) -> None:
         own(some=value).snapshot()
 
 
+def test_a_set_is_kept_in_the_same_order_however_it_grew() -> None:
+    """The order in which Python has its members depends on the process: a keyframe of the same run would be another in
+    a replay."""
+    for members in ([0, 8, 16], ["b", "a", 1], [(0, 8), (8, 0), None]):
+        kept = [own(some=made).snapshot() for made in (set(members), {*reversed(members)}, {*members, 5} - {5})]
+        assert kept[0] == kept[1] == kept[2]
+    inner = frozenset([0, 8]), frozenset([8, 0])
+    assert own(some={1: inner[0]}).snapshot() == own(some={1: inner[1]}).snapshot()
+
+
+def test_what_nobody_changes_may_stand_in_two_places() -> None:
+    """A frozenset, as a tuple: a constant of a dialect's that two of its attributes have."""
+    constant = frozenset({1, 2})
+    made, other = own(some=constant, none=constant), own()
+    other.restore(carried(made.snapshot()))
+    assert (other.some, other.none) == (constant, constant)
+
+
 def test_one_thing_in_two_places_is_not_kept_as_two() -> None:
     """It would be two lists after that."""
     shared: list[int] = []

@@ -151,3 +151,25 @@ def test_a_number_is_read(notation: Notation, text: bytes, value: float) -> None
 def test_half_a_number_is_none(text: bytes) -> None:
     with pytest.raises(ValueError):
         DECIMAL.read(text)
+
+
+def test_why_a_line_is_no_json_is_said_in_our_own_words(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is recorded, and Python words its own sentences otherwise from version to version (a comma before the last
+    bracket, since 3.13): a replay on another machine must come to the same."""
+    link = {"r": {"shape": "json", "fields": ["a"]}}
+    lines = [b'{"a":1}\n{"a":1,}\n{"a":nan,}\n{"a":1\n']
+
+    def said() -> list[str]:
+        return [event.detail for event in give(link_from({"reading": link}), lines) if isinstance(event, Fault)]
+
+    before, real = said(), json.loads
+
+    def reworded(*given: Any, **more: Any) -> Any:
+        try:
+            return real(*given, **more)
+        except json.JSONDecodeError:
+            raise json.JSONDecodeError("in other words", "", 0) from None
+
+    monkeypatch.setattr(json, "loads", reworded)
+    assert said() == before
+    assert len(before) == 3
