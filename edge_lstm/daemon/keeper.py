@@ -77,8 +77,7 @@ class Keeper:
         now_s, turns = self._clock(), self._port.turns
         advanced, self._turns = turns != self._turns, turns
         if turns and not self._ready:
-            self._ready = True
-            self._notifier.ready()
+            self._ready = self._notifier.ready()
         if advanced and self._recorder_is_well(now_s):
             self._notifier.alive()
         with contextlib.suppress(Exception):  # a sentence that cannot be made must not starve the watchdog of a robot

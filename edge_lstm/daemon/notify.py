@@ -5,7 +5,6 @@ Its rule: nothing waits and nothing raises; without a service manager (no NOTIFY
 
 from __future__ import annotations
 
-import contextlib
 import os
 import socket
 from collections.abc import Mapping
@@ -35,15 +34,14 @@ class Notifier:
         if microseconds.isdigit() and int(microseconds) and mine:
             self.watchdog_s = int(microseconds) / 1e6
 
-    def ready(self) -> None:
-        """What was started runs."""
-        self._send("READY=1")
+    def ready(self) -> bool:
+        """What was started runs. False: the manager takes nothing now, so it must be said again."""
+        return self._send("READY=1")
 
     def status(self, text: str) -> None:
-        """One line for `systemctl status`; sent where it is a new one."""
-        if text != self._status:
+        """One line for `systemctl status`; sent where it is a new one, or where the manager did not take it before."""
+        if text != self._status and self._send("STATUS=" + " ".join(text.split())):
             self._status = text
-            self._send("STATUS=" + " ".join(text.split()))
 
     def alive(self) -> None:
         """The watchdog is fed."""
@@ -59,7 +57,11 @@ class Notifier:
         if made is not None:
             made.close()
 
-    def _send(self, text: str) -> None:
+    def _send(self, text: str) -> bool:
+        """False: the manager takes nothing now, or is gone. True where there is none."""
         if self._socket is not None:
-            with contextlib.suppress(OSError):  # a manager that takes nothing now, or is gone
+            try:
                 self._socket.send(text.encode("utf-8", "replace"))
+            except OSError:
+                return False
+        return True

@@ -105,6 +105,23 @@ def test_the_watchdog_is_fed_only_while_the_loop_goes_round(manager: Manager):
     assert fed[0] == ["STATUS=at 100.1"]
 
 
+def test_what_the_manager_does_not_take_is_said_again(manager: Manager):
+    """It takes some messages at a time and a busy machine reads none for seconds: READY that was lost would have the
+    run ended, a status that was lost would stay an old one for as long as nothing changes."""
+    kept, port, clock = keeper(manager, None)
+    for _ in range(1000):
+        kept._notifier.alive()
+    port.turns, kept._status = 1, lambda: "waiting for the robot"
+    kept.look()
+    assert set(manager.told()) == {"WATCHDOG=1"}
+    port.turns, clock.now = 2, clock.now + 2.0
+    kept.look()
+    assert manager.told() == ["READY=1", "WATCHDOG=1", "STATUS=waiting for the robot"]
+    port.turns, clock.now = 3, clock.now + 2.0
+    kept.look()
+    assert manager.told() == ["WATCHDOG=1"]
+
+
 def test_the_watchdog_is_fed_whatever_cannot_be_said(manager: Manager):
     """A status line or an explanation that fails must not have a robot ended that is driven well."""
     kept, port, clock = keeper(manager, None)
