@@ -18,6 +18,7 @@ import contextlib
 import gc
 import os
 import resource
+import threading
 import time
 from collections import Counter, deque
 from collections.abc import Iterator, Mapping
@@ -76,6 +77,7 @@ class LateAnswers:
         self.causes: Counter[str] = Counter()
         self.latest: deque[tuple[int, float, str]] = deque(maxlen=_LATEST)  # (t_ns of the port, ms, cause)
         self._pending: deque[Late] = deque()
+        self._explaining = threading.Lock()  # of the side thread and of the end, never of the thread that answers
         self._looked = self._machine.taken()
         self._fd = -1
         self._base = Sample(0, 0, 0, 0)
@@ -122,13 +124,14 @@ class LateAnswers:
 
     def explain(self) -> None:
         """Name the late answers so far; a few times a second, in a side thread, and at the end."""
-        looked = self._machine.taken()
-        while self._pending:
-            one = self._pending.popleft()
-            cause = self._cause(one, looked)
-            self.causes[cause] += 1
-            self.latest.append((one.t_ns, one.late_ns / 1e6, cause))
-        self._looked = looked
+        with self._explaining:
+            looked = self._machine.taken()
+            while self._pending:
+                one = self._pending.popleft()
+                cause = self._cause(one, looked)
+                self.causes[cause] += 1
+                self.latest.append((one.t_ns, one.late_ns / 1e6, cause))
+            self._looked = looked
 
     def report(self) -> dict[str, Any]:
         """As JSON values: how many, the worst in ms, and by cause."""
