@@ -170,14 +170,14 @@ class Operated:
                 self.notes.append(_NOT_WHOLE.format(self._block.failed))
         self._server = self._block = None
         if self._lock >= 0:
-            os.close(self._lock)
-            self._lock = -1
-            if self.folder is not None:
-                for rest in ("lock", f"{place.SOCKET}.new", f"{place.STATUS}.new"):
+            if self.folder is not None:  # as long as the name is ours: what the next one of it puts there is not
+                for rest in (f"{place.SOCKET}.new", f"{place.STATUS}.new", "lock"):
                     with contextlib.suppress(OSError):
                         (self.folder / rest).unlink()
                 with contextlib.suppress(OSError):
                     self.folder.rmdir()
+            os.close(self._lock)
+            self._lock = -1
 
     def _shadow(self, prepare: Callable[[bytes], None]) -> None:
         """What [daemon] shadow names runs beside from the beginning, as if it had been asked for."""

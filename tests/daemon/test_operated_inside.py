@@ -58,6 +58,22 @@ def test_a_run_keeps_its_name_however_many_others_ask_for_it(runtime: Path):
     assert not (runtime / "cart").exists()
 
 
+def test_a_name_is_given_back_when_nothing_of_the_run_is_left(runtime: Path, monkeypatch: pytest.MonkeyPatch):
+    """The next run of the name may begin in the moment in which this one ends: what that puts there stays, its lock
+    above all, or a third would have the same name."""
+    real, there = os.close, []
+
+    def close(fd: int) -> None:
+        real(fd)
+        if fd == lock:
+            there.append(list((runtime / "cart").glob("*")) if (runtime / "cart").exists() else [])
+
+    with operated() as made:
+        lock = made._lock
+        monkeypatch.setattr(os, "close", close)
+    assert there == [[]]
+
+
 def test_a_group_that_cannot_be_let_in_is_a_sentence(runtime: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """[daemon] group that this machine does not have, that the run itself is not in, or whose members cannot come to
     its folder: its user operates it as ever, and a note says why nobody else does, and what to do."""
