@@ -17,6 +17,7 @@ from edge_lstm.errors import DaemonError
 
 SOCKET, STATUS = "control.sock", "status"
 SERVICES = Path("/run/edge-lstm")  # what a service's $RUNTIME_DIRECTORY is, for those who look for it from outside
+TEMPORARY = "/tmp/edge-lstm-{}"  # of a user
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,39}")
 _LONGEST = 100  # bytes of a socket's path: the system takes 107
 
@@ -27,7 +28,7 @@ def base(environment: Mapping[str, str] = os.environ) -> Path:
         return Path(given.partition(":")[0])
     if given := environment.get("XDG_RUNTIME_DIR", ""):
         return Path(given) / "edge-lstm"
-    return Path(f"/tmp/edge-lstm-{os.getuid()}")
+    return Path(TEMPORARY.format(os.getuid()))
 
 
 def own(name: str, group: int | None = None) -> Path:
@@ -74,8 +75,10 @@ def runs() -> dict[str, Path]:
     found: dict[str, Path] = {}
     for root in (base(), *sorted(_services())):
         try:
+            if root == base({}):  # in /tmp anybody could have made one of our name, with a run of his own in it
+                _is_ours(root)
             folders = sorted(filter(_is_run, root.iterdir()))
-        except OSError:
+        except (OSError, DaemonError):
             continue
         for folder in folders:
             found.setdefault(folder.name, folder)
