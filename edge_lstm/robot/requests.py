@@ -123,9 +123,11 @@ def sentence(data: bytes) -> str:
 
 
 def told(data: bytes) -> tuple[str, bool]:
-    """The sentence, and whether obeying may change what the models remember."""
+    """The sentence, and whether obeying may change what the models remember. Of the line alone: the loop asks, and to
+    copy the file that may be behind it would take longer than a reading may wait."""
+    end = data.find(b"\n", 0, LONGEST_LINE + 1)
     try:
-        asked = read(data)
+        asked = read(data if end < 0 else data[:end])
     except ConfigError as error:
         return f"a request that nobody understands: {error}", False
     changes = asked.do in ("swap", "undo") or (asked.do == "state" and asked.given["what"] in ("reset", "set"))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import tracemalloc
 
 import pytest
 
@@ -27,6 +28,18 @@ SAID = [
 def test_a_request_is_a_sentence(tree: dict, wanted: str):
     """Who asks for what, without JSON, and without the bytes of a model."""
     assert wanted in sentence(json.dumps({**tree, "by": "ann"}).encode() + b"\n\0\1")
+
+
+def test_a_sentence_costs_the_same_whatever_file_follows():
+    """The loop makes it: of a model of 64 MiB not one byte is copied for it."""
+    data = b'{"do":"swap","file":"b.npz","by":"ann"}\n' + bytes(1 << 26)
+    sentence(data)
+    tracemalloc.start()
+    try:
+        assert sentence(data) == "ann swaps the model for b.npz"
+        assert tracemalloc.get_traced_memory()[1] < 1 << 20
+    finally:
+        tracemalloc.stop()
 
 
 @pytest.mark.parametrize("data", [b"", b"{}", b"[1]", b"\xff\xfe", b'{"do":"swap","file":7}', b'{"do":"nod"}'])
