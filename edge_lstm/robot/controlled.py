@@ -261,7 +261,7 @@ class Controlled(AroundDecider[Inner]):
             rules(asked.given.get("undo_if", []), self.output_names)
             self._ready[id(data)] = data, asked, self._load(asked, warm=True)
             while len(self._ready) > _READY:  # of those that never came to the loop
-                self._ready.pop(next(iter(self._ready)), None)
+                self._ready.pop(list(self._ready)[0], None)  # noqa: RUF015  at once: the loop takes some meanwhile
 
     def _request(self, event: Request) -> Decision | None:
         """Obey, or refuse with a sentence."""
@@ -496,7 +496,7 @@ class Controlled(AroundDecider[Inner]):
     def _without(self, beside: Beside, error: Exception, decision: Decision | None) -> Decision | None:
         """What is decided where what runs beside can do no more: it ends, and the robot is driven on."""
         self._run(self.inner, self._models, None)
-        why = f"has failed: {error!r:.200}"
+        why = f"has failed ({type(error).__name__})"  # remembered: its text may be another in each process
         if isinstance(error, ConfigError):
             why = f"does not fit the robot: {self.config.here(error)}"
         note = f"{beside.name}, which ran beside as {beside.role}, {why}"

@@ -440,7 +440,7 @@ def test_a_shadow_that_fails_ends_alone(tmp_path: Path, monkeypatch: pytest.Monk
     run = ran(TEXT, ONE, {100: asked("shadow", content, file="other.npz")})
     assert run.outputs() == plain
     assert run.control.beside is None
-    assert any("ran beside as shadow, has failed: ZeroDivisionError" in note for note in run.summary.notes)
+    assert any("ran beside as shadow, has failed (ZeroDivisionError)" in note for note in run.summary.notes)
 
 
 def test_before_there_is_a_robot_a_command_is_refused():
