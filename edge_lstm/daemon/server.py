@@ -165,7 +165,10 @@ class Server:
             self._prepare(data)
         answer = self._ask(data)
         if "snapshot" in answer:  # here, and not in the loop: it is long
-            answer |= {"snapshot": keyframe.encode(answer["snapshot"]).decode()}
+            try:
+                answer |= {"snapshot": keyframe.encode(answer["snapshot"]).decode()}
+            except (TypeError, ValueError) as error:
+                raise DaemonError(f"what is remembered cannot be copied: {error}") from None
         if answer.get("ok") and do == "mark":
             self._mark(answer["t_ns"], str(asked.given.get("text", "")), last_s)
         return answer
@@ -193,7 +196,7 @@ class _Connection(threading.Thread):
         self._server, self._socket, self._of = server, connection, of
         self._by = _user(uid)
         self._buffer = b""
-        self.busy_s = time.monotonic()  # when it last asked for something
+        self.busy_s = time.monotonic()  # when it last asked for something, or was told what it watches
 
     def end(self) -> None:
         """From another thread."""
@@ -214,22 +217,22 @@ class _Connection(threading.Thread):
             self._server.gone(self)
 
     def _one(self, line: bytes) -> None:
-        tree: Any = None
+        tree: dict[str, Any] = {}
         self._server.wait()
         try:
-            tree = json.loads(line)
-            if not isinstance(tree, dict):
-                raise DaemonError("a request is a JSON object on one line")
+            tree = _tree(line)
             if tree.get("do") == "watch":
                 self._watch(tree)
                 return
             answer = self._with_file(tree) if tree.get("bytes") else self._server.obey(tree, b"", self._by)
         except EdgeLstmError as error:
             answer = {"ok": False, "error": str(error)}
-        except (ValueError, RecursionError) as error:
-            answer = {"ok": False, "error": f"a request is one line of JSON; this is none: {error}"[:300]}
+        except (OSError, _Over):
+            raise
         except (MemoryError, RuntimeError) as error:
             answer = {"ok": False, "error": f"the machine refuses for now: {error!r}"[:300]}
+        except Exception as error:  # whatever somebody has asked must not end his connection without a word
+            answer = {"ok": False, "error": f"a defect of this program: {error!r}"[:300]}
         try:
             self._send(answer)
         finally:
@@ -276,6 +279,7 @@ class _Connection(threading.Thread):
                 if time.monotonic() >= due_s:
                     due_s += every_ms / 1000
                     self._send({"ok": True, "status": block.status().as_dict()})
+                    self.busy_s = time.monotonic()
                 self._socket.settimeout(WATCH_MS[0] / 1000)
                 with contextlib.suppress(TimeoutError):
                     if not self._receive(4096):
@@ -292,7 +296,8 @@ class _Connection(threading.Thread):
                 self._over({"ok": False, "error": f"a request's line is longer than {LINE_BYTES} bytes"})
             left_s = deadline_s - time.monotonic()
             if left_s <= 0:
-                self._over({"ok": False, "error": f"the request did not arrive within {REQUEST_S:g} s"})
+                why = f"the request did not arrive within {REQUEST_S:g} s"
+                self._over({"ok": False, "error": why if self._buffer else f"nothing was asked for {IDLE_S:g} s"})
             self._socket.settimeout(left_s)
             try:
                 data = self._receive(4096)
@@ -329,6 +334,17 @@ class _Connection(threading.Thread):
 
 class _Over(Exception):
     """The connection is ended."""
+
+
+def _tree(line: bytes) -> dict[str, Any]:
+    """A request. DaemonError: it is none."""
+    try:
+        tree = json.loads(line)
+    except (ValueError, RecursionError) as error:
+        raise DaemonError(f"a request is one line of JSON; this is none: {error}"[:300]) from None
+    if not isinstance(tree, dict):
+        raise DaemonError("a request is a JSON object on one line")
+    return tree
 
 
 def _line(tree: Mapping[str, Any]) -> bytes:

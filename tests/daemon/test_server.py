@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import socket
@@ -22,6 +23,7 @@ from edge_lstm.daemon.server import Server
 from edge_lstm.daemon.writer import Block
 from edge_lstm.errors import DaemonError
 from edge_lstm.robot.requests import read
+from tests.cli.test_live import until
 
 
 class Loop:
@@ -83,6 +85,11 @@ def answers(one: socket.socket) -> list[dict[str, Any]]:
     while part := one.recv(65536):
         data += part
     return [json.loads(line) for line in data.splitlines()]
+
+
+def connections() -> int:
+    """How many threads serve somebody."""
+    return sum(thread.name == "control connection" for thread in threading.enumerate())
 
 
 def alive(folder: Path) -> bool:
@@ -151,10 +158,7 @@ def test_a_watcher_gets_status_and_goes_when_it_likes(folder: Path):
         watching = control.watch(50)
         assert "status" in next(watching)
         assert "status" in next(watching)
-    deadline = time.monotonic() + 20
-    while any(thread.name == "control connection" for thread in threading.enumerate()):
-        assert time.monotonic() < deadline
-        time.sleep(0.02)
+    until(lambda: connections() == 0)
 
 
 # ------------------------------------------------------------------------------------------ what it refuses
@@ -256,6 +260,47 @@ def test_garbage_is_answered_with_a_sentence_and_the_next_request_is_understood(
     assert second["ok"]
 
 
+@pytest.mark.parametrize(
+    ("raised", "said"),
+    [
+        (None, "what is remembered cannot be copied: it is longer than 4 MiB"),
+        (TypeError("no number"), "a defect of this program: TypeError('no number')"),
+        (ValueError("not one of these"), "a defect of this program: ValueError('not one of these')"),
+        (MemoryError(), "the machine refuses for now: MemoryError()"),
+    ],
+)
+def test_what_goes_wrong_with_an_answer_is_not_blamed_on_the_request(
+    runtime: Path, loop: Loop, raised: Exception | None, said: str
+):
+    """A memory that no answer holds, and whatever nobody has thought of: a sentence of its own, and the next request is
+    understood."""
+
+    def ask(data: bytes) -> dict[str, Any]:
+        if read(data).do != "state":
+            return loop.ask(data)
+        if raised is not None:
+            raise raised
+        return {"ok": True, "snapshot": {"window": "x" * (4 << 20)}}
+
+    folder = place.own("cart")
+    listening = Server(folder / "control.sock", ask, loop.prepared.append, folder / "status", stop=loop.stop)
+    try:
+        with Control(folder) as control:
+            with pytest.raises(Refused) as refused:
+                control.ask({"do": "state", "what": "snapshot"})
+            assert str(refused.value) == said
+            assert control.ask({"do": "mark", "text": "next"})["ok"]
+    finally:
+        listening.close()
+
+
+def test_who_asks_nothing_for_long_is_told_so(folder: Path, monkeypatch: pytest.MonkeyPatch):
+    """Not that his request was slow: there was none."""
+    monkeypatch.setattr(server, "IDLE_S", 0.1)
+    with connected(folder) as one:
+        assert answers(one) == [{"ok": False, "error": "nothing was asked for 0.1 s"}]
+
+
 def test_an_endless_line_is_cut_off(folder: Path, loop: Loop):
     """With a sentence, after as much as a line may have; and no memory is kept for it."""
     with connected(folder) as one:
@@ -296,14 +341,15 @@ def test_a_request_that_takes_too_long_ends_the_connection(folder: Path, monkeyp
     for begin in (b'{"do":', b'{"do":"swap","bytes":1000}\n'):
         with connected(folder) as one:
             one.sendall(begin)
-            deadline, heard = time.monotonic() + 15, True
-            while heard:
-                assert time.monotonic() < deadline, "it is still listened to"
-                time.sleep(0.1)
+
+            def heard() -> bool:
                 try:
                     one.sendall(b" ")
                 except OSError:
-                    heard = False
+                    return False
+                return True
+
+            until(lambda: not heard())
     assert loop.asked == []
     assert alive(folder)
 
@@ -312,25 +358,40 @@ def test_only_so_many_connections_at_once_and_the_newest_is_served(folder: Path)
     """Whoever only holds connections cannot keep others out: the longest idle goes."""
     idle = [connected(folder) for _ in range(5 * server.CONNECTIONS)]
     assert alive(folder)
-
-    def threads() -> int:
-        return sum(thread.name == "control connection" for thread in threading.enumerate())
-
-    end_s = time.monotonic() + 10  # those that were let go end by and by
-    while threads() > server.CONNECTIONS + 2 and time.monotonic() < end_s:
-        time.sleep(0.01)
-    assert threads() <= server.CONNECTIONS + 2
+    until(lambda: connections() <= server.CONNECTIONS)  # those that were let go end by and by
     for one in idle:
         one.close()
 
 
-def test_a_reader_that_does_not_read_ends_alone(folder: Path, monkeypatch: pytest.MonkeyPatch):
-    """A watcher whose buffer is full is let go; others are served meanwhile."""
+def test_who_is_told_what_he_watches_is_not_idle(folder: Path):
+    """However long ago he asked for it: those go that only hold a connection."""
+    with Control(folder) as control:
+        watching = control.watch(50)
+        next(watching)
+        idle = [connected(folder) for _ in range(server.CONNECTIONS - 1)]
+        until(lambda: connections() == server.CONNECTIONS)
+        then_ns = time.monotonic_ns()
+        while next(watching)["status"]["now_ns"] < then_ns:
+            pass
+        next(watching)  # so the one before it is noted as told
+        assert alive(folder)
+        for _ in range(3):
+            assert "status" in next(watching)
+        for one in idle:
+            one.close()
+
+
+@pytest.mark.parametrize("asked", [b'{"do":"watch","every_ms":1}\n', b'{"do":"schema"}\n' * 20_000])
+def test_a_reader_that_does_not_read_ends_alone(folder: Path, monkeypatch: pytest.MonkeyPatch, asked: bytes):
+    """Whose buffer is full is let go, a watcher too; others are served meanwhile."""
     monkeypatch.setattr(server, "REQUEST_S", 0.3)
+    monkeypatch.setattr(server, "WATCH_MS", (1, 60_000))
     with connected(folder) as deaf:
-        deaf.sendall(b'{"do":"watch","every_ms":50}\n' + b'{"do":"schema"}\n' * 5000)
+        with contextlib.suppress(ConnectionError):  # it hangs up before it has read all
+            deaf.sendall(asked)
         for _ in range(5):
             assert alive(folder)
+        until(lambda: connections() == 0)
 
 
 def test_a_run_that_is_not_there_is_said(runtime: Path):
