@@ -56,6 +56,7 @@ BATCH = 64  # items between two breaths; each is some µs of Python that the pat
 BREATH_S = 0.0001
 NAMES = 1000  # that are tried where files of earlier runs are
 MOST_PARTS = 10_000  # files of a run that a mark may reach back to
+MARKS_S = 0.05  # of a turn, for waiting until the disk has the marks of earlier files
 KEYFRAME_SCHEMA = json_bytes(schema_of({"keyframe": 0, "crc32": ""}))
 MARK_SCHEMA = json_bytes(schema_of({"text": ""}))
 CLOSE_S = 30.0  # how long closing waits for the writer; a disk that hangs must not hang the program
@@ -126,6 +127,7 @@ class Recorder:
         self._first_ns: int | None = None  # of the file
         self._key_ns = 0  # when a keyframe was written last
         self._past: deque[tuple[Path, int]] = deque(maxlen=MOST_PARTS)  # earlier files, each with its last time
+        self._unsynced: deque[Path] = deque()  # of them, those whose marks may not be on the disk yet
         self._file: McapWriter | None = self._open("start")  # None: the disk is full
         self._add = self._file.add
         self._shelf = shelf.Shelf(self.path, limits or Limits())
@@ -289,6 +291,7 @@ class Recorder:
             self._come_back()
             return
         self._drain()
+        self._sync_marks(MARKS_S)
         now_s = time.monotonic()
         if self._file is None or now_s - self._flushed_s < FLUSH_S:
             return
@@ -316,11 +319,11 @@ class Recorder:
     def _end(self) -> None:
         """The file's end."""
         self._drain()
-        if self._file is None:
-            return
-        self._file.finish(self._summary(goes_on=False))
-        if not self._file.is_at(self.path):
-            self.failed = f"{self.path} was deleted or replaced while it was written: the recording is lost."
+        if self._file is not None:
+            self._file.finish(self._summary(goes_on=False))
+            if not self._file.is_at(self.path):
+                self.failed = f"{self.path} was deleted or replaced while it was written: the recording is lost."
+        self._sync_marks()
 
     def _drain(self) -> None:
         queue, breathing = self._queue, not self._wait
@@ -430,10 +433,21 @@ class Recorder:
 
     def _write_mark(self, t_ns: int, text: str, last_s: float) -> None:
         self._add(MARK, MARK_SCHEMA, t_ns, json_bytes({"text": text}))
+        shelf.mark(self.path, t_ns, text)
+        shelf.sync_mark(self.path)
         for path, until_ns in self._past:
             if until_ns >= t_ns - last_s * 1e9 and path.exists():
                 shelf.mark(path, t_ns, text)
-        shelf.mark(self.path, t_ns, text)
+                self._unsynced.append(path)
+
+    def _sync_marks(self, seconds: float = float("inf")) -> None:
+        """Wait until the disk has them, a few at a time: those of a week would hold up what is to be written now, and
+        look as a disk does that hangs."""
+        end_s = time.monotonic() + seconds
+        while self._unsynced:
+            shelf.sync_mark(self._unsynced.popleft())
+            if time.monotonic() >= end_s:
+                return
 
     # ------------------------------------------------------------------------------------------------- its messages
 

@@ -57,11 +57,15 @@ def mark_of(path: Path) -> Path:
 
 
 def mark(path: Path, t_ns: int, text: str) -> None:
-    """Keep a recording for ever, through a power cut too. Raises OSError."""
+    """Keep a recording for ever; through a power cut too from `sync_mark` on. Raises OSError."""
     line = json.dumps({"t_ns": t_ns, "time": datetime.now(timezone.utc).isoformat(), "text": text}) + "\n"
     with mark_of(path).open("ab") as file:
         file.write(line.encode())
-        file.flush()
+
+
+def sync_mark(path: Path) -> None:
+    """Wait until the disk has a recording's mark, where nobody has taken it away again. Raises OSError."""
+    with contextlib.suppress(FileNotFoundError), mark_of(path).open("rb") as file:
         os.fsync(file.fileno())
     sync_folder(path.parent)
 
