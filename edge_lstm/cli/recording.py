@@ -64,16 +64,18 @@ class Recording:
     def resume(self, robot: RobotConfig, models: Loaded, controller: Decider) -> Resumed:
         """The link and controller of the run: where [recording] resume says so, and the run before crashed, they go on
         from its recording. Not where another model was swapped in: the one that robot.toml names begins."""
-        from edge_lstm.robot.controlled import controlled
+        from edge_lstm.robot.controlled import brought, controlled
         from edge_lstm.robot.resume import Resumed, latest, resumed
+        from firmware_bridge.recordings.reader import Recording as Recorded
 
         if robot.recording.resume_s is None or self._wanted is None:
             return Resumed(robot.open_link(), controller, "")
+        path = latest(self._wanted)
         return resumed(
-            latest(self._wanted),
+            path,
             robot,
             controller,
-            controlled(models, robot),
+            controlled(models, robot, lambda digest: brought(Recorded(path or Path()))(digest)),
             metadata=_metadata(robot, models, controller),
             resume_s=robot.recording.resume_s,
             now_ns=time.time_ns(),

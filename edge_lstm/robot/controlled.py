@@ -531,6 +531,17 @@ _KEPT_BESIDE: Mapping[str, Any] = {
 SWAPPED = "swapped/"  # + digest + .npz: attachments of a recording that begins after a swap
 
 
+def without_shadow(tree: Tree) -> str:
+    """Take the shadow out of what a decider's `snapshot` gave, where there is one, and give its name: it moved nothing,
+    and whoever goes on from this has no file of it."""
+    inner = tree["inner"] if "watch" in tree else tree  # of a `Watched`
+    beside = inner.get("beside")
+    if beside is None or beside["role"] != "shadow":
+        return ""
+    inner["beside"] = None
+    return str(beside["name"])
+
+
 def brought(recording: Recorded) -> Callable[[str], bytes]:
     """Finds the models that were swapped in, in a recording: at its head, or in the requests before."""
 

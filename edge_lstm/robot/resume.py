@@ -6,7 +6,7 @@ when its robot is plugged in again: the link says what is missing, and the polic
 
 It goes on only where the last run did not end by itself (a run that ends puts its robot into its safe output, and so is
 over), where what is remembered is not older than [recording] resume, and where model, robot.toml, dialect and program
-are the same. Otherwise everything begins reset. Either is said.
+are the same. Otherwise everything begins reset. Either is said. A shadow, which moved nothing, does not go on.
 
 Never: go on from something of which a bit is in doubt.
 """
@@ -20,6 +20,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from edge_lstm.robot.controlled import without_shadow
 from edge_lstm.robot.keyframes import beginning, hello_of
 from edge_lstm.robot.loop import Begun, run, take_up
 from edge_lstm.robot.replay import ComparingPort
@@ -110,7 +111,8 @@ def resumed(
     now_ns: int,
 ) -> Resumed:
     """The link of a new run and its controller, which go on from the recording at `path` where they may. again: another
-    new controller, to run the end of it with; metadata: of the new recording."""
+    new controller, to run the end of it with, which finds models that came during the run (`controlled.brought`);
+    metadata: of the new recording."""
     fresh = robot.open_link()
     try:
         if path is None:
@@ -122,11 +124,13 @@ def resumed(
         _age_ns(path, times[1], now_ns, resume_s)  # nothing needs to be run again for one that ended long ago
         state, end_ns = _state(recording, robot, again, times[1])
         age_ns = _age_ns(path, end_ns, now_ns, resume_s)  # it may be damaged before its end
+        shadow = without_shadow(state["controller"])
         _can_be_kept(state)
         begun = take_up(fresh, controller, state)
     except (_Refused, RecordingError, SnapshotError, OSError) as error:
         return Resumed(fresh, controller, f"the memory begins reset: {error}")
     why = f"the memory goes on from {path.name}, {max(0, age_ns) / 1e9:.1f} s after its end"
+    why += f", without the shadow {shadow}" if shadow else ""
     return Resumed(fresh, controller, why, begun, state)
 
 

@@ -15,13 +15,14 @@ from edge_lstm.core.model import Model
 from edge_lstm.errors import ConfigError
 from edge_lstm.robot import requests
 from edge_lstm.robot.config import parse_config
-from edge_lstm.robot.controlled import Controlled, controlled
+from edge_lstm.robot.controlled import Controlled, brought, control_of, controlled
 from edge_lstm.robot.controller import Controller, Decision
 from edge_lstm.robot.decider import Decider
 from edge_lstm.robot.models import ONLY, Loaded
 from edge_lstm.robot.rates import BY_CLOCK
 from edge_lstm.robot.resume import resumed
 from firmware_bridge.events import Reading, Request
+from firmware_bridge.recordings import keyframe
 from firmware_bridge.recordings.reader import open_recording
 from firmware_bridge.simulator.faults import Faults, Rates
 from tests.robot.test_models import MODELS, POLICY, THREE
@@ -588,3 +589,32 @@ def test_a_run_in_which_another_model_was_swapped_in_begins_reset(tmp_path: Path
     assert (made.controller.counts.steps > 300) == undone
     if not undone:
         assert "which was swapped in" in made.why
+
+
+@pytest.mark.parametrize("text", [TEXT, TEXT + '[events.slip]\nof = "slip_left"\nabove = 0.5\n'])
+def test_a_crash_beside_a_shadow_costs_the_robot_s_model_no_memory(tmp_path: Path, text: str):
+    """It moved nothing, so the model that does goes on as it would without it; that the shadow does not is said. What
+    the new recording begins with is what is remembered then."""
+    content = model_bytes(other(), tmp_path / "other.npz")
+    path, config = tmp_path / "run.mcap", parse_config(text, "robot.toml", Path())
+    made = []
+    for asking in ({}, {100: asked("shadow", content, file="other.npz")}):
+        path.unlink(missing_ok=True)
+        ran(text, ONE, asking, path, seconds=4.0, keyframe_s=0.5)
+        data = path.read_bytes()
+        path.write_bytes(data[: len(data) * 9 // 10])
+        recording = open_recording(path)
+        end_ns = recording.times()[1]
+        loaded = Loaded(ONE, {}, True)
+        one, again_ = controlled(loaded, config), controlled(loaded, config, brought(recording))
+        made.append(resumed(path, config, one, again_, metadata={}, resume_s=5.0, now_ns=end_ns))
+    plain, beside = made
+    assert beside.begun is not None, beside.why
+    assert beside.why.endswith(", without the shadow other.npz")
+    assert "shadow" not in plain.why
+    for one in (plain, beside):
+        control = control_of(one.controller)
+        assert control is not None
+        assert control.beside is None
+        assert keyframe.encode(one.state["controller"]) == keyframe.encode(one.controller.snapshot())
+        assert control.inner.counts.steps > 300
