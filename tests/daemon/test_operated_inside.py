@@ -6,8 +6,9 @@ from __future__ import annotations
 import grp
 import os
 import threading
+import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -20,7 +21,7 @@ from edge_lstm.daemon.client import Control
 from edge_lstm.daemon.layout import Pulse
 from edge_lstm.daemon.mailbox import ControlledPort
 from edge_lstm.daemon.operated import Operated
-from edge_lstm.errors import ConfigError
+from edge_lstm.errors import ConfigError, DaemonError
 from edge_lstm.robot.config import RobotConfig, parse_config
 from edge_lstm.robot.controlled import controlled
 from edge_lstm.robot.loop import run
@@ -114,19 +115,34 @@ def test_however_many_ask_the_robot_is_read_in_between():
     """Ten wait and each answer brings another request at once: no two requests without a chunk of the robot's between
     them, and all are answered in their order."""
     port = ControlledPort(_Ticking())  # type: ignore[arg-type]
-    threads = [threading.Thread(target=port.ask, args=(b"%d" % k,), daemon=True) for k in range(10)]
-    for k, thread in enumerate(threads):
-        thread.start()
-        while len(port._asked) <= k:
-            pass
-    kinds = []
+    answers: dict[bytes, dict[str, Any]] = {}
+    threads: list[threading.Thread] = []
+
+    def ask(data: bytes) -> None:
+        with suppress(DaemonError):  # those that are left when the port has ended
+            answers[data] = port.ask(data, 60.0 if int(data) < 20 else 0.01)
+
+    def another() -> None:
+        waiting = len(port._asked)
+        threads.append(threading.Thread(target=ask, args=(b"%d" % len(threads),)))
+        threads[-1].start()
+        while len(port._asked) <= waiting:
+            time.sleep(0.001)
+
+    for _ in range(10):
+        another()
+    kinds, given = [], []
     for chunk in port.chunks():
         kinds.append(chunk.link)
         if chunk.link == "control":
-            port.answered({"ok": True})
-            threads.append(threading.Thread(target=port.ask, args=(b"more", 0.01), daemon=True))
-    assert "".join(kind[0] for kind in kinds).count("cc") == 0
-    assert kinds.count("control") == 10
+            given.append(int(chunk.data))
+            port.answered({"ok": True, "to": chunk.data})
+            another()
+    for thread in threads:
+        thread.join()
+    assert kinds == ["data", "control"] * 20
+    assert given == list(range(20))
+    assert {data: answer["to"] for data, answer in answers.items()} == {b"%d" % k: b"%d" % k for k in range(20)}
 
 
 def test_what_nobody_can_count_is_unknown_in_the_status(runtime: Path):
@@ -193,7 +209,7 @@ def test_after_a_swap_the_block_names_the_model_that_drives(runtime: Path, tmp_p
             if len(named) == 100:
                 asking.start()
                 while not made._mailbox._asked:
-                    pass
+                    time.sleep(0.001)
             block.status()
             named.append(block.schema["model"])
 

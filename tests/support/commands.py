@@ -10,8 +10,23 @@ from __future__ import annotations
 import contextlib
 import io
 import subprocess
+from collections.abc import Callable
+from typing import TypeVar
 
 from edge_lstm.cli import main
+
+Done = TypeVar("Done")
+_LONGEST_S = 30.0
+
+
+def long_enough(seconds: float, once: Callable[[float], Done], came: Callable[[Done], object]) -> Done:
+    """What `once(seconds)` comes to, which ends by itself after so long. A busy machine may not come to it in that
+    time: then once more with four times as long, and so on, and at last whatever it came to."""
+    while True:
+        done = once(seconds)
+        if came(done) or seconds > _LONGEST_S:
+            return done
+        seconds *= 4
 
 
 def called(*words: object) -> subprocess.CompletedProcess[str]:
