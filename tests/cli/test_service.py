@@ -8,7 +8,6 @@ import errno
 import io
 import json
 import os
-import pty
 import signal
 import subprocess
 import sys
@@ -28,7 +27,18 @@ from edge_lstm.engines.native import loader
 from edge_lstm.errors import ConfigError, ModelFileError
 from edge_lstm.robot.config import load_config
 from edge_lstm.robot.models import load_models
-from tests.cli.test_live import EDGE_LSTM, grown, replay, robot, simulated, start, until  # noqa: F401  a fixture
+from tests.cli.test_live import (
+    EDGE_LSTM,
+    for_seconds,
+    grown,
+    on_a_screen,
+    replay,
+    robot,  # noqa: F401  a fixture
+    simulated,  # noqa: F401  of it
+    start,
+    until,
+)
+from tests.support.commands import long_enough
 from tests.support.robots import small_robot
 
 
@@ -38,9 +48,10 @@ def config_of(folder: Path, recording: str, more: str = "") -> Path:
     return small_robot.folder(folder, text + more)
 
 
-def ran(*words: object, **more: Any) -> subprocess.CompletedProcess[str]:
-    command = [*EDGE_LSTM, "run", *map(str, words)]
-    return subprocess.run(command, capture_output=True, text=True, timeout=60, check=False, **more)
+def driven(*command: object) -> subprocess.CompletedProcess[str]:
+    """A run with --json that ends by itself, when its robot has been given some actions."""
+    words = [str(word) for word in command]
+    return for_seconds(0.7, words, lambda done: done.stdout and json.loads(done.stdout)["actions"])
 
 
 # ------------------------------------------------------------------------------------------ the console
@@ -73,7 +84,7 @@ def test_a_pipe_that_nobody_reads_stops_neither_the_robot_nor_sigterm(
         try:
             until(grown(recording))
             process.terminate()
-            assert process.wait(20) == codes.NOT_WRITTEN
+            assert process.wait(60) == codes.NOT_WRITTEN
         finally:
             process.kill()
     code, again = replay(tmp_path)
@@ -84,8 +95,9 @@ def test_a_closed_console_is_none_of_the_robot_s_business(robot: Path, tmp_path:
     """Descriptors that are closed at the start are given to no file and to no port: code 0, and the recording is the
     robot's bytes alone."""
     config, recording = small_robot.folder(tmp_path, small_robot.AT_ONCE), tmp_path / "run.mcap"
-    run = [*EDGE_LSTM, "run", str(config), "--port", str(robot), "--record", str(recording), "--seconds", "0.7"]
-    done = subprocess.run(["bash", "-c", 'exec "$@" <&- >&- 2>&-', "bash", *run], timeout=60, check=False)
+    run = [*EDGE_LSTM, "run", str(config), "--port", str(robot), "--record", str(recording)]
+    closed = f'rm -f {recording}; exec "$@" <&- >&- 2>&-'
+    done = for_seconds(0.7, ["bash", "-c", closed, "bash", *run], lambda done: done.returncode == 0)
     assert done.returncode == 0
     code, again = replay(tmp_path)
     assert (code, again["damaged"]) == (0, {})
@@ -119,18 +131,11 @@ def test_letters_that_the_console_does_not_know_are_no_error(
 def test_a_terminal_that_cannot_move_its_cursor_gets_lines(robot: Path, tmp_path: Path):  # noqa: F811
     """TERM=dumb: a line per second, and nothing that such a terminal would show as rubbish."""
     config = small_robot.folder(tmp_path, small_robot.AT_ONCE)
-    ours, theirs = pty.openpty()
-    command = [*EDGE_LSTM, "run", str(config), "--port", str(robot), "--no-record", "--seconds", "1.5"]
-    with subprocess.Popen(command, stdout=theirs, stderr=theirs, env=dict(os.environ, TERM="dumb")) as process:
-        os.close(theirs)
-        text = b""
-        with contextlib.suppress(OSError):
-            while data := os.read(ours, 65536):
-                text += data
-        assert process.wait(30) == 0
-    os.close(ours)
-    assert b"  |  " in text
-    assert b"\x1b" not in text
+    command = [*EDGE_LSTM, "run", str(config), "--port", str(robot), "--no-record", "--seconds"]
+    dumb = dict(os.environ, TERM="dumb")
+    text = long_enough(1.5, lambda seconds: on_a_screen([*command, str(seconds)], dumb), lambda text: "  |  " in text)
+    assert "  |  " in text
+    assert "\x1b" not in text
 
 
 def test_what_nobody_takes_is_bounded_and_counted(full_pipe: int):
@@ -151,9 +156,8 @@ def test_a_full_disk_at_the_start_is_a_note_and_the_robot_runs(robot: Path, tmp_
     """Not one byte can be written: the robot is driven all the same; note, summary and code 4 say that nothing was
     recorded, and no empty file stays behind."""
     config = config_of(tmp_path, 'directory = "recordings"')
-    run = [*EDGE_LSTM, "run", str(config), "--port", str(robot), "--seconds", "0.7", "--json"]
-    limited = ["bash", "-c", 'ulimit -f 0 && exec "$@"', "bash", *run]
-    done = subprocess.run(limited, capture_output=True, text=True, timeout=60, check=False)
+    run = [*EDGE_LSTM, "run", str(config), "--port", str(robot), "--json"]
+    done = driven("bash", "-c", 'ulimit -f 0 && exec "$@"', "bash", *run)
     assert done.returncode == codes.NOT_WRITTEN
     summary = json.loads(done.stdout)
     assert summary["actions"] > 0
@@ -167,11 +171,12 @@ def test_no_run_without_a_recording_that_is_required(robot: Path, tmp_path: Path
     """[recording] required: code 4 and the reason before anything moves, and again, not never: a disk can be freed."""
     (tmp_path / "here").write_text("a file, no folder")
     config = config_of(tmp_path, 'file = "here/run.mcap"\nrequired = true')
-    done = ran(config, "--port", robot, "--seconds", "1")
+    command = [*EDGE_LSTM, "run", config, "--port", robot]
+    done = subprocess.run([*command, "--seconds", "1"], capture_output=True, text=True, timeout=60, check=False)
     assert (done.returncode, done.stdout) == (codes.NOT_WRITTEN, "")
     assert "here/run.mcap" in done.stderr
-    config = config_of(tmp_path, 'file = "here/run.mcap"')
-    done = ran(config, "--port", robot, "--seconds", "0.7", "--json")
+    config_of(tmp_path, 'file = "here/run.mcap"')
+    done = driven(*command, "--json")
     assert done.returncode == codes.NOT_WRITTEN
     assert json.loads(done.stdout)["actions"] > 0
 
@@ -186,7 +191,7 @@ def test_a_recording_that_is_taken_away_is_said_at_the_end(robot: Path, tmp_path
         if what == "replaced":
             recording.write_text("another")
         process.send_signal(signal.SIGTERM)
-        out, err = process.communicate(timeout=20)
+        out, err = process.communicate(timeout=60)
     assert process.returncode == codes.NOT_WRITTEN
     assert "deleted or replaced" in err
     assert any("deleted or replaced" in note for note in json.loads(out)["notes"])
@@ -214,10 +219,14 @@ def test_a_machine_without_a_temporary_folder_runs(robot: Path, tmp_path: Path):
         "sys.exit(main(sys.argv[1:]))\n"
     )
     config, recording = small_robot.folder(tmp_path, small_robot.AT_ONCE), tmp_path / "run.mcap"
-    run = ["run", str(config), "--port", str(robot), "--seconds", "0.5", "--record", str(recording)]
-    for words in (run, ["replay", str(recording), "--verify"]):
-        done = subprocess.run([sys.executable, "-c", script, *words], capture_output=True, text=True, check=False)
-        assert done.returncode == 0, done.stderr
+    python = [sys.executable, "-c", script]
+    run = [*python, "run", str(config), "--port", str(robot), "--record", str(recording)]
+    with_a_new_file = ["bash", "-c", f'rm -f {recording}; exec "$@"', "bash", *run]
+    done = for_seconds(0.5, with_a_new_file, lambda done: done.returncode == 0)
+    assert done.returncode == 0, done.stderr
+    again = [*python, "replay", str(recording), "--verify"]
+    done = subprocess.run(again, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
 
 
 def test_a_file_system_that_is_read_only_is_a_note_and_the_robot_runs(robot: Path, tmp_path: Path):  # noqa: F811
@@ -230,9 +239,8 @@ def test_a_file_system_that_is_read_only_is_a_note_and_the_robot_runs(robot: Pat
     private = ["unshare", "-m"] if os.geteuid() == 0 else ["unshare", "-rm"]
     if subprocess.run([*private, "bash", "-c", mounts], capture_output=True, check=False).returncode:
         pytest.skip("this machine lets nobody make mounts of his own")
-    run = [*EDGE_LSTM, "run", str(config), "--port", str(robot), "--seconds", "0.7", "--json"]
-    read_only = [*private, "bash", "-c", f'{mounts} && exec "$@"', "bash", *run]
-    done = subprocess.run(read_only, capture_output=True, text=True, timeout=60, check=False, cwd=tmp_path)
+    run = [*EDGE_LSTM, "run", str(config), "--port", str(robot), "--json"]
+    done = driven(*private, "bash", "-c", f'cd {tmp_path} && {mounts} && exec "$@"', "bash", *run)
     assert done.returncode == codes.NOT_WRITTEN, done.stderr
     assert "Read-only file system" in done.stderr
     assert json.loads(done.stdout)["actions"] > 0
@@ -281,7 +289,7 @@ def test_signals_end_a_run_that_is_catching_up(tmp_path: Path):
         "summary = run(port, Bridge(), Controller(small_robot.model(), parse_config(text, 'r', Path())))\n"
         "print(ended(), summary.steps > 50, port.robot.drive.torque_limits, summary.notes[:1])\n"
     )
-    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=30, check=False)
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=120, check=False)
     assert done.stdout.startswith("True True (0.0, 0.0)"), done.stdout + done.stderr
 
 
