@@ -11,7 +11,7 @@ import pytest
 
 from edge_lstm.cli import main
 from edge_lstm.robot.played import play
-from tests.cli.test_live import EDGE_LSTM, simulated
+from tests.cli.test_live import EDGE_LSTM, for_seconds, simulated
 from tests.support.robots import small_robot
 
 LOG = "time (s),gx (deg/s),battery (V),note\n" + "".join(f"{k / 100},{k / 8},{12 + k / 1024},\n" for k in range(30))
@@ -60,8 +60,8 @@ def test_the_printed_link_is_what_the_robot_speaks(tmp_path: Path) -> None:
     truth = tmp_path / "truth.jsonl"
     config = small_robot.folder(tmp_path, small_robot.CONFIG + play(dialect="struct").block)
     with simulated(tmp_path / "port", "--dialect", "struct", "--truth", str(truth)):
-        command = ["run", str(config), "--port", str(tmp_path / "port"), "--seconds", "1.2", "--json", "--no-record"]
-        done = subprocess.run([*EDGE_LSTM, *command], capture_output=True, text=True, timeout=60, check=False)
+        command = [*EDGE_LSTM, "run", str(config), "--port", str(tmp_path / "port"), "--json", "--no-record"]
+        done = for_seconds(1.2, command, lambda done: done.stdout and json.loads(done.stdout)["actions"] > 100)
     assert done.returncode == 0, done.stderr
     found = json.loads(done.stdout)
     assert found["readings"] == found["steps"] > 100
