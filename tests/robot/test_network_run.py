@@ -34,6 +34,10 @@ class Networked(threading.Thread):
         self.robot, self.server, self.connections = Robot(3), Server(), 0
         self.obeyed = 0  # actions, by when it was connected again
 
+    def has_obeyed_again(self) -> bool:
+        """Whether some actions came since it was connected again."""
+        return self.connections > 1 and self.robot.device.counters.actions > self.obeyed + 20
+
     def run(self) -> None:
         begun = time.monotonic()
         for seconds in (0.5, 1e9):
@@ -83,9 +87,7 @@ def test_a_drive_over_tcp_replays_to_the_same_bits(tmp_path: Path) -> None:
     robot.start()
     port, recorder = open_port(robot.server.name), Recorder(tmp_path / "run.mcap", {}, {}, wait=True)
     try:
-        with ended_when(
-            port, lambda: robot.connections > 1 and robot.robot.device.counters.actions > robot.obeyed + 20
-        ):
+        with ended_when(port, robot.has_obeyed_again):
             summary = run(port, Bridge(), controller(), recorder)
     finally:
         port.close()
