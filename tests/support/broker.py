@@ -25,7 +25,7 @@ def broker(folder: Path, port: int) -> Iterator[subprocess.Popen[bytes]]:
     config.write_text(f"listener {port} 127.0.0.1\nallow_anonymous true\npersistence false\n")
     process = subprocess.Popen([MOSQUITTO, "-c", str(config)], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     try:
-        deadline = time.monotonic() + 10
+        deadline = time.monotonic() + 60
         while True:
             try:
                 socket.create_connection(("127.0.0.1", port), 1).close()
@@ -37,7 +37,7 @@ def broker(folder: Path, port: int) -> Iterator[subprocess.Popen[bytes]]:
         yield process
     finally:
         process.terminate()
-        process.wait(10)
+        process.wait(60)
 
 
 class Listener:
@@ -56,9 +56,9 @@ class Listener:
         self._client.connect("127.0.0.1", port)
         self._client.loop_start()
         self._client.subscribe("#", 1)
-        subscribed.get(timeout=10)
+        subscribed.get(timeout=60)
 
-    def until(self, topic: str, count: int = 1, seconds: float = 20.0) -> list[bytes]:
+    def until(self, topic: str, count: int = 1, seconds: float = 60.0) -> list[bytes]:
         """The payloads on a topic, when there are so many."""
         deadline = time.monotonic() + seconds
         while len(found := self.on(topic)) < count:

@@ -21,7 +21,7 @@ from typing import Any
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 WHY_NOT = "" if CHROMIUM else "there is no Chromium here (tools/check --install brings it, on Debian)"
-PATIENCE_S = 30.0
+PATIENCE_S = 90.0
 
 
 class Page:

@@ -49,12 +49,16 @@ class Viewer:
             except TimeoutError:
                 return
 
-    def until(self, condition: Any, seconds: float = 20.0) -> None:
+    def until(self, condition: Any, seconds: float = 60.0) -> None:
         """Take what comes until a condition holds."""
         deadline = time.monotonic() + seconds
         while not condition():
             assert time.monotonic() < deadline, (self.info, self.channels, self.messages[-5:], self.states)
             self.listen(0.05)
+
+    def settle(self) -> None:
+        """Until the server has taken all that was sent to it, subscriptions too: it takes one after the other."""
+        assert self._connection.ping().wait(60)
 
     def on(self, topic: str) -> list[tuple[int, dict[str, Any]]]:
         """What came on a topic."""
