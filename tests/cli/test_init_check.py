@@ -13,6 +13,7 @@ from edge_lstm.core.storage import save
 from edge_lstm.robot.config import parse_config
 from edge_lstm.robot.proposal import Source, _likeness, propose
 from tests.cli.test_live import simulated
+from tests.support.commands import heard
 from tests.support.robots import small_robot
 from tests.support.robots.talkers import TALKERS, on_a_terminal
 
@@ -20,15 +21,14 @@ PLANT = (Channel("speed"), Channel("pwm"), Channel("set_point"))
 IMU = Source("imu", (("gx", "rad/s"), ("gy", "rad/s"), ("ax", "m/s^2"), ("speedLeft", ""), ("vbat", "mV")), 50.0)
 
 
-def listened(tmp_path: Path, capsys: pytest.CaptureFixture[str], talker: str, *inputs: Channel) -> tuple[str, str]:
+def listened(tmp_path: Path, talker: str, *inputs: Channel) -> tuple[str, str]:
     """robot.toml in the folder for a talker and a model of these inputs; (its text, stderr)."""
     save(small_robot.model(inputs), tmp_path / "model.npz")
     with on_a_terminal(TALKERS[talker].say) as (port, got):
-        assert main(["init", port, str(tmp_path / "model.npz"), "--seconds", "0.5"]) == 0
+        done = heard(0.5, "init", port, tmp_path / "model.npz")
     assert got == b""
-    text, err = capsys.readouterr()
-    (tmp_path / "robot.toml").write_text(text)
-    return text, err
+    (tmp_path / "robot.toml").write_text(done.stdout)
+    return done.stdout, done.stderr
 
 
 def uncommented(text: str, start: str) -> str:
@@ -40,7 +40,7 @@ def uncommented(text: str, start: str) -> str:
 def test_a_board_that_prints_becomes_a_robot_toml(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
     """Equal and near names feed the model's inputs, which is said; `check` finds nothing to mend and says what will be
     sent: nothing, for no action is in force."""
-    text, err = listened(tmp_path, capsys, "pairs", *PLANT)
+    text, err = listened(tmp_path, "pairs", *PLANT)
     assert parse_config(text, "robot.toml", tmp_path).channels == {
         "speed": "Speed",
         "pwm": "PWM",
@@ -60,7 +60,7 @@ def test_a_board_that_prints_becomes_a_robot_toml(tmp_path: Path, capsys: pytest
 
 def test_what_feeds_nothing_is_left_to_fill_in(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
     """A struct has no names: each input is a comment and a note, and `check` names the first with exit code 2."""
-    text, err = listened(tmp_path, capsys, "struct", Channel("gyro_x", "rad/s"), Channel("b"))
+    text, err = listened(tmp_path, "struct", Channel("gyro_x", "rad/s"), Channel("b"))
     assert '# gyro_x = ""  # which field? a, c' in text
     assert "nothing feeds the model's input 'gyro_x', rad/s" in err
     assert main(["check", str(tmp_path / "robot.toml")]) == 2
@@ -71,18 +71,17 @@ def test_what_feeds_nothing_is_left_to_fill_in(tmp_path: Path, capsys: pytest.Ca
 
 def test_a_proposed_action_is_checked_when_it_is_taken(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
     """Without its comment signs it is a configuration, and `check` shows the bytes that make the robot safe."""
-    text, _ = listened(tmp_path, capsys, "pairs", *PLANT)
+    text, _ = listened(tmp_path, "pairs", *PLANT)
     (tmp_path / "robot.toml").write_text(uncommented(text, "# [link.action.motor]"))
     assert main(["check", str(tmp_path / "robot.toml")]) == 0
     assert r"sent to make the robot safe: 'm 0.000 0.000 0.000 0.000\n'" in capsys.readouterr().out
 
 
-def test_a_board_of_ours_is_asked_for_what_it_declares(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
+def test_a_board_of_ours_is_asked_for_what_it_declares(tmp_path: Path):
     """Its names fit the model's, and its action is proposed with its own units and limits."""
     save(small_robot.model(), tmp_path / "model.npz")
     with simulated(tmp_path / "port"):
-        assert main(["init", str(tmp_path / "port"), str(tmp_path / "model.npz"), "--seconds", "1.2"]) == 0
-    text = capsys.readouterr().out
+        text = heard(1.2, "init", tmp_path / "port", tmp_path / "model.npz").stdout
     config = parse_config(text, "robot.toml", tmp_path)
     assert (config.reading, config.channels, config.action) == ("imu_wheels", {}, None)
     assert '# format = "motor_limits"' in text

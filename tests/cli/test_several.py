@@ -20,6 +20,7 @@ from firmware_bridge.simulator.port import SimulatedPort
 from firmware_bridge.simulator.robot import Robot
 from tests.cli.test_live import EDGE_LSTM, for_seconds, simulated
 from tests.robot.test_models import EVENTS, MODELS, THREE, deciding
+from tests.support.commands import heard
 
 AT_ONCE = '[link]\nask_first = true\n[daemon]\nstatus_every = "1 s"\n'
 
@@ -68,26 +69,26 @@ def test_the_live_view_says_how_old_each_model_s_outputs_are():
     assert re.search(r" [1-9]\d* readings/s  drive.mcap 1.2 MB\n", out.getvalue())
 
 
-def test_init_takes_no_two_models_of_one_name(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
+def test_init_takes_no_two_models_of_one_name(tmp_path: Path):
     """The names are those of the files."""
     (tmp_path / "b").mkdir()
     for path in (tmp_path / "m.npz", tmp_path / "b" / "m.npz"):
         save(MODELS["watchdog"], path)
     with simulated(tmp_path / "port"):
         files = [str(tmp_path / "m.npz"), str(tmp_path / "b" / "m.npz")]
-        assert main(["init", str(tmp_path / "port"), *files, "--seconds", "1.5"]) == 2
-    assert "two models would be called 'm'" in capsys.readouterr().err
+        done = heard(1.5, "init", tmp_path / "port", *files, code=2)
+    assert "two models would be called 'm'" in done.stderr
 
 
-def test_init_writes_several_models_that_feed_each_other(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
+def test_init_writes_several_models_that_feed_each_other(tmp_path: Path):
     """Fields and outputs of equal names feed the channels, and what nothing feeds is a comment and a note; with those
     filled in it is a valid file, in which the policy is fed by the estimator."""
     for name, model in MODELS.items():
         save(model, tmp_path / f"{name}.npz")
     files = [str(tmp_path / f"{name}.npz") for name in MODELS]
     with simulated(tmp_path / "port"):
-        assert main(["init", str(tmp_path / "port"), *files, "--seconds", "1.5"]) == 0
-    text, err = capsys.readouterr()
+        done = heard(1.5, "init", tmp_path / "port", *files)
+    text, err = done.stdout, done.stderr
     assert 'speed = "estimator.speed"' in text
     assert "policy: nothing feeds 'slip'" in err
     assert '# slip = ""' in text

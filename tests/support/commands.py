@@ -29,6 +29,15 @@ def long_enough(seconds: float, once: Callable[[float], Done], came: Callable[[D
         seconds *= 4
 
 
+def heard(seconds: float, *words: object, code: int = 0) -> subprocess.CompletedProcess[str]:
+    """`edge-lstm WORDS --seconds …` that listens to a board, until it ends with this code: see `long_enough`."""
+    done = long_enough(
+        seconds, lambda seconds: called(*words, "--seconds", seconds), lambda done: done.returncode == code
+    )
+    assert done.returncode == code, done.stderr
+    return done
+
+
 def called(*words: object) -> subprocess.CompletedProcess[str]:
     """`edge-lstm WORDS`, to its end."""
     arguments, out, err = [str(word) for word in words], io.StringIO(), io.StringIO()
