@@ -12,8 +12,9 @@ Its rule: whoever may use it is decided by the system: the socket's mode is 0660
 one, root, or one of the group. A connection costs one sleeping thread and at most what one request holds; the loop is
 asked through the mailbox, so no request, whole or half, slow or endless, is ever waited for by the robot.
 
-Never: more than `CONNECTIONS` at once (the longest idle goes), a line beyond `LINE_BYTES`, a file beyond `FILE_BYTES`,
-two files at the same time, or a request that takes longer than `REQUEST_S` to arrive.
+Never: more than `CONNECTIONS` at once (the longest idle goes, before any that waits for an answer), a line beyond
+`LINE_BYTES`, a file beyond `FILE_BYTES`, two files at the same time, or a request that takes longer than `REQUEST_S` to
+arrive.
 """
 
 from __future__ import annotations
@@ -134,7 +135,7 @@ class Server:
         one = _Connection(self, connection, uid, threading.get_native_id())
         with self._lock:
             if len(self._connections) >= CONNECTIONS:
-                idle = min(self._connections, key=lambda other: other.busy_s)
+                idle = min(self._connections, key=lambda other: (other.asking, other.busy_s))
                 idle.end()
                 self._connections.remove(idle)
             self._connections.append(one)
@@ -196,6 +197,7 @@ class _Connection(threading.Thread):
         self._server, self._socket, self._of = server, connection, of
         self._by = _user(uid)
         self._buffer = b""
+        self.asking = False  # a request of its is being answered
         self.busy_s = time.monotonic()  # when it last asked for something, or was told what it watches
 
     def end(self) -> None:
@@ -209,7 +211,9 @@ class _Connection(threading.Thread):
             while (line := self._line()) is not None:
                 self.busy_s = time.monotonic()
                 if line.strip():
+                    self.asking = True
                     self._one(line)
+                    self.asking = False
         except (OSError, _Over):
             pass
         finally:

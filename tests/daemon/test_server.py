@@ -363,6 +363,33 @@ def test_only_so_many_connections_at_once_and_the_newest_is_served(folder: Path)
         one.close()
 
 
+def test_who_waits_for_an_answer_is_not_idle(runtime: Path, loop: Loop):
+    """A swap takes a while: whoever has asked for it keeps his place before all that ask nothing, however many come."""
+    folder, go_on = place.own("cart"), threading.Event()
+
+    def prepare(data: bytes) -> None:
+        assert go_on.wait(60)
+
+    listening = Server(folder / "control.sock", loop.ask, prepare, folder / "status", stop=loop.stop)
+    answered: list[dict[str, Any]] = []
+
+    def swap() -> None:
+        with Control(folder) as control:
+            answered.append(control.ask({"do": "swap", "file": "m.npz"}, b"model"))
+
+    swapping = threading.Thread(target=swap)
+    swapping.start()
+    until(lambda: connections() == 1)
+    with contextlib.ExitStack() as held:
+        for _ in range(3 * server.CONNECTIONS):
+            held.enter_context(connected(folder))
+        assert alive(folder)
+        go_on.set()
+        swapping.join()
+    assert answered[0]["ok"]
+    listening.close()
+
+
 def test_who_is_told_what_he_watches_is_not_idle(folder: Path):
     """However long ago he asked for it: those go that only hold a connection."""
     with Control(folder) as control:
