@@ -31,7 +31,7 @@ pytest.importorskip("prometheus_client", reason="the extra `metrics` has it")
 from edge_lstm.core.storage import save
 from edge_lstm.serve.web_server import Answer, Site, WebServer
 from firmware_bridge.recordings.reader import open_recording
-from tests.cli.test_live import simulated, until
+from tests.cli.test_live import grown, simulated, until
 from tests.daemon.test_controlled import other
 from tests.support.browser import CHROMIUM, WHY_NOT, browser
 from tests.support.foxglove_client import PROTOCOL, Viewer
@@ -63,7 +63,7 @@ def running(
             yield run
         finally:
             run.terminate()
-            run.wait(20)
+            run.wait(60)
 
 
 @contextmanager
@@ -84,14 +84,14 @@ def serving(*more: str) -> Iterator[tuple[subprocess.Popen[str], str, str]]:
 
 
 def get(address: str) -> bytes:
-    with OPEN.open(address, timeout=10) as answer:
+    with OPEN.open(address, timeout=60) as answer:
         return bytes(answer.read())
 
 
 def command(address: str, token: str, tree: dict[str, Any]) -> dict[str, Any]:
     headers = {"Authorization": f"Bearer {token}", "Content-Type": "application/json"}
     request = urllib.request.Request(f"{address}command", json.dumps(tree).encode(), headers)
-    with OPEN.open(request, timeout=20) as answer:
+    with OPEN.open(request, timeout=60) as answer:
         return dict(json.load(answer))
 
 
@@ -103,7 +103,7 @@ def readings(address: str) -> int:
 def test_a_run_is_served_and_operated(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Page, status and metrics of a real run; a mark and a reset through the page's commands; serve is killed and
     started again in the middle, and no reading of the recording is missing; a stop ends the run in good order."""
-    with running(tmp_path, monkeypatch, "--seconds", "60") as run:
+    with running(tmp_path, monkeypatch) as run:
         with serving() as (_process, address, token):
             until(lambda: readings(address) > 100)
             assert b"<title>edge-lstm</title>" in get(address)
@@ -117,14 +117,14 @@ def test_a_run_is_served_and_operated(tmp_path: Path, monkeypatch: pytest.Monkey
             assert token is None
             until(lambda: readings(address) > before)
             process.send_signal(signal.SIGTERM)
-            assert process.wait(10) == 0
+            assert process.wait(60) == 0
         with serving() as (_process, address, token):
             assert command(address, token, {"do": "stop"})["ok"]
-            assert run.wait(20) == 0
+            assert run.wait(60) == 0
             until(lambda: json.loads(get(f"{address}status.json"))["verdict"]["title"] == "No run")
     numbers = [tree["_seq"] for _, tree in open_recording("drive.mcap").values("/readings/imu_wheels")]
     assert numbers == list(range(numbers[0], numbers[0] + len(numbers)))
-    assert len(numbers) > 150
+    assert len(numbers) > 100
 
 
 def test_serve_may_be_there_first(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -144,16 +144,20 @@ def test_serve_may_be_there_first(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
 def test_replay_for_foxglove(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """`replay --foxglove` plays a recording until Ctrl-C; what does not go with it is refused."""
     pytest.importorskip("foxglove", reason="the extra `foxglove` has it")
-    with running(tmp_path, monkeypatch, "--seconds", "60"):
-        time.sleep(1.5)
+    with running(tmp_path, monkeypatch):
+        until(grown(tmp_path / "drive.mcap", 300_000))
     words = [*EDGE_LSTM, "replay", "drive.mcap", "--foxglove", "0"]
     process = subprocess.Popen(words, stdout=subprocess.PIPE, text=True)
     port = int(re.search(r"ws://127.0.0.1:(\d+)", process.stdout.readline())[1])
     viewer = Viewer(port)
+    viewer.until(lambda: any(one["topic"] == "/outputs" for one in viewer.channels.values()))
+    viewer.settle()
+    first = viewer.info["dataStartTime"]
+    viewer.control(play=True, seek_ns=first["sec"] * 10**9 + first["nsec"])  # it began before anybody looked
     viewer.until(lambda: len(viewer.on("/outputs")) > 20)
     viewer.close()
     process.send_signal(signal.SIGINT)
-    assert process.wait(10) == 0
+    assert process.wait(60) == 0
     process.stdout.close()
     done = subprocess.run([*words, "--verify"], capture_output=True, text=True, timeout=60)
     assert (done.returncode, "--foxglove" in done.stderr) == (2, True)
@@ -168,7 +172,7 @@ def test_its_death_costs_the_run_nothing(
     with running(tmp_path, monkeypatch, "--rate", "1000"):
         until(lambda: (tmp_path / "drive.mcap").exists())
         for _ in range(times):
-            with serving() as (process, address, _token), OPEN.open(f"{address}live", timeout=10) as live:
+            with serving() as (process, address, _token), OPEN.open(f"{address}live", timeout=60) as live:
                 while b"event: status" not in live.readline():
                     pass
                 process.kill()
@@ -183,7 +187,7 @@ def test_gates_of_a_real_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
     those of the new one, which the recording has."""
     with running(tmp_path, monkeypatch), serving("--no-commands") as (_process, address, _token):
         save(other(), tmp_path / "other.npz")
-        with OPEN.open(f"{address}live", timeout=10) as live:
+        with OPEN.open(f"{address}live", timeout=60) as live:
             assert _layer_of_columns(live, 2) == ("lstm_0", 32)
             subprocess.run([*EDGE_LSTM, "swap", "other.npz"], check=True, timeout=60)
             assert _layer_of_columns(live, 2, unlike="lstm_0") == ("lstm", 6)
