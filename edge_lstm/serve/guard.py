@@ -81,13 +81,17 @@ class Guard:
             if not self._places.take(address[0]):
                 viewer.close()
                 continue
-            threading.Thread(target=self._serve, args=(viewer, address[0], inner), daemon=True).start()
+            try:
+                threading.Thread(target=self._serve, args=(viewer, address[0], inner), daemon=True).start()
+            except RuntimeError:  # no thread to be had
+                self._places.give_back(address[0])
+                viewer.close()
 
     def _serve(self, viewer: socket.socket, address: str, inner: tuple[str, int]) -> None:
         """One viewer, from its first byte to its last."""
         self._open.add(viewer)
         try:
-            with viewer, contextlib.suppress(OSError):
+            with viewer, contextlib.suppress(OSError, RuntimeError):  # it is gone, or there is no thread to be had
                 viewer.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, True)
                 head = _head(viewer)
                 if not self._may_look_on(head):

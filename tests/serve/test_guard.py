@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import socket
+import threading
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
 
@@ -110,6 +111,26 @@ def test_what_is_let_in_goes_through_to_the_last_byte() -> None:
         with pytest.raises(TimeoutError):
             behind.accept()
         assert refused == ["https://evil.example"]
+
+
+def test_a_machine_without_threads_turns_viewers_away_for_now(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As often as there are places, and more; whoever comes when there are some again is let in."""
+    real, refused = threading.Thread.start, []
+
+    def start(self: threading.Thread) -> None:
+        if len(refused) < VIEWERS_OF_ONE + 3:
+            refused.append(self)
+            raise RuntimeError("can't start new thread")
+        real(self)
+
+    with door() as (made, behind, _):
+        monkeypatch.setattr(threading.Thread, "start", start)
+        while len(refused) < VIEWERS_OF_ONE + 3:
+            with suppress(ConnectionError), asked(made.port) as one:
+                assert one.recv(1) == b""
+        with asked(made.port):
+            server, _ = behind.accept()
+            server.close()
 
 
 def test_those_who_only_hold_a_place(monkeypatch: pytest.MonkeyPatch) -> None:
