@@ -16,6 +16,9 @@ from pathlib import Path
 
 import pytest
 
+from edge_lstm.daemon.block import BlockReader
+from edge_lstm.daemon.layout import SENT
+from edge_lstm.errors import DaemonError
 from firmware_bridge.errors import RecordingError
 from firmware_bridge.recordings.reader import open_recording, open_recordings
 from tests.cli.test_live import EDGE_LSTM, simulated, until
@@ -76,7 +79,7 @@ def _run(folder: Path) -> tuple[int, int]:
             time.sleep(SECONDS)
             ended_ns = time.time_ns()
             process.send_signal(signal.SIGTERM)
-            assert process.wait(20) == 0
+            assert process.wait(60) == 0
         _kept(folder).mkdir()
         for path in (folder / "live" / "recordings").glob("*.mcap"):
             (_kept(folder) / path.name).write_bytes(path.read_bytes())
@@ -96,6 +99,15 @@ def _started(folder: Path, port: Path, *more: str) -> subprocess.Popen[str]:
     )
 
 
+def _answers(place: Path, pid: int) -> int:
+    """How many actions the run of this process has sent since it began; 0 where there is none."""
+    try:
+        with BlockReader(place) as block:
+            return int((block.rows(0)[2]["flags"] & SENT).sum()) if block.status().pid == pid else 0
+    except DaemonError:
+        return 0
+
+
 def _after(folder: Path, cut: Cut) -> tuple[int, str]:
     """What a cut left: the last time that is recorded (0: none), and what the next run said."""
     place = folder / "cut"
@@ -109,9 +121,14 @@ def _after(folder: Path, cut: Cut) -> tuple[int, str]:
                 last_ns = max(last_ns, (open_recording(path).times() or (0, 0))[1])
         with (
             simulated(folder / "port", "--seed", "4"),
-            _started(place, folder / "port", "--seconds", "1.5") as process,
+            _started(place, folder / "port") as process,
         ):
-            out, _ = process.communicate(timeout=60)
+            try:
+                until(lambda: _answers(place / "edge-lstm" / "cut", process.pid) > 50)
+                process.send_signal(signal.SIGTERM)
+                out, _ = process.communicate(timeout=60)
+            finally:
+                process.kill()
         assert process.returncode == 0, out
         said = re.search(r"the memory (goes on|begins reset).*", out)
         assert said is not None, out
