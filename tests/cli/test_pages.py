@@ -22,6 +22,7 @@ from firmware_bridge.recordings.recorder import Recorder
 from firmware_bridge.simulator.port import SimulatedPort
 from firmware_bridge.simulator.robot import Robot
 from tests.cli.test_live import simulated
+from tests.support.commands import run_long_enough
 
 ROOT = Path(__file__).parents[2]
 EXAMPLES = ROOT / "edge_lstm" / "examples"
@@ -61,7 +62,8 @@ def test_readme(place: Path, capsys: pytest.CaptureFixture[str]) -> None:
     with simulated(place / "robot"):
         for command in found:
             words = shlex.split(command)
-            assert main([*words, *more.get(words[0], [])]) == 0, (command, capsys.readouterr().err)
+            code = run_long_enough(words, more.get(words[0], []), capsys.readouterr)
+            assert code == 0, (command, capsys.readouterr().err)
     assert {p.name for p in place.iterdir()} >= {"drive.mcap", "drive.png", "outputs.csv", "policy.npz"}
     assert len(Path("outputs.csv").read_text().splitlines()) == 31
     (code,) = re.findall(r"(?s)```python\n(.*?)```", (ROOT / "README.md").read_text())

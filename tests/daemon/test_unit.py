@@ -59,7 +59,7 @@ def test_the_unit_is_one_that_systemd_takes(tmp_path: Path):
         path = tmp_path / "edge-lstm.service"
         path.write_text(made.unit().replace("/opt/edge-lstm/bin/edge-lstm", "/bin/true"))
         verify = ["systemd-analyze", "verify", "--man=no", str(path)]
-        done = subprocess.run(verify, capture_output=True, text=True, check=False, timeout=30)
+        done = subprocess.run(verify, capture_output=True, text=True, check=False, timeout=120)
         assert (done.returncode, done.stderr) == (0, "")
 
 

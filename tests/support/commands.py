@@ -10,10 +10,11 @@ from __future__ import annotations
 import contextlib
 import io
 import subprocess
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import TypeVar
 
-from edge_lstm.cli import main
+from edge_lstm.cli import codes, main
 
 Done = TypeVar("Done")
 _LONGEST_S = 30.0
@@ -27,6 +28,21 @@ def long_enough(seconds: float, once: Callable[[float], Done], came: Callable[[D
         if came(done) or seconds > _LONGEST_S:
             return done
         seconds *= 4
+
+
+def run_long_enough(words: Sequence[str], more: Sequence[str], again: Callable[[], object]) -> int:
+    """The exit code of a page's command that `more` ends soon, by --seconds at its end: longer where a busy machine has
+    not heard the robot in that time. again: called before another try, for what was printed so far."""
+    if "--seconds" not in more:
+        return main([*words, *more])
+
+    def once(seconds: float) -> int:
+        again()
+        if words[0] == "run":
+            Path("drive.mcap").unlink(missing_ok=True)  # as the pages call it; of the try before
+        return main([*words, *more[:-1], str(seconds)])
+
+    return long_enough(float(more[-1]), once, lambda code: code != codes.PORT)
 
 
 def heard(seconds: float, *words: object, code: int = 0) -> subprocess.CompletedProcess[str]:

@@ -12,8 +12,9 @@ from pathlib import Path
 import pytest
 
 import edge_lstm
-from edge_lstm.cli import COMMANDS, codes, main
+from edge_lstm.cli import COMMANDS, codes
 from tests.cli.test_live import simulated
+from tests.support.commands import run_long_enough
 
 FOLDER = Path(edge_lstm.__file__).parent / "tutorial"
 
@@ -72,7 +73,7 @@ class Terminal:
             self._second.enter_context(simulated(Path(words[2]), *words[3:]))
             return
         words, target = (words[:-2], words[-1]) if words[-2:-1] == [">"] else (words, "")
-        code = main([*words, *self._more.get(words[0], [])])
+        code = run_long_enough(words, self._more.get(words[0], []), self._capsys.readouterr)
         out, err = self._capsys.readouterr()
         assert code in self.ends.get(words[0], [codes.DONE]), f"{line}\n{out}{err}"
         if target:
