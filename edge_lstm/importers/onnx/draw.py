@@ -27,6 +27,7 @@ from edge_lstm.importers.onnx.provenance import (
     MAX_LENGTH,
     Misfit,
     ProvenMisfit,
+    ShapeMisfit,
     StreamsMisfit,
     SureMisfit,
     Traced,
@@ -174,6 +175,8 @@ def _draw(
                     f" ({axes}). Where it is no batch but the readings that are joined, say"
                     f" {say(mode='window', window=T)}; else export the model with an axis of its own for the batch"
                 )
+            if isinstance(error, ShapeMisfit) and axes.length == 0:
+                text += f". Where the graph holds for some lengths only, say {say(mode='window', window=T)}"
             if any(re.search(rf"\b{n}\b", text) for n in sizes_shown):
                 text += f" (open dimensions are tried with the sizes {' and '.join(sizes_shown)})"
             kind = type(error) if isinstance(error, (Misfit, UnsupportedError)) else ImportModelError

@@ -6,6 +6,7 @@ along one axis.
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -16,6 +17,16 @@ from edge_lstm.importers.onnx.plan import Ids
 from edge_lstm.importers.onnx.provenance import ENDED, Misfit, ProvenMisfit, Traced, find_axis
 from edge_lstm.importers.onnx.rates import Rate, rate_along
 from edge_lstm.importers.spelling import T, say
+
+ALL_STATES = (
+    "every output of the graph is a state, so all of them are shown (a lone cell); where there should be a head behind"
+    " it, export that too"
+)
+
+
+def shown_outputs(names: Sequence[str], states: Mapping[str, str]) -> list[str]:
+    """The outputs that a stream shows: those that are no states, or all where there are no others."""
+    return [name for name in names if name not in states.values()] or list(names)
 
 
 def newest(name: str, y: Traced, low: Lowering) -> Ids:

@@ -48,12 +48,12 @@ from edge_lstm.importers.onnx.options import (
     with_sizes,
     without_constant_outputs,
 )
-from edge_lstm.importers.onnx.outputs import Output, newest, newest_of, output_of
+from edge_lstm.importers.onnx.outputs import ALL_STATES, Output, newest, newest_of, output_of, shown_outputs
 from edge_lstm.importers.onnx.provenance import Misfit
 from edge_lstm.importers.onnx.rates import Rate
 from edge_lstm.importers.onnx.read import read_onnx
 from edge_lstm.importers.onnx.refusal import About, Refusal
-from edge_lstm.importers.onnx.states import Pairs
+from edge_lstm.importers.onnx.states import Pairs, agrees
 from edge_lstm.importers.spelling import N, T, any_pair, say
 
 Sizes = tuple[int, int]
@@ -395,6 +395,7 @@ def _timed(
         provenance["notes"].append("its batch is open in name only: the graph's shapes allow 1")
     if window is not None:
         provenance["notes"] += [newest_of(name) for name, one in results.items() if one.rate is not None]
+    provenance["notes"] += _of_outputs(options, source.graph, pairs, sorted(alike))
     if delays:
         provenance["notes"].append(f"looks ahead: {', '.join(delays)} come {delay} reading{'s' * (delay > 1)} late")
     return Imported(program, replace(timing, axes=_graph_axes(source, options, axes, pairs, results)), provenance)
@@ -453,19 +454,26 @@ def _graph_axes(
 
 
 def _program(drawing: Drawing, graph: Graph, pairs: Pairs) -> tuple[Program, dict[str, Output]]:
-    read_from = {o for o, _ in pairs.values()}
     results = {
-        v.name: output_of(v.name, drawing.outputs[v.name], drawing.low)
-        for v in graph.outputs
-        if v.name not in read_from
+        name: output_of(name, drawing.outputs[name], drawing.low)
+        for name in shown_outputs([v.name for v in graph.outputs], {i: o for i, (o, _) in pairs.items()})
     }
-    if not results:
-        raise ImportModelError(
-            "every output of the graph is a state; there is nothing to show. Export the network's output too"
-        )
     for place, output, positions in drawing.pieces:
         place.next = newest(output, drawing.outputs[output], drawing.low)[positions]
     return drawing.low.plan.program([(name, one.ids) for name, one in results.items()]), results
+
+
+def _of_outputs(options: ImportOptions, graph: Graph, pairs: Pairs, alike: Sequence[tuple[str, str]]) -> list[str]:
+    """Notes: that all outputs are states, and which inputs are readings though they look like states."""
+    after = {o for o, _ in pairs.values()}
+    notes = [ALL_STATES] if all(v.name in after for v in graph.outputs) else []
+    if options.states is not None:
+        notes += [
+            f"input {i!r} is a reading, since no state is said of it, though output {o!r} agrees in name and shape"
+            for i, o in alike
+            if i not in pairs and o not in after and agrees(i, o)
+        ]
+    return notes
 
 
 def _parts(named: Sequence[Any]) -> tuple[tuple[str, ...], tuple[int, ...]]:

@@ -171,7 +171,7 @@ def _time(c: Call, low: Lowering, x: Traced) -> Rate | None:
         if low.length == 1:
             return None
         raise Misfit(f"{c.node}: its input is computed differently at different places of its sequence axis"
-                     f" ({length}); the sequence axis must be the time axis of the readings")  # fmt: skip
+                     f" ({length}), so no stream can compute it. Use {low.as_window}")  # fmt: skip
     low.check_once(c, x.ids[0, 0])
     streams = find_axis(x.b, low.batch) if low.batch > 1 else None
     if batch != low.batch or (low.batch > 1 and streams != 1):

@@ -10,7 +10,8 @@ as well (`audio_in`, `audio_out`; `state`, `next_state`): a wrong pair would be 
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
@@ -18,10 +19,10 @@ import numpy.typing as npt
 from edge_lstm.errors import ImportModelError
 from edge_lstm.importers.onnx.graph import Value
 from edge_lstm.importers.onnx.lowering import Lowering
-from edge_lstm.importers.onnx.plan import Ids
+from edge_lstm.importers.onnx.plan import Ids, Plan
 from edge_lstm.importers.onnx.provenance import Traced
 from edge_lstm.importers.onnx.written_cells import unmasked, written_cells
-from edge_lstm.importers.spelling import any_pair, say
+from edge_lstm.importers.spelling import OUTPUT, any_pair, say
 
 # Words that tell the value before a step from the one after it.
 BEFORE = {"in", "input", "prev", "previous", "old", "last", "init", "initial", "0", "tm1", "past", "start"}
@@ -59,23 +60,27 @@ def pair_states(
             proven.setdefault(pair, CELLS)
         if {i for i, _ in proven} == set(inputs):  # something must be a reading
             proven = {pair: why for pair, why in proven.items() if why == LAYERS}
+    made = _made(inputs, outputs, following, low.plan)
     if asked is not None:
-        return _as_asked(inputs, outputs, low, asked, set(proven), fed)
+        return _as_asked(inputs, outputs, low, asked, set(proven), fed, made)
     pairs: Pairs = {}
+    known = _Known(inputs, outputs, {v.name: str(v) for v in declared}, fed, made)
     for i in inputs:
         candidates = [o for o in outputs if (i, o) in proven and o not in {p[0] for p in pairs.values()}]
         if candidates:
             # Of equal outputs (the layer's output and its new state) the first is the one to show.
-            named = [o for o in candidates if stems(i, BEFORE) & stems(o, AFTER)]
+            named = [o for o in candidates if agrees(i, o)]
             output = (named or candidates)[-1]
             pairs[i] = (output, proven[i, output])
     if low.length == 1:
         apart = {n for n, value in inputs.items() if (following[value.ids] == SHARED).any()}
-        _by_name({n: value for n, value in inputs.items() if n not in apart}, outputs, declared, pairs)
+        _by_name({n: value for n, value in inputs.items() if n not in apart}, outputs, pairs, known)
     reached = _reached(low)
     near = {n for n, value in inputs.items() if reached[value.ids].any()}
-    _leftovers(inputs, outputs, declared, pairs, fed, near)
-    _check_moved(inputs, outputs, {i: o for i, (o, _) in pairs.items()})
+    _leftovers(pairs, known, near)
+    found = {i: o for i, (o, _) in pairs.items()}
+    _check_made(found, made)
+    _check_moved(inputs, outputs, found)
     return pairs
 
 
@@ -112,6 +117,28 @@ def _proven(
     ]
 
 
+def _made(
+    inputs: Mapping[str, Traced], outputs: Mapping[str, Traced], following: Ids, plan: Plan
+) -> dict[str, list[str]]:
+    """Of each input that recurrent layers begin from, the outputs made of what becomes of it and of nothing else,
+    element by element (limited, scaled). It may be handed on so, or be shown so: no proof, but it speaks against
+    others."""
+    root, constant = np.arange(plan.size), np.zeros(plan.size, np.bool_)
+    constant[[at for at, _ in plan.constants.values()]] = True
+    for step in plan.steps:
+        if step.kind == "map":
+            root[step.outputs[0]] = root[step.operands[0]]
+        elif step.kind == "binary":
+            free = [operand for operand in step.operands if not constant[operand].all()]
+            if len(free) == 1:
+                root[step.outputs[0]] = root[free[0]]
+    return {
+        i: [o for o, y in outputs.items() if y.shape == x.shape and np.array_equal(following[x.ids], root[y.ids])]
+        for i, x in inputs.items()
+        if (following[x.ids] >= 0).all()
+    }
+
+
 def _reached(low: Lowering) -> Mask:
     """Which values an initial state of a recurrent layer is computed from, a mask for episodes in between or not."""
     mask = np.zeros(low.plan.size, np.bool_)
@@ -141,6 +168,7 @@ def _as_asked(
     asked: Mapping[str, str],
     proven: set[tuple[str, str]],
     fed: set[str],
+    made: Mapping[str, Sequence[str]],
 ) -> Pairs:
     for i, o in asked.items():
         for name, known, what in ((i, inputs, "input"), (o, outputs, "output")):
@@ -172,8 +200,21 @@ def _as_asked(
         raise ImportModelError("states: an output is named twice")
     for i in sorted((fed | {before for before, _ in proven}) - set(asked)):
         raise ImportModelError(f"states: input {i!r} is the state of a recurrent layer, but is not named there")
+    _check_made(asked, made)
     _check_moved(inputs, outputs, asked)
     return {i: (o, "as asked") for i, o in asked.items()}
+
+
+def _check_made(pairs: Mapping[str, str], made: Mapping[str, Sequence[str]]) -> None:
+    """Refuses a pair whose output is made of what becomes of another state alone, where there is one that is made of
+    what becomes of this."""
+    for i, o in pairs.items():
+        owners = sorted(before for before, after in made.items() if o in after)
+        if owners and made.get(i) and i not in owners:
+            raise ImportModelError(
+                f"states: output {o!r} is not the next value of input {i!r}: it is made of what becomes of"
+                f" {' or '.join(map(repr, owners))} alone ({any_pair('states', [{owners[0]: o, i: made[i][0]}])})"
+            )
 
 
 def _check_moved(inputs: Mapping[str, Traced], outputs: Mapping[str, Traced], pairs: Mapping[str, str]) -> None:
@@ -226,16 +267,49 @@ def remembers(before: str, after: str) -> bool:
     return states and bool(marks)
 
 
-def _by_name(
-    inputs: Mapping[str, Traced], outputs: Mapping[str, Traced], declared: Sequence[Value], pairs: Pairs
-) -> None:
+@dataclass(frozen=True)
+class _Known:
+    """What the graph has. written: inputs with their shapes, for people; fed: inputs that are states for sure; made:
+    outputs that are made of what becomes of an input alone."""
+
+    inputs: Mapping[str, Traced]
+    outputs: Mapping[str, Traced]
+    written: Mapping[str, str]
+    fed: Collection[str]
+    made: Mapping[str, Sequence[str]]
+
+    def guess(self, name: str, free: Sequence[str]) -> str:
+        """The likeliest of these outputs: the one that agrees in name, or is made of what becomes of the input, or the
+        only one; else OUTPUT, to be filled in."""
+        agree, made = [o for o in free if agrees(name, o)], [o for o in free if o in self.made.get(name, ())]
+        return next((ways[0] for ways in (agree, made, free) if len(ways) == 1), OUTPUT)
+
+    def others(self, name: str, pairs: Pairs) -> dict[str, str]:
+        """All pairs beside this input's as they are best said: what is sure, what agrees by name, and an OUTPUT to be
+        filled in for what is a state for sure."""
+        said = {i: o for i, (o, _) in pairs.items()}
+        for i, value in self.inputs.items():
+            free = [o for o, after in self.outputs.items() if o not in said.values() and after.shape == value.shape]
+            if i in said or i == name or not free:
+                continue
+            if i in self.fed or sum(agrees(i, o) for o in free) == 1:
+                said[i] = self.guess(i, free)
+        return said
+
+
+def agrees(before: str, after: str) -> bool:
+    """Whether these names are one, but for the words for before and after a step."""
+    return bool(stems(before, BEFORE) & stems(after, AFTER))
+
+
+def _by_name(inputs: Mapping[str, Traced], outputs: Mapping[str, Traced], pairs: Pairs, known: _Known) -> None:
     taken = {o for o, _ in pairs.values()}
     free = [o for o in outputs if o not in taken]
     matches = {
         i: [
             o
             for o in free
-            if inputs[i].shape == outputs[o].shape and stems(i, BEFORE) & stems(o, AFTER)
+            if inputs[i].shape == outputs[o].shape and agrees(i, o)
         ]
         for i in inputs
         if i not in pairs
@@ -243,16 +317,28 @@ def _by_name(
     for i, found in matches.items():
         if len(found) == 1 and sum(found[0] in others for others in matches.values()) == 1:
             if not remembers(i, found[0]):
-                raise _unclear(i, found, declared, pairs)
+                raise _unclear(i, found, pairs, known)
             pairs[i] = (found[0], "name and shape")
 
 
-def _unclear(name: str, candidates: Sequence[str], declared: Sequence[Value], pairs: Pairs) -> ImportModelError:
-    written = next(str(v) for v in declared if v.name == name)
-    sure = {k: o for k, (o, _) in pairs.items()}
+def _unclear(name: str, candidates: Sequence[str], pairs: Pairs, known: _Known) -> ImportModelError:
+    said = {**known.others(name, pairs), name: known.guess(name, candidates)}
+    return may_be_state(known.written[name], name, candidates, said, name not in known.fed)
+
+
+def may_be_state(
+    written: str, name: str, candidates: Sequence[str], said: Mapping[str, str], unsure: bool
+) -> ImportModelError:
+    """The question what an input is. said: all pairs, as they are if it is a state; unsure: it may be a reading."""
+    shown = f"{', '.join(map(repr, candidates))} {'has' if len(candidates) == 1 else 'have'} its shape"
+    others = {i: o for i, o in said.items() if i != name}
+    other_way = (
+        f"if it is a reading, say the others, {in_words(others)}"
+        if unsure
+        else f"{say(states={name: None})} begins from zero and keeps nothing"
+    )
     return ImportModelError(
-        f"input {written} may be a state: {', '.join(map(repr, candidates))} has its shape. If so, say all"
-        f" pairs, {in_words({**sure, name: candidates[0]})}; if it is a reading, say the others, {in_words(sure)}"
+        f"input {written} may be a state: {shown}. If so, say all pairs, {in_words(said)}; {other_way}"
     )
 
 
@@ -261,26 +347,19 @@ def in_words(states: Mapping[str, str]) -> str:
     return say(states=dict(states))
 
 
-def _leftovers(
-    inputs: Mapping[str, Traced],
-    outputs: Mapping[str, Traced],
-    declared: Sequence[Value],
-    pairs: Pairs,
-    fed: set[str],
-    near: set[str],
-) -> None:
+def _leftovers(pairs: Pairs, known: _Known, near: set[str]) -> None:
     """Refuses what may be a state, but has no clear partner."""
-    written = {v.name: str(v) for v in declared}
+    inputs, outputs = known.inputs, known.outputs
     shapes = {inputs[i].shape for i in pairs}
     taken = {o for o, _ in pairs.values()}
     for i, value in inputs.items():
         candidates = [o for o in outputs if o not in taken and outputs[o].shape == value.shape]
-        if i in pairs or not (i in fed or (candidates and (value.shape in shapes or i in near))):
+        if i in pairs or not (i in known.fed or (candidates and (value.shape in shapes or i in near))):
             continue
         if candidates:
-            raise _unclear(i, candidates, declared, pairs)
+            raise _unclear(i, candidates, pairs, known)
         raise ImportModelError(
-            f"input {written[i]} is the initial state of a recurrent layer, but no output of its shape gives the state"
-            f" after the step. Export the new state as an output too, or say {say(states={i: None})} to start from"
-            " zero"
+            f"input {known.written[i]} is the initial state of a recurrent layer, but no output of its shape gives the"
+            f" state after the step. Export the new state as an output too, or say {say(states={i: None})} to start"
+            " from zero"
         )

@@ -66,7 +66,7 @@ from edge_lstm.importers.onnx.options import (
     with_constants,
     with_sizes,
 )
-from edge_lstm.importers.onnx.outputs import newest_of
+from edge_lstm.importers.onnx.outputs import ALL_STATES, newest_of, shown_outputs
 from edge_lstm.importers.spelling import T, one_of, say
 
 LOST = (
@@ -131,13 +131,15 @@ def import_fallback(
     fallback = build_fallback(path, graph, options, proven, receptive_field, sizes)
     timing, axes = fallback.timing, fallback.timing.axes
     shown = axes.outputs if axes else {}
+    all_states = axes is not None and set(shown) <= set(axes.states.values())
     provenance = origin(file) | {
         "mode": "window" if timing.windowed else timing.mode,
         "mode_reason": fallback.reason,
         "window": timing.window,
         "axes": fallback.axes,
         "states": {i: {"output": o, "reset": "zero"} for i, o in axes.states.items()} if axes else {},
-        "notes": [newest_of(n) for n, a in shown.items() if a.time is not None and timing.windowed],
+        "notes": [newest_of(n) for n, a in shown.items() if a.time is not None and timing.windowed]
+        + [ALL_STATES] * all_states,
         "engine": f"ONNX Runtime {version()}",
         "engine_reason": because,
         "engine_forced_by": foreign(graph),
@@ -169,10 +171,8 @@ def build_fallback(
     readings = tuple(v for v in graph.inputs if v.name not in zero and v.name not in options.constants)
     _check_types(session)
     pairs = dict(proven.states) if proven else named_pairs(options, readings, proto, found)
-    constant = {*constant_outputs(graph), *pairs.values()}
-    outputs = tuple(v.name for v in proto.graph.output if v.name not in constant)
-    if not outputs:
-        raise ImportModelError("every output of the graph is a state; there is nothing to show")
+    constant = constant_outputs(graph)
+    outputs = tuple(shown_outputs([v.name for v in proto.graph.output if v.name not in constant], pairs))
     constants = {n: np.asarray(v).tolist() for n, v in options.constants.items()}
     streams = proven.streams if proven else 1
     sides: dict[str, InputAxes | OutputAxes] = {**proven.inputs, **proven.outputs} if proven and streams > 1 else {}

@@ -14,7 +14,7 @@ from edge_lstm.errors import ImportModelError
 from edge_lstm.importers.onnx.fallback.surgery import Layer
 from edge_lstm.importers.onnx.graph import Value
 from edge_lstm.importers.onnx.options import ImportOptions
-from edge_lstm.importers.onnx.states import AFTER, BEFORE, in_words, remembers, stems
+from edge_lstm.importers.onnx.states import agrees, may_be_state, remembers
 from edge_lstm.importers.spelling import INPUT, OUTPUT, say
 
 
@@ -73,7 +73,7 @@ def _by_name(inputs: Mapping[str, Value], outputs: Mapping[str, Value], fed: set
     states are computed from."""
 
     def named(one: str, other: str) -> bool:
-        return one != other and bool(stems(one, BEFORE) & stems(other, AFTER))
+        return one != other and agrees(one, other)
 
     like = {i: [o for o in outputs if _fit(inputs[i], outputs[o])] for i in inputs}
     found = {i: [o for o in like[i] if named(i, o)] for i in inputs}
@@ -83,10 +83,9 @@ def _by_name(inputs: Mapping[str, Value], outputs: Mapping[str, Value], fed: set
         free = [o for o in like[i] if o not in pairs.values()]
         if unsure or (i not in pairs and free and any(_fit(inputs[i], inputs[k]) for k in pairs)):
             sure = {k: o for k, o in pairs.items() if k != i}
-            raise ImportModelError(
-                f"input {inputs[i]} may be a state: {', '.join(map(repr, like[i]))} has its shape. If so, say all"
-                f" pairs, {in_words({**sure, i: like[i][0]})}; if it is a reading, say the others, {in_words(sure)}"
-            )
+            likely = [pairs[i]] if i in pairs else free or like[i]
+            said = {**sure, i: likely[0] if len(likely) == 1 else OUTPUT}
+            raise may_be_state(str(inputs[i]), i, likely, said, i not in fed)
     return pairs
 
 
