@@ -80,7 +80,8 @@ def output_of(name: str, y: Traced, low: Lowering) -> Output:
             rate, came = found
             if (np.take(y.ids, [0], axis) != np.take(y.ids, range(came), axis)).any():
                 raise Misfit(
-                    f"output {name!r} [{_shape(y)}] is computed differently at different readings of the sequence"
+                    f"output {name!r} [{_shape(y)}] is computed differently at different readings of the sequence; no"
+                    f" stream can compute it. Use {low.as_window}"
                 )
             axes["time"] = axis + (axes["batch"] is not None and axis >= axes["batch"])
             origins = np.take(origins, 0, axis)
@@ -111,7 +112,7 @@ def _moment(name: str, y: Traced, low: Lowering) -> int:
         shown_ones = ["the end" if t == ENDED else t for t in sorted(moments)[:4]]
         raise Misfit(
             f"output {name!r} [{_shape(y)}] holds readings {shown_ones} … of a sequence of {low.length}; it must be the"
-            " newest one, or all of them along one axis"
+            f" newest one, or all of them along one axis. Use {low.as_window}, over the last readings"
         )
     return moments.pop() if moments else 0
 

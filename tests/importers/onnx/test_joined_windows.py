@@ -226,3 +226,40 @@ def test_an_open_length_is_no_lost_state(tmp_path: Path) -> None:
     lost = network(tmp_path / "lost.onnx", lambda d, x: d.add("Sin", x), [1, 1, WIDTH])
     with pytest.raises(ImportModelError, match="state was lost"):
         import_onnx(lost)
+
+
+def _edges(d: Draft, y: str) -> str:
+    parts = [d.add("Slice", y, d.whole(0), d.whole(1), d.whole(1)), d.add("Slice", y, d.whole(-1), "end", d.whole(1))]
+    return d.add("Concat", *parts, axis=2)
+
+
+def _counted(d: Draft, y: str, make: Callable[[str], str]) -> str:
+    """y times what is made of the numbers 0 … T - 1 of its readings, as floats."""
+    count = d.add("Squeeze", d.add("Slice", d.add("Shape", "x"), d.whole(1), d.whole(2), d.whole(0)), d.whole(0))
+    zero, one = (d.add("Squeeze", d.whole(k)) for k in (0, 1))
+    numbers = d.add("Cast", d.add("Range", zero, count, one), to=1)
+    return d.add("Mul", y, d.add("Reshape", make(numbers), d.whole(1, -1, 1)))
+
+
+SHOWN: dict[str, Callable[[Draft, str], str]] = {
+    "turned round": _backwards,
+    "the one before": lambda d, y: d.add("Slice", y, d.whole(-2), d.whole(-1), d.whole(1)),
+    "the first and the newest": _edges,
+    "weighed by their number": lambda d, y: _counted(d, y, lambda n: d.add("Exp", d.add("Neg", n))),
+    "their product": lambda d, y: d.add("ReduceProd", y, axes=[1]),
+}
+
+
+@pytest.mark.parametrize("name", SHOWN)
+def test_outputs_that_no_stream_can_show_have_a_way_on(tmp_path: Path, name: str) -> None:
+    """Over an open length the refusal of what an output shows names the window, which is then ONNX Runtime's."""
+    d = Draft(generator())
+    d.constants["end"] = np.array([2**31 - 1])
+    y, *_ = d.recurrent("LSTM", d.add("Transpose", "x", perm=[1, 0, 2]), WIDTH, UNITS, [])
+    d.add("Identity", SHOWN[name](d, d.add("Transpose", d.add("Squeeze", y, d.whole(1)), perm=[1, 0, 2])), out="y")
+    path = d.save(tmp_path / "m.onnx", {"x": [1, "T", WIDTH]}, {"y": [1, "N", "M"]})
+    with pytest.raises(ImportModelError, match=r"Use mode='window', window=T \(--mode window --window T\)"):
+        import_onnx(path)
+    rows = draw(20, WIDTH)
+    model = import_onnx(path, mode="window", window=6)
+    assert difference(np.asarray(model.stream().run(rows))[5:], windows(path, rows, 6)) < 1e-5
