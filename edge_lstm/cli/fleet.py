@@ -122,9 +122,9 @@ def replay_fleet(named: tuple[Path, ...], speed: float | None, as_json: bool, op
     for one in found.failed[:_FEW]:
         note(one.error if one.error.startswith(one.log) else f"{one.log}: {one.error}")
     if len(found.failed) > _FEW:
-        note(f"and {len(found.failed) - _FEW} further logs failed")
+        note(f"and {counted(len(found.failed) - _FEW, 'further log')} failed")
     if found.failed or (options["verify"] and len(found.differing)):
-        why = [f"{len(found.failed)} of {len(found.outcomes)} logs failed"] if found.failed else []
+        why = [f"{len(found.failed)} of {counted(len(found.outcomes), 'log')} failed"] if found.failed else []
         if options["verify"] and found.differing:
             why.append(f"{len(found.differing)} differ from what was recorded")
         raise Failure(codes.DIFFERENT, " and ".join(why))
@@ -179,7 +179,7 @@ def lines(found: Found) -> Iterator[str]:
     """The summary, for people."""
     all_ = found.summary()
     done_before = f" ({found.kept} of them had been done before)" if found.kept else ""
-    logs = f"{all_['replayed']} of {all_['logs']} logs{done_before}"
+    logs = f"{all_['replayed']} of {counted(all_['logs'], 'log')}{done_before}"
     yield f"{logs}, {all_['readings']:,} readings in {all_['seconds']:,.0f} s"
     yield f"{all_['with_output']:,} with an output, {all_['with_action']:,} with an action"
     names = ("min", "q05", "q50", "q95", "max", "mean", "std")

@@ -57,4 +57,7 @@ def _numbers(one: Surveyed) -> str:
     if not one.count:
         return "no numbers"
     rate = f"{one.rate_hz:8.4g} Hz" if one.rate_hz == one.rate_hz else f"{'once':>11}"
-    return f"{rate}  {one.count:9,} numbers  {one.low:.6g} … {one.high:.6g}"
+    # Times in µs differ only behind the sixth digit.
+    both = ((f"{one.low:.{digits}g}", f"{one.high:.{digits}g}") for digits in (6, 9, 12, 17))
+    low, high = next((pair for pair in both if pair[0] != pair[1]), (f"{one.low:.6g}", f"{one.high:.6g}"))
+    return f"{rate}  {one.count:9,} numbers  {low} … {high}"

@@ -121,7 +121,9 @@ def open_log(path: Path, asked: Asked = NOTHING) -> Log:
                 return CsvLog(path, asked)
             return PackedLog(path, how, open_log, asked)
         suffix = format_of(path)
-    else:
+    elif not path.exists():
+        raise LogError(f"{path}: there is no such file{nearest_file(path)}")
+    else:  # a pipe
         suffix = path.suffix.lower()
     log = READERS.get(suffix, CsvLog)(path, asked)
     own = path.suffix.lower()

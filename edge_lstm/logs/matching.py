@@ -66,9 +66,11 @@ def match(log: Log, model: Model, asked: Sequence[str] = ()) -> tuple[list[Colum
     taken = [log.time.title, *(c.title for c in log.columns if c.title in titles or c.name in titles)]
     columns = [_column(log, channel, title, taken) for channel, title in zip(channels, titles, strict=True)]
     converted: dict[tuple[str, str], list[str]] = {}
+    told: dict[tuple[float, float], list[str]] = {}
     for k, (channel, found) in enumerate(zip(channels, columns, strict=True)):
         if k in scales:
             columns[k] = replace(found, factor=scales[k][0], plus=scales[k][1])
+            told.setdefault(scales[k], []).append(found.title)
         elif units_differ(channel.unit, found.unit):
             way = convert(found.unit, channel.unit)
             if way is None:
@@ -86,9 +88,14 @@ def match(log: Log, model: Model, asked: Sequence[str] = ()) -> tuple[list[Colum
             notes.append(note)
     for (unit, other), names in converted.items():
         factor, plus = convert(unit, other) or (1.0, 0.0)
-        also = f" {plus:+.10g}" if plus else ""
-        notes.append(f"{', '.join(names)}: from {unit} to {other}, ×{factor:.10g}{also}")
+        notes.append(f"{', '.join(names)}: from {unit} to {other}, {_times(factor, plus)}")
+    for (factor, plus), names in told.items():
+        notes.append(f"{', '.join(names)}: {_times(factor, plus)}, as --channels says")
     return columns, notes
+
+
+def _times(factor: float, plus: float) -> str:
+    return f"×{factor:.10g}" + (f" {plus:+.10g}" if plus else "")
 
 
 def scaled(columns: Sequence[Column], values: Doubles | Floats) -> Doubles | Floats:

@@ -12,6 +12,8 @@ import edge_lstm
 from edge_lstm.cli import main
 from edge_lstm.core.channels import Channel
 from edge_lstm.core.storage import save
+from edge_lstm.errors import LogError
+from edge_lstm.logs import open_log
 from tests.support.logs import tiny
 from tests.support.robots import small_robot
 
@@ -53,6 +55,37 @@ def test_rows_are_called_what_they_are(place: Path, kind: str, capsys: pytest.Ca
     assert found == [PLACES[kind]], said
     assert len(re.findall("older than their --max-age", said)) == 1
     assert "older than its" not in said
+
+
+def test_a_scale_that_was_asked_for_is_said(place: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """What --channels makes of a column's numbers stands in the notes, as a known unit does: columns alike together."""
+    (place / "raw.csv").write_text("t_ms,p (raw),q (raw),r,s\n" + "".join(f"{10 * k},1,2,3,4\n" for k in range(5)))
+    assert main(["replay", "raw.csv", "--model", "m.npz", "--channels", "a=p *0.5 +1,b=q *0.5 +1,c=r *2,d=s"]) == 0
+    said = capsys.readouterr().out
+    assert "\nnote: p (raw), q (raw): ×0.5 +1, as --channels says\nnote: r: ×2, as --channels says\n" in said
+
+
+def test_the_ends_of_a_range_can_be_told_apart(place: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Times in µs since 1970 are alike in six digits: `channels` shows as many as tell them apart, and no more of
+    others."""
+    assert main(["channels", str(tiny.MAKERS["ulog"](place))]) == 0
+    lines = {line.split()[0]: line for line in capsys.readouterr().out.splitlines()}
+    assert lines["imu.acc[2]"].endswith("numbers  9.71 … 9.90999")
+    low, high = (float(end) for end in re.findall(r"numbers  (\S+) … (\S+)", lines["motor.rpm"])[0])
+    assert (low, high) == (100, 179)
+    stamps = [re.findall(r"numbers  (\S+) … (\S+)", line)[0] for name, line in lines.items() if "time" in name]
+    assert stamps
+    assert all(first != last for first, last in stamps)
+
+
+@pytest.mark.parametrize("name", ["rwa.csv", "tyny.ulg"])
+def test_a_log_that_is_not_there_is_answered_with_the_one_beside_it(place: Path, name: str) -> None:
+    """Also where nobody has looked at its kind before: of a text, and of a format that is told by its first bytes."""
+    (place / "raw.csv").write_text("t,a\n0,1\n")
+    tiny.MAKERS["ulog"](place)
+    right = {"rwa.csv": "raw.csv", "tyny.ulg": "tiny.ulg"}[name]
+    with pytest.raises(LogError, match=f"^{name}: there is no such file; did you mean '{right}'"):
+        open_log(Path(name))
 
 
 def test_another_rate_is_said_with_the_way_on(place: Path, capsys: pytest.CaptureFixture[str]) -> None:
