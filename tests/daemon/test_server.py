@@ -9,6 +9,7 @@ import socket
 import stat
 import subprocess
 import sys
+import tempfile
 import threading
 import time
 from collections.abc import Iterator
@@ -465,20 +466,21 @@ def test_a_folder_that_somebody_else_has_made_is_not_used(monkeypatch: pytest.Mo
             place.own("cart")
 
 
-def test_a_run_in_a_folder_that_somebody_else_has_made_is_not_found(monkeypatch: pytest.MonkeyPatch, tmp_path: Path):
+def test_a_run_in_a_folder_that_somebody_else_has_made_is_not_found(monkeypatch: pytest.MonkeyPatch):
     """In /tmp anybody could have made one of our name beforehand, with a socket of his own in it: he would be given the
     model of a swap, and say what he likes. A folder that the environment names is whose it may be."""
     monkeypatch.delenv("RUNTIME_DIRECTORY", raising=False)
     monkeypatch.delenv("XDG_RUNTIME_DIR", raising=False)
-    monkeypatch.setattr(place, "SERVICES", tmp_path / "none" / "edge-lstm")
-    monkeypatch.setattr(place, "TEMPORARY", str(tmp_path / "edge-lstm-{}"))
-    (folder := place.own("cart")).joinpath("status").touch()
-    assert place.runs() == {"cart": folder}
-    folder.parent.chmod(0o777)
-    assert place.runs() == {}
-    named = folder.parent.rename(tmp_path / "named")
-    monkeypatch.setenv("RUNTIME_DIRECTORY", str(named))
-    assert place.runs() == {"cart": named / "cart"}
+    with tempfile.TemporaryDirectory() as short:  # a socket's path may be 107 letters long
+        monkeypatch.setattr(place, "SERVICES", Path(short) / "none" / "edge-lstm")
+        monkeypatch.setattr(place, "TEMPORARY", f"{short}/edge-lstm-{{}}")
+        (folder := place.own("cart")).joinpath("status").touch()
+        assert place.runs() == {"cart": folder}
+        folder.parent.chmod(0o777)
+        assert place.runs() == {}
+        named = folder.parent.rename(Path(short) / "named")
+        monkeypatch.setenv("RUNTIME_DIRECTORY", str(named))
+        assert place.runs() == {"cart": named / "cart"}
 
 
 def test_the_runtime_directory_is_the_service_s_then_the_user_s_then_one_of_its_own():
