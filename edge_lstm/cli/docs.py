@@ -61,13 +61,19 @@ def _place(link: str) -> Path:
     return next((Path(str(file)).resolve() for file in ours), path)
 
 
+def _parts(page: Page) -> tuple[str, ...]:
+    """Of its way in the project, wherever that lies; of a page that is installed elsewhere its file's name."""
+    path, top = Path(page.path), INDEX.parents[1]
+    return path.relative_to(top).parts if path.is_relative_to(top) else (path.name,)
+
+
 def found(name: str, known: Mapping[str, Page]) -> Page:
     """The page that is meant: by its name, or as another page links to it ("../logs/CSV.md#times"), as far as that is
     one page's alone. Raises Failure with what could be meant."""
     if name in known:
         return known[name]
     wanted = [part for part in name.partition("#")[0].split("/") if part not in ("", ".", "..")]
-    meant = [page for page in known.values() if wanted and list(Path(page.path).parts[-len(wanted) :]) == wanted]
+    meant = [page for page in known.values() if wanted and list(_parts(page)[-len(wanted) :]) == wanted]
     if len(meant) == 1:
         return meant[0]
     if meant:

@@ -74,6 +74,17 @@ def test_a_link_of_a_page_stands_for_its_name(capsys: pytest.CaptureFixture[str]
     assert "README.md is the file of several pages: readme, tutorial," in capsys.readouterr().err
 
 
+def test_a_link_does_not_depend_on_the_folder_in_which_the_project_lies(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A checkout that is called "daemon": its README is no page of the daemon's."""
+    monkeypatch.setattr(docs, "INDEX", tmp_path / "daemon" / "edge_lstm" / "PAGES.md")
+    paths = {"readme": "daemon/README.md", "operating": "daemon/edge_lstm/daemon/README.md"}
+    known = {name: docs.Page(name, name, str(tmp_path / path), "", "") for name, path in paths.items()}
+    known["elsewhere"] = docs.Page("elsewhere", "", "/usr/share/daemon/README.md", "", "")
+    assert docs.found("../daemon/README.md", known) is known["operating"]
+
+
 def test_pages_beside_the_packages_are_found_where_a_wheel_puts_them(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
