@@ -323,7 +323,10 @@ class Recorder:
             self._file.finish(self._summary(goes_on=False))
             if not self._file.is_at(self.path):
                 self.failed = f"{self.path} was deleted or replaced while it was written: the recording is lost."
-        self._sync_marks()
+        try:
+            self._sync_marks()
+        except OSError as error:  # the file itself is whole, and closed
+            self.failed = self.failed or f"{self.path}: a mark of an earlier file may be lost: {error.strerror}."
 
     def _drain(self) -> None:
         queue, breathing = self._queue, not self._wait

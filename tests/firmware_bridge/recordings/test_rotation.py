@@ -214,6 +214,24 @@ def test_a_mark_of_many_files_holds_up_nothing(tmp_path: Path, monkeypatch: pyte
     assert max(turns.count(turn) for turn in turns if turn < turns[-1]) <= 2
 
 
+def test_a_mark_that_the_disk_does_not_take_at_the_end_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The file that was written then is whole all the same."""
+    drive = Drive(tmp_path / NAME, keyframe_s=1.0, limits=Limits(rotate_s=1.0))
+    drive.go(5)
+    drive.settle()
+
+    def broken(path: Path) -> None:
+        if path != drive.recorder.path:
+            raise OSError(5, "Input/output error")
+
+    monkeypatch.setattr(drive.recorder, "_work", lambda: None)
+    monkeypatch.setattr(shelf, "sync_mark", broken)
+    drive.recorder.mark(drive.chunks[-1].t_ns, "all of it", last_s=1e7)
+    drive.recorder.close()
+    assert "a mark of an earlier file may be lost: Input/output error" in drive.recorder.failed
+    assert not open_recording(drive.recorder.path).cut
+
+
 def test_what_is_told_marks_its_file_once(tmp_path: Path) -> None:
     """A file in which something happens that is worth keeping is marked, once for each reason, however often it
     happens; also where the queue is too full for what it says."""
