@@ -171,7 +171,7 @@ def test_no_run_without_a_recording_that_is_required(robot: Path, tmp_path: Path
     """[recording] required: code 4 and the reason before anything moves, and again, not never: a disk can be freed."""
     (tmp_path / "here").write_text("a file, no folder")
     config = config_of(tmp_path, 'file = "here/run.mcap"\nrequired = true')
-    command = [*EDGE_LSTM, "run", config, "--port", robot]
+    command = [*EDGE_LSTM, "run", str(config), "--port", str(robot)]
     done = subprocess.run([*command, "--seconds", "1"], capture_output=True, text=True, timeout=60, check=False)
     assert (done.returncode, done.stdout) == (codes.NOT_WRITTEN, "")
     assert "here/run.mcap" in done.stderr

@@ -612,9 +612,9 @@ def test_a_crash_beside_a_shadow_costs_the_robot_s_model_no_memory(tmp_path: Pat
     assert beside.begun is not None, beside.why
     assert beside.why.endswith(", without the shadow other.npz")
     assert "shadow" not in plain.why
-    for one in (plain, beside):
-        control = control_of(one.controller)
+    for resumed_ in (plain, beside):
+        control = control_of(resumed_.controller)
         assert control is not None
         assert control.beside is None
-        assert keyframe.encode(one.state["controller"]) == keyframe.encode(one.controller.snapshot())
+        assert keyframe.encode(resumed_.state["controller"]) == keyframe.encode(resumed_.controller.snapshot())
         assert control.inner.counts.steps > 300
