@@ -86,6 +86,20 @@ class Drawing:
     pieces: list[tuple[Place, str, Ids]]  # state, output it is read from, positions in it
 
 
+def joined_streams(axes: Axes, graph: Graph) -> str:
+    """What was taken for the batch whose streams are joined, and the ways on, the likelier first: an open dimension
+    beside another is the batch, one alone may well be the readings."""
+    opened = {d or f"{v.name}[{k}]" for v in graph.inputs for k, d in enumerate(v.dims) if isinstance(d, str)}
+    batch = next((v.dims[b] or f"{v.name}[{b}]" for v in graph.inputs if (b := axes.of[v.name][1]) is not None), "")
+    window = f"where these are no streams but the readings of one, say {say(mode='window', window=T)}"
+    if axes.batch == 0 and batch in opened:
+        other = f"where the file is made for a batch of one, say {say(sizes={batch: 1})}"
+        ways = (other, window) if len(opened) > 1 else (window, other)
+    else:
+        ways = (window, "else export the model with an axis of its own for the batch")
+    return f" ({axes}). {ways[0][0].upper()}{ways[0][1:]}; {ways[1]}"
+
+
 def begins_anew(low: Lowering) -> str:
     """Why one run of the graph is not taken for one reading: a layer that begins anew in every run."""
     return (
@@ -171,10 +185,7 @@ def _draw(
             sizes_shown = [str(n) for n, size in zip(sizes, (axes.length, axes.batch), strict=True) if size == 0]
             text = str(error)
             if isinstance(error, StreamsMisfit):
-                text += (
-                    f" ({axes}). Where it is no batch but the readings that are joined, say"
-                    f" {say(mode='window', window=T)}; else export the model with an axis of its own for the batch"
-                )
+                text += joined_streams(axes, source.graph)
             if isinstance(error, ShapeMisfit) and axes.length == 0:
                 text += f". Where the graph holds for some lengths only, say {say(mode='window', window=T)}"
             if any(re.search(rf"\b{n}\b", text) for n in sizes_shown):

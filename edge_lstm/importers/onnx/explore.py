@@ -17,7 +17,7 @@ import numpy as np
 
 from edge_lstm.errors import ImportModelError
 from edge_lstm.importers.onnx.axes import LEAST, Axes, assignments, one_reading, witness
-from edge_lstm.importers.onnx.draw import Drawing, Source, begins_anew, draw, unclear
+from edge_lstm.importers.onnx.draw import Drawing, Source, begins_anew, draw, joined_streams, unclear
 from edge_lstm.importers.onnx.graph import Value
 from edge_lstm.importers.onnx.outputs import newest, output_of
 from edge_lstm.importers.onnx.plan import Plan
@@ -231,6 +231,9 @@ def _attempt(
     try:
         for name, value in drawing.outputs.items():
             newest(name, value, low)
+    except StreamsMisfit as error:
+        told = StreamsMisfit(f"{error}{joined_streams(axes, source.graph)}")
+        return Refusal.of(told, float(len(source.graph.nodes)), low.receptive_field)
     except ImportModelError as error:
         return Refusal.of(error, float(len(source.graph.nodes)), low.receptive_field)
     try:

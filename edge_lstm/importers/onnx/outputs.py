@@ -14,7 +14,7 @@ import numpy as np
 from edge_lstm.errors import ImportModelError
 from edge_lstm.importers.onnx.lowering import Lowering
 from edge_lstm.importers.onnx.plan import Ids
-from edge_lstm.importers.onnx.provenance import ENDED, Misfit, ProvenMisfit, Traced, find_axis
+from edge_lstm.importers.onnx.provenance import ENDED, Misfit, ProvenMisfit, StreamsMisfit, Traced, find_axis
 from edge_lstm.importers.onnx.rates import Rate, rate_along
 from edge_lstm.importers.spelling import T, say
 
@@ -65,9 +65,7 @@ def output_of(name: str, y: Traced, low: Lowering) -> Output:
     if low.batch > 1 and y.b.any():
         axis = find_axis(y.b, low.batch)
         if axis is None:
-            raise Misfit(
-                f"output {name!r} [{_shape(y)}] mixes the streams of the batch; export with a batch of its own axis"
-            )
+            raise StreamsMisfit(f"output {name!r} [{_shape(y)}] mixes the streams of the batch")
         if (np.take(y.ids, [0], axis) != y.ids).any():
             raise Misfit(f"output {name!r} [{_shape(y)}] is computed differently for different streams of the batch")
         axes["batch"] = axis

@@ -22,6 +22,7 @@ from edge_lstm.importers.onnx.provenance import (
     Misfit,
     ProvenMisfit,
     ShapeMisfit,
+    StreamsMisfit,
     Traced,
     find_axis,
     traced,
@@ -161,6 +162,8 @@ def _time(c: Call, low: Lowering, x: Traced) -> Rate | None:
     if found is None:
         t = x.t
         if (t.max(axis=0) != np.where(t == 0, t.max(axis=0), t).min(axis=0)).any():
+            if low.batch > 1 and (x.b != x.b[:1]).any():
+                raise StreamsMisfit(f"{c.node}: its sequence axis of {length} holds different streams of the batch")
             raise Misfit(
                 f"{c.node}: its sequence axis of {length} is not the time axis of the model's inputs ({low.length}),"
                 f" but mixes readings; a continuous stream cannot run it. Use {low.as_window}"

@@ -160,6 +160,24 @@ def test_what_is_joined_over_a_batch_says_what_was_taken_for_it(tmp_path: Path) 
         import_onnx(path)
 
 
+@pytest.mark.parametrize("length", ["T", 6])
+@pytest.mark.parametrize("at", ["front", "head"])
+def test_a_batch_that_is_open_in_name_only_is_asked_for(tmp_path: Path, at: str, length: int | str) -> None:
+    """A Reshape to a batch of one, traced, joins the streams of an open batch: the refusal names the batch with its
+    size, and that is taken."""
+    d = Draft(generator())
+    x = d.add("Reshape", "x", d.whole(1, -1, WIDTH)) if at == "front" else "x"
+    y, *_ = d.recurrent("LSTM", d.add("Transpose", x, perm=[1, 0, 2]), WIDTH, UNITS, [])
+    now = d.add("Transpose", d.add("Squeeze", y, d.whole(1)), perm=[1, 0, 2])
+    d.add("Reshape", now, d.whole(1, -1, UNITS), out="y")
+    path = d.save(tmp_path / "m.onnx", {"x": ["batch", length, WIDTH]}, {"y": ["batch", length, UNITS]})
+    with pytest.raises(ImportModelError, match=r"made for a batch of one, say sizes=\{'batch': 1\} \(--size batch=1\)"):
+        import_onnx(path)
+    model, rows = import_onnx(path, sizes={"batch": 1}, mode="continuous"), draw(6, WIDTH)
+    (expected,) = onnxruntime_run(path, {"x": rows[None]})
+    assert difference(np.asarray(model.stream().run(rows)), expected[0]) < 1e-5
+
+
 def _quantized(d: Draft, x: str) -> str:
     """A dense layer whose product is quantized as it comes, as ONNX Runtime's tool writes it."""
     d.outputs("DynamicQuantizeLinear", [x], ["q", "scale", "zero"])
