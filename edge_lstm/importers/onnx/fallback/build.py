@@ -359,8 +359,8 @@ class _Author:
 
     def _lost(self) -> bool:
         """Whether there is a layer whose sequence is one long, whichever open dimension gets longer."""
-        is_open = [{v.name: k} for v in self.probe.readings for k, d in enumerate(v.dims) if isinstance(d, str)]
-        ways: list[dict[str, int | None]] = [{}, *is_open]
+        ways: list[dict[str, int | None]] = [{}]
+        ways += [{v.name: k} for v in self.probe.readings for k, d in enumerate(v.dims) if isinstance(d, str)]
         found = [dict(self._lengths(self.probe.graph(way), OPEN if way else 1)) for way in ways]
         ran = [lengths for lengths in found if lengths]
         return any(all(lengths[layer] == 1 for lengths in ran) for layer in self.layers if ran)

@@ -44,7 +44,8 @@ def _scan(c: Call, low: Lowering, values: dict[str, Operand]) -> tuple[Any, ...]
     if c.opset < 9:
         raise c.fail("Scan of operator set 8 is not supported; export with opset 17")
     given = [c.array(k) for k in range(len(c.inputs))]
-    states, scanned = given[:-count], given[-count:]
+    states: Sequence[Any] = given[:-count]
+    scanned = given[-count:]
     outputs = len(body.outputs) - len(states)
     axes = c.attribute("scan_input_axes") or (0,) * count
     back = c.attribute("scan_input_directions") or (0,) * count
