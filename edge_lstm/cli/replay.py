@@ -328,6 +328,7 @@ def _recordings(logs: tuple[Path, ...], speed: float | None, as_json: bool, opti
     empty = [one for one in recordings if one.times() is None] if len(recordings) > 1 else []
     for nothing in empty:  # as a run leaves that was killed when it had just begun its next file
         note(f"{nothing.path.name} holds nothing")
+    begun_ns = next((span[0] for one in recordings if (span := one.times()) is not None), None)
     recordings, start_ns, until_ns = _of_time([one for one in recordings if one not in empty] or recordings, options)
     robots = _Robots(options, way)
     config, loaded = robots.of(recordings[0])
@@ -372,7 +373,8 @@ def _recordings(logs: tuple[Path, ...], speed: float | None, as_json: bool, opti
 
         truth = None if options["truth"] is None else picture.load_truth(options["truth"])
         with writing(plot):
-            picture.plot(picture.of_recording(kept, marks, truth, model, log.name), plot, listed(options["show"]))
+            drive = picture.of_recording(kept, marks, truth, model, log.name, begun_ns)
+            picture.plot(drive, plot, listed(options["show"]))
     outcome = Outcome(output, plot, None if expect is None else expected(outputs_of(kept), options))
     comparison = merged(done)
     if way.why:

@@ -63,7 +63,8 @@ class Task:
 @dataclass
 class Moment:
     """Differing actions one soon after the other. kind: the gravest; the numbers are of the worst reading of it,
-    field by field old and new, None where there is no action. limits: of `field`."""
+    field by field old and new, None where there is no action; times in s since the run's recording begins. limits: of
+    `field`."""
 
     kind: str
     field: str
@@ -150,7 +151,8 @@ def _compare(task: Task, found: Compared) -> None:
     _, found.notes = _run(recordings, controllers, new, derived=False)
     if old.fields != new.fields or len(old) != len(new):
         raise LogError(f"{task.files[0]}: the new model's actions have other fields or readings than the old one's")
-    _judge(old, new, limits, task.tolerance, found)
+    begun_ns, _ = recordings[0].times() or (0, 0)  # it holds readings; as `edge-lstm at` counts
+    _judge(old, new, limits, task.tolerance, found, begun_ns)
 
 
 def _run(
@@ -185,10 +187,10 @@ class _Actions:
         """From the first reading to the last."""
         return (int(self._t_ns[-1][-1]) - int(self._t_ns[0][0])) / 1e9 if self._t_ns else 0.0
 
-    def arrays(self) -> tuple[Doubles, Doubles]:
-        """Times in s since the first reading (T,), actions (T, n)."""
+    def arrays(self, begun_ns: int) -> tuple[Doubles, Doubles]:
+        """Times in s since then (T,), actions (T, n)."""
         t_ns = np.concatenate(self._t_ns)
-        return (t_ns - t_ns[0]) / 1e9, np.concatenate(self._values)
+        return (t_ns - begun_ns) / 1e9, np.concatenate(self._values)
 
 
 def _limits(controller: Decider, fields: Sequence[tuple[str, str]]) -> Doubles:
@@ -201,9 +203,9 @@ def _limits(controller: Decider, fields: Sequence[tuple[str, str]]) -> Doubles:
     return found
 
 
-def _judge(old: _Actions, new: _Actions, limits: Doubles, tolerance: float, found: Compared) -> None:
-    t_s, then = old.arrays()
-    _, now = new.arrays()
+def _judge(old: _Actions, new: _Actions, limits: Doubles, tolerance: float, found: Compared, begun_ns: int) -> None:
+    t_s, then = old.arrays(begun_ns)
+    _, now = new.arrays(begun_ns)
     made, makes = (np.asarray(~np.isnan(values).all(axis=1)) for values in (then, now))
     found.actions = int(made.sum())
     span = limits[:, 1] - limits[:, 0]

@@ -13,6 +13,7 @@ Never: show a number of the fork under the name of the truth.
 
 from __future__ import annotations
 
+import re
 from collections import deque
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
@@ -43,6 +44,7 @@ if TYPE_CHECKING:
 
 LEAD_NS = 1_000_000_000  # before the moment, for each 50 readings that are shown before it
 MOST_STEPS = 100_000
+_OLD_S = 1.0  # a latest reading that is older than this is not what somebody looks for
 
 Values = dict[str, float | None]
 
@@ -106,9 +108,13 @@ class Fork:
     model: Model | None = None
 
 
+_READ_OFF = re.compile(r"[0-9]+\.([0-9]+)")
+
+
 def time_of(drive: Drive, text: str) -> int:
     """ "42.317", seconds from the start, or a time of day, "2026-11-27T03:12:05.2" (UTC where it does not say), in ns.
-    LogError where it is neither."""
+    Seconds with three digits and more behind the point are what somebody read off, where they were rounded: all that is
+    written so is meant, up to half of the last digit. LogError where it is neither."""
     try:
         seconds = float(text)
     except ValueError:
@@ -117,7 +123,9 @@ def time_of(drive: Drive, text: str) -> int:
             return found[0]
     else:
         if isfinite(seconds):
-            return drive.first_ns + round(seconds * 1e9)
+            read_off = _READ_OFF.fullmatch(text)
+            digits = len(read_off[1]) if read_off else 0
+            return drive.first_ns + round(seconds * 1e9) + (5 * 10 ** (8 - digits) if 3 <= digits <= 8 else 0)
     why = "write seconds from the start, as 42.317, or a time, as 2026-11-27T03:12:05"
     raise LogError(f"{drive.recording.path}: {text!r} is no time; {why}")
 
@@ -162,6 +170,9 @@ def look(
             break
     if found is None:
         raise LogError(f"{drive.recording.path}: there are not so many readings around {drive.seconds(t_ns):.3f} s")
+    older_s = (t_ns - found.moment.t_ns) / 1e9
+    if step == 0 and older_s > _OLD_S:
+        found.notes.append(f"that reading came {older_s:.1f} s before the time that was asked for")
     if fork is not None:
         other = _Run(drive, keyframe, t_ns, back, step, ahead_s, fork, found.moment)
         made = other.go()

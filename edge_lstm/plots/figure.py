@@ -217,7 +217,9 @@ def _draw(axis: Any, label: str, curves: list[Curve], truth: Mapping[str, tuple[
     if all(curve.share or curve.name in truth for curve in curves):
         from_0_to_1(axis)
     unit = curves[0].unit
-    axis.set_ylabel(_words(label) + (f"\n({unit})" if unit else ""), fontsize=9, rotation=0, ha="right", va="center")
+    axis.set_ylabel(
+        _words(label) + (f"\n({unit})" if unit else ""), fontsize=9, rotation=0, ha="right", va="center", labelpad=8
+    )
     if legend:
         where = {"loc": "lower right", "bbox_to_anchor": (1.0, 0.96), "borderaxespad": 0.0}
         axis.legend(fontsize=8.5, ncols=len(curves) + 1, frameon=False, handlelength=1.4, columnspacing=1.2, **where)
@@ -302,14 +304,21 @@ def load_truth(path: Path) -> Truth:
 
 
 def of_recording(
-    blocks: Sequence[Rows], marks: Sequence[tuple[int, str]], truth: Truth | None, model: Model, name: str
+    blocks: Sequence[Rows],
+    marks: Sequence[tuple[int, str]],
+    truth: Truth | None,
+    model: Model,
+    name: str,
+    begun_ns: int | None = None,
 ) -> Drive:
-    """A replayed recording. truth is matched by boot id and device time, reading by reading."""
+    """A replayed recording. truth is matched by boot id and device time, reading by reading; begun_ns: from when on
+    seconds count, as `edge-lstm at` counts them, None: from the first reading."""
     first = blocks[0]
-    first_ns = first.t_ns[0]
+    begun_ns = first.t_ns[0] if begun_ns is None else begun_ns
     boots = np.array([boot for block in blocks for boot in block.boot_id], np.int64)
     times = np.array([t for block in blocks for t in block.t_device_us], np.int64)
     t_s, by_board = taken_s([t for block in blocks for t in block.t_ns], times.tolist(), boots.tolist())
+    t_s = t_s + (first.t_ns[0] - begun_ns) * 1e-9
 
     def curves(names: Sequence[tuple[str, str]], values: Sequence[Array], every: int = 1) -> list[Curve]:
         table = np.concatenate(values)
@@ -322,7 +331,7 @@ def of_recording(
     if actions and _unsent([b.output_values for b in blocks], [b.action_values for b in blocks]):
         subtitle += "; in the holes of an action none was sent"
     drive = Drive(
-        title=f"{name}: {len(t_s):,} readings in {t_s[-1]:.1f} s",
+        title=f"{name}: {len(t_s):,} readings in {t_s[-1] - t_s[0]:.1f} s",
         subtitle=subtitle,
         readings=[
             *curves(fields, [b.values for b in blocks]),
@@ -337,7 +346,7 @@ def of_recording(
             )
         ],
         actions=curves(actions, [b.action_values for b in blocks], model.timing.stride),
-        marks=[((t - first_ns) * 1e-9, what) for t, what in marks if t >= first_ns],
+        marks=[((t - begun_ns) * 1e-9, what) for t, what in marks if t >= first.t_ns[0]],
     )
     if truth:
         drive.truth = {

@@ -15,6 +15,8 @@ from edge_lstm.core.storage import save
 from edge_lstm.fleet.gate import Gate, gate
 from edge_lstm.fleet.plan import logs_of
 from edge_lstm.fleet.report import report
+from edge_lstm.moments.at import drive_at, look
+from edge_lstm.plots import figure
 from tests.fleet import drives
 from tests.support.robots import small_robot
 from tests.support.robots.here import Here
@@ -61,9 +63,28 @@ def test_a_planted_defect_shows_in_its_drives_and_comes_first(folder: Path, defe
     from firmware_bridge.recordings.reader import open_recording
 
     recording = open_recording(found.runs[0].log)
-    first_ns = next(t_ns for t_ns, _ in recording.values("/readings/imu_wheels"))
+    first_ns, _ = recording.times()
     then = {round((t_ns - first_ns) / 1e9, 6): tree for t_ns, tree in recording.values("/actions/motor_limits")}
     assert then[round(worst.worst_s, 6)][worst.field] == pytest.approx(worst.old, abs=1e-7)
+    # What is printed is the time that `edge-lstm at` takes.
+    drive, t_ns = drive_at(Path(found.runs[0].log), f"{worst.worst_s:.3f}")
+    assert look(drive, t_ns).moment.action[worst.field] == pytest.approx(worst.old, abs=1e-7)
+
+
+def test_a_picture_and_at_count_alike(folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The time axis of a drive's picture begins where the recording does, and a span of it where the span does, so what
+    is seen there is found by `edge-lstm at`."""
+    drawn: list[figure.Drive] = []
+    monkeypatch.setattr(figure, "plot", lambda drive, path, show=(): drawn.append(drive))
+    log = folder / "drives" / "drive_000.mcap"
+    assert main(["replay", str(log), "--plot", str(tmp_path / "a.png")]) == 0
+    assert main(["replay", str(log), "--start", "1", "--plot", str(tmp_path / "b.png")]) == 0
+    for one, begins_s in zip(drawn, (0.0, 1.0), strict=True):
+        curve = one.readings[0]
+        drive, t_ns = drive_at(log, f"{curve.t_s[0]:.6f}")
+        moment = look(drive, t_ns).moment
+        assert moment.reading[curve.name] == pytest.approx(curve.values[0])
+        assert 0 <= drive.seconds(moment.t_ns) - begins_s < 0.2
 
 
 def test_the_same_model_passes(folder: Path, capfd: pytest.CaptureFixture[str]) -> None:

@@ -121,6 +121,28 @@ def test_times_are_seconds_or_those_of_a_day(drive: Drive):
         time_of(drive, "noon")
 
 
+def test_a_time_that_was_read_off_is_its_reading_s(drive: Drive):
+    """Everything here prints milliseconds, rounded: typed back they mean the reading that they were printed of, also
+    where it came a little after. A time of fewer digits is that time, and a microsecond is not widened to one."""
+    for k in range(6):
+        moment = look(drive, drive.first_ns + 4_000_000_000 + 1_371_300_000 * k).moment
+        assert look(drive, time_of(drive, f"{drive.seconds(moment.t_ns):.3f}")).moment.seq == moment.seq
+    drive.first_ns -= 400_000  # then each reading comes 0.4 ms after the time that is printed of it
+    assert look(drive, time_of(drive, f"{drive.seconds(moment.t_ns):.3f}")).moment.seq == moment.seq
+    drive.first_ns += 400_000
+    assert time_of(drive, "4.5") - drive.first_ns == 4_500_000_000
+    assert time_of(drive, "4.500") - drive.first_ns == 4_500_500_000
+    assert time_of(drive, "4.500000") - drive.first_ns == 4_500_000_500
+
+
+def test_a_reading_long_before_the_time_is_said_to_be_old(drive: Drive):
+    """Beyond the end of a recording there is its last reading, and a note how much earlier it came."""
+    last = look(drive, drive.first_ns + 1_000_000_000_000)
+    (note,) = last.notes
+    assert "s before the time that was asked for" in note
+    assert not look(drive, last.moment.t_ns).notes
+
+
 def test_a_field_that_there_is_not_is_a_sentence(drive: Drive):
     """With the nearest name."""
     seen = look(drive, drive.first_ns + 6_000_000_000)
