@@ -77,6 +77,9 @@ def pieces_of(logs: Iterable[Path], how: How) -> Iterator[tuple[Piece, ...]]:
             order.append(path)
             continue
         run = f"{path.resolve().parent}\0{recording.run}"
+        if any(one.part == recording.part for one in runs.get(run, ())):  # a copy, which is no further file of it
+            order.append(path)
+            continue
         if run not in runs:
             order.append(run)
         runs.setdefault(run, []).append(recording)

@@ -212,6 +212,19 @@ def test_folders_and_patterns(folder: Path) -> None:
         logs_of([folder / "empty"])
 
 
+def test_a_copy_of_a_recording_is_no_further_file_of_its_run(tmp_path: Path, model: Path) -> None:
+    """Copies in one folder, whole or cut off, are logs of their own: their readings are not strung together as those of
+    rotated files are, and each is judged by itself."""
+    drive = drives.record(tmp_path / "drive.mcap", SECONDS, 0)
+    (tmp_path / "drive (copy).mcap").write_bytes(drive.read_bytes())
+    (tmp_path / "drive.cut.mcap").write_bytes(drive.read_bytes()[: drive.stat().st_size // 2])
+    files = [pieces[0].files for pieces in pieces_of(logs_of([tmp_path]), how(model))]
+    assert sorted(len(one) for one in files) == [1, 1, 1]
+    found = run(tmp_path, how(model))
+    readings = {Path(one.log).name: one.readings for one in found.outcomes}
+    assert readings["drive.mcap"] == readings["drive (copy).mcap"] > readings["drive.cut.mcap"]
+
+
 @pytest.mark.parametrize("form", ["csv", "parquet"])
 def test_results_among_the_logs_are_no_logs(tmp_path: Path, model: Path, form: str) -> None:
     """With -o inside the folder of the logs a second run reads the same logs again, not what the first one wrote, by
