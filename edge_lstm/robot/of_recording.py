@@ -68,7 +68,9 @@ def robot_of(recording: Recorded, config: Path | None = None, model: Path | None
             why = f"--model says one, and {robot.source} names several: {', '.join(names)}"
             raise LogError(f"{why}; give --config with the robot.toml beside the files that ran")
         given = load(model)
-        robot = robot if looked and given.rate_hz == _rate_hz(recording) else robot.at_any_rate()
+        ran = given.digest == recording.metadata.get("digest")  # which spares reading it
+        if not (looked and (ran or given.rate_hz == _rate_hz(recording))):
+            robot = robot.at_any_rate()
         return robot, Loaded({ONLY: given}, {}, True)
     if config is None and not looked:
         robot = robot.at_any_rate()  # a note says it; nothing is driven here
