@@ -25,7 +25,7 @@ from edge_lstm.importers.onnx.provenance import ENDED, Misfit, StreamsMisfit, Su
 from edge_lstm.importers.onnx.rates import EVERY_READING, Rate
 from edge_lstm.importers.onnx.refusal import About, Refusal
 from edge_lstm.importers.onnx.states import PROOFS, Pairs, pair_states
-from edge_lstm.importers.spelling import T, say
+from edge_lstm.importers.spelling import T, any_pair, say
 
 LONG = 64  # readings of a drawing from which on its batch is kept small
 MOST_SIDES = 32
@@ -135,8 +135,18 @@ def explore(source: Source, asked: Mapping[str, str] | None, sizes: tuple[int, i
     if taken is None:
         shapes = ", ".join(str(v) for v in source.graph.inputs)
         none = f"no axes of the inputs {shapes} can be time and batch; at most two dimensions may be open"
+        none += "".join(map(_of_one_name, source.graph.inputs))
         taken = Refusal(ImportModelError(none), About.GRAPH)
     return Search(tuple(tried), taken)
+
+
+def _of_one_name(value: Value) -> str:
+    """The way on where two open dimensions share a name, which stands for one size; "" where none do."""
+    names = [d for d in value.dims if isinstance(d, str) and d]
+    shared = next((name for name in names if names.count(name) > 1), None)
+    places = [f"{value.name}[{k}]" for k, d in enumerate(value.dims) if d == shared]
+    sizes = any_pair("sizes", [{place: 1} for place in places])
+    return f", each by a name of its own. If one of {value} is the batch, say {sizes}" if shared else ""
 
 
 def _innermost(axes: Axes, inputs: Sequence[Value]) -> bool:

@@ -140,7 +140,11 @@ class _Reader:
             )
         dims: list[int | str] = []
         for d in proto.type.tensor_type.shape.dim:
-            if d.HasField("dim_value"):
+            if (
+                d.HasField("dim_value") and d.dim_value == -1
+            ):  # as some converters write it; so does ONNX Runtime read it
+                dims.append("")
+            elif d.HasField("dim_value"):
                 if not 0 <= d.dim_value <= MAX_TENSOR:
                     raise self.fail(f"{name!r} has a dimension of {d.dim_value}")
                 dims.append(int(d.dim_value))

@@ -79,6 +79,7 @@ def pair_states(
     near = {n for n, value in inputs.items() if reached[value.ids].any()}
     _leftovers(pairs, known, near)
     found = {i: o for i, (o, _) in pairs.items()}
+    _check_changed(inputs, outputs, found)
     _check_made(found, made)
     _check_moved(inputs, outputs, found)
     return pairs
@@ -200,9 +201,21 @@ def _as_asked(
         raise ImportModelError("states: an output is named twice")
     for i in sorted((fed | {before for before, _ in proven}) - set(asked)):
         raise ImportModelError(f"states: input {i!r} is the state of a recurrent layer, but is not named there")
+    _check_changed(inputs, outputs, asked)
     _check_made(asked, made)
     _check_moved(inputs, outputs, asked)
     return {i: (o, "as asked") for i, o in asked.items()}
+
+
+def _check_changed(inputs: Mapping[str, Traced], outputs: Mapping[str, Traced], pairs: Mapping[str, str]) -> None:
+    """Refuses a state that is handed on as it was: it would be zero for ever, and the network without a memory."""
+    for i, o in pairs.items():
+        if np.array_equal(inputs[i].ids, outputs[o].ids):
+            raise ImportModelError(
+                f"states: output {o!r} is input {i!r} as it was, so it would stay zero for ever. Was the old state"
+                f" returned at export, not the new one? If it is a reading, say the others,"
+                f" {in_words({j: after for j, after in pairs.items() if j != i})}; {say(states={i: None})} is zero"
+            )
 
 
 def _check_made(pairs: Mapping[str, str], made: Mapping[str, Sequence[str]]) -> None:

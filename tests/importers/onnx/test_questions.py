@@ -120,3 +120,35 @@ def test_a_lone_cell_shows_its_states(tmp_path: Path, op: str, engine: str) -> N
         expected.append(np.concatenate([value.reshape(-1) for value in state]))
     assert difference(np.asarray(model.stream().run(rows)), np.array(expected)) < 1e-5
     assert verify(model, path, short=True).ok
+
+
+def test_a_state_that_is_handed_on_as_it_was(tmp_path: Path) -> None:
+    """Where the export returns the old state instead of the new one, the network would have no memory: refused,
+    whether it is found or said."""
+    d = Draft(generator())
+    _, h = d.recurrent("GRU", d.add("Unsqueeze", "x", d.whole(0)), WIDTH, UNITS, ["h_in"])
+    d.add("Identity", "h_in", out="h_out")
+    graph = finish(d, tmp_path / "m.onnx", h, {"h_in": ("h_out", STATE)})
+    for states in (None, {"h_in": "h_out"}):
+        with pytest.raises(ImportModelError, match=r"'h_out' is input 'h_in' as it was.*Was the old state returned"):
+            import_onnx(graph.path, states=states)
+
+
+def test_open_dimensions_as_converters_write_them(tmp_path: Path) -> None:
+    """A dimension of -1 is an open one, as it is to ONNX Runtime; of two with one name the refusal says how one of them
+    is given a size, and that is taken."""
+    rows = generator().normal(0, 1, (20, WIDTH)).astype(np.float32)
+    for dims, options in (([1, -1], {}), (["N", "N"], {"sizes": {"x[0]": 1}})):
+        d = Draft(generator())
+        y, *_ = d.recurrent("GRU", d.add("Transpose", "x", perm=[1, 0, 2]), WIDTH, UNITS, [])
+        d.add("Transpose", d.add("Squeeze", y, d.whole(1)), perm=[1, 0, 2], out="y")
+        path = d.save(tmp_path / "m.onnx", {"x": [*dims, WIDTH]}, {"y": [1, "M", UNITS]})
+        if options:
+            with pytest.raises(
+                ImportModelError, match=r"each by a name of its own.*--size x\[0\]=1 or --size x\[1\]=1"
+            ):
+                import_onnx(path)
+        for engine in ("native", "onnxruntime"):
+            model = import_onnx(path, engine=engine, **options)
+            (expected,) = onnxruntime_run(path, {"x": rows[None]})
+            assert difference(np.asarray(model.stream().run(rows)), expected[0]) < 1e-5
