@@ -92,7 +92,7 @@ def test_what_does_not_fit_is_said(log: Path, tmp_path: Path, capsys: pytest.Cap
         (["--config", str(config), "--from", str(back)], 2, "line 4: time goes back by 0.5 s"),
         (["--dialect", "struct", "--faults", "cut=1e-3"], 2, "these messages have no byte that ends them"),
         (["--from", str(log), "--truth", str(log)], 2, "would be overwritten"),
-        (["--from", str(tmp_path / "none.csv")], 2, "cannot be read"),
+        (["--from", str(tmp_path / "none.csv")], 2, "there is no such file"),
     ):
         found = main([*port, *more]), capsys.readouterr().err
         assert (found[0], sentence in found[1]) == (code, True), (more, found)
