@@ -68,8 +68,8 @@ def robot_of(recording: Recorded, config: Path | None = None, model: Path | None
             why = f"--model says one, and {robot.source} names several: {', '.join(names)}"
             raise LogError(f"{why}; give --config with the robot.toml beside the files that ran")
         given = load(model)
-        ran = given.digest == recording.metadata.get("digest")  # which spares reading it
-        if not (looked and (ran or given.rate_hz == _rate_hz(recording))):
+        the_same = given.digest == recording.metadata.get("digest")  # which spares reading it
+        if not (looked and (the_same or given.rate_hz == _rate_hz(recording))):
             robot = robot.at_any_rate()
         return robot, Loaded({ONLY: given}, {}, True)
     if config is None and not looked:
