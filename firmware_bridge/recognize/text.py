@@ -15,6 +15,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from firmware_bridge.declared import LONGEST_TEXT
+from firmware_bridge.links.lines.text import escaped
 from firmware_bridge.recognize.columns import by_clock, clean_name, distinct, fields_of, named, split_unit
 from firmware_bridge.recognize.findings import SAMPLES, FoundField, FoundReading, shown
 from firmware_bridge.recognize.heard import Heard, nice_rate, rate_of
@@ -190,9 +191,9 @@ def _row_reading(group: Group, others: Sequence[Line]) -> FoundReading | None:
     name = "sensors"
     if kind[0] == "csv":
         prefix, suffix = kind[1], kind[3]
-        keys |= {"prefix": prefix} if prefix.strip() else {}
-        keys |= {"suffix": suffix} if suffix else {}
-        keys |= {"separator": kind[2]} if kind[2] not in ("", ",") else {}
+        keys |= {"prefix": escaped(prefix)} if prefix.strip() else {}
+        keys |= {"suffix": escaped(suffix)} if suffix else {}
+        keys |= {"separator": escaped(kind[2])} if kind[2] not in ("", ",") else {}
         letters = re.sub("[^A-Za-z]", "", prefix)
         names = distinct(letters.lower()) if len(letters) == count else names
         name = letters.lower() or name
@@ -200,11 +201,11 @@ def _row_reading(group: Group, others: Sequence[Line]) -> FoundReading | None:
         keys |= {"prefix": f"${kind[1]},", "checksum": "nmea"}
         name = kind[1].lower()
     elif kind[0] == "comma":
-        keys |= {"separator": kind[1], "decimal": ","}
+        keys |= {"separator": escaped(kind[1]), "decimal": ","}
     elif kind[0] == "hex":
-        keys |= {"base": "hex"} | ({"separator": kind[1]} if kind[1] != "," else {})
+        keys |= {"base": "hex"} | ({"separator": escaped(kind[1])} if kind[1] != "," else {})
     elif kind[0] == "words" and kind[1] != ",":
-        keys |= {"separator": kind[1]}
+        keys |= {"separator": escaped(kind[1])}
     elif kind[0] == "regex":
         names = _named_by(kind[1:], count)
         keys = {"shape": "regex", "pattern": _pattern(kind[1:], distinct(map(_group_name, names)))}

@@ -1,22 +1,27 @@
 """Texts of the configuration as the bytes that go over the wire.
 
 Its rule: UTF-8, and a line end is what both kinds of TOML quotes say: in "…\\n" it is one already, in '…\\n', which
-JSON asks for, TOML leaves a backslash and an n, which no robot means.
+JSON asks for, TOML leaves a backslash and an n, which no robot means. Two backslashes are one, for a robot that does.
 """
 
 from __future__ import annotations
 
+import re
+
 from firmware_bridge.table import REQUIRED, Table
 
-_ESCAPES = {"\\n": "\n", "\\r": "\r", "\\t": "\t"}
+_ESCAPES = {"\\n": "\n", "\\r": "\r", "\\t": "\t", "\\\\": "\\"}
 ENDS = ("\n", "\r")
 
 
 def unescaped(text: str) -> str:
     """The text with line ends and tabs where single quotes have left them as two letters."""
-    for escape, letter in _ESCAPES.items():
-        text = text.replace(escape, letter)
-    return text
+    return re.sub(r"\\[nrt\\]", lambda found: _ESCAPES[found[0]], text)
+
+
+def escaped(text: str) -> str:
+    """What `unescaped` makes this text of."""
+    return text.replace("\\", "\\\\")
 
 
 def part(table: Table, key: str) -> bytes:

@@ -12,7 +12,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from firmware_bridge.events import Reading
 from firmware_bridge.links.dialects import LinkConfig
+from firmware_bridge.links.lines.text import escaped, unescaped
 from firmware_bridge.links.own.device import Device
 from firmware_bridge.recognize.findings import Findings
 from firmware_bridge.recognize.heard import KEPT_BYTES
@@ -231,10 +233,27 @@ def test_whatever_arrives_raises_nothing(parts: list[bytes], name: str) -> None:
     check(listened(seen))
 
 
-@given(st.text(alphabet='0123456789.,;:=-+eE<>{}[]"$*# \t\r\nabTnx%§|°_', max_size=400))
+@given(st.text(alphabet='0123456789.,;:=-+eE<>{}[]"$*# \t\r\nabTnrx\\%§|°_', max_size=400))
 def test_whatever_is_printed_raises_nothing(text: str) -> None:
     """The same for lines of what numbers are made of, twice, so that lines are alike."""
     check(listened([Chunk(0, BOOT), *(Chunk(k * 5 * MS, text.encode() + b"\n") for k in range(8))]))
+
+
+@pytest.mark.parametrize("line", ["\\r {}", "\\n {},{}", "{},{} \\t", "a\\\\b: {}, {}"])
+def test_backslashes_that_a_robot_prints_are_said_so_that_they_are_meant(line: str) -> None:
+    """What single quotes of TOML leave as two letters is a line end elsewhere: the proposed block hears the robot."""
+    seen = [Chunk(k * 10 * MS, f"{line.format(k + 0.5, k * 2.25)}\n".encode()) for k in range(40)]
+    found = listened(seen)
+    link = LinkConfig(tomllib.loads(found.link_block())["link"], "robot.toml", Path()).open()
+    heard = [event for chunk in seen for event in link.receive(chunk) if isinstance(event, Reading)]
+    assert len(heard) >= 39
+    assert not link.counters.faults
+
+
+@given(st.text(alphabet="\\\\nrtx\n\t"))
+def test_any_text_can_be_said(text: str) -> None:
+    """Whatever letters it holds: what `escaped` writes is read as it was."""
+    assert unescaped(escaped(text)) == text
 
 
 def check(found: Findings) -> None:
