@@ -170,15 +170,17 @@ def test_its_death_costs_the_run_nothing(
     shows the run at once."""
     times = volume(100)
     with running(tmp_path, monkeypatch, "--rate", "1000"):
-        until(lambda: (tmp_path / "drive.mcap").exists())
+        until(grown(tmp_path / "drive.mcap", 300_000))  # the robot has been heard
         for _ in range(times):
             with serving() as (process, address, _token), OPEN.open(f"{address}live", timeout=60) as live:
                 while b"event: status" not in live.readline():
                     pass
                 process.kill()
+        until(grown(tmp_path / "drive.mcap", (tmp_path / "drive.mcap").stat().st_size + 100_000))
     numbers = [tree["_seq"] for _, tree in open_recording("drive.mcap").values("/readings/imu_wheels")]
     steps = [(b - a) % (1 << 16) for a, b in pairwise(numbers)]
     print(f"killed {times} times, {len(numbers)} readings, {sum(steps) - len(steps)} lost")
+    assert len(numbers) > 500
     assert set(steps) == {1}
 
 
