@@ -1,8 +1,8 @@
 """Runs every measurement and writes the page of this kind of CPU: tools/bench/results/KIND/{README.md,results.json,
 units.png,streams.png}; and tools/bench/results/README.md, where the aims of all kinds stand side by side.
 
-KIND is `edge_lstm/engines/native/cpu.py`'s name, so what another CPU gave stays. EDGE_LSTM_CPU and EDGE_LSTM_LANES run
-what other CPUs would, on a page of its own that says so.
+KIND is `edge_lstm/engines/native/cpu.py`'s name and the CPU's family and model, so what another CPU gave stays.
+EDGE_LSTM_CPU and EDGE_LSTM_LANES run what other CPUs would, on a page of its own that says so.
 """
 
 from __future__ import annotations
@@ -37,6 +37,7 @@ machines' times are compared nowhere. Beside this: [what disturbs a reading](JIT
 [dialects](DIALECTS.md), [a recording](RECORDING.md), [Arm, counted and predicted](ARM.md).
 """.strip()
 FLOOR = measure.FLOOR
+_WHICH = ("cpu family", "model", "CPU part")  # in /proc/cpuinfo, on x86 and on Arm
 C = "C, AVX-512 intrinsics"
 # Lines of the first plot: name, colour, dashes where no Python stands between readings.
 LINES = (
@@ -54,8 +55,7 @@ def machine() -> dict[str, str]:
         "date": datetime.date.today().isoformat(),
         "system": f"{platform.system()} {platform.machine()}, {' '.join(platform.libc_ver())}",
     }
-    cpu = Path("/proc/cpuinfo")
-    text = cpu.read_text() if cpu.exists() else ""
+    text = _cpuinfo()
     names = re.findall(r"^model name\s*: (.*)", text, re.M)
     found["CPU"] = f"{names[0] if names else platform.processor()}, {os.cpu_count()} cores, one used"
     widest = [flag for flag in ("avx512f", "avx512_vnni", "avx2", "asimd") if re.search(rf"\b{flag}\b", text)]
@@ -189,9 +189,17 @@ def page(result: dict[str, Any]) -> str:
 
 
 def kind() -> str:
-    """What the folder of this run's page is called."""
-    cpu = this_cpu()
-    return cpu.name if default_lanes() == cpu.lanes else f"{cpu.name}-{default_lanes()}-lanes"
+    """What the folder of this run's page is called: what the engine takes the CPU for, and which one of those it is,
+    since one adds 512 bits at once and another 256 twice."""
+    cpu, text = this_cpu(), _cpuinfo()
+    which = [found[1] for word in _WHICH if (found := re.search(rf"(?m)^{word}\s*: (\w+)$", text))]
+    lanes = [] if default_lanes() == cpu.lanes else [f"{default_lanes()}-lanes"]
+    return "-".join([cpu.name, *which, *lanes])
+
+
+def _cpuinfo() -> str:
+    path = Path("/proc/cpuinfo")
+    return path.read_text() if path.exists() else ""
 
 
 def side_by_side(folder: Path) -> str:
