@@ -19,6 +19,7 @@ import contextlib
 import json
 import mmap
 import os
+import stat
 import sys
 import time
 from pathlib import Path
@@ -191,7 +192,10 @@ class BlockReader:
         except OSError as error:
             raise DaemonError(f"{self.path}: cannot be read: {error.strerror}") from error
         try:
-            size = os.fstat(fd).st_size
+            about = os.fstat(fd)
+            size = about.st_size
+            if not stat.S_ISREG(about.st_mode):  # the run's folder, made since it was looked for
+                raise DaemonError(f"{self.path}: is no file, so no status of a run")
             if size < SCHEMA_AT:
                 raise DaemonError(f"{self.path}: is no status of a run ({size} bytes)")
             mapped = mmap.mmap(fd, size, mmap.MAP_SHARED, mmap.PROT_READ)

@@ -240,6 +240,13 @@ def test_what_is_no_block_is_refused(block: Block, tmp_path: Path, change: str):
         BlockReader(tmp_path / "copy")
 
 
+def test_a_folder_that_was_made_since_is_no_block(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    """Who looks while a run begins finds no folder, and a moment later opens it: a sentence, so that he looks again."""
+    monkeypatch.setattr(Path, "is_dir", lambda path: False)
+    with pytest.raises(DaemonError, match="is no file, so no status of a run"):
+        BlockReader(tmp_path)
+
+
 def test_a_file_system_without_room_is_an_error_at_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     """Not a bus error in the middle of a run: the memory is taken when the block is made, or the old one stays."""
 
