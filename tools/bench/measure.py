@@ -54,8 +54,10 @@ def compare(
     clock = time.thread_time if long else time.perf_counter
     calls = {name: max(1, int(block_s / max(seconds(work, 1), seconds(work, 3)))) for name, work in works.items()}
     times: dict[str, list[float]] = {name: [] for name in works}
+    turns = list(works.items())
     for _ in range(rounds):
-        for name, work in works.items():
+        turns.reverse()  # whoever comes after a pool whose threads still spin has half a core: not always the same one
+        for name, work in turns:
             if calls[name] <= _FEW:
                 work()
             times[name].append(seconds(work, calls[name], clock))
