@@ -36,6 +36,17 @@ Written by `tools/bench/run`, of what each run left. A ratio belongs to its mach
 machines' times are compared nowhere. Beside this: [what disturbs a reading](JITTER.md), [many logs](FLEET.md),
 [dialects](DIALECTS.md), [a recording](RECORDING.md), [Arm, counted and predicted](ARM.md).
 """.strip()
+WHY = """
+Where an aim is missed:
+
+- A log of 64 units and more, a step of 128 and more: a reading is one pass over its weights, and the kernel lies within
+  a third of that floor (dotted in each page's first picture). A reading of ONNX Runtime's log takes 1.7 to 2.1 times
+  the floor at 64 units, 1.2 to 1.3 times at 256.
+- A step to 32 units: the kernel takes a tenth to two fifths of it, the rest is the call from Python.
+- 16 logs of 64 units and more: weights are read once for several, so multiply-adds count, as many of them for both.
+- Short logs on two cores, to 128 units, on pages before 2026-11-30: one thread is chosen, so both rows are the same
+  work. Contenders had one order then, in which ours stood behind a pool whose threads were still spinning.
+""".strip()
 FLOOR = measure.FLOOR
 _WHICH = ("cpu family", "model", "CPU part")  # in /proc/cpuinfo, on x86 and on Arm
 C = "C, AVX-512 intrinsics"
@@ -204,7 +215,14 @@ def _cpuinfo() -> str:
 
 def side_by_side(folder: Path) -> str:
     """The Markdown of all kinds of CPU that were measured, from what each run left."""
-    parts = ["# Speed beside every peer, on each kind of CPU", "", *SIDE_BY_SIDE.splitlines(), ""]
+    parts = [
+        "# Speed beside every peer, on each kind of CPU",
+        "",
+        *SIDE_BY_SIDE.splitlines(),
+        "",
+        *WHY.splitlines(),
+        "",
+    ]
     for path in sorted(folder.glob("*/results.json")):
         result = json.loads(path.read_text())
         rows = {
